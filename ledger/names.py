@@ -1,0 +1,72 @@
+"""The words of the ledger, said once.
+
+Source: the nine states and the bottleneck classes are this project's own contract; bucket names
+and charge categories follow FOCUS and OpenCost usage.
+"""
+
+from typing import Final, Literal, get_args
+
+State = Literal[
+    "unknown",
+    "faulty",
+    "orphaned",
+    "unallocated",
+    "allocated_idle",
+    "held_idle",
+    "throttled",
+    "underused",
+    "productive",
+]
+"""What one GPU did in one stretch of time. Exclusive and complete."""
+
+STATES: Final[tuple[State, ...]] = get_args(State)
+
+IDLE_STATES: Final[tuple[State, ...]] = ("unallocated", "allocated_idle", "held_idle")
+"""What *idle* means wherever a person reads it: always shown as these three parts."""
+
+HELD_IDLE_STATES: Final[tuple[State, ...]] = ("allocated_idle", "held_idle")
+"""Idle time that a job pays for."""
+
+BUSY_STATES: Final[tuple[State, ...]] = ("throttled", "underused", "productive")
+
+EvidenceQuality = Literal["A", "B", "C", "D", "X"]
+"""A: GPM or DCGM profiling. B: NVML sample buffer. C: duty cycle. D: power proxy. X: none."""
+
+EVIDENCE_QUALITIES: Final[tuple[EvidenceQuality, ...]] = get_args(EvidenceQuality)
+
+Bottleneck = Literal[
+    "input_storage",
+    "input_cpu",
+    "host_memory",
+    "communication",
+    "dram_bound",
+    "compute_tensor",
+    "compute_other",
+    "launch_bound",
+    "power_capped",
+    "straggler",
+    "idle",
+    "throttled",
+    "unknown",
+]
+"""What limited a job's GPU time."""
+
+BOTTLENECKS: Final[tuple[Bottleneck, ...]] = get_args(Bottleneck)
+
+Bucket = Literal["allocated", "idle", "shared", "unallocable"]
+"""Where a charge ends: with a job, with nobody, with everybody, or without an owner."""
+
+BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
+
+ChargeCategory = Literal["Usage", "Purchase", "Tax", "Credit", "Adjustment"]
+"""FOCUS ChargeCategory."""
+
+CHARGE_CATEGORIES: Final[tuple[ChargeCategory, ...]] = get_args(ChargeCategory)
+
+UNATTRIBUTED: Final = "unattributed"
+"""The model of a job that no naming rule names."""
+
+UNASSIGNED: Final = "unassigned"
+"""The team of a job that no team rule names."""
+
+WORKLOAD_KINDS: Final = ("training", "inference", "notebook", "batch", "")

@@ -1,0 +1,123 @@
+"""Bills as they came: FOCUS charges, imports and invoices."""
+
+import dataframely as dy
+
+from ledger.names import CHARGE_CATEGORIES
+from ledger.tables.columns import count, flag, instant, key, key_count, key_instant, money, quantity, text
+from ledger.tables.partition import Keyed, Timed, Whole, table
+
+
+@table("money", Keyed(("import_id",)), also=(Timed("BillingPeriodStart", "month"),))
+class FocusCharge(dy.Schema):
+    """One row of a bill, under FOCUS 1.4 names; all snapshots are kept.
+
+    Which snapshot counts is said by `bill_import.status`. Older files' ProviderName and PublisherName
+    are kept as ServiceProviderName and HostProviderName.
+    """
+
+    import_id = key("The import that brought it")
+    row_index = key_count("Its place in the import, from 0")
+    BilledCost = money("What is invoiced", nullable=False)
+    EffectiveCost = money("Amortised cost; null where the provider's zero means unknown")
+    ListCost = money("At list price; null where unknown")
+    ContractedCost = money("At contracted price; null where unknown")
+    BillingCurrency = text("ISO 4217", nullable=False)
+    BillingAccountId = text("Account that is invoiced", nullable=False)
+    BillingAccountName = text("Its name")
+    BillingPeriodStart = instant("Start of the billing period", nullable=False)
+    BillingPeriodEnd = instant("End, exclusive", nullable=False)
+    ChargePeriodStart = instant("Start of the charge", nullable=False)
+    ChargePeriodEnd = instant("End, exclusive", nullable=False)
+    ChargeCategory = text("Kind of charge", nullable=False, among=CHARGE_CATEGORIES)
+    ChargeClass = text("Correction, or null")
+    ChargeDescription = text("The provider's words")
+    ChargeFrequency = text("One-Time, Recurring, Usage-Based")
+    ServiceCategory = text("FOCUS service category")
+    ServiceSubcategory = text("FOCUS service subcategory")
+    ServiceName = text("The provider's service")
+    ServiceProviderName = text("Who makes the service available", nullable=False)
+    HostProviderName = text("Whose infrastructure it runs on")
+    InvoiceIssuerName = text("Who sends the invoice", nullable=False)
+    InvoiceId = text("Invoice; '' while none is issued", nullable=False)
+    InvoiceDetailId = text("Line of the invoice")
+    PricingCategory = text("Standard, Committed, Dynamic, Other")
+    PricingQuantity = quantity("Quantity that was priced")
+    PricingUnit = text("Its unit")
+    ConsumedQuantity = quantity("Quantity that was consumed")
+    ConsumedUnit = text("Its unit")
+    ListUnitPrice = money("List price of a pricing unit")
+    ContractedUnitPrice = money("Contracted price of a pricing unit")
+    CommitmentDiscountId = text("Commitment")
+    CommitmentDiscountName = text("Its name")
+    CommitmentDiscountCategory = text("Spend or Usage")
+    CommitmentDiscountType = text("The provider's word for it")
+    CommitmentDiscountStatus = text("Used, Unused, or null")
+    CommitmentDiscountQuantity = quantity("Quantity of the commitment")
+    CommitmentDiscountUnit = text("Its unit")
+    CapacityReservationId = text("Capacity reservation")
+    CapacityReservationStatus = text("Used, Unused, or null")
+    ResourceId = text("Resource as the provider names it")
+    ResourceName = text("Its name")
+    ResourceType = text("Its type")
+    RegionId = text("Region")
+    RegionName = text("Its name")
+    AvailabilityZone = text("Zone")
+    SkuId = text("SKU")
+    SkuMeter = text("What the SKU measures")
+    SkuPriceId = text("Price of the SKU")
+    SkuPriceDetails = text("JSON: InstanceType, GpuCount for one pricing unit, ...")
+    SubAccountId = text("Sub-account")
+    SubAccountName = text("Its name")
+    Tags = text("JSON object")
+    is_derived = flag("Added here, from amortisation of prepaid usage", nullable=False)
+    unknown_reason = text("Why a cost is null: the provider's gap")
+
+
+@table("money", Whole(), also=(Timed("billing_period_start", "month"),))
+class BillImport(dy.Schema):
+    """One billing account's period in one import, with the totals its source states.
+
+    The unit of replacement is (source, billing account, billing period): `status` says which import of
+    it counts.
+    """
+
+    import_id = key("Id of the import: a hash of what was imported and from where")
+    billing_account_id = key("Billing account")
+    billing_period_start = key_instant("Start of the billing period")
+    billing_currency = key("ISO 4217")
+    source_name = text("Folder, bucket prefix, or file name that delivers this bill again and again", nullable=False)
+    path = text("What was imported", nullable=False)
+    format = text("focus, aws_cur, on_premises, ...", nullable=False)
+    version = text("Version of the format")
+    provider = text("ServiceProviderName of its charges")
+    sha256 = text("Hash of the bytes", nullable=False)
+    imported_at = instant("When it was imported", nullable=False)
+    status = text("current, superseded, waiting (for --accept)", nullable=False, among=("current", "superseded", "waiting"))
+    supersedes_import_id = text("The import that it replaced")
+    row_count = count("Charges kept", nullable=False)
+    rejected_count = count("Charges refused", nullable=False)
+    charge_day_count = count("Days with a charge", nullable=False)
+    billed_cost = money("Sum of BilledCost at the source, before rounding", nullable=False)
+    effective_cost = money("Sum of EffectiveCost at the source, before rounding")
+    residue = money("What rounding to 18 decimals took away, billed", nullable=False)
+    control_cost = money("The source's own total, where it states one")
+    normalised_count = count("Values such as 'NULL' or '' that were read as null")
+    naive_instant_count = count("Instants without a zone, taken as UTC")
+    complete_through = instant("End of the last charge period")
+
+
+@table("money", Keyed(("invoice_issuer", "invoice_id")), also=(Timed("billing_period_start", "month"),))
+class Invoice(dy.Schema):
+    """One invoice's payable amount for one billing period, from outside the bill it is compared with."""
+
+    invoice_issuer = key("FOCUS InvoiceIssuerName")
+    invoice_id = key("FOCUS InvoiceId")
+    billing_account_id = key("Account; '' where the invoice names none")
+    billing_period_start = key_instant("Start of the billing period")
+    billing_currency = key("ISO 4217")
+    provider = text("FOCUS ServiceProviderName")
+    invoiced = money("Payable amount", nullable=False)
+    issue_status = text("FOCUS InvoiceIssueStatus")
+    issued_at = instant("When it was issued")
+    source = text("invoice_detail, csv, typed", nullable=False)
+    path = text("File it came from")

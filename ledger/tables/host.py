@@ -1,0 +1,47 @@
+"""Samples of a node's processors, memory and pressure, and of the collectors themselves."""
+
+from ledger.tables.columns import count, counter, duration, flag, gauge, key, ratio, text
+from ledger.tables.gpu import NodeSample
+from ledger.tables.partition import Timed, table
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "sampled_at"))
+class HostSample(NodeSample):
+    """One node's processors and memory at one instant."""
+
+    cpu_count = count("Online logical processors")
+    cpu_user_seconds_total = counter("Processor time in user code, nice included; guests counted once", source="/proc/stat")
+    cpu_system_seconds_total = counter("Processor time in the kernel, interrupts included", source="/proc/stat")
+    cpu_idle_seconds_total = counter("Processor time idle, without waiting for I/O", source="/proc/stat")
+    cpu_iowait_seconds_total = counter("Processor time idle while I/O was under way; may decrease", source="/proc/stat")
+    cpu_steal_seconds_total = counter("Processor time taken by the hypervisor", source="/proc/stat")
+    load_average_count = gauge("Runnable and uninterruptible tasks, over one minute", max=1e6, source="/proc/loadavg")
+    running_process_count = count("Runnable processes", source="/proc/stat")
+    blocked_process_count = count("Processes that wait for I/O", source="/proc/stat")
+    memory_total_bytes = gauge("Memory of the node", max=2**53, source="/proc/meminfo (kB)")
+    memory_available_bytes = gauge("Memory that can be had without swapping", max=2**53, source="/proc/meminfo (kB)")
+    swap_used_bytes = gauge("Swap in use", max=2**53, source="/proc/meminfo (kB)")
+    uptime_seconds = duration("Time since boot")
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "resource", "sampled_at"))
+class PressureSample(NodeSample):
+    """Pressure stall information of one resource of a node, or of a job's cgroup, at one instant."""
+
+    resource = key("cpu, io, memory or irq")
+    job_id = key("Job whose cgroup it is; '' for the whole node")
+    some_seconds_total = counter("Time in which at least one task was stalled", source="/proc/pressure (us)")
+    full_seconds_total = counter("Time in which all tasks were stalled", source="/proc/pressure (us)")
+    some_ratio = ratio("Stalled share of the last ten seconds, some tasks", source="/proc/pressure avg10 (%)")
+    full_ratio = ratio("Stalled share of the last ten seconds, all tasks", source="/proc/pressure avg10 (%)")
+
+
+@table("slow_sample", Timed("sampled_at"), order=("cluster", "node", "collector", "sampled_at"))
+class CollectorRun(NodeSample):
+    """One round of one collector on a node."""
+
+    collector = key("Name of the collector")
+    is_ok = flag("It ended without an error", nullable=False)
+    row_count = count("Rows it yielded", nullable=False)
+    duration_seconds = duration("Wall time of the round", nullable=False)
+    error = text("The one-line error of a round that failed")

@@ -1,0 +1,28 @@
+"""Samples of network ports."""
+
+from ledger.tables.columns import counter, flag, gauge, key, text
+from ledger.tables.gpu import NodeSample
+from ledger.tables.partition import Timed, table
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "device", "port", "sampled_at"))
+class NetworkPortSample(NodeSample):
+    """One network port at one instant."""
+
+    device = key("Kernel name of the adapter, such as mlx5_0 or eth0")
+    port = key("Port of the adapter; '1' where there is one")
+    link_layer = text("InfiniBand or Ethernet")
+    is_up = flag("The link is up")
+    link_state = text("The kernel's own word for the state")
+    line_rate_bytes_per_second = gauge("What the link can carry in one direction", max=1e13)
+    transmit_bytes_total = counter("Bytes sent", source="port_xmit_data (4-byte words) or /proc/net/dev")
+    receive_bytes_total = counter("Bytes received", source="port_rcv_data (4-byte words) or /proc/net/dev")
+    transmit_packet_count_total = counter("Packets sent")
+    receive_packet_count_total = counter("Packets received")
+    transmit_wait_count_total = counter("Ticks with data to send and no credit; the tick depends on the adapter", source="port_xmit_wait")
+    transmit_discard_count_total = counter("Packets dropped on the way out")
+    receive_error_count_total = counter("Packets received with errors")
+    symbol_error_count_total = counter("Symbol errors; saturates", source="symbol_error", width=16)
+    link_downed_count_total = counter("Times the link went down; saturates", source="link_downed", width=8)
+    link_error_recovery_count_total = counter("Times the link recovered; saturates", source="link_error_recovery", width=8)
+    congestion_notification_count_total = counter("RoCE congestion notifications sent", source="hw_counters/np_cnp_sent")

@@ -1,0 +1,40 @@
+"""Samples of block devices and mounted file systems."""
+
+from ledger.tables.columns import count, counter, flag, gauge, key, text
+from ledger.tables.gpu import NodeSample
+from ledger.tables.partition import Timed, table
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "device", "sampled_at"))
+class BlockDeviceSample(NodeSample):
+    """One block device at one instant."""
+
+    device = key("Kernel name of the device")
+    read_bytes_total = counter("Bytes read", source="/proc/diskstats (512-byte sectors)")
+    written_bytes_total = counter("Bytes written", source="/proc/diskstats (512-byte sectors)")
+    read_count_total = counter("Reads completed")
+    write_count_total = counter("Writes completed")
+    read_seconds_total = counter("Time spent by reads, summed over requests", source="/proc/diskstats (ms)", width=32)
+    write_seconds_total = counter("Time spent by writes, summed over requests", source="/proc/diskstats (ms)", width=32)
+    io_seconds_total = counter("Time with a request under way; no measure of saturation on NVMe", source="/proc/diskstats (ms)", width=32)
+    in_flight_count = count("Requests under way")
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "mount_point", "sampled_at"))
+class MountSample(NodeSample):
+    """One mounted file system at one instant."""
+
+    mount_point = key("Where it is mounted")
+    device = text("What is mounted: a device, an export, a volume")
+    filesystem_type = text("The kernel's name of the type")
+    is_responding = flag("It answered within the deadline")
+    is_read_only = flag("It is mounted read-only")
+    capacity_bytes = gauge("Size", max=2**63, source="statvfs")
+    free_bytes = gauge("Free, reserved blocks included", max=2**63, source="statvfs")
+    available_bytes = gauge("Free for an ordinary user", max=2**63, source="statvfs")
+    inode_count = count("Inodes", source="statvfs")
+    free_inode_count = count("Free inodes", source="statvfs")
+    read_bytes_total = counter("Bytes read by this node", source="mountstats")
+    written_bytes_total = counter("Bytes written by this node", source="mountstats")
+    read_seconds_total = counter("Time from request to answer, summed over reads", source="mountstats")
+    read_count_total = counter("Reads completed", source="mountstats")

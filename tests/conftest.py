@@ -1,0 +1,25 @@
+"""What all tests share: where real data lies, and how Hypothesis searches."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+
+settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "quick"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder with real traces and bills; it lies beside the project, not in it."""
+    path = Path(os.environ.get("CLUSTERLEDGER_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        message = f"{path} does not exist; set CLUSTERLEDGER_REAL_DATA to the folder with the real input data"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
