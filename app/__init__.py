@@ -1,0 +1,1 @@
+"""Tables to people: pages, reports, services, command line and hub."""

@@ -1,0 +1,1 @@
+"""Sources to typed rows, one file each."""

@@ -1,0 +1,1 @@
+"""Stored rows to tables that answer questions."""

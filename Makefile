@@ -1,0 +1,60 @@
+# Everything that a person does with the project. `make up` and `make test` need only Python 3.11+, make and git.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8501
+GPUS ?= 96
+DAYS ?= 30
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check docs golden bench fmt chromium clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[hub,dev]'
+	@touch $@
+
+up: $(STAMP) ## Start the hub, with a simulated cluster on an empty store
+	@mkdir -p var
+	@CLUSTERLEDGER_STORE=$${CLUSTERLEDGER_STORE:-duckdb:var/clusterledger.duckdb} \
+	  $(BIN)/clusterledger up --host $(HOST) --port $(PORT) --demo
+
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing chromium for the browser tests" >&2; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      chromium fonts-liberation fonts-dejavu-core >/dev/null; \
+	  else echo "error: no chromium on the PATH; install Debian's chromium, or run as root" >&2; exit 1; fi; }
+
+check: $(STAMP) ## Lint, types, layers and generated documentation
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/cog --check -r README.md
+
+test: $(STAMP) chromium check ## Check, then run all tests, those in a real browser too
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+docs: $(STAMP) ## Write the generated tables of the README again
+	@$(BIN)/cog -r README.md
+
+golden: $(STAMP) ## Write the golden files again: look at the difference before committing it
+	@CLUSTERLEDGER_GOLDEN=write $(BIN)/pytest -q -m "not browser" tests -k golden
+
+bench: $(STAMP) ## Measure: writes one table to stdout
+	@$(BIN)/python -m bench
+
+fmt: $(STAMP) ## Format and apply safe fixes
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## Remove the environment and caches; data in var/ stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,60 @@
+"""A cache of frames, bounded in bytes, that computes each entry once however many people ask."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
+
+import polars as pl
+
+T = TypeVar("T")
+
+_OTHER_BYTES = 65_536
+"""What an entry that is no frame counts for: a figure of at most 2,000 points."""
+
+
+class Cache:
+    """Entries by key, least recently used dropped first; frames are immutable, so nothing is copied."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._busy: dict[Hashable, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the entry, made now if it is missing; a second asker waits for the first."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return cast("T", self._entries[key][0])
+            turn = self._busy.setdefault(key, threading.Lock())
+        with turn:
+            with self._lock:
+                if key in self._entries:
+                    return cast("T", self._entries[key][0])
+            try:
+                value = make()
+                self._keep(key, value)
+            finally:
+                with self._lock:
+                    self._busy.pop(key, None)
+        return value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
+
+    def _keep(self, key: Hashable, value: object) -> None:
+        size = int(value.estimated_size()) if isinstance(value, pl.DataFrame) else _OTHER_BYTES
+        if size > self._max_bytes:
+            return
+        with self._lock:
+            self._entries[key] = (value, size)
+            self._bytes += size
+            while self._bytes > self._max_bytes:
+                _, (_, dropped) = self._entries.popitem(last=False)
+                self._bytes -= dropped

@@ -1,0 +1,164 @@
+"""What pages read: each read takes the viewer's scope, as an argument and as a part of its cache key.
+
+A page asks for rows of a rollup (`rows`), for the answer to a question in `queries/sql` (`answer`), or
+for what a pure function makes of rows (`computed`). Reads are cached until their table changes.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+
+import dataframely as dy
+import polars as pl
+
+from app import context as contexts
+from app.cache import Cache
+from app.context import Context
+from app.page import Role
+from ledger.config import Settings
+from ledger.errors import InputError
+from ledger.tables import TABLES, declared
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A quarter of what the hub may use on a small machine; a year of 1,000 GPUs' hours does not fit, nor should it.
+_CACHE: Final = Cache(512 * 1024 * 1024)
+
+OPEN_TO_TEAMS: Final = frozenset({"node", "gpu", "coverage_day", "exchange_rate", "price", "job_run", "team", "model"})
+"""Tables without a team column that a viewer of role `team` may read: they tell of no other team."""
+
+
+class Scope(NamedTuple):
+    """Who looks, and whose rows they may see; team '' is all teams."""
+
+    role: Role = "admin"
+    team: str = ""
+
+    @property
+    def is_limited(self) -> bool:
+        """Say whether only one team's rows may be seen."""
+        return self.role == "team"
+
+
+class Window(NamedTuple):
+    """A stretch of time, half-open, UTC."""
+
+    start: datetime
+    end: datetime
+
+
+def hub() -> Context:
+    """Return the hub's context.
+
+    Raises: InputError: the page runs outside a hub.
+    """
+    found = contexts.current()
+    if found is None:
+        raise InputError("no hub runs in this process", hint="start it with `clusterledger up`")
+    return found
+
+
+def settings() -> Settings:
+    """Return the configuration in force."""
+    return hub().settings
+
+
+def now() -> datetime:
+    """Return the present instant by the hub's clock."""
+    return hub().now()
+
+
+def viewer() -> Scope:
+    """Return the scope of the person who looks at the page; on loopback everybody is an admin."""
+    return Scope()
+
+
+def rows(
+    schema: type[dy.Schema],
+    window: tuple[datetime, datetime] | None = None,
+    *,
+    scope: Scope,
+    columns: Sequence[str] = (),
+    where: Mapping[str, Sequence[object]] | None = None,
+    by: str = "",
+) -> pl.DataFrame:
+    """Return rows of a table in a window, typed as its schema, limited to what the viewer may see.
+
+    A viewer of role `team` gets the own team's rows, and none of a table that does not say whose they are.
+    """
+    table = declared(schema)
+    wanted = {name: tuple(values) for name, values in (where or {}).items()}
+    kept = tuple(columns)
+    if scope.is_limited and table.name not in OPEN_TO_TEAMS:
+        if "team" not in schema.columns():
+            empty = schema.create_empty()
+            return empty.select(kept) if kept else empty
+        asked = wanted.get("team", (scope.team,))
+        wanted["team"] = tuple(team for team in asked if team == scope.team) or ("\0",)
+    at = hub()
+    key = ("rows", at.version([table.name]), scope, table.name, window, kept, tuple(sorted(wanted.items())), by)
+    return _CACHE.get(key, lambda: at.store.read(schema, window, by=by, columns=kept, where=wanted or None))
+
+
+def computed(
+    function: Callable[Concatenate[pl.DataFrame, P], T],
+    schema: type[dy.Schema],
+    window: tuple[datetime, datetime] | None,
+    scope: Scope,
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Return what a pure function makes of a table's rows in a window, cached until the table changes.
+
+    The function's own arguments must be hashable.
+    """
+    key = (
+        "computed",
+        f"{function.__module__}.{function.__qualname__}",
+        hub().version([declared(schema).name]),
+        scope,
+        window,
+        args,
+        tuple(sorted(kwargs.items())),
+    )
+    return _CACHE.get(
+        (*key, declared(schema).name), lambda: function(rows(schema, window, scope=scope), *args, **kwargs)
+    )
+
+
+def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
+    """Return the rows of `queries/sql/QUESTION.sql`; `$team` in it is '' for all teams.
+
+    A viewer of role `team` gets an answer only from a question that takes `$team`.
+    """
+    text = _text(question)
+    if "$team" in text:
+        params["team"] = scope.team if scope.is_limited else params.get("team", scope.team)
+    elif scope.is_limited:
+        raise InputError(f"{question}: it tells of all teams", hint="ask an admin, or look at your own team's jobs")
+    at = hub()
+    hashed = tuple(sorted((name, tuple(value) if isinstance(value, list) else value) for name, value in params.items()))
+    key = ("answer", at.version(_tables(text)), scope, question, hashed)
+    return _CACHE.get(key, lambda: at.store.select(text, **params))
+
+
+def act(name: str, **params: object) -> Any:
+    """Run a service as the viewer, such as deciding on a finding, and return its result."""
+    from app.services import service  # noqa: PLC0415  pages that only read need no service
+
+    found = service(name)
+    return found.run(hub(), found.params.model_validate(params))
+
+
+@cache
+def _text(question: str) -> str:
+    return resources.files("queries").joinpath("sql", f"{question}.sql").read_text(encoding="utf-8")
+
+
+def _tables(text: str) -> list[str]:
+    return sorted({word for word in re.findall(r"[a-z_]+", text) if word in TABLES})

@@ -1,0 +1,1 @@
+"""What a command and an API call do, once."""

@@ -1,0 +1,1 @@
+"""Readers of bills, invoices and price lists, one file per format."""

@@ -1,0 +1,98 @@
+"""The small languages of Slurm's output: node lists, resources, states and instants."""
+
+import re
+from datetime import UTC, datetime
+
+_BRACKETS = re.compile(r"([^,\[\]]*)\[([^\]]*)\]([^,]*)")
+
+_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+
+_UNKNOWN = frozenset({"", "Unknown", "None", "N/A", "None assigned"})
+
+
+def nodes(text: str) -> list[str]:
+    """Return the node names of a host list: `n[1-2,07],m3` gives n1, n2, n07, m3."""
+    if text in _UNKNOWN:
+        return []
+    found: list[str] = []
+    rest = text
+    while rest:
+        match = _BRACKETS.match(rest)
+        if match:
+            prefix, ranges, suffix = match.groups()
+            tails = nodes(suffix) if "[" in suffix else [suffix]
+            found += [f"{prefix}{each}{tail}" for each in _expanded(ranges) for tail in tails]
+            rest = rest[match.end() :].removeprefix(",")
+        else:
+            name, _, rest = rest.partition(",")
+            found.append(name)
+    return found
+
+
+def _expanded(ranges: str) -> list[str]:
+    numbers: list[str] = []
+    for part in ranges.split(","):
+        first, dash, last = part.partition("-")
+        if not dash:
+            numbers.append(part)
+            continue
+        width = len(first) if first.startswith("0") else 0
+        numbers += [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
+    return numbers
+
+
+def tres(text: str) -> dict[str, str]:
+    """Return trackable resources by name: `cpu=2,gres/gpu=1` gives {"cpu": "2", "gres/gpu": "1"}."""
+    pairs = (part.partition("=") for part in text.split(",") if "=" in part)
+    return {name: value for name, _, value in pairs}
+
+
+def gpu_count(resources: dict[str, str], gres: str = "") -> float | None:
+    """Return how many GPUs are named, None where none of the texts names any.
+
+    `gres/gpu` is the whole; `gres/gpu:a100` are its parts and are only summed where the whole is missing.
+    Old versions name them in AllocGRES alone, as `gpu:2` or `gpu:a100:2`.
+    """
+    if "gres/gpu" in resources:
+        return float(resources["gres/gpu"])
+    typed = [float(value) for name, value in resources.items() if name.startswith("gres/gpu:")]
+    if typed:
+        return sum(typed)
+    counts = [
+        float(parts[-1]) if parts[-1].isdigit() else 1.0
+        for parts in (each.split("(")[0].split(":") for each in gres.split(","))
+        if parts[0] in {"gpu", "gres/gpu"}
+    ]
+    return sum(counts) if counts else None
+
+
+def gpu_model(resources: dict[str, str]) -> str | None:
+    """Return the GPU type that the resources name, or None."""
+    models = [name.removeprefix("gres/gpu:") for name in resources if name.startswith("gres/gpu:")]
+    return ",".join(sorted(models)) or None
+
+
+def size(text: str) -> float | None:
+    """Return a memory text such as `64Gn` or `62500M` as bytes; `n` and `c` (per node, per CPU) are left out."""
+    match = re.fullmatch(r"([0-9.]+)([KMGTP]?)[nc]?", text)
+    return float(match[1]) * _SIZES[match[2]] if match else None
+
+
+def instant(text: str) -> tuple[datetime | None, bool]:
+    """Return an instant, and whether it came without a zone and was taken as UTC.
+
+    Slurm prints local time without a zone; with SLURM_TIME_FORMAT=%s it prints seconds since 1970.
+
+    Raises: ValueError: the text is no instant.
+    """
+    if text in _UNKNOWN:
+        return None, False
+    if text.isdigit():
+        return datetime.fromtimestamp(int(text), UTC), False
+    at = datetime.fromisoformat(text)
+    return (at.replace(tzinfo=UTC), True) if at.tzinfo is None else (at.astimezone(UTC), False)
+
+
+def state(text: str) -> str:
+    """Return a job's state without what follows it: `CANCELLED by 1000` is CANCELLED."""
+    return text.split(maxsplit=1)[0].rstrip("+") if text.strip() else "UNKNOWN"

@@ -1,0 +1,1 @@
+"""Collectors that read one node; light, rooted, isolated."""

@@ -1,0 +1,1 @@
+"""A seeded cluster that emits the same rows as a real one."""
