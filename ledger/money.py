@@ -1,0 +1,279 @@
+"""Money: the only place that reads, splits, sums and converts amounts, and none of it in floats.
+
+An amount at rest is Decimal(38, 18); inside, arithmetic is on whole units of 1e-18. `parse` does the only
+rounding. Polars wraps in silence where its Decimals and Int128s overflow in `group_by` and `over`, so
+grouped sums come from `summed` and splits from `apportion`, which cannot wrap or refuse loudly.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, Overflow
+from typing import Final
+
+import polars as pl
+
+from ledger.errors import InputError
+from ledger.expressions import total as sum_or_null
+from ledger.tables.columns import MONEY_PRECISION, MONEY_SCALE
+
+MONEY: Final = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
+UNIT: Final = Decimal(1).scaleb(-MONEY_SCALE)
+LARGEST: Final = Decimal((0, (9,) * MONEY_PRECISION, -MONEY_SCALE))
+
+# A double has at most 17 digits and an exponent above -325: nothing that a source writes is longer.
+_MOST_DECIMALS: Final = 400
+_MOST_CHARACTERS: Final = 500
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
+_PLAIN: Final = r"^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})$"
+
+_EXACT: Final = Context(prec=2 * _MOST_CHARACTERS, traps=[Inexact, Overflow])
+_ROUNDING: Final = Context(prec=2 * _MOST_CHARACTERS, rounding=ROUND_HALF_EVEN)
+
+# Beyond this a sum might leave Decimal(38, 18), or wrap around the 128 bits behind it.
+_SAFE_SUM: Final = 0.999e20
+
+_DECIMAL_DIGITS: Final[tuple[tuple[int, frozenset[str]], ...]] = (
+    (0, frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())),  # noqa: SIM905
+    (3, frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})),
+    (4, frozenset({"CLF", "UYW"})),
+)
+
+
+class MoneyError(InputError, ValueError):
+    """A text is no amount, or an amount does not fit Decimal(38, 18)."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """An amount at rest and what rounding to 18 decimals took away; their sum is what the text says."""
+
+    amount: Decimal
+    residue: Decimal
+
+
+@dataclass(frozen=True)
+class ParsedColumn:
+    """Amounts of a column of texts, row by row.
+
+    Nulls: `amounts` is null where the text is null or is no amount; `refused` tells the two apart.
+    `residues` has only the rows where rounding took something away.
+    """
+
+    amounts: pl.Series
+    residues: dict[int, Decimal]
+    refused: dict[int, str]
+
+    @property
+    def residue(self) -> Decimal:
+        """What rounding took away in all rows together."""
+        return add(*self.residues.values())
+
+    @property
+    def source_total(self) -> Decimal:
+        """The sum as the source wrote it, before rounding."""
+        return add(total(self.amounts) or Decimal(0), self.residue)
+
+
+@dataclass(frozen=True)
+class Apportioned:
+    """Amounts split over leaves, and the amounts that found none.
+
+    `parts` has one row per leaf whose group has an amount; `unplaced` has the rows of the amounts whose
+    group has no leaf, or only leaves of weight 0. Per column, known parts and unplaced sum to the whole.
+    """
+
+    parts: pl.DataFrame
+    unplaced: pl.DataFrame
+
+
+def parse(text: str) -> Parsed:
+    """Return the amount that a text states, at 18 decimals, rounded half to even.
+
+    Raises: MoneyError: the text is no finite decimal number, or needs more than 20 digits before the point.
+    """
+    stripped = text.strip()
+    if len(stripped) > _MOST_CHARACTERS or not _NUMBER.fullmatch(stripped):
+        raise MoneyError(f"found {_shortened(text)}, expected a decimal number such as -12.50 or 1.2e-7")
+    exact = Decimal(stripped)
+    if exact.is_zero():
+        return Parsed(Decimal(0), Decimal(0))
+    if exact.adjusted() >= MONEY_PRECISION - MONEY_SCALE:
+        raise MoneyError(f"found {_shortened(text)}, expected an amount of at most 20 digits before the point")
+    if exact.adjusted() < -_MOST_DECIMALS:
+        raise MoneyError(f"found {_shortened(text)}, expected an amount of at most {_MOST_DECIMALS} decimals")
+    amount = exact.quantize(UNIT, context=_ROUNDING)
+    if amount.copy_abs() > LARGEST:
+        raise MoneyError(f"found {_shortened(text)}, expected an amount of at most 20 digits before the point")
+    return Parsed(amount, _EXACT.subtract(exact, amount))
+
+
+def parse_column(texts: pl.Series) -> ParsedColumn:
+    """Return the amounts of a column of texts; texts of up to 18 decimals take Polars' exact parser.
+
+    Nulls: null texts stay null; what is no amount is null and named in `refused`.
+    """
+    stripped = texts.cast(pl.String).str.strip_chars()
+    plain = stripped.str.contains(_PLAIN)
+    amounts = pl.select(pl.when(plain).then(stripped)).to_series().cast(MONEY)
+    others = pl.select(pl.arg_where(~plain.fill_null(value=True))).to_series()
+    residues: dict[int, Decimal] = {}
+    refused: dict[int, str] = {}
+    found: list[Decimal | None] = []
+    for index, each in zip(others.to_list(), stripped.gather(others).to_list(), strict=True):
+        try:
+            parsed = parse(each)
+        except MoneyError as error:
+            refused[index] = error.message
+            found.append(None)
+            continue
+        found.append(parsed.amount)
+        if parsed.residue:
+            residues[index] = parsed.residue
+    if found:
+        amounts = amounts.scatter(others, pl.Series(found, dtype=MONEY))
+    return ParsedColumn(amounts.alias(texts.name), residues, refused)
+
+
+def add(*amounts: Decimal) -> Decimal:
+    """Return the exact sum of amounts of any number of decimals; 0 of none."""
+    result = Decimal(0)
+    for each in amounts:
+        result = _EXACT.add(result, each)
+    return result
+
+
+def difference(left: Decimal, right: Decimal) -> Decimal:
+    """Return `left - right` exactly; Python's own operators round to 28 digits."""
+    return _EXACT.subtract(left, right)
+
+
+def total(amounts: pl.Series) -> Decimal | None:
+    """Return the exact sum of the known amounts; null where none is known.
+
+    Raises: MoneyError: the sum does not fit Decimal(38, 18).
+    """
+    known = amounts.cast(MONEY).drop_nulls()
+    if known.is_empty():
+        return None
+    try:
+        value = known.sum()
+    except pl.exceptions.ComputeError as error:
+        raise MoneyError(f"{amounts.name}: the sum of {len(known)} amounts has more than 20 digits") from error
+    return Decimal(value)
+
+
+def summed(frame: pl.DataFrame, *, by: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
+    """Return the exact sums of money columns, one row per group of `by`, in the order of the groups.
+
+    Null parts of the key compare equal. Nulls: a sum is null where no amount of the group is known.
+    Raises: MoneyError: a sum does not fit; Polars itself would wrap around in silence.
+    """
+    guards = [pl.col(each).cast(pl.Float64).abs().sum().alias(f"#{each}") for each in columns]
+    sums = [sum_or_null(each).cast(MONEY).alias(each) for each in columns]
+    groups = frame.group_by(by, maintain_order=True) if by else frame.with_columns(_=0).group_by("_")
+    grouped = groups.agg(*sums, *guards)
+    for each in columns:
+        largest = grouped[f"#{each}"].max()
+        if isinstance(largest, float) and largest >= _SAFE_SUM:
+            raise MoneyError(f"{each}: the amounts of a group sum to {largest:g}, expected at most 20 digits")
+    return grouped.select(*by, *columns)
+
+
+def apportion(
+    amounts: pl.DataFrame,
+    leaves: pl.DataFrame,
+    *,
+    by: Sequence[str],
+    weight: str,
+    tie: Sequence[str],
+    columns: Sequence[str],
+) -> Apportioned:
+    """Split each group's amounts over its leaves by whole-number weights, exactly.
+
+    `q, r = divmod(units, W); part = q*w + r*w // W` on whole units of 1e-18, on the magnitude of a negative
+    amount; the small rest goes to the largest share, among equals to the first by `tie`.
+
+    Shape, grain: `amounts` has one row per key `by`; `parts` one row per leaf, with the leaf's columns and
+    `columns`. Null parts of the key compare equal. Nulls: a null amount gives null parts.
+    Raises: MoneyError: two amounts have one key, or a weight is null, negative, or sums past 2**63.
+    """
+    if amounts.select(by).is_duplicated().any():
+        raise MoneyError(f"amounts: found two rows of one key ({', '.join(by)}), expected one")
+    if leaves[weight].null_count() or (leaves[weight] < 0).any():
+        raise MoneyError(f"{weight}: found a null or negative weight, expected whole numbers from 0")
+    numbered = amounts.select(*by, *columns).with_row_index("#group")
+    placed = (
+        leaves.drop([each for each in columns if each in leaves.columns])
+        .with_row_index("#leaf")
+        .join(numbered, on=list(by), how="inner", nulls_equal=True, maintain_order="left")
+        .with_columns(pl.col(weight).cast(pl.Int128).alias("#weight"))
+        .with_columns(pl.col("#weight").sum().over("#group").alias("#whole"))
+    )
+    if placed.height and placed.select(pl.col("#whole").max() >= 2**63).item():
+        raise MoneyError(f"{weight}: found a group whose weights sum past 2**63; divide them by a common factor")
+    placed = placed.filter(pl.col("#whole") > 0)
+    first = placed.sort(["#group", "#weight", *tie, "#leaf"], descending=[False, True, *[False] * len(tie), False])
+    takes_rest = first.group_by("#group", maintain_order=True).first()["#leaf"]
+    parts = placed.with_columns(pl.col("#leaf").is_in(takes_rest.implode()).alias("#takes_rest"))
+    parts = parts.with_columns(*(_part(each).alias(each) for each in columns))
+    unplaced = amounts.filter(~numbered["#group"].is_in(placed["#group"].unique().implode()))
+    kept = [each for each in leaves.columns if each not in columns]
+    return Apportioned(parts.select(*kept, *columns), unplaced)
+
+
+def to_units(column: str | pl.Expr) -> pl.Expr:
+    """Return amounts as whole units of 1e-18, Int128."""
+    expression = pl.col(column) if isinstance(column, str) else column
+    return expression.cast(MONEY).to_physical()
+
+
+def from_units(column: str | pl.Expr) -> pl.Expr:
+    """Return whole units of 1e-18 as amounts; a number that does not fit raises Polars' error."""
+    expression = pl.col(column) if isinstance(column, str) else column
+    # A cast of Int128 to Decimal(38, 18) would multiply by 1e18: take scale 0 and give it the scale.
+    return expression.cast(pl.Decimal(MONEY_PRECISION, 0)) * pl.lit(UNIT, dtype=MONEY)
+
+
+def convert(amount: Decimal, rate: Decimal) -> Decimal:
+    """Return an amount in another currency, for display: rounded to 18 decimals, never stored as a charge."""
+    return _EXACT.multiply(amount, rate).quantize(UNIT, context=_ROUNDING)
+
+
+def subunit(currency: str) -> Decimal:
+    """Return the smallest amount that is paid in a currency (ISO 4217); 0.01 for currencies not listed there."""
+    digits = next((digits for digits, codes in _DECIMAL_DIGITS if currency.upper() in codes), 2)
+    return Decimal(1).scaleb(-digits)
+
+
+def rounded(amount: Decimal, currency: str) -> Decimal:
+    """Return an amount in whole subunits of its currency, for display."""
+    return amount.quantize(subunit(currency), context=_ROUNDING)
+
+
+def tolerance(currency: str, row_count: int) -> Decimal:
+    """Return by how much an invoice and its charges may differ: `max(100 * subunit, sqrt(rows) * 0.5 * subunit)`.
+
+    Source: FOCUS 1.4, InvoiceDetail, reconciliation of rounded rows.
+    """
+    smallest = subunit(currency)
+    root = Context(prec=MONEY_PRECISION).sqrt(Decimal(row_count))
+    spread = _ROUNDING.multiply(root, _ROUNDING.multiply(smallest, Decimal("0.5")))
+    return max(100 * smallest, spread).quantize(UNIT, context=_ROUNDING)
+
+
+def _part(column: str) -> pl.Expr:
+    """Return a leaf's part of its group's amount; the rest of the division goes to the marked leaf.
+
+    Nothing here exceeds 128 bits: q*w and the sum of parts stay within the amount, r*w below 2**126.
+    """
+    units = to_units(column)
+    size, weight, whole = units.abs(), pl.col("#weight"), pl.col("#whole")
+    share = (size // whole) * weight + (size % whole) * weight // whole
+    rest = size - share.sum().over("#group")
+    part = share + pl.when(pl.col("#takes_rest")).then(rest).otherwise(pl.lit(0, dtype=pl.Int128))
+    return from_units(pl.when(units < 0).then(pl.lit(0, dtype=pl.Int128) - part).otherwise(part))
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")  # noqa: PLR2004  one line of an error
