@@ -42,7 +42,7 @@ class InputError(ClusterLedgerError):
     exit_code = 2
 
 
-class SourceMissing(ClusterLedgerError):
+class SourceMissing(ClusterLedgerError):  # noqa: N818  absence is no error
     """This node does not have what the collector reads."""
 
 

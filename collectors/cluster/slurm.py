@@ -42,6 +42,7 @@ def read(path: Path) -> Dump:
     body = raw.decode("utf-8", errors="replace")
     header, _, rest = body.partition("\n")
     delimiter = next(each for each in _DELIMITERS if each in header)
+    closed = header.strip().endswith(delimiter)
     columns = header.strip().removesuffix(delimiter).split(delimiter)
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
@@ -49,7 +50,7 @@ def read(path: Path) -> Dump:
     rejected: list[Rejected] = []
     rows: list[dict[str, object]] = []
     naive = steps = 0
-    for line, record in _records(rest, delimiter, len(columns)):
+    for line, record in _records(rest, delimiter, len(columns), closed=closed):
         where = f"{path}: line {line}"
         if len(record) != len(columns):
             reason = f"found {len(record)} fields, expected {len(columns)}"
@@ -76,29 +77,26 @@ def read(path: Path) -> Dump:
     return Dump("slurm", {Job: frame}, tuple(rejected), naive, tuple(remarks))
 
 
-def _records(text: str, delimiter: str, width: int) -> Iterator[tuple[int, list[str]]]:
+def _records(text: str, delimiter: str, width: int, *, closed: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield the line a record starts on and its fields, joining lines until a record is full.
 
-    A line that would overfill the record begins a new one: the short record before it is handed on as it is.
+    A line without a delimiter goes on with the field before it. A line that would overfill a record begins a
+    new one: the short record before it is handed on as it is. `closed` lines end in a delimiter (`sacct -p`).
     """
     held: list[str] = []
     start = 2
     for number, line in enumerate(text.split("\n"), start=2):
-        parts = line.rstrip("\r").removesuffix(delimiter if delimiter == "|" and line.count("|") == width else "")
-        fields = parts.split(delimiter)
-        if not held and fields == [""]:
-            continue
+        whole = line.rstrip("\r")
+        fields = (whole.removesuffix(delimiter) if closed else whole).split(delimiter)
         if held and len(held) + len(fields) - 1 > width:
             yield start, held
             held = []
         if held:
             held = [*held[:-1], f"{held[-1]}\n{fields[0]}", *fields[1:]]
-        else:
+        elif fields != [""]:
             held, start = fields, number
-        if len(held) == width:
-            yield start, held
-            held = []
-    if held and held != [""]:
+    if held:
+        held[-1] = held[-1].rstrip("\n")
         yield start, held
 
 

@@ -92,7 +92,9 @@ class BillImport(dy.Schema):
     provider = text("ServiceProviderName of its charges")
     sha256 = text("Hash of the bytes", nullable=False)
     imported_at = instant("When it was imported", nullable=False)
-    status = text("current, superseded, waiting (for --accept)", nullable=False, among=("current", "superseded", "waiting"))
+    status = text(
+        "current, superseded, waiting (for --accept)", nullable=False, among=("current", "superseded", "waiting")
+    )
     supersedes_import_id = text("The import that it replaced")
     row_count = count("Charges kept", nullable=False)
     rejected_count = count("Charges refused", nullable=False)

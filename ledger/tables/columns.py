@@ -76,7 +76,9 @@ def flag(meaning: str, *, nullable: bool = True) -> dy.Bool:
     return dy.Bool(nullable=nullable, description=meaning, metadata={"kind": "flag"})
 
 
-def gauge(meaning: str, *, max: float, min: float = 0.0, source: str = "", otel: str = "", nullable: bool = True) -> dy.Float64:  # noqa: A002, E501  the words of the field
+def gauge(
+    meaning: str, *, max: float, min: float = 0.0, source: str = "", otel: str = "", nullable: bool = True
+) -> dy.Float64:
     """Return a measured value with its physical limits."""
     return dy.Float64(
         nullable=nullable,
@@ -108,7 +110,7 @@ def amount(meaning: str, *, nullable: bool = True, source: str = "") -> dy.Float
     return dy.Float64(nullable=nullable, min=0.0, description=meaning, metadata={"kind": "amount", "source": source})
 
 
-def count(meaning: str, *, nullable: bool = True, max: int | None = None, source: str = "") -> dy.Int64:  # noqa: A002  the word of the field
+def count(meaning: str, *, nullable: bool = True, max: int | None = None, source: str = "") -> dy.Int64:
     """Return a whole number of things."""
     return dy.Int64(
         nullable=nullable, min=0, max=max, description=meaning, metadata={"kind": "count", "source": source}
@@ -127,7 +129,9 @@ def parts(meaning: str, *, nullable: bool = True) -> dy.Float64:
 
 def seconds(meaning: str, *, nullable: bool = False) -> dy.Decimal:
     """Return a time in exact multiples of 0.001 s, so that sums are conserved."""
-    return dy.Decimal(18, SECONDS_SCALE, nullable=nullable, min=Decimal(0), description=meaning, metadata={"kind": "seconds"})  # noqa: E501
+    return dy.Decimal(
+        18, SECONDS_SCALE, nullable=nullable, min=Decimal(0), description=meaning, metadata={"kind": "seconds"}
+    )
 
 
 def gpu_seconds(meaning: str, *, nullable: bool = False) -> dy.Decimal:
@@ -150,19 +154,21 @@ def duration(meaning: str, *, nullable: bool = True) -> dy.Float64:
 def fraction(meaning: str) -> dy.Decimal:
     """Part of one physical device, exact at six decimals so that slices sum to 1."""
     return dy.Decimal(
-        9, FRACTION_SCALE, nullable=False, min=Decimal(0), max=Decimal(1), description=meaning, metadata={"kind": "fraction"}  # noqa: E501
+        9,
+        FRACTION_SCALE,
+        nullable=False,
+        min=Decimal(0),
+        max=Decimal(1),
+        description=meaning,
+        metadata={"kind": "fraction"},
     )
 
 
 def money(meaning: str, *, nullable: bool = True) -> dy.Decimal:
     """Return an amount in the row's billing currency; only `ledger.money` computes with it."""
-    return dy.Decimal(
-        MONEY_PRECISION, MONEY_SCALE, nullable=nullable, description=meaning, metadata={"kind": "money"}
-    )
+    return dy.Decimal(MONEY_PRECISION, MONEY_SCALE, nullable=nullable, description=meaning, metadata={"kind": "money"})
 
 
 def quantity(meaning: str) -> dy.Decimal:
     """Return a FOCUS quantity, kept as exactly as it was billed."""
-    return dy.Decimal(
-        MONEY_PRECISION, MONEY_SCALE, nullable=True, description=meaning, metadata={"kind": "quantity"}
-    )
+    return dy.Decimal(MONEY_PRECISION, MONEY_SCALE, nullable=True, description=meaning, metadata={"kind": "quantity"})

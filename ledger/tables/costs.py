@@ -2,7 +2,6 @@
 
 import dataframely as dy
 
-
 from ledger.tables.columns import (
     count,
     flag,
@@ -176,5 +175,3 @@ class FindingDecision(dy.Schema):
     decided_by = text("Who", nullable=False)
     snoozed_until = instant("Until when")
     reason = text("Why")
-
-

@@ -39,25 +39,47 @@ class GpuSample(NodeSample):
     status = text("ok, or why the device gave no values", nullable=False, among=SAMPLE_STATUS)
     status_reason = text("The driver's own word for a status that is not ok")
     evidence_quality = quality()
-    kernel_active_ratio = ratio("Share of the last sample window in which a kernel ran", source="nvmlDeviceGetUtilizationRates.gpu", otel="hw.gpu.utilization")
-    memory_active_ratio = ratio("Share of the last sample window in which device memory was read or written", source="nvmlDeviceGetUtilizationRates.memory")
-    graphics_active_ratio = ratio("Share of the interval in which any engine was active, weighted by time", source="NVML GPM 1, DCGM 1001")
+    kernel_active_ratio = ratio(
+        "Share of the last sample window in which a kernel ran",
+        source="nvmlDeviceGetUtilizationRates.gpu",
+        otel="hw.gpu.utilization",
+    )
+    memory_active_ratio = ratio(
+        "Share of the last sample window in which device memory was read or written",
+        source="nvmlDeviceGetUtilizationRates.memory",
+    )
+    graphics_active_ratio = ratio(
+        "Share of the interval in which any engine was active, weighted by time", source="NVML GPM 1, DCGM 1001"
+    )
     sm_active_ratio = ratio("Share of SMs that had work, weighted by cycles", source="NVML GPM 2, DCGM 1002")
     sm_occupancy_ratio = ratio("Active warps against the most possible", source="NVML GPM 3, DCGM 1003")
     tensor_active_ratio = ratio("Share of cycles in which a tensor pipe was active", source="NVML GPM 5, DCGM 1004")
     dram_active_ratio = ratio("Share of the peak memory bandwidth in use", source="NVML GPM 10, DCGM 1005")
-    memory_used_bytes = gauge("Device memory in use, without what the driver reserves", max=2**44, source="nvmlDeviceGetMemoryInfo_v2 (bytes)", otel="hw.gpu.memory.usage")
-    memory_total_bytes = gauge("Device memory", max=2**44, source="nvmlDeviceGetMemoryInfo_v2 (bytes)", otel="hw.gpu.memory.limit")
+    memory_used_bytes = gauge(
+        "Device memory in use, without what the driver reserves",
+        max=2**44,
+        source="nvmlDeviceGetMemoryInfo_v2 (bytes)",
+        otel="hw.gpu.memory.usage",
+    )
+    memory_total_bytes = gauge(
+        "Device memory", max=2**44, source="nvmlDeviceGetMemoryInfo_v2 (bytes)", otel="hw.gpu.memory.limit"
+    )
     power_watts = gauge("Board power draw", max=2_000, source="nvmlDeviceGetPowerUsage (mW)", otel="hw.power")
     power_limit_watts = gauge("Enforced board power limit", max=2_000, source="nvmlDeviceGetEnforcedPowerLimit (mW)")
-    energy_joules_total = counter("Energy since the driver was loaded", source="nvmlDeviceGetTotalEnergyConsumption (mJ)", otel="hw.energy")
-    temperature_celsius = gauge("Core temperature", min=-50, max=200, source="nvmlDeviceGetTemperature", otel="hw.temperature")
+    energy_joules_total = counter(
+        "Energy since the driver was loaded", source="nvmlDeviceGetTotalEnergyConsumption (mJ)", otel="hw.energy"
+    )
+    temperature_celsius = gauge(
+        "Core temperature", min=-50, max=200, source="nvmlDeviceGetTemperature", otel="hw.temperature"
+    )
     memory_temperature_celsius = gauge("Memory temperature", min=-50, max=200, source="NVML field 82")
     sm_clock_hertz = gauge("SM clock", max=10e9, source="nvmlDeviceGetClockInfo(SM) (MHz)")
     sm_clock_max_hertz = gauge("Highest SM clock of the model", max=10e9, source="nvmlDeviceGetMaxClockInfo(SM) (MHz)")
     memory_clock_hertz = gauge("Memory clock", max=20e9, source="nvmlDeviceGetClockInfo(MEM) (MHz)")
     performance_state_index = number("P-state: 0 is the fastest", source="nvmlDeviceGetPerformanceState")
-    clock_event_reasons_bitmask = number("Why the clock is where it is, at this instant", source="nvmlDeviceGetCurrentClocksEventReasons")
+    clock_event_reasons_bitmask = number(
+        "Why the clock is where it is, at this instant", source="nvmlDeviceGetCurrentClocksEventReasons"
+    )
     hw_thermal_throttle_seconds_total = counter("Time slowed by the hardware for heat", source="NVML field 270 (ns)")
     sw_thermal_throttle_seconds_total = counter("Time slowed by the driver for heat", source="NVML field 269 (ns)")
     power_brake_throttle_seconds_total = counter("Time slowed by an outer power brake", source="NVML field 271 (ns)")
@@ -65,9 +87,15 @@ class GpuSample(NodeSample):
     pcie_transmit_bytes_total = counter("Bytes sent over PCIe", source="NVML field 197")
     pcie_receive_bytes_total = counter("Bytes received over PCIe", source="NVML field 198")
     nvlink_transmit_bytes_total = counter("Bytes sent over all NVLinks", source="NVML field 138 (KiB) or 202 (bytes)")
-    nvlink_receive_bytes_total = counter("Bytes received over all NVLinks", source="NVML field 139 (KiB) or 204 (bytes)")
-    process_count = count("Processes on the device; null where the list cannot be read", source="nvmlDeviceGetComputeRunningProcesses_v3")
-    process_job_ids = text("Job ids of these processes, sorted, joined by commas; '' if none has one; null as process_count")
+    nvlink_receive_bytes_total = counter(
+        "Bytes received over all NVLinks", source="NVML field 139 (KiB) or 204 (bytes)"
+    )
+    process_count = count(
+        "Processes on the device; null where the list cannot be read", source="nvmlDeviceGetComputeRunningProcesses_v3"
+    )
+    process_job_ids = text(
+        "Job ids of these processes, sorted, joined by commas; '' if none has one; null as process_count"
+    )
     jobless_process_count = count("Processes on the device that belong to no job")
     collect_seconds = duration("What reading this device took")
 
@@ -85,7 +113,9 @@ class GpuProcessSample(NodeSample):
     attribution_source = text("How the job was found: prolog, cgroup, pod_resources, environ, none")
     attribution_confidence_ratio = ratio("How far the source can be trusted")
     memory_used_bytes = gauge("Device memory of the process", max=2**44)
-    kernel_active_ratio = ratio("Share of the time in which a kernel of the process ran", source="nvmlDeviceGetProcessUtilization.smUtil")
+    kernel_active_ratio = ratio(
+        "Share of the time in which a kernel of the process ran", source="nvmlDeviceGetProcessUtilization.smUtil"
+    )
 
 
 @table("slow_sample", Timed("sampled_at"), order=("cluster", "node", "gpu_uuid", "sampled_at"))
@@ -100,14 +130,22 @@ class GpuHealthSample(NodeSample):
     is_mig_enabled = flag("MIG mode is on")
     is_persistence_enabled = flag("The driver stays loaded without clients")
     is_ecc_enabled = flag("ECC is on")
-    ecc_corrected_count_total = counter("Corrected memory errors since the last reset", source="nvmlDeviceGetTotalEccErrors volatile")
-    ecc_uncorrected_count_total = counter("Uncorrected memory errors since the last reset", source="nvmlDeviceGetTotalEccErrors volatile")
+    ecc_corrected_count_total = counter(
+        "Corrected memory errors since the last reset", source="nvmlDeviceGetTotalEccErrors volatile"
+    )
+    ecc_uncorrected_count_total = counter(
+        "Uncorrected memory errors since the last reset", source="nvmlDeviceGetTotalEccErrors volatile"
+    )
     remapped_corrected_count = count("Rows remapped after corrected errors", source="nvmlDeviceGetRemappedRows")
-    remapped_uncorrected_count = count("Rows remapped after uncorrected errors: a healthy outcome", source="nvmlDeviceGetRemappedRows")
+    remapped_uncorrected_count = count(
+        "Rows remapped after uncorrected errors: a healthy outcome", source="nvmlDeviceGetRemappedRows"
+    )
     is_remap_pending = flag("A remap waits for a reset")
     is_remap_failed = flag("A remap failed: return the device")
     retired_page_count = count("Retired pages, before Ampere")
-    recovery_action = text("What the driver asks for: none, gpu_reset, node_reboot, drain_p2p, drain_and_reset, or action_N")
+    recovery_action = text(
+        "What the driver asks for: none, gpu_reset, node_reboot, drain_p2p, drain_and_reset, or action_N"
+    )
     pcie_replay_count_total = counter("PCIe replays", source="NVML field 94")
     pcie_link_generation_index = number("PCIe generation now; drops when idle")
     pcie_link_width_count = count("PCIe lanes now")

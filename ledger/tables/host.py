@@ -10,7 +10,9 @@ class HostSample(NodeSample):
     """One node's processors and memory at one instant."""
 
     cpu_count = count("Online logical processors")
-    cpu_user_seconds_total = counter("Processor time in user code, nice included; guests counted once", source="/proc/stat")
+    cpu_user_seconds_total = counter(
+        "Processor time in user code, nice included; guests counted once", source="/proc/stat"
+    )
     cpu_system_seconds_total = counter("Processor time in the kernel, interrupts included", source="/proc/stat")
     cpu_idle_seconds_total = counter("Processor time idle, without waiting for I/O", source="/proc/stat")
     cpu_iowait_seconds_total = counter("Processor time idle while I/O was under way; may decrease", source="/proc/stat")

@@ -31,7 +31,9 @@ class Node(dy.Schema):
     region = text("Region or site")
     instance_type = text("Instance type or server model")
     provider_instance_id = text("Instance id in the provider's metadata")
-    holder = text("Who holds a device: scheduler, or process where there is no scheduler", among=("scheduler", "process"))
+    holder = text(
+        "Who holds a device: scheduler, or process where there is no scheduler", among=("scheduler", "process")
+    )
     cpu_count = count("Logical processors")
     memory_bytes = gauge("Memory", max=2**53)
     gpu_count = count("GPUs")

@@ -66,7 +66,11 @@ class Job(dy.Schema):
     mean_memory_used_bytes = gauge("Mean device memory summed over its GPUs, where only that is known", max=2**53)
 
 
-@table("holding", Spanning("held_start", "held_end", watched=("requested_share_ratio",)), order=("cluster", "node", "gpu_uuid", "held_start"))
+@table(
+    "holding",
+    Spanning("held_start", "held_end", watched=("requested_share_ratio",)),
+    order=("cluster", "node", "gpu_uuid", "held_start"),
+)
 class JobGpu(dy.Schema):
     """One device, or slice, held by one run of a job from one instant to another."""
 

@@ -19,10 +19,16 @@ class NetworkPortSample(NodeSample):
     receive_bytes_total = counter("Bytes received", source="port_rcv_data (4-byte words) or /proc/net/dev")
     transmit_packet_count_total = counter("Packets sent")
     receive_packet_count_total = counter("Packets received")
-    transmit_wait_count_total = counter("Ticks with data to send and no credit; the tick depends on the adapter", source="port_xmit_wait")
+    transmit_wait_count_total = counter(
+        "Ticks with data to send and no credit; the tick depends on the adapter", source="port_xmit_wait"
+    )
     transmit_discard_count_total = counter("Packets dropped on the way out")
     receive_error_count_total = counter("Packets received with errors")
     symbol_error_count_total = counter("Symbol errors; saturates", source="symbol_error", width=16)
     link_downed_count_total = counter("Times the link went down; saturates", source="link_downed", width=8)
-    link_error_recovery_count_total = counter("Times the link recovered; saturates", source="link_error_recovery", width=8)
-    congestion_notification_count_total = counter("RoCE congestion notifications sent", source="hw_counters/np_cnp_sent")
+    link_error_recovery_count_total = counter(
+        "Times the link recovered; saturates", source="link_error_recovery", width=8
+    )
+    congestion_notification_count_total = counter(
+        "RoCE congestion notifications sent", source="hw_counters/np_cnp_sent"
+    )

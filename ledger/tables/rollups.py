@@ -64,7 +64,9 @@ class GpuStateInterval(dy.Schema):
     started_at = key_instant("Start")
     ended_at = instant("End, exclusive", nullable=False)
     state = text("What it did", nullable=False, among=STATES)
-    reason = text("Why: no_sample, xid_79, node_down, no_demand, fragmentation, reservation, drained, quota, powered_down, ...")
+    reason = text(
+        "Why: no_sample, xid_79, node_down, no_demand, fragmentation, reservation, drained, quota, powered_down, ..."
+    )
     job_id = text("The job that held it; '' for nobody or unknown; several jobs' ids joined by commas", nullable=False)
     submitted_at = instant("Submit time of the one job that held it")
     restart_count = count("Run of the one job that held it")
@@ -123,7 +125,12 @@ class GpuHour(StateSeconds, Activity):
     rule_version = text("Version of the decision and fingerprint of its thresholds", nullable=False)
 
 
-@table("rollup", Timed("hour_start"), order=("cluster", "node", "gpu_uuid", "hour_start"), also=(Timed("submitted_at", "day"),))
+@table(
+    "rollup",
+    Timed("hour_start"),
+    order=("cluster", "node", "gpu_uuid", "hour_start"),
+    also=(Timed("submitted_at", "day"),),
+)
 class JobGpuHour(StateSeconds, Activity):
     """One clock hour of one device held by one run of a job.
 

@@ -16,7 +16,9 @@ class BlockDeviceSample(NodeSample):
     write_count_total = counter("Writes completed")
     read_seconds_total = counter("Time spent by reads, summed over requests", source="/proc/diskstats (ms)", width=32)
     write_seconds_total = counter("Time spent by writes, summed over requests", source="/proc/diskstats (ms)", width=32)
-    io_seconds_total = counter("Time with a request under way; no measure of saturation on NVMe", source="/proc/diskstats (ms)", width=32)
+    io_seconds_total = counter(
+        "Time with a request under way; no measure of saturation on NVMe", source="/proc/diskstats (ms)", width=32
+    )
     in_flight_count = count("Requests under way")
 
 
