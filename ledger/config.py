@@ -9,18 +9,35 @@ the sections are kept here as they are and checked against the unit's model when
 
 import os
 import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings.exceptions import SettingsError
 
 from ledger.errors import ConfigError
+from ledger.explain import nearest, problem
 
 FILE_NAME = "clusterledger.toml"
 FILE_VARIABLE = "CLUSTERLEDGER_CONFIG"
 STORE_VARIABLE = "CLUSTERLEDGER_STORE"
 SECRETS_VARIABLE = "CLUSTERLEDGER_SECRETS"
+HINT = "`clusterledger config` prints every key, its default and its range"
+
+_PREFIX: Final = "CLUSTERLEDGER_"
+_DELIMITER: Final = "__"
+_FILE: ContextVar[Path | None] = ContextVar("configuration file", default=None)
 
 
 class Section(BaseModel):
@@ -45,9 +62,13 @@ class HubSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one")] = 8501
     url: Annotated[str, Field(description="Address that people use, for links in mails")] = ""
     rollup_every_seconds: Annotated[int, Field(ge=5, le=3600, description="Pace of the rollup job")] = 60
-    ingest_max_bytes: Annotated[int, Field(ge=1024, description="Largest compressed body of an ingest call")] = 8_388_608
+    ingest_max_bytes: Annotated[int, Field(ge=1024, description="Largest compressed body of an ingest call")] = (
+        8_388_608
+    )
     ingest_max_rows: Annotated[int, Field(ge=1, description="Most rows in one batch")] = 200_000
-    admin_token: Annotated[SecretStr | None, Field(description="Token for the API from elsewhere; loopback needs none")] = None
+    admin_token: Annotated[
+        SecretStr | None, Field(description="Token for the API from elsewhere; loopback needs none")
+    ] = None
 
 
 class AgentSettings(Section):
@@ -57,8 +78,12 @@ class AgentSettings(Section):
     token: Annotated[SecretStr | None, Field(description="This node's token")] = None
     cluster: Annotated[str, Field(description="Name of the cluster", min_length=1)] = "default"
     node: Annotated[str, Field(description="Name of this node; empty for its host name")] = ""
-    spool: Annotated[Path, Field(description="File that keeps rows until the hub has them")] = Path("/var/lib/clusterledger/spool.db")
-    spool_max_bytes: Annotated[int, Field(ge=65_536, description="Most the spool may take; the oldest rows go first")] = 1_073_741_824
+    spool: Annotated[Path, Field(description="File that keeps rows until the hub has them")] = Path(
+        "/var/lib/clusterledger/spool.db"
+    )
+    spool_max_bytes: Annotated[
+        int, Field(ge=65_536, description="Most the spool may take; the oldest rows go first")
+    ] = 1_073_741_824
     ship_every_seconds: Annotated[float, Field(gt=0, le=3600, description="Pace of shipping")] = 10.0
 
 
@@ -67,7 +92,9 @@ class MailSettings(Section):
 
     host: Annotated[str, Field(description="SMTP server; empty for a dry run")] = ""
     port: Annotated[int, Field(ge=1, le=65535, description="SMTP port")] = 587
-    security: Annotated[Literal["starttls", "tls", "none"], Field(description="How the connection is protected")] = "starttls"
+    security: Annotated[Literal["starttls", "tls", "none"], Field(description="How the connection is protected")] = (
+        "starttls"
+    )
     ca_file: Annotated[Path | None, Field(description="Private certificate authority")] = None
     user: Annotated[str, Field(description="Login name; empty for none")] = ""
     password: Annotated[SecretStr | None, Field(description="Login password")] = None
@@ -125,9 +152,13 @@ class MoneySettings(Section):
     shared_cost: Annotated[
         Literal["apart", "proportional", "even"], Field(description="What happens to cost that belongs to all")
     ] = "apart"
-    display_currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$", description="ISO 4217; empty shows each apart")] = ""
+    display_currency: Annotated[
+        str, Field(pattern=r"^([A-Z]{3})?$", description="ISO 4217; empty shows each apart")
+    ] = ""
     scope: ScopeSettings = ScopeSettings()
-    append_only_sources: Annotated[tuple[str, ...], Field(description="Sources that deliver additions, never a whole period")] = ()
+    append_only_sources: Annotated[
+        tuple[str, ...], Field(description="Sources that deliver additions, never a whole period")
+    ] = ()
     smaller_import_ratio: Annotated[
         float, Field(gt=0, lt=1, description="An import that is smaller by this share waits for --accept")
     ] = 0.2
@@ -137,7 +168,11 @@ class Settings(BaseSettings):
     """Everything an operator decides."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", env_prefix="CLUSTERLEDGER_", env_nested_delimiter="__", nested_model_default_partial_update=True
+        extra="forbid",
+        frozen=True,
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_DELIMITER,
+        nested_model_default_partial_update=True,
     )
 
     store: StoreSettings = StoreSettings()
@@ -149,7 +184,9 @@ class Settings(BaseSettings):
     teams: Annotated[tuple[Match, ...], Field(description="Rules that name a job's team; else its account")] = ()
     models: Annotated[tuple[Match, ...], Field(description="Rules that name a job's model")] = ()
     collectors: Annotated[dict[str, dict[str, Any]], Field(description="One section per collector")] = {}
-    rollups: Annotated[dict[str, dict[str, Any]], Field(description="One section per settings model of the rollups")] = {}
+    rollups: Annotated[
+        dict[str, dict[str, Any]], Field(description="One section per settings model of the rollups")
+    ] = {}
     rules: Annotated[dict[str, dict[str, Any]], Field(description="One section per right-sizing rule")] = {}
 
     @classmethod
@@ -162,14 +199,109 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the file behind the environment and the secrets."""
-        del dotenv_settings
+        del env_settings, dotenv_settings
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, _Environment(settings_cls))
+        if directory := os.environ.get(SECRETS_VARIABLE):
+            files = NestedSecretsSettingsSource(
+                file_secret_settings, secrets_dir=directory, secrets_prefix="", secrets_nested_delimiter=_DELIMITER
+            )
+            sources = (*sources, files)
         path = config_path()
-        sources = (init_settings, env_settings, file_secret_settings)
         return (*sources, TomlConfigSettingsSource(settings_cls, path)) if path else sources
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, in which CLUSTERLEDGER_STORE is short for the store's address."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        found = dict(super()._load_env_vars())
+        short = found.pop(STORE_VARIABLE.lower(), None)
+        if short:
+            found.setdefault(f"{STORE_VARIABLE}{_DELIMITER}URL".lower(), short)
+        return found
 
 
 def config_path() -> Path | None:
     """Return the configuration file in force, or None."""
-    named = os.environ.get(FILE_VARIABLE)
+    named = _FILE.get() or os.environ.get(FILE_VARIABLE)
     path = Path(named) if named else Path(FILE_NAME)
     return path if named or path.is_file() else None
+
+
+def load(path: Path | None = None, **overrides: Any) -> Settings:
+    """Read the configuration once: overrides by section, then environment, secrets directory, file.
+
+    Raises: ConfigError: one line for each problem, with where it stands, what was found, what was expected.
+    """
+    with _reading(path):
+        file = config_path()
+        _refuse_unreadable(file)
+        _refuse_unknown_variables()
+        try:
+            return Settings(**overrides)
+        except ValidationError as error:
+            lines = [f"{_origin(each['loc'], file, overrides)}: {problem(each, Settings)}" for each in error.errors()]
+            raise ConfigError("\n".join(dict.fromkeys(lines)), hint=HINT) from None
+        except SettingsError as error:
+            raise ConfigError(f"environment: {error}", hint=HINT) from None
+
+
+@contextmanager
+def _reading(path: Path | None) -> Iterator[None]:
+    token = _FILE.set(path or _FILE.get())
+    try:
+        yield
+    finally:
+        _FILE.reset(token)
+
+
+def _refuse_unreadable(path: Path | None) -> None:
+    secrets = os.environ.get(SECRETS_VARIABLE)
+    if secrets and not Path(secrets).is_dir():
+        raise ConfigError(f"{SECRETS_VARIABLE}: found {secrets}, expected a directory", hint="one file per secret")
+    if path is None:
+        return
+    try:
+        with path.open("rb") as file:
+            tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint=f"see --config and {FILE_VARIABLE}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: found text that is no TOML: {error}", hint=HINT) from None
+
+
+def _refuse_unknown_variables() -> None:
+    """Refuse a variable of ours whose section does not exist: pydantic passes it over in silence."""
+    sections = list(Settings.model_fields)
+    for name in sorted(os.environ):
+        section, delimiter, _ = name.removeprefix(_PREFIX).lower().partition(_DELIMITER)
+        if name.startswith(_PREFIX) and delimiter and section not in sections:
+            found = f"environment: {name}: found section {section}, expected one of {', '.join(sections)}"
+            raise ConfigError(found, hint=nearest(section, sections) or HINT)
+
+
+def _origin(loc: tuple[int | str, ...], file: Path | None, overrides: Mapping[str, Any]) -> str:
+    """Say where a value came from, in the order in which sources win."""
+    if _holds(overrides, loc):
+        return "command line"
+    variable = _PREFIX + _DELIMITER.join(str(part).upper() for part in loc)
+    names = {name.upper() for name in os.environ}
+    if variable in names:
+        return f"environment: {variable}"
+    if loc[:2] == ("store", "url") and STORE_VARIABLE in names:
+        return f"environment: {STORE_VARIABLE}"
+    secret = _DELIMITER.join(str(part) for part in loc)
+    directory = os.environ.get(SECRETS_VARIABLE)
+    if directory and (Path(directory) / secret).is_file():
+        return str(Path(directory) / secret)
+    return str(file) if file else "configuration"
+
+
+def _holds(values: object, loc: tuple[int | str, ...]) -> bool:
+    for part in loc:
+        if isinstance(values, BaseModel):
+            values = values.model_dump(exclude_unset=True)
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
