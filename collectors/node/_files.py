@@ -1,0 +1,61 @@
+"""Small kernel files: what is absent, refused or no number is told apart from what is broken."""
+
+from pathlib import Path
+
+from ledger.errors import SourceError, SourceMissing
+
+
+def required(path: Path, collector: str) -> str:
+    """Return the text of a file without which the collector has nothing to do.
+
+    Raises: SourceMissing: the file, or what the kernel needs for it, is not there.
+        SourceError: it is there and cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        hint = f"set collectors.{collector}.enabled = false on this node"
+        raise SourceMissing(f"{path} does not exist", hint=hint) from None
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}, expected a readable file") from error
+
+
+def text(path: Path) -> str | None:
+    """Return a file's text without the surrounding blanks; None where it is absent or refused."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        # Drivers answer EINVAL, EOPNOTSUPP or ENODEV for a value that they do not have.
+        return None
+
+
+def integer(path: Path) -> int | None:
+    """Return a file's number; None where it is absent, refused or no number, such as `N/A (no PMA)`."""
+    return as_integer(text(path))
+
+
+def as_integer(value: str | None) -> int | None:
+    """Return the number that a text is; None where it is none."""
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        return None
+
+
+def scaled(value: int | None, unit: float) -> float | None:
+    """Return a value in a base unit; what was not read stays null."""
+    return None if value is None else value * unit
+
+
+def integers(words: list[str], where: str) -> list[int]:
+    """Return words as whole numbers.
+
+    Raises: SourceError: one of them is no whole number.
+    """
+    try:
+        return [int(word) for word in words]
+    except ValueError:
+        found = " ".join(words)[:80]
+        raise SourceError(f"{where}: found {found!r}, expected whole numbers") from None

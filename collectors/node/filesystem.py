@@ -1,0 +1,130 @@
+"""Mounted file systems of a node: how full they are, and whether they answer."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import Field
+
+from collectors._settings import CollectorSettings
+from collectors.node._files import required
+from collectors.node._mountstats import traffic
+from ledger.registry import Row, collector
+
+_KERNEL_TYPES: Final = (
+    "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs iso9660 "
+    "mqueue nsfs nfsd overlay proc pstore ramfs rootfs rpc_pipefs securityfs selinuxfs squashfs sysfs tmpfs tracefs "
+    "fuse.lxcfs fuse.gvfsd-fuse fuse.portal fuse.snapfuse"
+)
+_PSEUDO: Final = frozenset(_KERNEL_TYPES.split())
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_POLL_SECONDS: Final = 0.002
+
+
+class FilesystemSettings(CollectorSettings):
+    """How patient it is with a file system that does not answer."""
+
+    answer_seconds: Annotated[float, Field(gt=0, le=60, description="A slower mount is not responding")] = 1.0
+
+
+class Mount(NamedTuple):
+    """One line of the kernel's list of mounts."""
+
+    device: str
+    mount_point: str
+    filesystem_type: str
+    is_read_only: bool
+
+
+Ask = Callable[[str], os.statvfs_result]
+
+
+@collector(emits=("mount_sample",), every_seconds=60, deadline_seconds=10, settings=FilesystemSettings)
+def filesystem(
+    procfs: Path = Path("/proc"), settings: FilesystemSettings | None = None, statvfs: Ask = os.statvfs
+) -> Callable[[], Iterable[tuple[str, Row]]]:
+    """Open a round that yields one row per mounted device or export.
+
+    A call on a hung mount never returns and cannot be interrupted, so each mount is asked in a daemon thread;
+    a mount that has not answered yet is not asked again, so a dead server costs one thread and not one per round.
+
+    Raises: SourceMissing: there is no list of mounts. Nulls: sizes of a mount that does not respond or refuses.
+    Source: proc(5) mounts and mountstats, statvfs(3).
+    """
+    patience = (settings or FilesystemSettings()).answer_seconds
+    waiting: dict[str, _Question] = {}
+
+    def one_round() -> Iterator[tuple[str, Row]]:
+        mounts = _mounts(required(procfs / "self/mounts", "filesystem"))
+        moved = traffic(procfs / "self/mountstats")
+        points = [mount.mount_point for mount in mounts]
+        asked = {point: waiting.get(point) or _Question(point, statvfs) for point in points}
+        _wait(list(asked.values()), patience)
+        waiting.clear()
+        waiting.update({point: question for point, question in asked.items() if not question.is_answered})
+        for mount in mounts:
+            question = asked[mount.mount_point]
+            answered = {"is_responding": question.is_answered, **_sizes(question.answer)}
+            yield "mount_sample", {**mount._asdict(), **answered, **moved.get(mount.mount_point, {})}
+
+    return one_round
+
+
+class _Question:
+    """One statvfs call in a thread of its own."""
+
+    def __init__(self, mount_point: str, statvfs: Ask) -> None:
+        self.answer: os.statvfs_result | None = None
+        self._thread = threading.Thread(target=self._ask, args=(mount_point, statvfs), daemon=True)
+        self._thread.start()
+
+    @property
+    def is_answered(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _ask(self, mount_point: str, statvfs: Ask) -> None:
+        try:
+            self.answer = statvfs(mount_point)
+        except OSError:
+            # Refused, stale or gone in between: it answered, and there are no sizes.
+            self.answer = None
+
+
+def _wait(questions: list[_Question], patience: float) -> None:
+    """Wait until all have answered, at most `patience` seconds in all."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until and not all(question.is_answered for question in questions):
+        time.sleep(_POLL_SECONDS)
+
+
+def _sizes(found: os.statvfs_result | None) -> Row:
+    if found is None:
+        return {}
+    return {
+        "capacity_bytes": found.f_blocks * found.f_frsize,
+        "free_bytes": found.f_bfree * found.f_frsize,
+        "available_bytes": found.f_bavail * found.f_frsize,
+        # File systems without a table of inodes (btrfs, many network ones) say 0 of 0.
+        "inode_count": found.f_files or None,
+        "free_inode_count": found.f_ffree if found.f_files else None,
+    }
+
+
+def _mounts(content: str) -> list[Mount]:
+    """Return the mounts that hold data, each device once, at its shortest path."""
+    found: dict[str, Mount] = {}
+    for line in content.splitlines():
+        words = [_OCTAL.sub(lambda match: chr(int(match[1], 8)), word) for word in line.split(" ")]
+        if len(words) < 4 or (words[2] in _PSEUDO and words[1] != "/"):  # noqa: PLR2004  the four that are named below
+            continue
+        mount = Mount(words[0], words[1], words[2], "ro" in words[3].split(","))
+        # A bind mount shows the same device again; names such as `s3fs` stand for many devices.
+        identity = mount.device if "/" in mount.device or ":" in mount.device else mount.mount_point
+        known = found.get(identity)
+        if known is None or len(mount.mount_point) < len(known.mount_point):
+            found[identity] = mount
+    return sorted(found.values(), key=lambda mount: mount.mount_point)
