@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger.config import Settings
-from ledger.store import Store
+
+if TYPE_CHECKING:
+    from ledger.store import Store
 
 
 def utc_now() -> datetime:
@@ -22,16 +25,31 @@ def utc_now() -> datetime:
 
 @dataclass(eq=False)
 class Context:
-    """One open store with what belongs to it."""
+    """One store with what belongs to it; it is opened when it is first asked for."""
 
-    store: Store
     settings: Settings
     now: Callable[[], datetime] = utc_now
     actor: str = "cli"
     work: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
+    _store: "Store | None" = None
+    _opening: threading.Lock = field(default_factory=threading.Lock)
     _versions: Counter[str] = field(default_factory=Counter)
     _all: int = 0
+
+    @property
+    def store(self) -> "Store":
+        """Return the open store.
+
+        Raises: StoreError: it cannot be opened.
+        """
+        with self._opening:
+            if self._store is None:
+                # A node with the agent alone has no DuckDB; what needs no store works there.
+                from ledger.store import Store  # noqa: PLC0415
+
+                self._store = Store.open(self.settings.store.url, now=self.now)
+            return self._store
 
     def changed(self, tables: Iterable[str] | None = None) -> None:
         """Say that tables have new rows, so that cached reads of them are read again; None means all."""
@@ -42,19 +60,26 @@ class Context:
 
     def version(self, tables: Iterable[str]) -> tuple[int, ...]:
         """Return a value that differs after any of the tables has changed."""
-        return (id(self.store), self._all, *(self._versions[name] for name in sorted(tables)))
+        return (id(self._store), self._all, *(self._versions[name] for name in sorted(tables)))
 
     def restore(self, path: Path) -> None:
-        """Put a backup in the place of the store, and open it."""
-        url = self.settings.store.url
-        with self.work:
-            self.store.close()
-            try:
-                Store.restore(url, path)
-            finally:
-                # Also after a refused backup: what was there is opened again.
-                self.store = Store.open(url)
-                self.changed()
+        """Put a backup in the place of the store, and open it again."""
+        from ledger.store import Store  # noqa: PLC0415  as above
+
+        with self.work, self._opening:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+            Store.restore(self.settings.store.url, path)
+            self.changed()
+
+    def close(self) -> None:
+        """Ask jobs to stop, wait for the one that works, and close the store."""
+        self.stop.set()
+        with self.work, self._opening:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
 
 
 _current: Context | None = None
@@ -69,10 +94,3 @@ def use(context: Context | None) -> None:
 def current() -> Context | None:
     """Return what pages of this process read, or None outside a hub."""
     return _current
-
-
-def close(context: Context) -> None:
-    """Ask jobs to stop, wait for the one that works, and close the store."""
-    context.stop.set()
-    with context.work:
-        context.store.close()

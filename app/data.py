@@ -149,10 +149,10 @@ def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
 
 def act(name: str, **params: object) -> Any:
     """Run a service as the viewer, such as deciding on a finding, and return its result."""
-    from app.services import service  # noqa: PLC0415  pages that only read need no service
+    from app.services import named  # noqa: PLC0415  pages that only read need no service
 
-    found = service(name)
-    return found.run(hub(), found.params.model_validate(params))
+    found = named(name)
+    return found.run(hub(), found.asked(params))
 
 
 @cache
