@@ -37,7 +37,7 @@ def money(amount: Decimal | None, currency: str, *, compact: bool = False) -> st
                     f"¤#,##0.{'0' * digits}" if digits else "¤#,##0",
                     locale=_LOCALE,
                     currency_digits=False,
-                )  # noqa: E501  one call
+                )
                 return f"{written}{letter}"
     if compact and abs(amount) >= 1000:  # noqa: PLR2004  cents do not matter beside thousands
         return format_currency(amount, currency, "¤#,##0", locale=_LOCALE, currency_digits=False)
@@ -53,7 +53,7 @@ def unit_price(amount: Decimal | None, currency: str) -> str:
         digits = max(digits, 2 - amount.adjusted())
     return format_currency(
         amount, currency, f"¤#,##0.{'0' * digits}" if digits else "¤#,##0", locale=_LOCALE, currency_digits=False
-    )  # noqa: E501  one call
+    )
 
 
 def percent(ratio: float | Decimal | None, digits: int = 1) -> str:

@@ -19,7 +19,7 @@ from app import format as written
         (Decimal(1_234_567), "USD", True, "$1.23M"),
         (Decimal(123_456), "USD", True, "$123k"),
         (Decimal("12.3"), "USD", True, "$12.30"),
-        (None, "USD", False, "–"),
+        (None, "USD", False, written.UNKNOWN),
     ],
 )
 def test_money(amount: Decimal | None, currency: str, compact: bool, expected: str) -> None:
@@ -28,7 +28,12 @@ def test_money(amount: Decimal | None, currency: str, compact: bool, expected: s
 
 @pytest.mark.parametrize(
     ("amount", "expected"),
-    [(Decimal("0.0213"), "$0.0213"), (Decimal("12.3"), "$12.30"), (Decimal("0.00000123"), "$0.00000123"), (None, "–")],
+    [
+        (Decimal("0.0213"), "$0.0213"),
+        (Decimal("12.3"), "$12.30"),
+        (Decimal("0.00000123"), "$0.00000123"),
+        (None, written.UNKNOWN),
+    ],
 )
 def test_a_small_unit_price_keeps_its_digits(amount: Decimal | None, expected: str) -> None:
     assert written.unit_price(amount, "USD") == expected
@@ -36,7 +41,14 @@ def test_a_small_unit_price_keeps_its_digits(amount: Decimal | None, expected: s
 
 @pytest.mark.parametrize(
     ("ratio", "expected"),
-    [(0.5, "50.0 %"), (0.0, "0.0 %"), (0.0001, "<0.1 %"), (0.99999, ">99.9 %"), (1.0, "100.0 %"), (None, "–")],
+    [
+        (0.5, "50.0 %"),
+        (0.0, "0.0 %"),
+        (0.0001, "<0.1 %"),
+        (0.99999, ">99.9 %"),
+        (1.0, "100.0 %"),
+        (None, written.UNKNOWN),
+    ],
 )
 def test_a_share_that_is_not_zero_never_reads_zero(ratio: float | None, expected: str) -> None:
     assert written.percent(ratio) == expected
@@ -44,7 +56,15 @@ def test_a_share_that_is_not_zero_never_reads_zero(ratio: float | None, expected
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0, "0 s"), (59, "59 s"), (720, "12 min"), (3600, "1 h"), (5400, "1 h 30 min"), (273_600, "3 d 4 h"), (None, "–")],
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (720, "12 min"),
+        (3600, "1 h"),
+        (5400, "1 h 30 min"),
+        (273_600, "3 d 4 h"),
+        (None, written.UNKNOWN),
+    ],
 )
 def test_duration(seconds: float | None, expected: str) -> None:
     assert written.duration(seconds) == expected

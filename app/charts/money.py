@@ -1,0 +1,84 @@
+"""Money over time, by group, and against a forecast."""
+
+from collections.abc import Sequence
+
+import polars as pl
+from plotly import graph_objects as go
+
+from app.charts._base import figure, largest, pivot
+from app.theme import ACCENT, CATEGORICAL, OTHER_COLOUR
+
+
+def stacked(frame: pl.DataFrame, currency: str, *, most: int = 9) -> go.Figure:
+    """Stack a cost by day and group; small groups are drawn as `other`.
+
+    Shape: rows of `day`, `name`, `cost`, in one currency. Negative parts (credits) lie below the axis.
+    """
+    drawn = largest(frame, "name", "cost", most)
+    series = pivot(drawn, "day", "name", "cost")
+    names = sorted(series, key=lambda name: (name == "other", -sum(series[name][1])))
+    traces = [
+        go.Bar(
+            x=series[name][0],
+            y=series[name][1],
+            name=name,
+            marker={"color": OTHER_COLOUR if name == "other" else CATEGORICAL[index % len(CATEGORICAL)]},
+            hovertemplate=f"%{{x|%a %-d %b}}<br>{name}: %{{y:,.2f}} {currency}<extra></extra>",
+        )
+        for index, name in enumerate(names)
+    ]
+    return figure(traces, barmode="relative", yaxis={"title": {"text": currency}})
+
+
+def bars(names: Sequence[str], parts: Sequence[tuple[str, str, Sequence[float]]], currency: str) -> go.Figure:
+    """Draw one horizontal bar a name, stacked from parts of (label, colour, values); the first name is on top."""
+    traces = [
+        go.Bar(
+            x=list(values),
+            y=list(names),
+            orientation="h",
+            name=label,
+            marker={"color": colour},
+            hovertemplate=f"<b>%{{y}}</b><br>{label}: %{{x:,.2f}} {currency}<extra></extra>",
+        )
+        for label, colour, values in parts
+    ]
+    chart = figure(traces, height=70 + 30 * len(names), barmode="relative", xaxis={"title": {"text": currency}})
+    chart.update_yaxes(autorange="reversed", showgrid=False)
+    return chart
+
+
+def forecast(actual: pl.DataFrame, expected: pl.DataFrame, currency: str) -> go.Figure:
+    """Draw the days so far, and the days to come with their interval.
+
+    Shape: `actual` has `day`, `cost`; `expected` has `day`, `forecast_cost`, `lower_cost`, `upper_cost`.
+    """
+    days = expected["day"].to_list()
+    band = go.Scatter(
+        x=days + days[::-1],
+        y=[
+            *expected["upper_cost"].cast(pl.Float64).to_list(),
+            *expected["lower_cost"].cast(pl.Float64).to_list()[::-1],
+        ],
+        fill="toself",
+        fillcolor="rgba(26, 127, 142, 0.16)",
+        line={"width": 0},
+        name="interval",
+        hoverinfo="skip",
+    )
+    line = go.Scatter(
+        x=days,
+        y=expected["forecast_cost"].cast(pl.Float64).to_list(),
+        mode="lines",
+        line={"color": ACCENT, "dash": "dot", "width": 2},
+        name="forecast",
+        hovertemplate=f"%{{x|%a %-d %b}}<br>forecast %{{y:,.0f}} {currency}<extra></extra>",
+    )
+    past = go.Bar(
+        x=actual["day"].to_list(),
+        y=actual["cost"].cast(pl.Float64).to_list(),
+        marker={"color": ACCENT},
+        name="so far",
+        hovertemplate=f"%{{x|%a %-d %b}}<br>%{{y:,.2f}} {currency}<extra></extra>",
+    )
+    return figure([past, band, line], yaxis={"title": {"text": f"{currency} a day"}})

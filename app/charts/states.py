@@ -1,0 +1,109 @@
+"""GPU time by state: over time, in one bar, and as a heatmap of devices."""
+
+import polars as pl
+from plotly import graph_objects as go
+
+from app.charts._base import figure, pivot
+from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_ORDER, STATE_WORDS
+
+
+def over_time(frame: pl.DataFrame) -> go.Figure:
+    """Stack GPU-hours by state.
+
+    Shape: rows of `at` (instant), `state`, `gpu_hours`.
+    """
+    series = pivot(frame, "at", "state", "gpu_hours")
+    traces = [
+        go.Bar(
+            x=series[state][0],
+            y=series[state][1],
+            name=STATE_WORDS[state],
+            marker={"color": STATE_COLOURS[state], "line": {"width": 0}},
+            hovertemplate=f"%{{x|%a %-d %b %H:%M}}<br>{STATE_WORDS[state]}: %{{y:,.1f}} GPU-h<extra></extra>",
+        )
+        for state in STATE_ORDER
+        if state in series and any(series[state][1])
+    ]
+    return figure(traces, barmode="stack", yaxis={"title": {"text": "GPU-hours"}}, bargap=0.05)
+
+
+def shares(frame: pl.DataFrame) -> go.Figure:
+    """Draw one bar with the share of each state.
+
+    Shape: rows of `state`, `gpu_hours`.
+    """
+    hours = {str(state): float(value) for state, value in frame.select("state", "gpu_hours").iter_rows()}
+    whole = sum(hours.values())
+    traces = [
+        go.Bar(
+            x=[hours[state] / whole],
+            y=[""],
+            orientation="h",
+            name=STATE_WORDS[state],
+            marker={"color": STATE_COLOURS[state], "line": {"width": 0}},
+            text=f"{hours[state] / whole:.0%}" if hours[state] / whole >= 0.04 else "",  # noqa: PLR2004  legible
+            textposition="inside",
+            insidetextanchor="middle",
+            hovertemplate=(
+                f"<b>{STATE_WORDS[state]}</b>: {STATE_MEANINGS[state]}<br>"
+                f"%{{x:.1%}} of the time, {hours[state]:,.0f} GPU-h<extra></extra>"
+            ),
+        )
+        for state in STATE_ORDER
+        if whole and hours.get(state)
+    ]
+    chart = figure(traces, height=130, barmode="stack")
+    chart.update_xaxes(visible=False, range=[0, 1])
+    chart.update_yaxes(visible=False)
+    return chart
+
+
+def heatmap(frame: pl.DataFrame) -> go.Figure:
+    """Draw devices against time; a cell has the colour of the state that filled most of it.
+
+    Shape: rows of `gpu` (label), `at` (instant), `state`, `share_ratio` (of that state in the cell),
+    `job_id`, `gpu_uuid`. A click gives the label and the instant.
+    """
+    codes = {state: code for code, state in enumerate(STATE_ORDER)}
+    labels = frame["gpu"].unique(maintain_order=True).to_list()
+    times = frame["at"].unique().sort().to_list()
+    column = {at: index for index, at in enumerate(times)}
+    row = {label: index for index, label in enumerate(labels)}
+    values: list[list[int | None]] = [[None] * len(times) for _ in labels]
+    words: list[list[str]] = [[""] * len(times) for _ in labels]
+    for label, at, state, share, job in frame.select("gpu", "at", "state", "share_ratio", "job_id").iter_rows():
+        values[row[label]][column[at]] = codes[state]
+        held = f", job {job}" if job else ""
+        words[row[label]][column[at]] = f"{STATE_WORDS[state]} {share:.0%}{held}"
+    steps = len(STATE_ORDER)
+    scale: list[tuple[float, str]] = []
+    for code, state in enumerate(STATE_ORDER):
+        scale += [(code / steps, STATE_COLOURS[state]), ((code + 1) / steps, STATE_COLOURS[state])]
+    cells = go.Heatmap(
+        z=values,
+        x=times,
+        y=labels,
+        text=words,
+        zmin=-0.5,
+        zmax=steps - 0.5,
+        colorscale=scale,
+        showscale=False,
+        xgap=0.5,
+        ygap=1,
+        hovertemplate="<b>%{y}</b> %{x|%a %-d %b %H:%M}<br>%{text}<extra></extra>",
+    )
+    present = set(frame["state"].unique())
+    keys = [
+        go.Scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=STATE_WORDS[state],
+            marker={"symbol": "square", "size": 10, "color": STATE_COLOURS[state]},
+        )
+        for state in STATE_ORDER
+        if state in present
+    ]
+    chart = figure([cells, *keys], height=max(160, 60 + 14 * len(labels)), dragmode="select")
+    chart.update_yaxes(autorange="reversed", showgrid=False, tickfont={"size": 10}, dtick=1)
+    return chart

@@ -1,0 +1,102 @@
+"""Charts draw what the frame says, and nothing that it does not."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from app.charts import bottlenecks, lines, money, states
+from app.charts._base import MOST_POINTS
+from app.theme import BOTTLENECK_COLOURS, STATE_COLOURS, STATE_ORDER, STATE_WORDS
+from ledger.names import BOTTLENECKS, STATES
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def test_every_state_and_class_has_a_colour_and_a_word() -> None:
+    assert set(STATE_COLOURS) == set(STATE_WORDS) == set(STATE_ORDER) == set(STATES)
+    assert set(BOTTLENECK_COLOURS) == set(BOTTLENECKS)
+    assert len(set(STATE_COLOURS.values())) == len(STATES)
+
+
+def test_states_stack_in_their_order_and_miss_nothing() -> None:
+    frame = pl.DataFrame(
+        {
+            "at": [NOON, NOON, NOON + timedelta(hours=1)],
+            "state": ["held_idle", "productive", "productive"],
+            "gpu_hours": [Decimal("2.5"), Decimal(5), Decimal(8)],
+        }
+    )
+    chart = states.over_time(frame)
+    assert [trace.name for trace in chart.data] == ["Productive", "Held idle"]
+    assert list(chart.data[0].y) == [5, 8]
+    assert list(chart.data[1].y) == [2.5, 0]
+
+
+def test_the_bar_of_shares_sums_to_one() -> None:
+    chart = states.shares(pl.DataFrame({"state": ["unknown", "productive"], "gpu_hours": [1.0, 3.0]}))
+    assert sum(trace.x[0] for trace in chart.data) == pytest.approx(1)
+    assert states.shares(pl.DataFrame({"state": ["unknown"], "gpu_hours": [0.0]})).data == ()
+
+
+def test_the_heatmap_has_a_cell_for_each_row_and_holes_elsewhere() -> None:
+    frame = pl.DataFrame(
+        {
+            "gpu": ["n1 · 0", "n1 · 1"],
+            "at": [NOON, NOON + timedelta(hours=1)],
+            "state": ["productive", "held_idle"],
+            "share_ratio": [1.0, 0.75],
+            "job_id": ["7", "8"],
+            "gpu_uuid": ["GPU-0", "GPU-1"],
+        }
+    )
+    cells = states.heatmap(frame).data[0]
+    assert cells.z[0][0] == STATE_ORDER.index("productive")
+    assert cells.z[0][1] is None
+    assert cells.text[1][1] == "Held idle 75%, job 8"
+
+
+def test_small_groups_are_summed_as_other_and_credits_stay() -> None:
+    frame = pl.DataFrame(
+        {"day": [date(2026, 11, 1)] * 4, "name": ["a", "b", "c", "credit"], "cost": [9.0, 2.0, 1.0, -3.0]}
+    )
+    chart = money.stacked(frame, "USD", most=1)
+    assert {trace.name: trace.y[0] for trace in chart.data} == {"a": 9.0, "other": 0.0}
+    whole = money.stacked(frame, "USD")
+    assert sum(trace.y[0] for trace in whole.data) == 9.0
+
+
+def test_the_forecast_band_surrounds_its_line() -> None:
+    actual = pl.DataFrame({"day": [date(2026, 11, 1)], "cost": [Decimal(5)]})
+    expected = pl.DataFrame(
+        {
+            "day": [date(2026, 11, 2)],
+            "forecast_cost": [Decimal(6)],
+            "lower_cost": [Decimal(4)],
+            "upper_cost": [Decimal(9)],
+        }
+    )
+    chart = money.forecast(actual, expected, "USD")
+    assert list(chart.data[1].y) == [9, 4]
+    assert list(chart.data[2].y) == [6]
+
+
+def test_bottlenecks_are_drawn_largest_first() -> None:
+    frame = pl.DataFrame({"bottleneck": ["idle", "compute_tensor", "straggler"], "gpu_hours": [1.0, 5.0, 0.0]})
+    chart = bottlenecks.shares(frame)
+    assert list(chart.data[0].y) == ["compute tensor", "idle"]
+    over = bottlenecks.over_time(frame.with_columns(at=pl.lit(NOON)))
+    assert [trace.name for trace in over.data] == ["compute tensor", "idle"]
+
+
+def test_a_gap_breaks_the_line_and_points_are_bounded() -> None:
+    frame = pl.DataFrame(
+        {"at": [NOON, NOON + timedelta(seconds=10), NOON + timedelta(minutes=5)], "x": [1.0, 2.0, 3.0]}
+    )
+    chart = lines.values(frame, {"x": "X"}, at="at", gap=timedelta(seconds=30))
+    assert list(chart.data[0].y) == [1.0, 2.0, None, 3.0]
+    many = pl.DataFrame({"at": [NOON + timedelta(seconds=second) for second in range(5000)], "x": [0.5] * 5000})
+    drawn = lines.values(many, {"x": "X"}, at="at").data[0]
+    assert len(drawn.x) <= MOST_POINTS + 1
+    assert drawn.x[-1] == many["at"][-1]
