@@ -1,15 +1,26 @@
 """Rollups and how they are wired: a rollup's type hints are its inputs and its output."""
 
+import ast
+import hashlib
+import importlib
+import importlib.util
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import dataframely as dy
 from pydantic import BaseModel
 
 from ledger.errors import ConfigError
+from ledger.registry import discover
+from ledger.tables.partition import Keyed, declared
+
+_WIRING = frozenset({"queries", "queries.graph", "queries.rule"})
+"""Modules that say when a rollup runs, not what it computes: a change in them recomputes nothing."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +115,126 @@ def rollup(*, version: int = 1) -> Callable[[Callable[..., Any]], Rollup]:
         )
 
     return wrap
+
+
+@cache
+def load() -> tuple[Rollup, ...]:
+    """Return every rollup and every rule, each behind those whose output it reads.
+
+    Found by discovery: one per public module of `queries.rollups` and `queries.rules`.
+
+    Raises: ConfigError: two of them read each other, or a rollup does not carry its table's name.
+    """
+    # A rule is made from a rollup, so its module imports this one.
+    from queries.rule import Rule  # noqa: PLC0415
+
+    rollups = discover(importlib.import_module("queries.rollups"), Rollup)
+    rules = discover(importlib.import_module("queries.rules"), Rule)
+    return ordered((*rollups.values(), *(rule.rollup for rule in rules.values())))
+
+
+def ordered(rollups: Iterable[Rollup]) -> tuple[Rollup, ...]:
+    """Return rollups so that each stands behind those whose output it reads; ties by name.
+
+    A rollup may read its own table: what it wrote earlier. Rules write one table, each its own partition.
+
+    Raises: ConfigError: two rollups have one name, a name is not its table's, or there is a circle.
+    """
+    waiting: dict[str, Rollup] = {}
+    for each in rollups:
+        if each.name in waiting:
+            raise ConfigError(f"{each.module}: a second rollup is called {each.name}")
+        output = declared(each.schema)
+        if not isinstance(output.partition, Keyed) and each.name != output.name:
+            raise ConfigError(f"{each.module}: found the name {each.name}, expected {output.name}, as its table")
+        waiting[each.name] = each
+    done: list[Rollup] = []
+    while waiting:
+        unwritten = {each.schema for each in waiting.values()}
+        ready = sorted(
+            name
+            for name, each in waiting.items()
+            if not any(source.schema in unwritten and source.schema is not each.schema for source in each.sources)
+        )
+        if not ready:
+            raise ConfigError(
+                f"rollups read each other in a circle: {', '.join(sorted(waiting))}",
+                hint="a rollup may read its own earlier output, but not that of a rollup that reads it",
+            )
+        done.extend(waiting.pop(name) for name in ready)
+    return tuple(done)
+
+
+def code_version(each: Rollup) -> str:
+    """Return a fingerprint of what a rollup computes: its version, its module and our modules that it imports.
+
+    Comments, docstrings and layout do not count: they change no row.
+    """
+    text = [str(each.version), *(f"{module}\n{_code(module)}" for module in sorted(_modules(each.module)))]
+    return fingerprint("\n".join(text))
+
+
+def settings_fingerprint(values: Mapping[str, BaseModel]) -> str:
+    """Return a fingerprint of the settings that a rollup is called with."""
+    return fingerprint("\n".join(f"{name}={values[name].model_dump_json()}" for name in sorted(values)))
+
+
+def fingerprint(text: str) -> str:
+    """Return a short hash of a text; equal texts have equal ones, in every process."""
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _modules(module: str) -> set[str]:
+    """Return a module and all modules of `queries` that it builds on."""
+    found: set[str] = set()
+    open_ends = [module]
+    while open_ends:
+        name = open_ends.pop()
+        if name not in found:
+            found.add(name)
+            open_ends.extend(_imports(name))
+    return found
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    """Return the modules of `queries` that a module imports, without those that only wire."""
+    names: set[str] = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name))
+    return tuple(sorted(name for name in names - _WIRING if name.startswith("queries.")))
+
+
+def _is_module(package: str, name: str) -> bool:
+    """Tell whether a name in one of our packages is a module and not a value of it."""
+    if not package.startswith("queries") or not hasattr(importlib.import_module(package), "__path__"):
+        return False
+    return importlib.util.find_spec(f"{package}.{name}") is not None
+
+
+@cache
+def _code(module: str) -> str:
+    """Return a module's code without docstrings, comments and layout."""
+    tree = _tree(module)
+    for node in _documented(tree):
+        node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _documented(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield what has a docstring."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            yield node
+
+
+def _tree(module: str) -> ast.Module:
+    """Return the parsed source of a module."""
+    return ast.parse(Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8"))
