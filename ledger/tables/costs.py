@@ -50,6 +50,8 @@ class CostHour(ChargeKey):
     spread_method = text("existence, even, exact_hour, whole", nullable=False)
     service_name = text("FOCUS ServiceName; the first by name where charges of several are one row")
     charge_description = text("The provider's words; the first where several charges are one row")
+    shared_billed_cost = money("Of `billed_cost`: services for everybody that no resource owns; null where none")
+    shared_effective_cost = money("Of `effective_cost`: services for everybody that no resource owns; null where none")
 
 
 @table("rollup", Timed("hour_start"), also=(Timed("billing_period_start", "month"),))
@@ -68,7 +70,7 @@ class AllocationHour(ChargeKey):
     billed_cost = money("Its part of what is invoiced", nullable=False)
     effective_cost = money("Its part of the amortised cost")
     allocated_method_id = text("FOCUS AllocatedMethodId: the named split rule", nullable=False)
-    held_gpu_seconds = gpu_seconds("Device time behind it; 0 for what has none")
+    held_gpu_seconds = gpu_seconds("Device time behind it, said once where it has several costs; 0 for what has none")
     service_name = text("As in `cost_hour`")
 
 

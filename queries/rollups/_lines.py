@@ -1,0 +1,134 @@
+"""Charges that count, brought to the columns of the ledger, and their way back into hours."""
+
+from typing import Final
+
+import polars as pl
+
+from ledger import money
+from ledger.config import ScopeSettings
+from queries.rollups._scope import in_scope
+from queries.rollups._spread import METHODS, book, spread
+
+CHARGE: Final = (
+    "provider",
+    "invoice_issuer",
+    "billing_account_id",
+    "invoice_id",
+    "billing_period_start",
+    "resource_id",
+    "charge_category",
+    "charge_class",
+    "commitment_status",
+    "billing_currency",
+    "in_scope",
+)
+"""The parts of the key of a cost that a charge brings along."""
+
+COSTS: Final = ("billed_cost", "effective_cost", "list_cost")
+SHARED_COSTS: Final = ("shared_billed_cost", "shared_effective_cost")
+
+_WORDS: Final = ("service_name", "charge_description")
+_PLACE: Final = ("start", "end", "period_end", "region", "instance_type", "is_shared")
+
+_SHARED_CATEGORIES: Final = ("Storage", "Networking", "Management and Governance", "Security", "Identity")
+"""FOCUS service categories whose cost belongs to all when no resource names an owner."""
+
+IMPORT_KEY: Final = {
+    "import_id": "import_id",
+    "BillingAccountId": "billing_account_id",
+    "BillingPeriodStart": "billing_period_start",
+    "BillingCurrency": "billing_currency",
+}
+
+
+def current(charges: pl.DataFrame, imports: pl.DataFrame) -> pl.DataFrame:
+    """Keep the charges of the snapshots that count; superseded and waiting ones stay in the store only."""
+    counting = imports.filter(pl.col("status") == "current")
+    return charges.join(
+        counting, left_on=list(IMPORT_KEY), right_on=list(IMPORT_KEY.values()), how="semi", maintain_order="left"
+    )
+
+
+def lines(charges: pl.DataFrame, scope: ScopeSettings) -> pl.DataFrame:
+    """Return one row per set of charges that agree in key, place and words, with their sums.
+
+    Nulls: a cost is null where no charge of the set says it.
+    """
+    statuses = [pl.col("CommitmentDiscountStatus"), pl.col("CapacityReservationStatus")]
+    unused = pl.any_horizontal((each == "Unused").fill_null(value=False) for each in statuses)
+    control_plane = (pl.col("ServiceCategory") == "Compute") & (pl.col("ServiceSubcategory") == "Containers")
+    shared = pl.col("ServiceCategory").is_in(list(_SHARED_CATEGORIES)) | control_plane
+    # A charge of no length is one of the instant at which it starts.
+    end = pl.max_horizontal("ChargePeriodEnd", pl.col("ChargePeriodStart").dt.offset_by("1us"))
+    instance_type = pl.coalesce(pl.col("SkuPriceDetails").str.json_path_match("$.InstanceType"), "SkuId")
+    renamed = charges.with_columns(in_scope(charges, scope)).select(
+        pl.col("ServiceProviderName").alias("provider"),
+        pl.col("InvoiceIssuerName").alias("invoice_issuer"),
+        pl.col("BillingAccountId").alias("billing_account_id"),
+        pl.col("InvoiceId").alias("invoice_id"),
+        pl.col("BillingPeriodStart").alias("billing_period_start"),
+        pl.col("ResourceId").str.to_lowercase().fill_null("").alias("resource_id"),
+        pl.col("ChargeCategory").alias("charge_category"),
+        pl.col("ChargeClass").fill_null("").alias("charge_class"),
+        pl.when(unused).then(pl.lit("Unused")).otherwise(pl.coalesce(*statuses, pl.lit(""))).alias("commitment_status"),
+        pl.col("BillingCurrency").alias("billing_currency"),
+        "in_scope",
+        pl.col("ChargePeriodStart").alias("start"),
+        end.alias("end"),
+        pl.col("BillingPeriodEnd").alias("period_end"),
+        pl.col("RegionId").alias("region"),
+        instance_type.str.to_lowercase().alias("instance_type"),
+        shared.fill_null(value=False).alias("is_shared"),
+        pl.col("ServiceName").alias("service_name"),
+        pl.col("ChargeDescription").alias("charge_description"),
+        pl.col("BilledCost").alias("billed_cost"),
+        pl.col("EffectiveCost").alias("effective_cost"),
+        pl.col("ListCost").alias("list_cost"),
+    )
+    # Sorted, so that lines have the same numbers, and the small rests the same places, in any order of rows.
+    key = [*CHARGE, *_PLACE, *_WORDS]
+    return money.summed(renamed, by=key, columns=COSTS).sort(key).with_row_index("line")
+
+
+def placed(lines: pl.DataFrame, present: pl.DataFrame, pools: pl.DataFrame) -> pl.DataFrame:
+    """Return the lines cut into hours and nodes: usage spread, everything else whole; sums are kept, exactly."""
+    usage = pl.col("charge_category") == "Usage"
+    leaves = pl.concat([spread(lines.filter(usage), present, pools), book(lines.filter(~usage), present)])
+    alone = leaves.group_by("line").agg(pl.len().alias("leaves")).filter(pl.col("leaves") == 1)
+    whole = leaves.join(alone.select("line"), on="line", how="semi").join(lines.select("line", *COSTS), on="line")
+    many = leaves.join(alone.select("line"), on="line", how="anti")
+    split = money.apportion(
+        lines.join(many.select("line").unique(), on="line", how="semi"),
+        many,
+        by=["line"],
+        weight="weight",
+        tie=["hour_start", "cluster", "node"],
+        columns=COSTS,
+    )
+    rest = lines.select("line", *CHARGE, *_WORDS, "is_shared")
+    parts = pl.concat([whole.select(split.parts.columns), split.parts]).join(rest, on="line")
+    # A charge of a node belongs to the AI estate, whatever account or tag it carries.
+    ours = ((pl.col("node") != "").any().over("line")) | pl.col("in_scope")
+    return parts.with_columns(ours.alias("in_scope"))
+
+
+def by_hour(parts: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per hour of the costs that have one key, with the least certain way of spreading."""
+    key = ["hour_start", *CHARGE, "cluster", "node"]
+    # What no node and no commitment explains is shared only if its service serves everybody.
+    is_used = (pl.col("charge_category") == "Usage") & (pl.col("commitment_status") != "Unused")
+    serves_all = (pl.col("node") == "") & is_used & pl.col("is_shared")
+    shares = [
+        pl.when(serves_all).then(measure).cast(money.MONEY).alias(shared)
+        for measure, shared in zip(COSTS, SHARED_COSTS, strict=False)
+    ]
+    ranked = parts.with_columns(
+        *shares, pl.col("spread_method").replace_strict(METHODS, range(len(METHODS)), return_dtype=pl.Int8)
+    )
+    ranked = ranked.sort(key)
+    sums = money.summed(ranked, by=key, columns=[*COSTS, *SHARED_COSTS])
+    words = ranked.group_by(key, maintain_order=True).agg(
+        pl.col("spread_method").min().replace_strict(range(len(METHODS)), METHODS, return_dtype=pl.String),
+        *(pl.col(each).min() for each in _WORDS),
+    )
+    return pl.concat([sums, words.select("spread_method", *_WORDS)], how="horizontal")

@@ -1,0 +1,330 @@
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger import money
+from ledger.config import MoneySettings, ScopeSettings
+from ledger.tables import FocusCharge
+from tests.bills import HOUR, MONTH, NEXT, at, charge, costs, imports_of, link, node, rows
+
+UNIT = Decimal(1).scaleb(-18)
+
+
+def total(frame: pl.DataFrame, column: str = "billed_cost") -> Decimal:
+    return money.add(*frame[column].drop_nulls())
+
+
+def test_usage_of_a_known_node_is_spread_over_its_existence() -> None:
+    made = costs([charge()], nodes=[node(start=at(1, 20), end=at(1, 22, 30))], links=[link()])
+    assert made["hour_start"].to_list() == [at(1, 20), at(1, 21), at(1, 22)]
+    assert made["billed_cost"].to_list() == [Decimal("9.6"), Decimal("9.6"), Decimal("4.8")]
+    assert made["spread_method"].unique().to_list() == ["existence"]
+    assert made["node"].unique().to_list() == ["a1"]
+
+
+def test_usage_of_an_unknown_resource_is_spread_evenly() -> None:
+    made = costs([charge(ResourceId="vol-1")])
+    assert made.height == 24
+    assert made["billed_cost"].unique().to_list() == [Decimal(1)]
+    assert made["spread_method"].unique().to_list() == ["even"]
+    assert made["node"].unique().to_list() == [""]
+
+
+def test_a_link_without_inventory_is_spread_evenly_over_its_validity() -> None:
+    made = costs([charge()], links=[link(end=at(1, 12))])
+    assert made.height == 12
+    assert made["spread_method"].unique().to_list() == ["even"]
+
+
+def test_a_charge_of_one_hour_stays_in_it() -> None:
+    made = costs(
+        [charge(ChargePeriodStart=at(1, 5), ChargePeriodEnd=at(1, 6))], nodes=[node(start=at(1, 5, 30))], links=[link()]
+    )
+    assert made["spread_method"].to_list() == ["exact_hour"]
+    assert made["billed_cost"].to_list() == [Decimal(24)]
+
+
+@pytest.mark.parametrize("category", ["Purchase", "Tax", "Credit", "Adjustment"])
+def test_what_is_no_usage_is_booked_whole_at_its_start(category: str) -> None:
+    year = {"ChargePeriodStart": at(3, 4), "ChargePeriodEnd": datetime(2027, 3, 3, tzinfo=UTC)}
+    made = costs([charge(ChargeCategory=category, BilledCost=Decimal(8760), EffectiveCost=Decimal(0), **year)])
+    assert made["hour_start"].to_list() == [at(3, 4)]
+    assert made["billed_cost"].to_list() == [Decimal(8760)]
+    assert made["effective_cost"].to_list() == [Decimal(0)]
+    assert made["spread_method"].to_list() == ["whole"]
+
+
+def test_a_credit_for_another_period_is_booked_at_the_start_of_its_billing_period() -> None:
+    earlier = {
+        "ChargePeriodStart": datetime(2026, 1, 5, tzinfo=UTC),
+        "ChargePeriodEnd": datetime(2026, 1, 6, tzinfo=UTC),
+    }
+    made = costs([charge(ChargeCategory="Credit", BilledCost=Decimal(-3), **earlier)])
+    assert made["hour_start"].to_list() == [MONTH]
+
+
+def test_a_correction_keeps_its_charge_hours_and_its_own_billing_period() -> None:
+    earlier = {
+        "ChargePeriodStart": datetime(2026, 2, 5, tzinfo=UTC),
+        "ChargePeriodEnd": datetime(2026, 2, 6, tzinfo=UTC),
+    }
+    made = costs([charge(ChargeClass="Correction", BilledCost=Decimal(-24), **earlier)])
+    assert made["hour_start"].min() == datetime(2026, 2, 5, tzinfo=UTC)
+    assert made["billing_period_start"].unique().to_list() == [MONTH]
+    assert made["charge_class"].unique().to_list() == ["Correction"]
+    assert total(made) == -24
+
+
+def test_only_current_snapshots_count() -> None:
+    bill = rows(FocusCharge, [charge(), charge(1, import_id="i2", BilledCost=Decimal(5))])
+    imports = pl.concat(
+        [
+            imports_of(bill.filter(pl.col("import_id") == "i1"), status="superseded"),
+            imports_of(bill.filter(pl.col("import_id") == "i2")),
+        ]
+    )
+    made = costs([charge(), charge(1, import_id="i2", BilledCost=Decimal(5))], imports=imports)
+    assert total(made) == 5
+
+
+def test_unknown_effective_cost_stays_unknown() -> None:
+    made = costs([charge(EffectiveCost=None)])
+    assert made["effective_cost"].null_count() == 24
+    assert total(made) == 24
+
+
+def test_resource_ids_match_in_any_case() -> None:
+    made = costs([charge(ResourceId="I-A1")], nodes=[node()], links=[link()])
+    assert made["resource_id"].unique().to_list() == ["i-a1"]
+    assert made["node"].unique().to_list() == ["a1"]
+
+
+def test_a_reused_resource_belongs_to_each_node_for_its_time() -> None:
+    made = costs(
+        [charge()],
+        nodes=[node(), node("b2")],
+        links=[link(end=at(1, 6)), link("b2", "i-a1", start=at(1, 6))],
+    )
+    assert dict(made.group_by("node").len().iter_rows()) == {"a1": 6, "b2": 18}
+    assert total(made) == 24
+
+
+def test_a_bill_without_resource_ids_matches_as_a_pool() -> None:
+    pool = {"ResourceId": None, "RegionId": "us-east-1", "SkuPriceDetails": json.dumps({"InstanceType": "p5.48xlarge"})}
+    made = costs(
+        [charge(**pool), charge(1, ResourceId="i-c3")],
+        nodes=[node("a1"), node("b2", end=at(1, 12)), node("c3"), node("d4", region="eu")],
+        links=[link("c3")],
+        now=at(2),
+    )
+    pooled = made.filter(pl.col("resource_id") == "")
+    assert sorted(pooled["node"].unique()) == ["a1", "b2"]
+    assert total(pooled) == 24
+    assert abs(total(pooled.filter(pl.col("node") == "a1")) - 16) < 24 * UNIT
+    estimated = made.filter("is_estimated")
+    assert estimated.is_empty()
+
+
+def test_shared_services_are_told_apart_within_one_row() -> None:
+    made = costs(
+        [
+            charge(ResourceId=None, ServiceCategory="Networking", BilledCost=Decimal(2)),
+            charge(1, ResourceId=None, ServiceCategory="Compute", BilledCost=Decimal(22)),
+        ]
+    )
+    assert made.height == 24
+    assert total(made) == 24
+    assert total(made, "shared_billed_cost") == 2
+
+
+def test_scope_is_what_the_configuration_names_and_what_a_node_costs() -> None:
+    scope = ScopeSettings(accounts=("other",), tags=("team=ml",), services=("Sage*",), resources=("VOL-*",))
+    bill = [
+        charge(0, ResourceId="i-a1"),
+        charge(1, ResourceId="x1", Tags='{"team": "ml"}'),
+        charge(2, ResourceId="x2", Tags='{"team": "web"}'),
+        charge(3, ResourceId="x3", ServiceName="SageMaker"),
+        charge(4, ResourceId="vol-7"),
+        charge(5, ResourceId="x5", SubAccountId="other"),
+    ]
+    made = costs(bill, nodes=[node()], links=[link()], settings=MoneySettings(scope=scope))
+    inside = made.filter("in_scope")["resource_id"].unique().sort().to_list()
+    assert inside == ["i-a1", "vol-7", "x1", "x3", "x5"]
+    assert costs(bill)["in_scope"].all()
+
+
+def test_hours_after_the_bill_are_estimated_at_the_last_billed_rate() -> None:
+    made = costs([charge()], nodes=[node(end=at(2, 1, 30))], links=[link()], now=at(3))
+    estimated = made.filter("is_estimated").sort("hour_start")
+    assert estimated["hour_start"].to_list() == [at(2, 0), at(2, 1)]
+    assert estimated["effective_cost"].to_list() == [Decimal(1), Decimal("0.5")]
+    assert estimated["invoice_id"].unique().to_list() == [""]
+    assert estimated["billing_account_id"].unique().to_list() == ["acct"]
+
+
+def test_an_hour_that_is_not_over_is_not_estimated() -> None:
+    made = costs([charge()], nodes=[node()], links=[link()], now=at(2, 3, 59))
+    assert made.filter("is_estimated")["hour_start"].max() == at(2, 2)
+
+
+def test_a_node_that_was_never_billed_takes_the_rate_of_its_type() -> None:
+    made = costs([charge()], nodes=[node(end=at(2)), node("b2", start=at(2))], links=[link()], now=at(2, 2))
+    estimated = made.filter("is_estimated")
+    assert estimated["node"].unique().to_list() == ["b2"]
+    assert estimated["billed_cost"].to_list() == [Decimal(1), Decimal(1)]
+
+
+def price(value: str, listed: datetime, **given: Any) -> dict[str, Any]:
+    row = {
+        "provider": "aws",
+        "region": "us-east-1",
+        "instance_type": "p5.48xlarge",
+        "price_category": "on_demand",
+        "billing_currency": "USD",
+        "valid_start": listed,
+        "unit_price": Decimal(value),
+        "pricing_unit": "Hours",
+    }
+    return row | given
+
+
+def test_without_a_bill_the_list_price_of_the_hour_counts() -> None:
+    february = datetime(2026, 2, 1, tzinfo=UTC)
+    prices = [
+        price("98.32", february),
+        price("55.04", at(1, 1)),
+        price("1", february, region=""),
+        price("2", february, price_category="spot"),
+    ]
+    made = costs([], nodes=[node()], prices=prices, now=at(1, 2))
+    assert made["is_estimated"].all()
+    assert made.sort("hour_start")["billed_cost"].to_list() == [Decimal("98.32"), Decimal("55.04")]
+
+
+def test_what_a_finished_bill_left_out_is_not_estimated() -> None:
+    made = costs([charge(ChargePeriodEnd=NEXT)], nodes=[node(), node("b2")], links=[link()], now=NEXT + 5 * HOUR)
+    assert made.filter("is_estimated").is_empty()
+
+
+def test_the_last_rate_may_come_from_the_month_before() -> None:
+    made = costs(
+        [charge()], nodes=[node()], links=[link()], start=NEXT, end=datetime(2026, 5, 1, tzinfo=UTC), now=NEXT + HOUR
+    )
+    assert made["is_estimated"].all()
+    assert made["billed_cost"].to_list() == [Decimal(1)]
+    assert made["billing_period_start"].to_list() == [NEXT]
+
+
+AMOUNTS = st.integers(min_value=-(10**28), max_value=10**28).map(lambda units: Decimal(units).scaleb(-18))
+SMALL = st.one_of(
+    AMOUNTS, st.integers(-(10**6), 10**6).map(lambda units: Decimal(units).scaleb(-18)), st.just(Decimal(0))
+)
+
+
+@st.composite
+def charges(draw: st.DrawFn, index: int) -> dict[str, Any]:
+    start = at(1) + timedelta(minutes=draw(st.integers(-3 * 1440, 20 * 1440)))
+    billed = draw(SMALL)
+    month = draw(st.sampled_from([MONTH, NEXT]))
+    return charge(
+        index,
+        BilledCost=billed,
+        EffectiveCost=draw(st.one_of(st.none(), st.just(billed), SMALL)),
+        ListCost=draw(st.one_of(st.none(), SMALL)),
+        ChargePeriodStart=start,
+        ChargePeriodEnd=start + timedelta(minutes=draw(st.sampled_from([0, 7, 60, 61, 1440, 5000, 44640]))),
+        ChargeCategory=draw(st.sampled_from(["Usage", "Usage", "Usage", "Purchase", "Tax", "Credit", "Adjustment"])),
+        ChargeClass=draw(st.sampled_from([None, None, "Correction"])),
+        CommitmentDiscountStatus=draw(st.sampled_from([None, "Used", "Unused"])),
+        ResourceId=draw(st.sampled_from([None, "i-a1", "I-A1", "i-b2", "vol-1"])),
+        BillingPeriodStart=month,
+        BillingPeriodEnd=NEXT if month == MONTH else datetime(2026, 5, 1, tzinfo=UTC),
+        BillingCurrency=draw(st.sampled_from(["USD", "JPY"])),
+        ServiceCategory=draw(st.sampled_from([None, "Compute", "Storage"])),
+        SkuId=draw(st.sampled_from([None, "p5.48xlarge"])),
+    )
+
+
+@st.composite
+def bills(draw: st.DrawFn) -> list[dict[str, Any]]:
+    return [draw(charges(index)) for index in range(draw(st.integers(0, 8)))]
+
+
+def inventory(minutes: tuple[int, int, int]) -> dict[str, Any]:
+    first, second, third = (at(1) + timedelta(minutes=each) for each in minutes)
+    return {
+        "nodes": [node(end=first), node(start=first + HOUR), node("b2", end=second), node("e5")],
+        "links": [link(), link("b2", end=third), link("b2", "i-a1", start=third)],
+    }
+
+
+@given(bills(), st.tuples(*[st.integers(1, 20 * 1440)] * 3), st.randoms())
+def test_sums_are_those_of_the_bill_in_any_order_and_month_by_month(
+    bill: list[dict[str, Any]], minutes: tuple[int, int, int], random: Any
+) -> None:
+    span = {"end": datetime(2026, 5, 1, tzinfo=UTC), "now": at(25), **inventory(minutes)}
+    made = costs(bill, **span)
+    for column, name in (("billed_cost", "BilledCost"), ("effective_cost", "EffectiveCost"), ("list_cost", "ListCost")):
+        for month in (MONTH, NEXT):
+            for currency in ("USD", "JPY"):
+                ours = made.filter(~pl.col("is_estimated"), billing_period_start=month, billing_currency=currency)
+                theirs = [
+                    each[name]
+                    for each in bill
+                    if (each["BillingPeriodStart"], each["BillingCurrency"]) == (month, currency)
+                    and each.get(name) is not None
+                ]
+                assert total(ours, column) == money.add(*theirs)
+    shuffled = random.sample(bill, len(bill))
+    assert costs(shuffled, **span).equals(made)
+    apart = [costs(bill, **{**span, "end": NEXT}), costs(bill, **{**span, "start": NEXT})]
+    assert pl.concat(apart).sort(made.columns[:15]).equals(made.sort(made.columns[:15]))
+
+
+def _spec_rows(path: Path) -> list[dict[str, Any]]:
+    with path.open() as lines:
+        return [
+            charge(
+                index,
+                BilledCost=Decimal(row["BilledCost"]),
+                EffectiveCost=Decimal(row["EffectiveCost"]),
+                BillingPeriodStart=datetime.fromisoformat(row["BillingPeriodStart"]),
+                BillingPeriodEnd=datetime.fromisoformat(row["BillingPeriodEnd"]),
+                ChargePeriodStart=datetime.fromisoformat(row["ChargePeriodStart"]),
+                ChargePeriodEnd=datetime.fromisoformat(row["ChargePeriodEnd"]),
+                ChargeCategory=row["ChargeCategory"],
+                ResourceId=row["ResourceId"],
+                CommitmentDiscountId=row["CommitmentDiscountId"],
+                CommitmentDiscountStatus=None
+                if row["CommitmentDiscountStatus"] == "null"
+                else row["CommitmentDiscountStatus"],
+            )
+            for index, row in enumerate(csv.DictReader(lines))
+        ]
+
+
+@pytest.mark.real_data
+def test_commitments_amortise_to_what_was_bought_in_the_examples_of_focus(shared_data: Path) -> None:
+    january = {"start": datetime(2023, 1, 1, tzinfo=UTC), "end": datetime(2023, 2, 1, tzinfo=UTC)}
+    paths = sorted((shared_data / "billing/focus/spec_examples").glob("*.csv"))
+    assert len(paths) == 8
+    bought = 0
+    for path in paths:
+        bill = _spec_rows(path)
+        made = costs(bill, **january)
+        assert total(made) == sum((each["BilledCost"] for each in bill), Decimal(0)), path.name
+        covered = made.filter(pl.col("commitment_status").is_in(["Used", "Unused"]))
+        purchases = made.filter(pl.col("charge_category") == "Purchase")
+        assert total(purchases, "effective_cost") == 0
+        if purchases.height:
+            bought += 1
+            assert total(covered, "effective_cost") == total(purchases), path.name
+    assert bought == 4
