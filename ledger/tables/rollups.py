@@ -75,6 +75,7 @@ class GpuStateInterval(dy.Schema):
     team = text("Its team")
     evidence_quality = quality()
     is_observed = flag("A sample stands behind it", nullable=False)
+    rule_version = text("Version of the decision and fingerprint of its thresholds")
 
 
 @table("rollup", Timed("minute_start"), order=("cluster", "node", "gpu_uuid", "minute_start"))

@@ -1,0 +1,93 @@
+"""What samples say about the step that begins with them, as small numbers."""
+
+from typing import Final
+
+import polars as pl
+
+from queries.rollups._decision import SEEN_SAMPLE, SEEN_STATUS, Thresholds, activity, power_proxy, quality
+from queries.rollups._steps import grown_milliseconds, steps
+
+COLUMNS: Final = (
+    "sampled_at",
+    "cluster",
+    "node",
+    "gpu_uuid",
+    "step_seconds",
+    "status",
+    "evidence_quality",
+    "kernel_active_ratio",
+    "graphics_active_ratio",
+    "sm_active_ratio",
+    "memory_used_bytes",
+    "power_watts",
+    "power_limit_watts",
+    "hw_thermal_throttle_seconds_total",
+    "sw_thermal_throttle_seconds_total",
+    "power_brake_throttle_seconds_total",
+    "process_count",
+    "process_job_ids",
+    "jobless_process_count",
+)
+"""What is read of `gpu_sample`."""
+
+CAUSES: Final = ("", "lost", "error", "denied", "no_sample", "no_evidence", "holder_unknown")
+"""Why a piece is not simply judged by its values; its place is its code."""
+
+_THROTTLES: Final = tuple(f"{kind}_throttle_seconds_total" for kind in ("hw_thermal", "sw_thermal", "power_brake"))
+
+
+def evidence(
+    samples: pl.DataFrame, devices: pl.DataFrame, limits: pl.DataFrame, thresholds: Thresholds
+) -> pl.DataFrame:
+    """Return one row per sample of a known device, in order: what it says without knowing who holds the device.
+
+    `limits` says from when on a device has which idle_power_watts, rated_power_watts, memory_baseline_bytes: by `key`.
+    `throttle` is the longest of the three clock counters' growth: they overlap (heat trips hardware and driver
+    at once), so a sum would count a millisecond twice. It ends with the step.
+    """
+    rows = steps(samples, devices).join_asof(limits, on="key", check_sortedness=False)
+    ok = pl.col("status") == "ok"
+    above = pl.col("memory_used_bytes") > pl.col("memory_baseline_bytes") + thresholds.memory_above_baseline_bytes
+    rows = rows.with_columns(
+        pl.coalesce("power_limit_watts", "rated_power_watts").alias("power_limit_watts"),
+        pl.when(ok).then("evidence_quality").otherwise(pl.lit("X")).alias("declared"),
+    ).with_columns(power_proxy().alias("power_proxy"))
+    return (
+        rows.with_columns(quality().alias("quality"))
+        .with_columns(pl.when(ok).then(activity(thresholds)).alias("activity"), above.alias("is_memory_held"))
+        .select(
+            "key",
+            "step",
+            "quality",
+            "activity",
+            "is_memory_held",
+            _throttle().alias("throttle"),
+            pl.when(ok).then(SEEN_SAMPLE).otherwise(SEEN_STATUS).cast(pl.UInt8).alias("seen"),
+            pl.col("status").replace_strict(_status_codes(), default=2, return_dtype=pl.UInt8).alias("cause"),
+            pl.col("process_count").alias("processes"),
+            _jobs_on_device(),
+            pl.coalesce("jobless_process_count", pl.when(pl.col("process_job_ids") == "").then("process_count"))
+            .fill_null(0)
+            .alias("jobless"),
+        )
+    )
+
+
+def _throttle() -> pl.Expr:
+    """Return how many milliseconds of the step the clock was held down for heat or by a power brake."""
+    longest = pl.max_horizontal(grown_milliseconds(name) for name in _THROTTLES)
+    return pl.min_horizontal(longest.fill_null(0), "step").fill_null(0)
+
+
+def _status_codes() -> dict[str, int]:
+    """Return the code of the cause that a status is."""
+    return {"ok": 0, "lost": 1, "error": 2, "denied": 3}
+
+
+def _jobs_on_device() -> pl.Expr:
+    """Return whose processes are on the device; '' for nobody's, null where processes are invisible.
+
+    Text becomes a category here: it repeats for as long as a job runs.
+    """
+    text = pl.when(pl.col("process_count") == 0).then(pl.lit("")).otherwise("process_job_ids")
+    return text.cast(pl.Categorical).alias("jobs")

@@ -1,0 +1,51 @@
+"""Steps: the time from one sample of a device to the next, and what its counters grew by meanwhile.
+
+A step is at most three times the collector's pace and never longer than `LONGEST_STEP`; what is longer is a gap,
+all of it. A step is judged by the sample at its start: gauges say what was so when it began, and counters need
+the sample at its end as well. Nothing is assumed about the time after a last sample.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from queries.rollups._timeline import located
+
+GAP_STEPS: Final = 3
+
+LONGEST_STEP: Final = timedelta(minutes=5)
+"""So much of the neighbouring hours is read for the steps at the edges: paces of up to 100 seconds fit."""
+
+_LONGEST: Final = LONGEST_STEP // timedelta(milliseconds=1)
+
+_ASSUMED_PACE: Final = 10.0
+"""The pace of a collector that does not say it: the agent's default."""
+
+
+def steps(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return samples of known devices in order, with `device`, `time`, `key` and `step` in milliseconds.
+
+    Nulls: `step` is null where the next sample of the device is missing or too far away.
+    """
+    rows = located(samples, devices, at="sampled_at")
+    apart = pl.col("key").shift(-1) - pl.col("key")
+    most = (pl.col("step_seconds").fill_null(_ASSUMED_PACE) * (GAP_STEPS * 1000)).clip(upper_bound=_LONGEST)
+    # Keys of two devices lie further apart than any step, so that no text or number of a device is compared.
+    return rows.with_columns(pl.when(apart <= most).then(apart).alias("step"))
+
+
+def grown(column: str) -> pl.Expr:
+    """Return what a counter grew by during the step; null after a reset, over a gap, or where an end is missing."""
+    change = pl.col(column).shift(-1) - pl.col(column)
+    return pl.when(pl.col("step").is_not_null() & (change >= 0)).then(change)
+
+
+def grown_milliseconds(column: str) -> pl.Expr:
+    """Return what a counter of seconds grew by, in whole milliseconds.
+
+    The counter is rounded, not the difference: over many steps nothing is lost.
+    """
+    counted = (pl.col(column) * 1000).floor().cast(pl.Int64)
+    change = counted.shift(-1) - counted
+    return pl.when(pl.col("step").is_not_null() & (change >= 0)).then(change)

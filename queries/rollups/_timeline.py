@@ -1,0 +1,99 @@
+"""Time of devices as whole milliseconds: cut at points, spread intervals over the pieces.
+
+A device and an instant are packed into one integer, so that millions of rows are sorted, compared and
+merged without looking at text.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+DEVICE: Final = ("cluster", "node", "gpu_uuid")
+
+HOUR: Final = 3_600_000
+MINUTE: Final = 60_000
+
+_BITS: Final = 42
+"""Milliseconds since 1970 fit into 42 bits until the year 2109; 21 bits are left for devices."""
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def milliseconds(at: datetime) -> int:
+    """Return an instant as milliseconds since 1970, rounded down."""
+    return (at - datetime.fromtimestamp(0, tz=at.tzinfo)) // _MILLISECOND
+
+
+def instant(column: str) -> pl.Expr:
+    """Return milliseconds since 1970 as an instant in UTC."""
+    return (pl.col(column) * 1000).cast(pl.Datetime("us", "UTC"))
+
+
+def packed(at: str | pl.Expr, device: str = "device") -> pl.Expr:
+    """Return a device's number and an instant as one integer that sorts as both."""
+    time = pl.col(at) if isinstance(at, str) else at
+    return pl.col(device).cast(pl.Int64) * (1 << _BITS) + time
+
+
+def numbered(*frames: pl.DataFrame) -> pl.DataFrame:
+    """Return each device of some frames once, in order, with its number in `device`."""
+    names = pl.concat([frame.select(DEVICE).unique() for frame in frames]).unique()
+    return names.sort(DEVICE).with_row_index("device")
+
+
+def located(frame: pl.DataFrame, devices: pl.DataFrame, *, at: str) -> pl.DataFrame:
+    """Return the rows of known devices with `device`, `time` and `key`, sorted by key.
+
+    Rows of one device usually lie together: its number is looked up once for each run of rows.
+    """
+    changes = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in DEVICE)
+    frame = frame.with_columns(changes.alias("_head"))
+    heads = frame.filter("_head").select(DEVICE).join(devices, on=DEVICE, how="left", maintain_order="left")
+    runs = frame.get_column("_head").cum_sum().cast(pl.UInt32) - 1
+    frame = frame.drop("_head").with_columns(
+        heads.get_column("device").gather(runs).alias("device"), pl.col(at).dt.timestamp("ms").alias("time")
+    )
+    if frame.get_column("device").null_count():
+        frame = frame.filter(pl.col("device").is_not_null())
+    frame = frame.with_columns(packed("time").alias("key"))
+    if frame.get_column("key").is_sorted():
+        return frame
+    return frame.sort("key", at)
+
+
+def clipped(frame: pl.DataFrame, start: str, end: str, window: tuple[int, int]) -> pl.DataFrame:
+    """Return intervals as `start` and `end` in milliseconds inside a window; an open end reaches to its end."""
+    low, high = window
+    edges = frame.with_columns(
+        pl.col(start).dt.timestamp("ms").clip(lower_bound=low).alias("start"),
+        pl.col(end).dt.timestamp("ms").fill_null(high).clip(upper_bound=high).alias("end"),
+    )
+    return edges.filter(pl.col("start") < pl.col("end"))
+
+
+def pieces(window: tuple[int, int], devices: pl.DataFrame, *intervals: pl.DataFrame, every: int = HOUR) -> pl.DataFrame:
+    """Return each device's window cut at all edges of some intervals and at each clock hour.
+
+    One row: piece, device, start, end. The last row of each device starts at the window's end and is empty.
+    """
+    low, high = window
+    grid = pl.DataFrame({"start": [low, *range(low - low % every + every, high, every), high]}, {"start": pl.Int64})
+    points = [devices.select("device").join(grid.unique(), how="cross")]
+    for frame in intervals:
+        points.append(frame.select("device", "start"))
+        points.append(frame.select("device", pl.col("end").alias("start")))
+    cut = pl.concat(points).unique().sort("device", "start")
+    following = pl.col("start").shift(-1).over("device")
+    return cut.with_columns(following.fill_null(high).alias("end")).with_row_index("piece")
+
+
+def spread(intervals: pl.DataFrame, cut: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per interval and piece that it covers, with `piece`; the interval's edges must be cut points."""
+    index = cut.select("device", "start", "piece")
+    found = (
+        intervals.join(index.rename({"piece": "_first"}), on=["device", "start"], how="inner")
+        .join(index.rename({"start": "end", "piece": "_last"}), on=["device", "end"], how="inner")
+        .with_columns(pl.int_ranges("_first", "_last", dtype=pl.UInt32).alias("piece"))
+    )
+    return found.drop("_first", "_last").explode("piece", empty_as_null=False)
