@@ -1,0 +1,135 @@
+"""The way to DuckDB: how a store's file is opened, and what its errors mean to a person."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import polars as pl
+
+from ledger.errors import ConfigError, StoreError
+
+_SCHEME: Final = "duckdb:"
+_MEMORY: Final = ":memory:"
+
+# Nothing that a query says may reach files, other sites, or a variable of this process.
+_CLOSED: Final = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "python_enable_replacements": "false",
+}
+
+_HOLDER: Final = re.compile(r"\(PID (\d+)\)")
+
+
+def path_of(url: str) -> Path | None:
+    """Return the file that a store's address names, or None for one in memory."""
+    if not url.startswith(_SCHEME) or url == _SCHEME:
+        raise ConfigError(f"store {url!r}: found no known kind, expected duckdb:PATH", hint="set store.url = \"duckdb:clusterledger.duckdb\"")  # noqa: E501
+    rest = url.removeprefix(_SCHEME)
+    return None if rest == _MEMORY else Path(rest)
+
+
+def connect(url: str, memory_limit: str = "") -> duckdb.DuckDBPyConnection:
+    """Open a store's database, closed to everything outside it, with UTC as its time zone.
+
+    Raises: StoreError: the file is held by another process, is no store, or cannot be read.
+    """
+    path = path_of(url)
+    config: dict[str, str | bool | int | float | list[str]] = {**_CLOSED}
+    if memory_limit:
+        config["memory_limit"] = memory_limit
+    try:
+        connection = duckdb.connect(_MEMORY if path is None else str(path), config=config)
+        locked, zone = fetch_row(connection, "SELECT current_setting('lock_configuration'), current_setting('TimeZone')")
+        # A second store of this process on the same file shares the instance, which is locked by then.
+        if not locked or zone != "UTC":
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute("SET lock_configuration = true")
+    except duckdb.Error as error:
+        raise explained(url, error) from error
+    return connection
+
+
+def fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[object, ...]:
+    """Return the one row of a query."""
+    row = connection.execute(query).fetchone()
+    return () if row is None else tuple(row)
+
+
+def explained(url: str, error: duckdb.Error) -> StoreError:
+    """Return what an error of the database means, in one line."""
+    text = " ".join(str(error).split())
+    if "Could not set lock" in text:
+        found = _HOLDER.search(text)
+        holder = f"held by process {found[1]}" if found else "held by another process"
+        return StoreError(
+            f"store {url}: {holder}, expected to be free",
+            hint="the hub holds it: use the running hub, or stop it first",
+        )
+    if "not a valid DuckDB database" in text or isinstance(error, duckdb.SerializationException):
+        return StoreError(
+            f"store {url}: found another kind of file or a damaged one, expected a clusterledger store",
+            hint="name another path, or bring back a backup with `clusterledger restore PATH`",
+        )
+    if "No such file or directory" in text:
+        return StoreError(f"store {url}: found no folder for it, expected an existing one", hint="create the folder first")
+    if re.search(r"No space left|File too large|Disk quota|could not write all bytes|disk is full", text, re.IGNORECASE):
+        return StoreError(
+            f"store {url}: found no space left to write ({text[:200]}), expected a disk with room; nothing of this write was kept",
+            hint="free space on the disk, then repeat; what was stored before is intact",
+        )
+    return StoreError(f"store {url}: {text[:500]}")
+
+
+def fetch(cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object] | Sequence[object] = ()) -> pl.DataFrame:
+    """Return a query's rows as a frame in one chunk."""
+    result = cursor.execute(query, dict(params) if isinstance(params, Mapping) else list(params))
+    return frame_of(result.to_arrow_table())
+
+
+def frame_of(table: object) -> pl.DataFrame:
+    """Return an Arrow table as a frame; whole numbers wider than 64 bits, such as sums, become Int64 where they fit.
+
+    DuckDB hands over the sum of a BIGINT column as DECIMAL(38, 0). The sum of a DECIMAL(38, 18) stays one, and
+    raises beyond 10^20 rather than losing digits.
+    """
+    frame = pl.from_arrow(table)  # type: ignore[arg-type]
+    if isinstance(frame, pl.Series):
+        frame = frame.to_frame()
+    wide = [name for name, dtype in frame.schema.items() if dtype == pl.Decimal(38, 0)]
+    return frame.with_columns(_whole(frame[name]) for name in wide).rechunk()
+
+
+def _whole(series: pl.Series) -> pl.Series:
+    narrow = series.cast(pl.Int64, strict=False)
+    return narrow if narrow.null_count() == series.null_count() else series.cast(pl.Int128)
+
+
+def insert(cursor: duckdb.DuckDBPyConnection, target: str, frame: pl.DataFrame) -> None:
+    """Insert a frame, whose columns are named as the target's."""
+    columns = ", ".join(f'"{name}"' for name in frame.columns)
+    with_rows(cursor, frame, f"INSERT INTO {target} ({columns}) SELECT {columns} FROM incoming")
+
+
+def with_rows(cursor: duckdb.DuckDBPyConnection, frame: pl.DataFrame, query: str, params: Sequence[object] = ()) -> None:
+    """Run a statement that reads a frame under the name `incoming`."""
+    cursor.register("incoming", frame.to_arrow())
+    try:
+        cursor.execute(query, list(params))
+    finally:
+        cursor.unregister("incoming")
+
+
+def fetch_with_rows(
+    cursor: duckdb.DuckDBPyConnection, frame: pl.DataFrame, query: str, params: Sequence[object] = ()
+) -> pl.DataFrame:
+    """Return the rows of a query that reads a frame under the name `incoming`."""
+    cursor.register("incoming", frame.to_arrow())
+    try:
+        return fetch(cursor, query, params)
+    finally:
+        cursor.unregister("incoming")

@@ -1,0 +1,71 @@
+"""Opening a store: make it, bring it up to this version, or say why not."""
+
+import shutil
+from collections.abc import Mapping
+
+import duckdb
+
+from ledger import _ddl, migrations
+from ledger._connection import connect, explained, fetch_row, path_of
+from ledger._ddl import quoted
+from ledger.errors import StoreError
+
+
+def opened(
+    url: str, memory_limit: str = "", available: Mapping[int, migrations.Step] | None = None
+) -> tuple[duckdb.DuckDBPyConnection, str]:
+    """Return a connection to a store of this version, and the prefix of its tables' names.
+
+    An older store is migrated; a copy of it stays beside it as PATH.v<version>.bak.
+    Raises: StoreError: it is newer than this program, held, damaged, or no store.
+    """
+    available = migrations.steps() if available is None else available
+    expected = migrations.version_of(available)
+    connection = connect(url, memory_limit)
+    try:
+        catalog = str(fetch_row(connection, "SELECT current_database()")[0])
+        prefix = f"{quoted(catalog)}.main."
+        found = migrations.stored_version(connection, catalog)
+        if found is None:
+            _create(connection, prefix, expected)
+        elif found > expected:
+            raise StoreError(
+                f"store {url}: found schema version {found}, expected at most {expected}",
+                hint="a newer clusterledger wrote it: install that version, or restore an older backup",
+            )
+        elif found < expected or migrations.missing(connection, catalog):
+            connection = _keep_copy(connection, url, found, memory_limit)
+            migrations.migrate(connection, catalog, found, available)
+    except duckdb.Error as error:
+        connection.close()
+        raise explained(url, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection, prefix
+
+
+def _create(connection: duckdb.DuckDBPyConnection, prefix: str, version: int) -> None:
+    connection.execute("BEGIN TRANSACTION")
+    for statement in _ddl.create_all(prefix, version):
+        connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _keep_copy(
+    connection: duckdb.DuckDBPyConnection, url: str, version: int, memory_limit: str
+) -> duckdb.DuckDBPyConnection:
+    """Copy the file as it is before it is changed, and open it again.
+
+    The file is closed meanwhile: closing any handle on a file gives up this process's lock on it.
+    """
+    path = path_of(url)
+    if path is None:
+        return connection
+    connection.execute("CHECKPOINT")
+    connection.close()
+    try:
+        shutil.copy2(path, path.with_name(f"{path.name}.v{version}.bak"))
+    except OSError as error:
+        raise StoreError(f"store {url}: found no way to keep a copy before migrating: {error}", hint="free some space") from error
+    return connect(url, memory_limit)

@@ -1,0 +1,156 @@
+"""What a write changed: which partitions get a new version, and the fingerprint of a partition's rows."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+
+from ledger._connection import with_rows
+from ledger.tables.partition import WHOLE, Every, Keyed, Spanning, Table, Timed, partition_key
+
+_TRUNCATE: Final[dict[Every, str]] = {"hour": "1h", "day": "1d", "month": "1mo"}
+
+_HOUR: Final = timedelta(hours=1)
+
+Changes = dict[tuple[str, str], int]
+"""By table and partition, how many rows were added."""
+
+
+def starts(column: str, every: Every) -> pl.Expr:
+    """Return the start of each row's partition."""
+    return pl.col(column).cast(pl.Datetime("us", "UTC")).dt.truncate(_TRUNCATE[every])
+
+
+def also_key(group: Timed, at: datetime) -> str:
+    """Return the key of a further grouping: `column:partition`."""
+    return f"{group.column}:{partition_key(at, group.every)}"
+
+
+def partition_column(table: Table) -> pl.Expr:
+    """Return what tells the partitions of a table apart: an instant or text."""
+    partition = table.partition
+    if isinstance(partition, Timed):
+        return starts(partition.column, partition.every)
+    if isinstance(partition, Keyed):
+        return pl.concat_str([pl.col(name).cast(pl.String) for name in partition.columns], separator="|")
+    return pl.lit(WHOLE)
+
+
+def key_text(table: Table, value: object) -> str:
+    """Return the key of a partition from the value of `partition_column`."""
+    if isinstance(table.partition, Timed) and isinstance(value, datetime):
+        return partition_key(value, table.partition.every)
+    return str(value)
+
+
+def row_counts(table: Table, frame: pl.DataFrame) -> dict[str, int]:
+    """Return how many rows of a frame lie in each partition; intervals lie in none."""
+    if isinstance(table.partition, Spanning):
+        return {}
+    counted = frame.lazy().group_by(partition_column(table).alias("part")).len().collect()
+    return {key_text(table, value): count for value, count in counted.iter_rows()}
+
+
+def also_keys(table: Table, frame: pl.DataFrame) -> set[str]:
+    """Return the keys of the further groupings that rows belong to."""
+    return {
+        also_key(group, at)
+        for group in table.also
+        for at in frame.select(starts(group.column, group.every)).to_series().unique().drop_nulls()
+    }
+
+
+def touched_hours(partition: Spanning, old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str], now: datetime) -> set[str]:
+    """Return the hours that a change of intervals touches.
+
+    Where only the end moved, those between the old and the new end; where the row is new, or gone, or a
+    watched column changed, all that either interval overlaps.
+    """
+    watched = list(partition.watched)
+    columns = [*dict.fromkeys([*key, *watched])]
+    end = pl.col(partition.end).fill_null(pl.lit(now).cast(pl.Datetime("us", "UTC")))
+    both = new.select(*columns, _end=end).join(
+        old.select(*columns, _end=end), on=list(key), how="full", suffix="_old", coalesce=True
+    )
+    is_same_ground = pl.col("_end").is_not_null() & pl.col("_end_old").is_not_null()
+    for name in watched:
+        if name not in key:
+            is_same_ground &= pl.col(name).eq_missing(pl.col(f"{name}_old"))
+    low = pl.when(is_same_ground).then(pl.min_horizontal("_end", "_end_old")).otherwise(pl.col(partition.start))
+    pairs = both.select(low=low, high=pl.max_horizontal("_end", "_end_old"), same=is_same_ground)
+    pairs = pairs.filter(~pl.col("same") | (pl.col("low") < pl.col("high")))
+    pairs = pairs.select(pl.col("low").dt.truncate("1h"), pl.col("high")).drop_nulls().unique()
+    return _hours(pairs.sort("low", "high").iter_rows())
+
+
+def _hours(pairs: Iterable[tuple[datetime, datetime]]) -> set[str]:
+    """Return the keys of the hours that intervals overlap, at least the first of each."""
+    hours: set[str] = set()
+    reached: datetime | None = None
+    for low, high in pairs:
+        at = low if reached is None else max(low, reached)
+        end = max(high, low + _HOUR)
+        while at < end:
+            hours.add(partition_key(at, "hour"))
+            at += _HOUR
+        reached = at if reached is None else max(reached, at)
+    return hours
+
+
+def fingerprints(table: Table, frame: pl.DataFrame) -> dict[str, str]:
+    """Return a fingerprint of the rows of each partition, as a set: their order does not matter."""
+    return _grouped(frame, partition_column(table), lambda value: key_text(table, value))
+
+
+def also_fingerprints(table: Table, frame: pl.DataFrame) -> dict[str, str]:
+    """Return a fingerprint of the rows of each further grouping."""
+    found: dict[str, str] = {}
+    for group in table.also:
+        found |= _grouped(frame, starts(group.column, group.every), partial(also_key, group))
+    return found
+
+
+def _grouped(frame: pl.DataFrame, part: pl.Expr, name: Callable[[Any], str]) -> dict[str, str]:
+    """Add up two hashes of each row: a sum does not depend on the order, 128 bits do not meet by chance."""
+    if frame.is_empty():
+        return {}
+    hashed = frame.select(part.alias("part")).with_columns(
+        first=frame.hash_rows(seed=1), second=frame.hash_rows(seed=2)
+    )
+    sums = hashed.group_by("part").agg(pl.len(), pl.col("first").sum(), pl.col("second").sum())
+    return {
+        name(value): f"{count}-{first:016x}{second:016x}"
+        for value, count, first, second in sums.iter_rows()
+        if value is not None
+    }
+
+
+def bump(cursor: duckdb.DuckDBPyConnection, states: str, changes: Changes, now: datetime) -> None:
+    """Give every changed partition a new version; `states` is the qualified name of `partition_state`."""
+    if not changes:
+        return
+    frame = pl.DataFrame(
+        [(table, key, count) for (table, key), count in changes.items()],
+        schema={"table_name": pl.String, "partition_key": pl.String, "added": pl.Int64},
+        orient="row",
+    )
+    same = "s.table_name = i.table_name AND s.partition_key = i.partition_key"
+    with_rows(
+        cursor,
+        frame,
+        f"UPDATE {states} s SET version_count = s.version_count + 1, content_fingerprint = NULL, "
+        f"row_count = coalesce(s.row_count, 0) + i.added, changed_at = ? FROM incoming i WHERE {same}",
+        [now],
+    )
+    with_rows(
+        cursor,
+        frame,
+        f"INSERT INTO {states} (table_name, partition_key, version_count, is_sealed, row_count, changed_at) "
+        f"SELECT table_name, partition_key, 1, false, added, ? FROM incoming i "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {states} s WHERE {same})",
+        [now],
+    )
+

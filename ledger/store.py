@@ -1,0 +1,346 @@
+"""The store: all tables in one DuckDB file, written by one thread, read by many.
+
+Only this module and its private parts talk to DuckDB. Writes go through the door (`ledger._door`), each
+in one transaction; reads give frames in exactly the types of their table.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import dataframely as dy
+import duckdb
+import polars as pl
+
+from ledger import _people_sql
+from ledger._backup import copy_rows, write_copy
+from ledger._commit import Commit, RollupState, bounds
+from ledger._connection import connect, explained, fetch, path_of
+from ledger._ddl import FENCE, quoted
+from ledger._door import Admitted, Written, admit, arranged
+from ledger._opening import opened
+from ledger._replaced import checked
+from ledger._writer import Writer
+from ledger.errors import ContractError, StoreError
+from ledger.tables import TABLES, PartitionState, declared
+from ledger.tables.partition import Spanning, Table, Timed, floor
+
+T = TypeVar("T")
+
+Schema = type[dy.Schema]
+
+# A conflict means that somebody else committed meanwhile: soon again, then with patience.
+_PAUSES_SECONDS: Final = (0.0, 0.002, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def utcnow() -> datetime:
+    """Return what time it is."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class PartitionStateRow:
+    """One partition's version, and for a rollup what it was computed from."""
+
+    partition_key: str
+    version_count: int
+    content_fingerprint: str | None
+    input_version: str | None
+    code_version: str | None
+    settings_fingerprint: str | None
+    is_sealed: bool
+    row_count: int | None
+    changed_at: datetime
+
+
+class Store:
+    """All tables of the ledger behind one address.
+
+    Threads may share it. A process may hold a file only once; another process is refused with a clear line.
+    """
+
+    def __init__(self, url: str, now: Callable[[], datetime], memory_limit: str) -> None:
+        self.url = url
+        self._now = now
+        self._memory_limit = memory_limit
+        self._connection, self._prefix = opened(url, memory_limit)
+        self._local = threading.local()
+        self._writer = Writer(url)
+
+    @classmethod
+    def open(cls, url: str, *, now: Callable[[], datetime] = utcnow, memory_limit: str = "") -> Self:
+        """Open a store, `duckdb:PATH` or `duckdb::memory:`; make it if there is none, migrate it if it is older."""
+        return cls(url, now, memory_limit)
+
+    def close(self) -> None:
+        """Finish the writes that were submitted, and give the file back."""
+        self._writer.close()
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(self, schema: Schema, frame: pl.DataFrame, *, source: str) -> Written:
+        """Let rows in through the door.
+
+        Of samples and events the first row of a key stays; elsewhere the newest row of a key replaces the older.
+        """
+        table = declared(schema)
+        admitted = admit(table, frame)
+        return self._commit(lambda commit: commit.append(table, admitted, source))
+
+    def append_batch(
+        self, frames: Mapping[Schema, pl.DataFrame], *, source: str, batch_id: str, node: str
+    ) -> dict[str, Written] | None:
+        """Let the rows of several tables in as one: all or nothing, and once. None if the batch was seen before."""
+        admitted = [(declared(schema), admit(declared(schema), frame)) for schema, frame in frames.items()]
+        return self._commit(lambda commit: _append_batch(commit, admitted, source, batch_id, node))
+
+    def replace(
+        self,
+        schema: Schema,
+        frame: pl.DataFrame,
+        *,
+        partitions: Sequence[str],
+        state: Mapping[str, RollupState] | None = None,
+    ) -> list[str]:
+        """Put rows in the place of whole partitions; return the keys of those whose rows changed.
+
+        Rows that are equal as a set give no new version. The frame is cast, not filtered: a row that does
+        not fit its table, or lies outside the partitions, is an error of who computed it.
+        Raises: SealedError: one of the partitions is sealed. ContractError: a row does not fit.
+        """
+        table = declared(schema)
+        ready = arranged(table, checked(table, frame, partitions))
+        return self._commit(lambda commit: commit.replace(table, ready, partitions, state or {}))
+
+    def seal(self, table_name: str, keys: Sequence[str]) -> None:
+        """Close partitions for good: replacing them is refused from now on."""
+        self._commit(lambda commit: commit.seal(TABLES[table_name], keys))
+
+    def expire(self, schema: Schema, before: datetime) -> int:
+        """Delete the rows of partitions that end at or before an instant; return how many rows went.
+
+        Whoever calls has sealed what was computed from them. Versions stay: nothing becomes due by it.
+        """
+        table = declared(schema)
+        if isinstance(table.partition, Timed):
+            before = floor(before, table.partition.every)
+        return self._commit(lambda commit: commit.expire(table, before))
+
+    def read(
+        self,
+        schema: Schema,
+        window: tuple[datetime, datetime] | None = None,
+        *,
+        by: str = "",
+        columns: Sequence[str] = (),
+        where: Mapping[str, Sequence[object]] | None = None,
+        ordered: bool = True,
+    ) -> pl.DataFrame:
+        """Return stored rows in exactly the types of their table, in its order.
+
+        A window is half-open; it cuts by the partition's column, or by the column that `by` names. Of
+        intervals it keeps those that overlap it. A table without a time is read whole.
+        `ordered=False` saves the sort where the order does not matter.
+        """
+        table = declared(schema)
+        names = list(columns) or list(schema.columns())
+        query, params = self._query(table, names, window, by, where or {})
+        if ordered:
+            query += f" ORDER BY {', '.join(quoted(name) for name in table.order or table.key)}"
+        with self._reading() as cursor:
+            frame = self._fetch(cursor, query, params)
+        return frame.select(pl.col(name).cast(schema.columns()[name].dtype) for name in names)
+
+    def select(self, sql: str, **params: object) -> pl.DataFrame:
+        """Return the rows of our own SQL text, which names its parameters as $name."""
+        with self._reading() as cursor:
+            return self._fetch(cursor, sql, params)
+
+    def people_sql(self, sql: str, *, limit: int = 10_000, timeout_seconds: float = 30) -> pl.DataFrame:
+        """Return the rows of one SELECT that a person wrote.
+
+        Raises: InputError: it is anything else, it fails, takes longer, or has more rows.
+        """
+        with self._cursor() as cursor, _read_only(cursor):
+            return _people_sql.run(cursor, sql, limit=limit, timeout_seconds=timeout_seconds)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Let all reads of this thread see one snapshot, until the block ends."""
+        if getattr(self._local, "cursor", None) is not None:
+            yield
+            return
+        with self._cursor() as cursor, _read_only(cursor):
+            # A snapshot begins with the first read, not with BEGIN.
+            self._fetch(cursor, f"SELECT turn_count FROM {self._prefix}{FENCE}", {})
+            self._local.cursor = cursor
+            try:
+                yield
+            finally:
+                self._local.cursor = None
+
+    def versions(self, table_name: str, since_key: str | None = None) -> dict[str, PartitionStateRow]:
+        """Return what is known of a table's partitions, and of its other groupings, from one key on."""
+        names = [name for name in PartitionState.columns() if name != "table_name"]
+        query = f"SELECT {', '.join(names)} FROM {self._prefix}partition_state WHERE table_name = $name"
+        params: dict[str, object] = {"name": table_name}
+        if since_key is not None:
+            query += " AND substr(partition_key, strpos(partition_key, ':') + 1) >= $since"
+            params["since"] = since_key
+        with self._reading() as cursor:
+            rows = self._fetch(cursor, f"{query} ORDER BY partition_key", params)
+        return {row["partition_key"]: PartitionStateRow(**row) for row in rows.iter_rows(named=True)}
+
+    def backup(self, path: Path) -> None:
+        """Write a copy of the whole store, as it is at one instant, into a new file that opens as a store."""
+        with self._cursor() as cursor, _read_only(cursor):
+            try:
+                write_copy(cursor, self._prefix, Path(path))
+            except duckdb.Error as error:
+                raise explained(f"backup {path}", error) from error
+
+    def load(self, path: Path) -> None:
+        """Put the rows of a backup in the place of all rows, all or nothing; the store stays open.
+
+        Raises: StoreError: the file is missing, no store, or newer than this program.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise StoreError(f"restore {path}: found no file, expected a backup")
+        source, prefix = opened(f"duckdb:{path}")
+        try:
+            with source.cursor() as cursor:
+                self._commit(lambda commit: copy_rows(cursor, prefix, commit.cursor, commit.prefix))
+        finally:
+            source.close()
+
+    @classmethod
+    def restore(cls, url: str, path: Path) -> None:
+        """Put a backup in the place of a store that nobody holds; a running hub uses `load`."""
+        with cls.open(url) as store:
+            store.load(path)
+
+    def _query(
+        self,
+        table: Table,
+        names: Sequence[str],
+        window: tuple[datetime, datetime] | None,
+        by: str,
+        where: Mapping[str, Sequence[object]],
+    ) -> tuple[str, dict[str, object]]:
+        conditions: list[str] = []
+        params: dict[str, object] = {}
+        partition = table.partition
+        column = by or (partition.column if isinstance(partition, Timed) else "")
+        if window is not None and column:
+            params["low"], params["high"] = bounds(table, column, *window)
+            conditions.append(f"{quoted(column)} >= $low AND {quoted(column)} < $high")
+        elif window is not None and isinstance(partition, Spanning):
+            params["low"], params["high"] = window
+            start, end = quoted(partition.start), quoted(partition.end)
+            conditions.append(f"{start} < $high AND ({end} IS NULL OR {end} > $low OR {start} >= $low)")
+        for place, (name, values) in enumerate(where.items()):
+            if name not in table.schema.columns():
+                raise ContractError(f"{table.name}: found no column {name}, expected one to read by")
+            some = [value for value in values if value is not None]
+            tests = [f"{quoted(name)} IN (SELECT unnest($where_{place}))"] if some else []
+            if some:
+                params[f"where_{place}"] = some
+            tests += [f"{quoted(name)} IS NULL"] if len(some) < len(values) else []
+            conditions.append(f"({' OR '.join(tests)})" if tests else "false")
+        query = f"SELECT {', '.join(quoted(name) for name in names)} FROM {self._prefix}{quoted(table.name)}"
+        return (f"{query} WHERE {' AND '.join(conditions)}" if conditions else query), params
+
+    def _fetch(self, cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object]) -> pl.DataFrame:
+        try:
+            return fetch(cursor, query, params)
+        except duckdb.Error as error:
+            raise explained(self.url, error) from error
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            cursor = self._connection.cursor()
+        except duckdb.Error as error:
+            raise explained(self.url, error) from error
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        held: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
+        if held is not None:
+            yield held
+            return
+        with self._cursor() as cursor, _read_only(cursor):
+            yield cursor
+
+    def _commit(self, work: Callable[[Commit], T]) -> T:
+        """Run a closure in the writer thread as one transaction; it is repeated whole on a conflict."""
+        return self._writer.run(lambda: self._attempts(work))
+
+    def _attempts(self, work: Callable[[Commit], T]) -> T:
+        for pause in _PAUSES_SECONDS:
+            time.sleep(pause)
+            try:
+                return self._attempt(work)
+            except duckdb.TransactionException as error:
+                conflict = error
+            except duckdb.Error as error:
+                self._recover(error)
+                raise explained(self.url, error) from error
+        raise explained(self.url, conflict) from conflict
+
+    def _attempt(self, work: Callable[[Commit], T]) -> T:
+        with self._cursor() as cursor:
+            cursor.execute("BEGIN TRANSACTION")
+            # Without this row two writers of one empty partition would both commit.
+            cursor.execute(f"UPDATE {self._prefix}{FENCE} SET turn_count = turn_count + 1")
+            commit = Commit(cursor, self._prefix, self._now())
+            result = work(commit)
+            commit.finish()
+            cursor.execute("COMMIT")
+            return result
+
+    def _recover(self, error: duckdb.Error) -> None:
+        """Open the file again where a failed write has made the database refuse everything."""
+        if path_of(self.url) is None or not isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+            return
+        self._connection.close()
+        self._connection = connect(self.url, self._memory_limit)
+
+
+def _append_batch(
+    commit: Commit, admitted: Sequence[tuple[Table, Admitted]], source: str, batch_id: str, node: str
+) -> dict[str, Written] | None:
+    if commit.has_batch(batch_id):
+        return None
+    written = {table.name: commit.append(table, each, source) for table, each in admitted}
+    commit.record_batch(batch_id, node, written)
+    return written
+
+
+@contextmanager
+def _read_only(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    cursor.execute("BEGIN TRANSACTION READ ONLY")
+    yield
+    # The cursor is closed after this, which ends the transaction in every other case.
+    cursor.execute("ROLLBACK")
+
+
+__all__ = ["PartitionStateRow", "RollupState", "Store", "Written", "utcnow"]
