@@ -1,0 +1,240 @@
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.tables import BottleneckMinute, Gpu, GpuMinute, GpuStateInterval, JobGpu
+from queries.graph import Span
+from queries.rollups.bottleneck_minute import bottleneck_minute
+
+HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
+SUBMITTED = datetime(2026, 11, 19, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def frame(schema: type[dy.Schema], rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return rows as a frame of a table; columns that are not said are null."""
+    types = schema.create_empty().schema
+    columns = {name: [row.get(name) for row in rows] for name in types}
+    return pl.DataFrame(columns, schema=types, strict=False).lazy()
+
+
+def interval(start: datetime, end: datetime, state: str, gpu: str = "g0", **more: Any) -> dict[str, Any]:
+    return {
+        "cluster": "c",
+        "node": "n",
+        "gpu_uuid": gpu,
+        "started_at": start,
+        "ended_at": end,
+        "state": state,
+        "job_id": "7",
+        "restart_count": 0,
+        "submitted_at": SUBMITTED,
+        "holder_count": 1,
+        "evidence_quality": "A",
+        "is_observed": True,
+        **more,
+    }
+
+
+def minute(at: datetime, gpu: str = "g0", **more: Any) -> dict[str, Any]:
+    return {
+        "minute_start": at,
+        "cluster": "c",
+        "node": "n",
+        "gpu_uuid": gpu,
+        "existed_seconds": Decimal(60),
+        "observed_seconds": Decimal(60),
+        "evidence_quality": "A",
+        "power_limit_watts": 700.0,
+        "power_watts": 500.0,
+        "node_job_count": 1,
+        **more,
+    }
+
+
+def gpu(uuid: str = "g0", fraction: str = "1") -> dict[str, Any]:
+    return {
+        "cluster": "c",
+        "node": "n",
+        "gpu_uuid": uuid,
+        "exists_start": SUBMITTED,
+        "gpu_fraction": Decimal(fraction),
+        "parent_gpu_uuid": "",
+    }
+
+
+def judged(
+    intervals: Sequence[Mapping[str, Any]],
+    minutes: Sequence[Mapping[str, Any]],
+    gpus: Sequence[Mapping[str, Any]] = (gpu(),),
+    holdings: Sequence[Mapping[str, Any]] = (),
+    span: Span | None = None,
+) -> pl.DataFrame:
+    rows: pl.DataFrame = bottleneck_minute.function(
+        frame(GpuStateInterval, intervals),
+        frame(GpuMinute, minutes),
+        frame(JobGpu, holdings),
+        frame(Gpu, gpus),
+        span or Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=2)),
+    ).collect()
+    return BottleneckMinute.validate(rows).sort("minute_start", "gpu_uuid", "job_id")
+
+
+BUSY = {
+    "graphics_active_ratio": 0.98,
+    "kernel_active_ratio": 1.0,
+    "sm_active_ratio": 0.9,
+    "tensor_active_ratio": 0.5,
+    "dram_active_ratio": 0.4,
+}
+
+LABELLED = {
+    "compute_tensor": BUSY,
+    "dram_bound": {**BUSY, "tensor_active_ratio": 0.1, "dram_active_ratio": 0.8},
+    "compute_other": {**BUSY, "tensor_active_ratio": 0.0},
+    "launch_bound": {**BUSY, "tensor_active_ratio": 0.02, "sm_active_ratio": 0.1, "dram_active_ratio": 0.1},
+    "input_storage": {**BUSY, "graphics_active_ratio": 0.3, "node_io_pressure_ratio": 0.5},
+    "input_cpu": {**BUSY, "graphics_active_ratio": 0.3, "node_cpu_active_ratio": 0.99},
+    "host_memory": {**BUSY, "node_memory_pressure_ratio": 0.4},
+    "power_capped": {**BUSY, "power_capped_seconds": Decimal(55), "sm_clock_ratio": 0.6},
+}
+
+
+@pytest.mark.parametrize("expected", LABELLED)
+def test_each_class_is_told_from_its_evidence(expected: str) -> None:
+    rows = judged([interval(HOUR, HOUR + MINUTE, "productive")], [minute(HOUR, **LABELLED[expected])])
+    (row,) = rows.to_dicts()
+    assert row["bottleneck"] == expected
+    assert row["gpu_limited_seconds"] == Decimal(60)
+    assert row["first_evidence"] is not None
+    assert row["first_evidence_ratio"] is not None
+    assert row["confidence_ratio"] > 0.4
+
+
+def test_devices_that_spin_together_wait_for_each_other() -> None:
+    spin = {**BUSY, "power_watts": 200.0, "dram_active_ratio": 0.02, "tensor_active_ratio": 0.0, "sm_active_ratio": 0.15}
+    devices = ("g0", "g1")
+    intervals = [interval(HOUR, HOUR + MINUTE, "productive", each) for each in devices]
+    rows = judged(intervals, [minute(HOUR, each, **spin) for each in devices], [gpu(each) for each in devices])
+    assert rows["bottleneck"].to_list() == ["communication", "communication"]
+    alone = judged(intervals[:1], [minute(HOUR, **spin)])
+    assert alone["bottleneck"].to_list() == ["launch_bound"]
+
+
+def test_a_straggler_is_slow_for_five_minutes_beside_four_peers() -> None:
+    devices = [f"g{place}" for place in range(5)]
+    end = HOUR + 6 * MINUTE
+    intervals = [interval(HOUR, end, "productive", each) for each in devices]
+    minutes = [
+        minute(HOUR + at * MINUTE, each, **{**BUSY, "sm_active_ratio": 0.6 if each == "g0" else 0.9})
+        for each in devices
+        for at in range(6)
+    ]
+    rows = judged(intervals, minutes, [gpu(each) for each in devices])
+    slow = rows.filter(pl.col("gpu_uuid") == "g0")["bottleneck"].to_list()
+    assert slow == ["compute_tensor"] * 4 + ["straggler"] * 2
+    assert set(rows.filter(pl.col("gpu_uuid") != "g0")["bottleneck"]) == {"compute_tensor"}
+    four = [each for each in intervals if each["gpu_uuid"] != "g4"]
+    assert "straggler" not in judged(four, minutes, [gpu(each) for each in devices])["bottleneck"].to_list()
+
+
+def test_without_profiling_busy_time_is_kept_with_a_low_confidence() -> None:
+    known = {"kernel_active_ratio": 0.9, "evidence_quality": "C", "tensor_active_ratio": 0.9}
+    (row,) = judged([interval(HOUR, HOUR + MINUTE, "productive")], [minute(HOUR, **known)]).to_dicts()
+    assert (row["bottleneck"], row["gpu_unknown_seconds"]) == ("compute_other", 0)
+    assert row["confidence_ratio"] < 0.2
+    starved = {**known, "kernel_active_ratio": 0.2, "node_io_pressure_ratio": 0.9}
+    (row,) = judged([interval(HOUR, HOUR + MINUTE, "productive")], [minute(HOUR, **starved)]).to_dicts()
+    assert (row["bottleneck"], row["first_evidence"]) == ("input_storage", "kernel_active_ratio")
+
+
+def test_an_idle_device_is_idle_because_of_its_node() -> None:
+    waiting = {"graphics_active_ratio": 0.0, "node_io_pressure_ratio": 0.6, "node_job_count": 2}
+    (row,) = judged([interval(HOUR, HOUR + MINUTE, "held_idle")], [minute(HOUR, **waiting)]).to_dicts()
+    assert (row["bottleneck"], row["idle_cause"], row["gpu_idle_seconds"]) == ("idle", "input_storage", 60)
+    (row,) = judged([interval(HOUR, HOUR + MINUTE, "allocated_idle")], [minute(HOUR, **waiting)]).to_dicts()
+    assert (row["bottleneck"], row["idle_cause"]) == ("idle", None)
+
+
+def test_host_evidence_on_a_node_with_several_jobs_counts_less() -> None:
+    starved = {**BUSY, "graphics_active_ratio": 0.3, "node_io_pressure_ratio": 0.5}
+    busy = [interval(HOUR, HOUR + MINUTE, "productive")]
+    (alone,) = judged(busy, [minute(HOUR, **starved)])["confidence_ratio"]
+    (shared,) = judged(busy, [minute(HOUR, **{**starved, "node_job_count": 3})])["confidence_ratio"]
+    assert shared == pytest.approx(alone / 2)
+
+
+def test_a_minute_without_evidence_is_the_ledgers_unknown() -> None:
+    (row,) = judged([interval(HOUR, HOUR + MINUTE, "unknown", evidence_quality=None)], []).to_dicts()
+    assert (row["bottleneck"], row["gpu_unknown_seconds"], row["confidence_ratio"]) == ("unknown", 60, 0)
+
+
+def test_several_holders_share_a_device_evenly_to_the_millisecond() -> None:
+    end = HOUR + timedelta(seconds=10)
+    shared = interval(HOUR, end, "productive", job_id="7,8,9", restart_count=None, submitted_at=None, holder_count=3)
+    holdings = [
+        {
+            "cluster": "c",
+            "node": "n",
+            "gpu_uuid": "g0",
+            "job_id": job,
+            "submitted_at": SUBMITTED,
+            "restart_count": int(job) - 7,
+            "held_start": SUBMITTED,
+        }
+        for job in ("7", "8", "9")
+    ]
+    rows = judged([shared], [minute(HOUR, **BUSY)], [gpu(fraction="0.5")], holdings)
+    assert rows["restart_count"].to_list() == [0, 1, 2]
+    assert rows["gpu_allocated_seconds"].to_list() == [Decimal("1.667"), Decimal("1.6665"), Decimal("1.6665")]
+    assert rows["gpu_allocated_seconds"].sum() == Decimal(5)
+
+
+STATES = st.sampled_from(["unknown", "faulty", "orphaned", "allocated_idle", "held_idle", "throttled", "productive"])
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw what two devices did in two hours, cut at the hour."""
+    rows = []
+    for device in ("g0", "g1"):
+        cuts = draw(st.lists(st.integers(1, 7_199_999), max_size=8, unique=True))
+        edges = sorted({0, 3_600_000, 7_200_000, *cuts})
+        for begin, end in zip(edges, edges[1:], strict=False):
+            job = draw(st.sampled_from(["", "7", "8"]))
+            state = draw(STATES) if job else draw(st.sampled_from(["unallocated", "productive"]))
+            at = timedelta(milliseconds=1)
+            rows.append(interval(HOUR + begin * at, HOUR + end * at, state, device, job_id=job))
+    return rows
+
+
+@given(timelines(), st.sampled_from(["1", "0.142857"]))
+def test_seconds_are_conserved_per_job_and_hours_may_be_computed_apart(rows: list[dict[str, Any]], part: str) -> None:
+    gpus = [gpu("g0", part), gpu("g1", part)]
+    minutes = [minute(HOUR + at * MINUTE, each, **BUSY) for each in ("g0", "g1") for at in range(120)]
+    now = HOUR + timedelta(hours=3)
+    both = judged(rows, minutes, gpus, span=Span(HOUR, HOUR + timedelta(hours=2), now))
+    apart = [
+        judged(
+            [each for each in rows if start - timedelta(hours=1) <= each["started_at"] < start + timedelta(hours=1)],
+            [each for each in minutes if start - 5 * MINUTE <= each["minute_start"] < start + timedelta(hours=1)],
+            gpus,
+            span=Span(start, start + timedelta(hours=1), now),
+        )
+        for start in (HOUR, HOUR + timedelta(hours=1))
+    ]
+    assert both.equals(pl.concat(apart).sort("minute_start", "gpu_uuid", "job_id"))
+    for job in ("7", "8"):
+        mine = [each for each in rows if each["job_id"] == job]
+        held = sum((each["ended_at"] - each["started_at"] for each in mine), timedelta())
+        total = both.filter(pl.col("job_id") == job)["gpu_allocated_seconds"].sum()
+        assert total == Decimal(held // timedelta(milliseconds=1)) / 1000 * Decimal(part)
+    parts = both.select(pl.sum_horizontal("gpu_idle_seconds", "gpu_throttled_seconds", "gpu_unknown_seconds", "gpu_limited_seconds"))
+    assert parts.to_series().sum() == both["gpu_allocated_seconds"].sum()
