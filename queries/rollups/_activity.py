@@ -1,0 +1,106 @@
+"""What a device did in each minute: means weighted by time, and what its counters grew by."""
+
+from typing import Final
+
+import polars as pl
+
+from queries.rollups._minutes import by_minute, share, whole_share
+from queries.rollups._steps import grown, grown_milliseconds, steps
+from queries.rollups._timeline import packed
+
+MEANS: Final = (
+    "kernel_active_ratio",
+    "graphics_active_ratio",
+    "sm_active_ratio",
+    "sm_occupancy_ratio",
+    "tensor_active_ratio",
+    "dram_active_ratio",
+    "power_watts",
+)
+"""Gauges whose mean is kept, in minutes and in hours."""
+
+COLUMNS: Final = (
+    "sampled_at",
+    "cluster",
+    "node",
+    "gpu_uuid",
+    "step_seconds",
+    *MEANS,
+    "memory_used_bytes",
+    "energy_joules_total",
+    "power_limit_watts",
+    "power_cap_seconds_total",
+    "sm_clock_hertz",
+    "sm_clock_max_hertz",
+    "pcie_transmit_bytes_total",
+    "pcie_receive_bytes_total",
+    "nvlink_transmit_bytes_total",
+    "nvlink_receive_bytes_total",
+)
+"""What is read of `gpu_sample`."""
+
+_RATES: Final = ("pcie", "nvlink")
+
+
+def activity_minutes(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per device and minute that a step touches, by `key` (device and minute).
+
+    Counters are spread over their step by time; a gap or a reset adds nothing.
+    Nulls: where nothing measured the value in this minute.
+    """
+    rows = steps(samples, devices)
+    clock = pl.when(pl.col("sm_clock_max_hertz") > 0).then(pl.col("sm_clock_hertz") / pl.col("sm_clock_max_hertz"))
+    rows = rows.with_columns(
+        grown("energy_joules_total").alias("energy_joules"),
+        grown_milliseconds("power_cap_seconds_total").alias("power_capped"),
+        clock.alias("sm_clock_ratio"),
+        *((grown(f"{rate}_transmit_bytes_total") + grown(f"{rate}_receive_bytes_total")).alias(rate) for rate in _RATES),
+    )
+    gauges = (*MEANS, "power_limit_watts", "sm_clock_ratio")
+    rows = rows.filter(pl.col("step").is_not_null()).select(
+        "device", "time", "step", *gauges, "memory_used_bytes", "energy_joules", "power_capped", *_RATES
+    )
+    parts = by_minute(rows, "time", "step").with_columns(packed("minute").alias("key"))
+    means, finish = _means(parts, gauges)
+    measured = [name for name in ("energy_joules", *_RATES) if parts.get_column(name).null_count() < parts.height]
+    sums = parts.group_by("key").agg(
+        pl.col("part").sum(),
+        pl.col("memory_used_bytes").max(),
+        *means,
+        *(_known_sum(share(name, "step"), name) for name in measured),
+        *(_known_sum(pl.col("part"), f"_{name}", of=name) for name in _RATES if name in measured),
+        _known_sum(whole_share("power_capped", "time", "step"), "power_capped"),
+    )
+    unmeasured = (pl.lit(None, dtype=pl.Float64).alias(name) for name in ("energy_joules", *_RATES) if name not in measured)
+    rates = ((pl.col(name) * 1000 / pl.col(f"_{name}")).alias(name) for name in _RATES if name in measured)
+    return sums.with_columns(*finish, *unmeasured, *rates).select(
+        "key", *gauges, "memory_used_bytes", "energy_joules", "power_capped", *_RATES
+    )
+
+
+def _means(parts: pl.DataFrame, names: tuple[str, ...]) -> tuple[list[pl.Expr], list[pl.Expr]]:
+    """Return what to sum and how to divide for means weighted by time.
+
+    A gauge without a gap is divided by the whole time, one that nobody measured stays null: most are one or the other.
+    """
+    sums: list[pl.Expr] = []
+    finish: list[pl.Expr] = []
+    weight = pl.col("part")
+    for name in names:
+        missing = parts.get_column(name).null_count()
+        if missing == parts.height:
+            finish.append(pl.lit(None, dtype=pl.Float64).alias(name))
+            continue
+        sums.append((pl.col(name) * weight).sum().alias(name))
+        if not missing:
+            finish.append((pl.col(name) / weight).alias(name))
+            continue
+        sums.append(weight.filter(pl.col(name).is_not_null()).sum().alias(f"_{name}"))
+        finish.append(pl.when(pl.col(f"_{name}") > 0).then(pl.col(name) / pl.col(f"_{name}")).alias(name))
+    return sums, finish
+
+
+def _known_sum(values: pl.Expr, name: str, *, of: str = "") -> pl.Expr:
+    """Return a sum over the rows where something is known, null where it is known nowhere."""
+    known = pl.col(of or name).is_not_null()
+    return pl.when(known.any()).then(values.filter(known).sum()).alias(name)

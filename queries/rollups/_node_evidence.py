@@ -1,0 +1,125 @@
+"""How a node was in each minute: processors, pressure and fast network ports."""
+
+from typing import Final
+
+import polars as pl
+
+from ledger.expressions import per
+from queries.counters import deltas
+from queries.rollups._minutes import by_minute, share
+
+HOST_COLUMNS: Final = (
+    "sampled_at",
+    "cluster",
+    "node",
+    "boot_id",
+    "step_seconds",
+    "cpu_user_seconds_total",
+    "cpu_system_seconds_total",
+    "cpu_idle_seconds_total",
+    "cpu_iowait_seconds_total",
+    "cpu_steal_seconds_total",
+)
+
+PRESSURE_COLUMNS: Final = (
+    "sampled_at",
+    "cluster",
+    "node",
+    "boot_id",
+    "step_seconds",
+    "resource",
+    "job_id",
+    "some_seconds_total",
+    "some_ratio",
+)
+
+PORT_COLUMNS: Final = (
+    "sampled_at",
+    "cluster",
+    "node",
+    "boot_id",
+    "step_seconds",
+    "device",
+    "port",
+    "line_rate_bytes_per_second",
+    "transmit_bytes_total",
+    "receive_bytes_total",
+    "transmit_wait_count_total",
+)
+
+_MINUTE: Final = ("cluster", "node", "minute")
+
+_PRESSURES: Final = {"cpu": "node_cpu_pressure_ratio", "io": "node_io_pressure_ratio", "memory": "node_memory_pressure_ratio"}
+
+
+def node_minutes(host: pl.LazyFrame, pressure: pl.LazyFrame, ports: pl.LazyFrame) -> pl.DataFrame:
+    """Return one row per node and minute with what any of the three sources says.
+
+    Nulls: where a source measured nothing in this minute.
+    """
+    told = _processors(host).join(_pressure(pressure), on=_MINUTE, how="full", coalesce=True)
+    return told.join(_network(ports), on=_MINUTE, how="full", coalesce=True)
+
+
+def _parts(rows: pl.LazyFrame, counters: tuple[str, ...], by: tuple[str, ...]) -> pl.DataFrame:
+    """Return what counters grew by, with each minute's part of the time since the sample before."""
+    grown = deltas(rows, counters, by=by).filter((pl.col("elapsed_ms") > 0) & ~pl.col("is_gap").fill_null(value=True))
+    begin = pl.col("sampled_at").dt.timestamp("ms") - pl.col("elapsed_ms")
+    return by_minute(grown.with_columns(begin.alias("begin")).collect(), "begin", "elapsed_ms")
+
+
+def _processors(host: pl.LazyFrame) -> pl.DataFrame:
+    """Return the busy share of a node's processors; a step in which one counter went back counts nowhere."""
+    kinds = ("user", "system", "idle", "iowait", "steal")
+    parts = _parts(host, tuple(f"cpu_{kind}_seconds_total" for kind in kinds), ("cluster", "node"))
+    grown = {kind: f"cpu_{kind}_seconds_delta" for kind in kinds}
+    # A hypervisor's share is not reported everywhere; the others make a whole without it.
+    parts = parts.with_columns(pl.col(grown["steal"]).fill_null(0))
+    whole = parts.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in grown.values()))
+    sums = whole.group_by(_MINUTE).agg(share(name, "elapsed_ms").sum().alias(kind) for kind, name in grown.items())
+    every = pl.sum_horizontal(kinds)
+    return sums.select(
+        *_MINUTE,
+        per(pl.col("user") + pl.col("system"), every).alias("node_cpu_active_ratio"),
+        per("iowait", every).alias("node_cpu_iowait_ratio"),
+    )
+
+
+def _pressure(pressure: pl.LazyFrame) -> pl.DataFrame:
+    """Return the share of time in which some task waited for a resource of the node; the kernel's mean where it must be."""
+    of_node = pressure.filter((pl.col("job_id") == "") & pl.col("resource").is_in(list(_PRESSURES)))
+    parts = _parts(of_node, ("some_seconds_total",), ("cluster", "node", "resource"))
+    waited = pl.coalesce(pl.col("some_seconds_delta") * 1000 / pl.col("elapsed_ms"), "some_ratio").clip(upper_bound=1)
+    known = parts.with_columns(waited.alias("waited")).filter(pl.col("waited").is_not_null())
+    means = known.group_by(*_MINUTE, "resource").agg(per((pl.col("waited") * pl.col("part")).sum(), pl.col("part").sum()))
+    return means.group_by(_MINUTE).agg(
+        pl.col("waited").filter(pl.col("resource") == resource).first().alias(name) for resource, name in _PRESSURES.items()
+    )
+
+
+def _network(ports: pl.LazyFrame) -> pl.DataFrame:
+    """Return the busiest of a node's fast ports in its busier direction, and their ticks without credit.
+
+    Fast are the ports with the node's highest line rate: a management port says nothing about a job.
+    """
+    counters = ("transmit_bytes_total", "receive_bytes_total", "transmit_wait_count_total")
+    parts = _parts(ports, counters, ("cluster", "node", "device", "port"))
+    rate = pl.col("line_rate_bytes_per_second")
+    fast = parts.filter((rate > 0) & (rate == rate.max().over("cluster", "node", "minute")))
+    of_port = fast.group_by(*_MINUTE, "device", "port").agg(
+        *(_rate(f"{way}_bytes_delta").alias(way) for way in ("transmit", "receive")),
+        rate.max(),
+        share("transmit_wait_count_delta", "elapsed_ms").sum().alias("wait"),
+        pl.col("transmit_wait_count_delta").is_not_null().any().alias("is_counted"),
+    )
+    active = pl.max_horizontal("transmit", "receive") / rate
+    return of_port.group_by(_MINUTE).agg(
+        active.max().clip(upper_bound=1).alias("node_network_active_ratio"),
+        pl.when(pl.col("is_counted").any()).then(pl.col("wait").sum().round().cast(pl.Int64)).alias("node_network_wait_count"),
+    )
+
+
+def _rate(counted: str) -> pl.Expr:
+    """Return the mean rate over the time in which a counter is known."""
+    known = pl.col(counted).is_not_null()
+    return per(share(counted, "elapsed_ms").filter(known).sum() * 1000, pl.col("part").filter(known).sum())
