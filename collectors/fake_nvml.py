@@ -1,0 +1,148 @@
+"""A driver without a GPU: an object of pynvml's shape that plays a scenario.
+
+A scenario says, for each device, what it does from which second on, and what goes wrong when: every NVML error,
+a lost device, an energy counter that starts again, PCIe bytes that wrap, slices that come and go, Xids, and the
+SUCCESS that pynvml raises for an empty list. Counters are integrals of the phases: the true answer is computable.
+"""
+
+from typing import Any
+
+import pynvml
+
+from collectors import _fake_fields as fields
+from collectors._fake_core import Handle
+from collectors._fake_rare import RareCalls
+from collectors._fake_scenario import Gpu, Incident, Phase, Process, Scenario, Slice, scenario
+
+
+class FakeNvml(RareCalls):
+    """pynvml, as far as the collectors call it; constants and structures are the binding's own.
+
+    `clock` gives the seconds of the scenario; `calls` counts each function.
+    """
+
+    # -- the library and its devices
+
+    def _nvmlInit(self) -> None:  # noqa: N802
+        """Start: nothing to do."""
+
+    def _nvmlShutdown(self) -> None:  # noqa: N802
+        """End: nothing to do."""
+
+    def _nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return self._scenario.driver_version
+
+    def _nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(self._scenario.gpus)
+
+    def _nvmlDeviceGetHandleByIndex(self, index: int) -> Handle:  # noqa: N802
+        if self._open(index, "vanish"):
+            raise self.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        if self._open(index, "lost"):
+            raise self.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return Handle(index)
+
+    def _nvmlDeviceGetUUID(self, handle: Handle) -> str:  # noqa: N802
+        return self._gpu(handle).uuid if handle.part is None else self._slice(handle).uuid
+
+    def _nvmlDeviceGetName(self, handle: Handle) -> str:  # noqa: N802
+        model = self._gpu(handle).model
+        return model if handle.part is None else f"{model} MIG {self._slice(handle).profile}"
+
+    def _nvmlDeviceGetPciInfo(self, handle: Handle) -> Any:  # noqa: N802
+        return fields.Answer(busId=f"00000000:{0x1A + handle.gpu:02X}:00.0")
+
+    # -- gauges
+
+    def _nvmlDeviceGetUtilizationRates(self, handle: Handle) -> Any:  # noqa: N802
+        self._whole_only(handle)
+        phase = self._phase(handle)
+        return fields.Answer(gpu=round(phase.kernel * 100), memory=round(phase.memory * 100))
+
+    def _nvmlDeviceGetMemoryInfo(self, handle: Handle, version: int | None = None) -> Any:  # noqa: ARG002, N802
+        gpu = self._gpu(handle)
+        total = gpu.memory_total_bytes if handle.part is None else self._slice(handle).memory_bytes
+        used = self._phase(handle).memory_used_bytes
+        return fields.Answer(total=total, used=used, free=total - used, reserved=0)
+
+    def _nvmlDeviceGetPowerUsage(self, handle: Handle) -> int:  # noqa: N802
+        return round(self._phase(handle).power_watts * 1000)
+
+    def _nvmlDeviceGetEnforcedPowerLimit(self, handle: Handle) -> int:  # noqa: N802
+        return self._gpu(handle).power_limit_watts * 1000
+
+    def _nvmlDeviceGetTotalEnergyConsumption(self, handle: Handle) -> int:  # noqa: N802
+        now = self._clock()
+        resets = [each.start_seconds for each in self._gpu(handle).incidents if each.kind == "energy_reset"]
+        start = max([each for each in resets if each <= now], default=0.0)
+        return round(self._integral(handle, "power_watts", start) * 1000)
+
+    def _nvmlDeviceGetTemperature(self, handle: Handle, sensor: int) -> int:  # noqa: ARG002, N802
+        return self._phase(handle).temperature_celsius
+
+    def _nvmlDeviceGetClockInfo(self, handle: Handle, kind: int) -> int:  # noqa: N802
+        return self._phase(handle).sm_clock_megahertz if kind == pynvml.NVML_CLOCK_SM else 2619
+
+    def _nvmlDeviceGetMaxClockInfo(self, handle: Handle, kind: int) -> int:  # noqa: ARG002, N802
+        return self._gpu(handle).sm_clock_max_megahertz
+
+    def _nvmlDeviceGetPerformanceState(self, handle: Handle) -> int:  # noqa: ARG002, N802
+        return 0
+
+    def _nvmlDeviceGetCurrentClocksEventReasons(self, handle: Handle) -> int:  # noqa: N802
+        phase = self._phase(handle)
+        flags = {0x1: phase.kernel == 0, 0x4: phase.power_cap, 0x20: phase.sw_thermal, 0x40: phase.hw_thermal}
+        return sum(flag for flag, is_set in flags.items() if is_set)
+
+    # -- counters, lists, profiling
+
+    def _nvmlDeviceGetFieldValues(self, handle: Handle, wanted: list[tuple[int, int]]) -> list[Any]:  # noqa: N802
+        refused = {each.call: each.code for each in self._open(handle.gpu, "error")}
+        return [
+            fields.value(field, scope, refused.get(f"field {field}"), self._field(handle, field))
+            for field, scope in wanted
+        ]
+
+    def _field(self, handle: Handle, field: int) -> float | None:
+        """Return a field's value in the driver's own unit; None where this generation does not have it."""
+        gpu = self._gpu(handle)
+        if field in fields.RECOVERY:
+            return next((each.code for each in self._open(handle.gpu, "recovery")), 0)
+        if field == fields.MEMORY_TEMPERATURE:
+            return self._phase(handle).temperature_celsius + 8
+        known = fields.counters(gpu.generation)
+        if field not in known:
+            return None
+        name, unit = known[field]
+        total = self._integral(handle, name) * unit
+        return total % 2**gpu.pcie_counter_bits if name.startswith("pcie") else total
+
+    def _nvmlDeviceGetComputeRunningProcesses_v3(self, handle: Handle) -> list[Any]:  # noqa: N802
+        if handle.part is None and self._is_cut(handle):
+            return []
+        return [
+            fields.Answer(pid=process.pid, usedGpuMemory=process.memory_bytes)
+            for process in self._phase(handle).processes
+        ]
+
+    def _nvmlDeviceGetProcessUtilization(self, handle: Handle, since: int) -> list[Any]:  # noqa: ARG002, N802
+        self._whole_only(handle)
+        stamp = round(self._clock() * 1e6)
+        found = [
+            fields.Answer(pid=process.pid, smUtil=round(process.kernel_ratio * 100), timeStamp=stamp)
+            for process in self._phase(handle).processes
+            if process.kernel_ratio
+        ]
+        if not found:
+            # What pynvml does when the driver says that there are none.
+            raise self.NVMLError(pynvml.NVML_SUCCESS)
+        return found
+
+    def _nvmlDeviceGetSamples(self, handle: Handle, kind: int, since: int) -> tuple[int, list[Any]]:  # noqa: ARG002, N802
+        self._whole_only(handle)
+        stamp = round(self._clock() * 1e6)
+        used = fields.Answer(uiVal=round(self._phase(handle).kernel * 100))
+        return (pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, [fields.Answer(timeStamp=stamp, sampleValue=used)])
+
+
+__all__ = ["FakeNvml", "Gpu", "Handle", "Incident", "Phase", "Process", "Scenario", "Slice", "scenario"]

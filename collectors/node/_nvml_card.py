@@ -1,0 +1,196 @@
+"""One physical GPU from round to round: its samples, its slices, what exists of it, what happened to it."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from collectors.node import _nvml_mig as mig
+from collectors.node._nvml_device import Device, status_row
+from collectors.node._nvml_driver import DeviceLost, Driver, words
+from collectors.node._nvml_gpm import Gpm
+from collectors.node._nvml_health import changes, event_row, health_row
+from collectors.node._nvml_processes import Processes
+from ledger.registry import Row
+
+_REST: Final = "-rest"
+_CALM_ROUNDS: Final = 6
+
+
+class Card:
+    """A whole device and, under MIG, the slices that it is cut into."""
+
+    def __init__(
+        self, uuid: str, index: int, driver: Driver, procfs: Path, clock: Callable[[], float]
+    ) -> None:
+        self.uuid = uuid
+        self.is_lost = False
+        self.index = index
+        self._driver = driver
+        self._procfs = procfs
+        self._clock = clock
+        self._slices: dict[str, Device] = {}
+        self._known: dict[str, Row] = {}
+        self._is_cut: bool | None = None
+        self._health: Row = {}
+        self._energy: float | None = None
+        self._calm: list[Row] = []
+        self._device: Device | None = None
+
+    def read(self, handle: Any, at: datetime, *, with_processes: bool, with_health: bool) -> Iterator[tuple[str, Row]]:
+        """Yield this round's rows of the device."""
+        try:
+            parts = self._cut(handle)
+        except DeviceLost as lost:
+            yield from self._lost(str(lost), at)
+            return
+        device = self._whole(handle)
+        sample, processes = device.read(handle, with_processes=with_processes and not parts, clock=self._clock)
+        if sample["status"] == "lost":
+            yield from self._lost(str(sample["status_reason"]), at)
+            return
+        if self.is_lost:
+            self.is_lost = False
+            yield "gpu_event", event_row(self.uuid, "recovered", at, "the device answers again", source="collector")
+        yield from self._reset(sample, at)
+        yield "gpu_sample", sample
+        yield from (("gpu_process_sample", row) for row in processes)
+        if parts is not None:
+            yield from self._read_slices(parts, with_processes=with_processes)
+        self._calibrate(sample)
+        if with_health:
+            yield from self._slow(handle, parts, at)
+
+    def missing(self, at: datetime, reason: str) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of a device that was here and cannot be reached any more."""
+        yield from self._lost(reason, at)
+
+    def forget_session(self) -> None:
+        """Drop what belongs to the driver's session that ended."""
+        self._device = None
+        self._slices = {}
+        self._driver = Driver(self._driver.library)
+
+    def _whole(self, handle: Any) -> Device:
+        if self._device is None:
+            gpm = Gpm(self._driver, handle, self._clock)
+            self._device = Device(self.uuid, self._driver, gpm, Processes(self._driver, self._procfs))
+        return self._device
+
+    def _cut(self, handle: Any) -> list[mig.Slice] | None:
+        """Return the slices, None for a device that is whole; a change of mode forgets what was unsupported."""
+        is_cut = mig.is_enabled(self._driver, handle)
+        if self._is_cut is not None and is_cut != self._is_cut:
+            self.forget_session()
+        self._is_cut = is_cut
+        if not is_cut:
+            return None
+        total = self._driver.ask("nvmlDeviceGetMemoryInfo", handle, about="memory of the whole")
+        return mig.slices(self._driver, handle, None if total is None else total.total)
+
+    def _lost(self, reason: str, at: datetime) -> Iterator[tuple[str, Row]]:
+        """Yield status rows of the device and its slices; the event only once."""
+        if not self.is_lost:
+            self.is_lost = True
+            yield "gpu_event", event_row(self.uuid, "lost", at, reason, source="collector")
+        for uuid in (self.uuid, *self._slices):
+            yield "gpu_sample", status_row(uuid, "lost", reason)
+
+    def _reset(self, sample: Row, at: datetime) -> Iterator[tuple[str, Row]]:
+        """Yield an event if the energy counter started again: the device was reset or its driver loaded again."""
+        energy = sample.get("energy_joules_total")
+        if isinstance(energy, float):
+            if self._energy is not None and energy < self._energy:
+                message = f"the energy counter fell from {self._energy:.0f} J to {energy:.0f} J"
+                yield "gpu_event", event_row(self.uuid, "reset", at, message, source="collector")
+            self._energy = energy
+
+    def _read_slices(self, parts: list[mig.Slice], *, with_processes: bool) -> Iterator[tuple[str, Row]]:
+        """Yield a sample per slice, and one for the rest that is nobody's."""
+        self._slices = {
+            part.uuid: self._slices.get(part.uuid) or self._new_slice(part) for part in parts
+        }
+        for part in parts:
+            sample, processes = self._slices[part.uuid].read(
+                part.handle, with_processes=with_processes, clock=self._clock
+            )
+            yield "gpu_sample", sample
+            yield from (("gpu_process_sample", row) for row in processes)
+        if mig.fractions(parts)[1]:
+            rest = {"gpu_uuid": self.uuid + _REST, "status": "ok", "evidence_quality": "X"}
+            yield "gpu_sample", {**rest, "process_count": 0, "process_job_ids": "", "jobless_process_count": 0}
+
+    def _new_slice(self, part: mig.Slice) -> Device:
+        driver = Driver(self._driver.library)
+        gpm = Gpm(driver, self._device_handle_of(part), self._clock, part.instance)
+        return Device(part.uuid, driver, gpm, Processes(driver, self._procfs), is_slice=True)
+
+    def _device_handle_of(self, part: mig.Slice) -> Any:
+        """Return the whole device's handle: profiling of a slice is asked of its parent."""
+        return self._driver.ask("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", part.handle)
+
+    def _calibrate(self, sample: Row) -> None:
+        """Keep the samples of the first calm minute: what the device takes when nothing runs."""
+        if len(self._calm) < _CALM_ROUNDS:
+            is_calm = sample.get("process_count") == 0 and not sample.get("kernel_active_ratio")
+            self._calm = [*self._calm, sample] if is_calm else []
+
+    def _slow(self, handle: Any, parts: list[mig.Slice] | None, at: datetime) -> Iterator[tuple[str, Row]]:
+        """Yield health, what changed in it, and what exists."""
+        try:
+            health = health_row(self._driver, handle, self.uuid, self.index)
+            model = words(self._driver.ask("nvmlDeviceGetName", handle) or "")
+        except DeviceLost:
+            return
+        yield "gpu_health_sample", health
+        yield from (("gpu_event", row) for row in changes(self._health, health, at))
+        self._health = health
+        exists = {str(row["gpu_uuid"]): row for row in self._inventory(model, parts)}
+        for row in exists.values():
+            yield "gpu", {**row, "exists_start": at, "exists_end": None}
+        for uuid in self._known.keys() - exists.keys():
+            yield "gpu", {**self._known[uuid], "exists_start": at, "exists_end": at}
+        self._known = exists
+
+    def _inventory(self, model: str, parts: list[mig.Slice] | None) -> Iterator[Row]:
+        """Yield what exists: the whole device, or its slices and the rest of it."""
+        last = self._device.last if self._device else {}
+        common = {"gpu_model": model or None, "gpu_index": self.index}
+        if parts is None:
+            yield {
+                "gpu_uuid": self.uuid,
+                **common,
+                "parent_gpu_uuid": "",
+                "gpu_fraction": Decimal(1),
+                "memory_total_bytes": last.get("memory_total_bytes"),
+                "power_limit_watts": last.get("power_limit_watts"),
+                **self._baseline(),
+            }
+            return
+        shares, rest = mig.fractions(parts)
+        for part, fraction in zip(parts, shares, strict=True):
+            yield {
+                "gpu_uuid": part.uuid,
+                **common,
+                "parent_gpu_uuid": self.uuid,
+                "gpu_fraction": fraction,
+                "mig_profile": part.profile or None,
+                "memory_total_bytes": part.memory_bytes,
+            }
+        if rest:
+            yield {"gpu_uuid": self.uuid + _REST, **common, "parent_gpu_uuid": self.uuid, "gpu_fraction": rest}
+
+    def _baseline(self) -> Row:
+        """Return memory and power of the calm minute, once there was one."""
+        if len(self._calm) < _CALM_ROUNDS:
+            return {}
+        return {
+            "memory_baseline_bytes": _least(self._calm, "memory_used_bytes"),
+            "idle_power_watts": _least(self._calm, "power_watts"),
+        }
+
+
+def _least(samples: list[Row], column: str) -> float | None:
+    values = [value for sample in samples if isinstance(value := sample.get(column), int | float)]
+    return min(values, default=None)

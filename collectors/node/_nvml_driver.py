@@ -1,0 +1,117 @@
+"""Calls to NVML: each kind of refusal kept apart, what a device does not have asked once."""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final, Literal
+
+Refusal = Literal["unsupported", "denied", "no_symbol", "error"]
+"""Why a call gave no value. A lost device is no refusal: it ends the device's round."""
+
+ALL_LINKS: Final = 0xFFFFFFFF
+"""The scope that means all NVLinks of a device together."""
+
+
+class DeviceLost(Exception):  # noqa: N818  a state of the device, not of the program
+    """The device fell off the bus, or waits for a reset."""
+
+
+class Driver:
+    """One device's calls: a value, or None and a remembered reason. Never 0 for what was not read.
+
+    `library` is the pynvml module or an object of its shape.
+    """
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+        self.refusals: dict[str, Refusal] = {}
+
+    def ask(self, function: str, *arguments: object, about: str = "", empty: Collection[int] = ()) -> Any:
+        """Return what the library answers, or None; an error whose value is in `empty` is an empty answer.
+
+        What is unsupported or unknown to this driver is not asked again; permission and passing errors are.
+
+        Raises: DeviceLost: the device is gone.
+        """
+        name = about or function
+        if self.refusals.get(name) in {"unsupported", "no_symbol"}:
+            return None
+        call = getattr(self.library, function, None)
+        if call is None:
+            self.refusals[name] = "no_symbol"
+            return None
+        try:
+            answer = call(*arguments)
+        except self.library.NVMLError as error:
+            if error.value in empty:
+                return ()
+            self.refusals[name] = self._refusal(error)
+            return None
+        self.refusals.pop(name, None)
+        return answer
+
+    def ask_list(self, function: str, *arguments: object) -> list[Any] | None:
+        """Return a list; empty where there is nothing, None where the list cannot be read.
+
+        pynvml raises an error of the value SUCCESS for an empty one, and NOT_FOUND for no sample since.
+        """
+        empty = {self.library.NVML_SUCCESS, self.library.NVML_ERROR_NOT_FOUND}
+        answer = self.ask(function, *arguments, empty=empty)
+        return None if answer is None else list(answer)
+
+    def fields(self, handle: Any, wanted: Iterable[tuple[int, int]]) -> dict[int, float]:
+        """Return field values by id, in one call; a field that the device does not have is left out from then on."""
+        asked = [
+            field for field in wanted if self.refusals.get(f"field {field[0]}") not in {"unsupported", "no_symbol"}
+        ]
+        answers = self.ask("nvmlDeviceGetFieldValues", handle, asked) if asked else None
+        found: dict[int, float] = {}
+        for answer in answers or ():
+            if answer.nvmlReturn == self.library.NVML_SUCCESS:
+                found[answer.fieldId] = self._value(answer)
+            else:
+                error = self.library.NVMLError(answer.nvmlReturn)
+                # A field that this driver never heard of is an invalid argument.
+                unknown = answer.nvmlReturn == self.library.NVML_ERROR_INVALID_ARGUMENT
+                self.refusals[f"field {answer.fieldId}"] = "no_symbol" if unknown else self._refusal(error)
+        return found
+
+    def _value(self, answer: Any) -> float:
+        """Return the member of the union that the driver filled."""
+        library = self.library
+        members = {
+            library.NVML_VALUE_TYPE_DOUBLE: "dVal",
+            library.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+            library.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+            library.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+            library.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+            library.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
+            library.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
+        }
+        value: float = getattr(answer.value, members[answer.valueType])
+        return value
+
+    def _refusal(self, error: Any) -> Refusal:
+        library = self.library
+        if error.value in {library.NVML_ERROR_GPU_IS_LOST, library.NVML_ERROR_RESET_REQUIRED}:
+            raise DeviceLost(str(error)) from error
+        known: dict[int, Refusal] = {
+            library.NVML_ERROR_NOT_SUPPORTED: "unsupported",
+            library.NVML_ERROR_NO_PERMISSION: "denied",
+            library.NVML_ERROR_FUNCTION_NOT_FOUND: "no_symbol",
+        }
+        return known.get(error.value, "error")
+
+
+def words(value: object) -> str:
+    """Return a string of the library, which is bytes in some versions of the binding."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def share(percent: float | None) -> float | None:
+    """Return a percentage as a ratio; null for what cannot be one.
+
+    Drivers divide counters that were read at slightly different instants: one percent over full is full.
+    More (ghost samples of zombies, slices) is no measurement.
+    """
+    if percent is None or not 0 <= percent <= 101:  # noqa: PLR2004  the one percent above
+        return None
+    return min(percent, 100) / 100

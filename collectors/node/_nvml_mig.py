@@ -1,0 +1,84 @@
+"""MIG: the slices of one device, and which part of it each of them is."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from collectors.node._nvml_driver import Driver, words
+
+_MILLIONTHS: Final = 1_000_000
+_MEBIBYTE: Final = 1024**2
+_PROFILE: Final = re.compile(r"(\d+c\.)?\d+g\.\d+gb\S*", re.IGNORECASE)
+
+# Rounding to millionths may leave one per slice over: that is no piece of hardware.
+_ROUNDING_MILLIONTHS: Final = 100
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One MIG device: its identity, and the compute and memory that it takes of the whole."""
+
+    uuid: str
+    handle: Any
+    instance: int
+    profile: str
+    memory_bytes: int | None
+    compute_ratio: float
+    memory_ratio: float
+
+
+def is_enabled(driver: Driver, handle: Any) -> bool:
+    """Tell whether the device is cut into slices now."""
+    mode = driver.ask("nvmlDeviceGetMigMode", handle)
+    return mode is not None and bool(mode[0])
+
+
+def slices(driver: Driver, handle: Any, memory_total_bytes: int | None) -> list[Slice]:
+    """Return the device's slices; a place that holds none is passed over.
+
+    Raises: DeviceLost: the device is gone.
+    """
+    places = driver.ask("nvmlDeviceGetMaxMigDeviceCount", handle) or 0
+    found = []
+    for place in range(places):
+        # Each place is asked anew: NOT_FOUND is how an empty one answers.
+        missing = {driver.library.NVML_ERROR_NOT_FOUND, driver.library.NVML_ERROR_INVALID_ARGUMENT}
+        part = driver.ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, place, empty=missing)
+        if part is not None and part != ():
+            found.append(_slice(driver, part, places, memory_total_bytes))
+    return found
+
+
+def _slice(driver: Driver, part: Any, places: int, memory_total_bytes: int | None) -> Slice:
+    size = driver.ask("nvmlDeviceGetAttributes_v2", part)
+    name = _PROFILE.search(words(driver.ask("nvmlDeviceGetName", part) or ""))
+    instance = driver.ask("nvmlDeviceGetGpuInstanceId", part)
+    memory = None if size is None else size.memorySizeMB * _MEBIBYTE
+    # Compute instances of one GPU instance share its memory.
+    of_instance = size.computeInstanceSliceCount / size.gpuInstanceSliceCount if size else 1.0
+    return Slice(
+        uuid=words(driver.ask("nvmlDeviceGetUUID", part) or ""),
+        handle=part,
+        instance=-1 if instance is None else instance,
+        profile=name[0].lower() if name else "",
+        memory_bytes=memory,
+        compute_ratio=size.computeInstanceSliceCount / places if size else 1 / places,
+        memory_ratio=memory / memory_total_bytes * of_instance if memory and memory_total_bytes else 0.0,
+    )
+
+
+def fractions(parts: list[Slice]) -> tuple[list[Decimal], Decimal]:
+    """Return each slice's part of the device, and the part that is nobody's.
+
+    A slice takes the larger of its compute and memory shares, for it keeps others from both. Where these exceed
+    the whole they are scaled; exact in millionths, so that slices and rest sum to 1.
+    """
+    wanted = [max(part.compute_ratio, part.memory_ratio) for part in parts]
+    scale = max(1.0, sum(wanted))
+    millionths = [int(each / scale * _MILLIONTHS) for each in wanted]
+    rest = _MILLIONTHS - sum(millionths)
+    if millionths and rest <= _ROUNDING_MILLIONTHS:
+        millionths[0] += rest
+        rest = 0
+    return [Decimal(each) / _MILLIONTHS for each in millionths], Decimal(rest) / _MILLIONTHS

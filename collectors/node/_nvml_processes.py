@@ -1,0 +1,72 @@
+"""Processes on one device, and whose they are."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+from collectors.node._attribution import owner
+from collectors.node._nvml_driver import Driver, share
+from ledger.registry import Row
+
+_LISTS: Final = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMPSComputeRunningProcesses_v3")
+_OLDER_LIST: Final = "nvmlDeviceGetComputeRunningProcesses_v2"
+
+# The driver's own helper: it serves the processes of others and belongs to no job.
+_HELPERS: Final = frozenset({"nvidia-cuda-mps"})
+
+
+class Processes:
+    """One device's list of processes; remembers until when their activity was read."""
+
+    def __init__(self, driver: Driver, procfs: Path) -> None:
+        self._driver = driver
+        self._procfs = procfs
+        self._seen_until = 0
+
+    def read(self, handle: Any) -> tuple[Row, list[Row]]:
+        """Return the device's columns about processes, and one row per process.
+
+        Nulls: all columns where the list cannot be read; activity where the driver keeps none.
+
+        Raises: DeviceLost: the device is gone.
+        """
+        held = self._held(handle)
+        if held is None:
+            return {}, []
+        active = self._active(handle)
+        rows = []
+        for pid, memory in sorted(held.items()):
+            whose = owner(self._procfs, pid)
+            if whose.process_name is not None and whose.process_name.startswith(tuple(_HELPERS)):
+                continue
+            activity = None if active is None else active.get(pid, 0.0)
+            rows.append(
+                {"pid_code": pid, **whose._asdict(), "memory_used_bytes": memory, "kernel_active_ratio": activity}
+            )
+        jobs = sorted({str(row["job_id"]) for row in rows} - {""})
+        summary = {
+            "process_count": len(rows),
+            "process_job_ids": ",".join(jobs),
+            "jobless_process_count": sum(1 for row in rows if not row["job_id"]),
+        }
+        return summary, list[Row](rows)
+
+    def _held(self, handle: Any) -> dict[int, int | None] | None:
+        """Return device memory by process id; None where no list can be read."""
+        lists = [self._driver.ask_list(name, handle) for name in _LISTS]
+        if lists[0] is None:
+            lists[0] = self._driver.ask_list(_OLDER_LIST, handle)
+        if lists[0] is None:
+            return None
+        return {each.pid: each.usedGpuMemory for found in lists for each in found or ()}
+
+    def _active(self, handle: Any) -> dict[int, float | None] | None:
+        """Return each process's mean share of time with a kernel since the last round; who is missing had none."""
+        samples = self._driver.ask_list("nvmlDeviceGetProcessUtilization", handle, self._seen_until)
+        if samples is None:
+            return None
+        self._seen_until = max([self._seen_until, *(sample.timeStamp for sample in samples)])
+        by_process: dict[int, list[float]] = {}
+        for sample in samples:
+            by_process.setdefault(sample.pid, []).append(sample.smUtil)
+        return {pid: share(fmean(values)) for pid, values in by_process.items()}
