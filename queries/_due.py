@@ -1,0 +1,223 @@
+"""Which partitions of a rollup are due: those whose inputs, code or settings are not what they were computed from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from ledger.errors import ConfigError
+from ledger.store import PartitionStateRow, Store
+from ledger.tables.partition import Every, Spanning, Timed, after, declared, floor, partition_key, start_of
+from queries.graph import Rollup, Source, fingerprint
+
+_DAY = timedelta(days=1)
+
+States = Mapping[str, PartitionStateRow]
+"""What `partition_state` says about one table, by partition key."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How an input's rows are grouped in `partition_state`: a prefix of the keys, and their length in time.
+
+    `every` is None where the groups are no stretches of time: then any change concerns every output.
+    """
+
+    prefix: str
+    every: Every | None
+    starts_periods: bool
+    spans: bool
+
+
+def grouping(source: Source) -> Grouping:
+    """Return how a rollup sees an input's partitions.
+
+    Raises: ConfigError: the input asks for a grouping that the table does not declare.
+    """
+    table = declared(source.schema)
+    by = source.read.by
+    if by:
+        timed = next((each for each in table.also if each.column == by), None)
+        if timed is None:
+            raise ConfigError(f"{source.parameter}: {table.name} has no grouping by {by}")
+        return Grouping(f"{by}:", timed.every, _starts(timed), spans=False)
+    if isinstance(table.partition, Timed):
+        return Grouping("", table.partition.every, _starts(table.partition), spans=False)
+    if isinstance(table.partition, Spanning):
+        return Grouping("", "hour", starts_periods=False, spans=True)
+    return Grouping("", None, starts_periods=False, spans=False)
+
+
+def _starts(timed: Timed) -> bool:
+    """Tell whether the column is the start of the period itself, so that a row stands for all of it."""
+    return timed.every != "hour" or timed.column == "hour_start"
+
+
+@lru_cache(maxsize=200_000)
+def key_of(start: datetime, every: Every) -> str:
+    """Return `partition_key`, remembered: the same hours are asked for by each rollup."""
+    return partition_key(start, every)
+
+
+def periods(start: datetime, end: datetime, every: Every) -> Iterator[datetime]:
+    """Yield the starts of the partitions that overlap a stretch of time."""
+    at = floor(start, every)
+    while at < end:
+        yield at
+        at = after(at, every)
+
+
+@dataclass
+class Versions:
+    """The versions of all inputs of one run, read once per table and again after a rollup wrote it."""
+
+    store: Store
+    now: datetime
+    _states: dict[str, States] = field(default_factory=dict)
+    _open: dict[str, bool] = field(default_factory=dict)
+
+    def of(self, table: str) -> States:
+        """Return what is recorded about a table's partitions."""
+        if table not in self._states:
+            self._states[table] = self.store.versions(table)
+        return self._states[table]
+
+    def forget(self, table: str) -> None:
+        """Read a table's versions anew the next time: it was written."""
+        self._states.pop(table, None)
+
+    def is_open(self, source: Source) -> bool:
+        """Tell whether an interval of a table lasts to this moment, so that it reaches into new hours by itself."""
+        table = declared(source.schema)
+        if table.name not in self._open:
+            window = (self.now, self.now + timedelta(microseconds=1))
+            self._open[table.name] = not self.store.read(source.schema, window, columns=table.key).is_empty()
+        return self._open[table.name]
+
+
+def token(state: PartitionStateRow) -> str:
+    """Return what tells one version of a partition from another.
+
+    A partition that is computed again to the same rows keeps its fingerprint: nobody behind it is due.
+    """
+    return state.content_fingerprint or str(state.version_count)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The versions of a rollup's inputs, ready to be asked for each of its partitions."""
+
+    rollup: Rollup
+    now: datetime
+    timed: tuple[tuple[Source, Grouping, Mapping[str, str]], ...]
+    whole: str
+
+    def version(self, start: datetime, end: datetime) -> str:
+        """Return a fingerprint of all input versions that one partition of the output depends on.
+
+        A partition that is not over yet depends on the clock too, if the rollup knows the time.
+        """
+        parts = [self.whole]
+        for source, group, tokens in self.timed:
+            if group.every is None:
+                continue
+            begin, finish = start - source.read.before, end + source.read.after
+            keys = (key_of(at, group.every) for at in periods(begin, finish, group.every))
+            parts.append(",".join(f"{key}={tokens[key]}" for key in keys if key in tokens))
+        if self.rollup.takes_span and end > self.now:
+            pace = "%Y-%m-%dT%H:%M" if end - start < _DAY else "%Y-%m-%dT%H"
+            parts.append("ahead" if start > self.now else self.now.strftime(pace))
+        return fingerprint(";".join(parts))
+
+    def recent_version(self, end: datetime) -> str:
+        """Return a fingerprint of all input versions, as far back as each input says."""
+        parts = [self.whole]
+        for source, group, tokens in self.timed:
+            if group.every is None:
+                continue
+            recent = source.read.recent
+            oldest = "" if recent is None else key_of(floor(end - recent, group.every), group.every)
+            newest = key_of(floor(end - timedelta(microseconds=1), group.every), group.every)
+            parts.append(",".join(f"{key}={tokens[key]}" for key in sorted(tokens) if oldest <= key <= newest))
+        return fingerprint(";".join(parts))
+
+    def row_count(self, versions: Versions, start: datetime, end: datetime) -> int:
+        """Return how many rows of the largest input stand behind a stretch of the output."""
+        most = 0
+        for source, group, _ in self.timed:
+            if group.every is None:
+                continue
+            states = versions.of(declared(source.schema).name)
+            keys = (group.prefix + key_of(at, group.every) for at in periods(start, end, group.every))
+            most = max(most, sum(states[key].row_count or 0 for key in keys if key in states))
+        return most
+
+
+def grouped(source: Source, group: Grouping, versions: Versions) -> States:
+    """Return the states of an input's partitions in one grouping, by partition key without its prefix."""
+    table = declared(source.schema)
+    states = versions.of(table.name)
+    if group.prefix:
+        return {key.removeprefix(group.prefix): each for key, each in states.items() if key.startswith(group.prefix)}
+    others = tuple(f"{each.column}:" for each in table.also)
+    return {key: each for key, each in states.items() if not key.startswith(others)}
+
+
+def inputs(rollup: Rollup, versions: Versions) -> Inputs:
+    """Return the versions of a rollup's inputs, its own table left out: what it wrote does not make it due."""
+    timed = []
+    whole = []
+    for source in rollup.sources:
+        if source.schema is rollup.schema:
+            continue
+        group = grouping(source)
+        tokens = {key: token(state) for key, state in grouped(source, group, versions).items()}
+        if group.every is None:
+            whole.append(",".join(f"{key}={tokens[key]}" for key in sorted(tokens)))
+        else:
+            timed.append((source, group, tokens))
+    return Inputs(rollup, versions.now, tuple(timed), fingerprint(";".join(whole)))
+
+
+def candidates(known: Inputs, versions: Versions, every: Every) -> list[datetime]:
+    """Return the starts of the output partitions that some input, or an earlier run, has rows for."""
+    table = declared(known.rollup.schema)
+    others = tuple(f"{each.column}:" for each in table.also)
+    starts = {start_of(key) for key in versions.of(table.name) if not key.startswith(others)}
+    last = floor(versions.now, every)
+    for source, group, _ in known.timed:
+        if group.every is None:
+            continue
+        states = grouped(source, group, versions)
+        # Rows are counted by the table's own partitions in time only.
+        is_counted = not group.spans and not group.prefix
+        filled = [start_of(key) for key, state in states.items() if not (is_counted and state.row_count == 0)]
+        if group.spans and filled and versions.is_open(source):
+            filled.extend(periods(max(filled), versions.now, group.every))
+        reached = {each for start in filled for each in periods(start, after(start, group.every), every)}
+        # An interval may say when it will end: that time is computed when it has come. A charge has been made.
+        starts |= {each for each in reached if each <= last} if group.spans else reached
+    return sorted(starts)
+
+
+def window(source: Source, start: datetime, end: datetime) -> tuple[datetime, datetime] | None:
+    """Return the stretch of an input's time that a stretch of the output reads; None for all of it."""
+    group = grouping(source)
+    if group.every is None:
+        return None
+    begin, finish = start - source.read.before, end + source.read.after
+    if group.starts_periods:
+        begin = floor(begin, group.every)
+    return begin, finish
+
+
+def runs(due: Sequence[datetime], every: Every) -> Iterator[list[datetime]]:
+    """Yield the stretches of partitions that follow each other without a gap."""
+    run: list[datetime] = []
+    for start in due:
+        if run and after(run[-1], every) != start:
+            yield run
+            run = []
+        run.append(start)
+    if run:
+        yield run

@@ -1,0 +1,273 @@
+"""Runs rollups: each partition whose inputs, code or settings changed is computed again, and no other.
+
+A run reads the versions of the inputs before it reads their rows, and commits them with the result: rows that
+arrive in between make the partition due again, and none is ever taken for computed that is not.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from ledger.config import Settings
+from ledger.errors import ConfigError, SealedError
+from ledger.store import RollupState, Store
+from ledger.tables.partition import WHOLE, Every, Keyed, Timed, after, declared, floor
+from queries._due import Inputs, Versions, candidates, inputs, key_of, runs, window
+from queries._settings import values
+from queries.graph import Rollup, Source, Span, code_version, load, settings_fingerprint
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# What one call reads of its largest input: enough that Polars is busy, little enough for half a gigabyte.
+_ROWS_AT_ONCE = 2_500_000
+_PARTITIONS_AT_ONCE = 24 * 31
+
+Progress = Callable[[str, int, int], None]
+"""Called with the rollup's name, how many of its due partitions are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one rollup did in one run; `skipped_sealed` says in words what it was asked for and must not do."""
+
+    rollup: str
+    partitions: int
+    rows: int
+    seconds: float
+    skipped_sealed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which partitions are wanted: those that are due, or all, in a stretch of time or at any."""
+
+    since: datetime | None
+    until: datetime | None
+    everything: bool
+
+    @property
+    def is_explicit(self) -> bool:
+        """Tell whether somebody named what to compute, and so deserves to hear what is not."""
+        return self.everything or self.since is not None or self.until is not None
+
+    def covers(self, start: datetime, end: datetime) -> bool:
+        """Tell whether a partition lies in the stretch."""
+        return (self.since is None or end > self.since) and (self.until is None or start < self.until)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One run over all rollups: where, what is asked for, and who watches."""
+
+    store: Store
+    versions: Versions
+    asked: Asked
+    progress: Progress | None
+    stop: Callable[[], bool] | None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether somebody wants it to end here."""
+        return self.stop is not None and self.stop()
+
+
+@dataclass(frozen=True)
+class Work:
+    """One rollup with all that its calls need."""
+
+    rollup: Rollup
+    known: Inputs
+    code: str
+    settings: str
+    arguments: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One due partition: its key, its stretch of time, and the version of what it is computed from."""
+
+    key: str
+    start: datetime
+    end: datetime
+    input_version: str
+
+
+def run_due(
+    store: Store,
+    settings: Settings,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    everything: bool = False,
+    only: Collection[str] | None = None,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+    now: datetime | None = None,
+    rollups: Sequence[Rollup] | None = None,
+) -> list[Ran]:
+    """Compute what is due and return what each rollup did, in the order in which they ran.
+
+    `since` and `until` limit it to partitions that overlap this time, `only` to some rollups, and `everything`
+    computes them also if nothing changed. `stop` is asked between calls; what is committed by then stays.
+    `now` is the store's clock, `rollups` are all of the project, unless said otherwise.
+    A second run right after computes nothing.
+
+    Raises: ConfigError: a setting does not fit, or `only` names no rollup. ContractError: a rollup's rows do not fit
+    its table, or lie outside the partitions that it was called for.
+    """
+    chosen = _chosen(load() if rollups is None else rollups, only)
+    this = Round(store, Versions(store, now or store.now()), Asked(since, until, everything), progress, stop)
+    done: list[Ran] = []
+    for each in chosen:
+        if this.is_stopped:
+            break
+        done.append(_run(this, _work(each, settings, this.versions)))
+        this.versions.forget(declared(each.schema).name)
+    return done
+
+
+def _chosen(every: Sequence[Rollup], only: Collection[str] | None) -> list[Rollup]:
+    """Return the rollups to run, in order."""
+    unknown = sorted(set(only or ()) - {each.name for each in every})
+    if unknown:
+        raise ConfigError(
+            f"rollups: found {', '.join(unknown)}, expected some of {', '.join(sorted(each.name for each in every))}"
+        )
+    return [each for each in every if only is None or each.name in only]
+
+
+def _work(each: Rollup, settings: Settings, versions: Versions) -> Work:
+    """Return a rollup with its input versions, fingerprints and settings."""
+    given = values(each, settings)
+    return Work(each, inputs(each, versions), code_version(each), settings_fingerprint(given), dict(given))
+
+
+def _run(this: Round, work: Work) -> Ran:
+    """Compute one rollup's due partitions."""
+    began = time.perf_counter()
+    due, sealed = _due(work, this.versions, this.asked)
+    refused = [_refusal(work.rollup, sealed)] if sealed and this.asked.is_explicit else []
+    partitions = rows = 0
+    for parts in _calls(work, this.versions, due):
+        if this.is_stopped:
+            break
+        try:
+            rows += _compute(this.store, work, parts, this.versions.now)
+        except SealedError as error:
+            refused.append(error.message)
+        else:
+            partitions += len(parts)
+        if this.progress is not None:
+            this.progress(work.rollup.name, partitions, len(due))
+    return Ran(work.rollup.name, partitions, rows, time.perf_counter() - began, tuple(refused))
+
+
+def _due(work: Work, versions: Versions, asked: Asked) -> tuple[list[Part], list[Part]]:
+    """Return the partitions to compute and those that are wanted but sealed."""
+    states = versions.of(declared(work.rollup.schema).name)
+    due: list[Part] = []
+    sealed: list[Part] = []
+    for part in _parts(work, versions, asked):
+        state = states.get(part.key)
+        if state is not None and state.is_sealed:
+            sealed.append(part)
+        elif asked.everything or state is None or _changed(work, part, state):
+            due.append(part)
+    return due, sealed
+
+
+def _changed(work: Work, part: Part, state: object) -> bool:
+    """Tell whether a partition was computed from other inputs, by other code or with other settings."""
+    recorded = tuple(getattr(state, name) for name in ("input_version", "code_version", "settings_fingerprint"))
+    return recorded != (part.input_version, work.code, work.settings)
+
+
+def _parts(work: Work, versions: Versions, asked: Asked) -> Iterator[Part]:
+    """Yield the partitions of a rollup that could be computed at all."""
+    every = _every(work.rollup)
+    if every is None:
+        key = work.rollup.name if isinstance(declared(work.rollup.schema).partition, Keyed) else WHOLE
+        end = _whole_end(work.rollup, versions.now)
+        yield Part(key, EPOCH, end, work.known.recent_version(end))
+        return
+    for start in candidates(work.known, versions, every):
+        end = after(start, every)
+        if asked.covers(start, end):
+            yield Part(key_of(start, every), start, end, work.known.version(start, end))
+
+
+def _whole_end(rollup: Rollup, now: datetime) -> datetime:
+    """Return up to when a table without partitions in time looks: advice waits for the hour to be over."""
+    return floor(now, "hour") if isinstance(declared(rollup.schema).partition, Keyed) else now
+
+
+def _every(rollup: Rollup) -> Every | None:
+    """Return the length of a rollup's partitions, None where they are no stretches of time."""
+    partition = declared(rollup.schema).partition
+    return partition.every if isinstance(partition, Timed) else None
+
+
+def _calls(work: Work, versions: Versions, due: list[Part]) -> Iterator[list[Part]]:
+    """Yield due partitions in groups that follow each other in time and are small enough for one call."""
+    every = _every(work.rollup)
+    if every is None:
+        yield from ([part] for part in due)
+        return
+    by_start = {part.start: part for part in due}
+    for run in runs(list(by_start), every):
+        size = 0
+        group: list[Part] = []
+        for part in (by_start[start] for start in run):
+            rows = work.known.row_count(versions, part.start, part.end)
+            if group and (size + rows > _ROWS_AT_ONCE or len(group) >= _PARTITIONS_AT_ONCE):
+                yield group
+                group, size = [], 0
+            group.append(part)
+            size += rows
+        yield group
+
+
+def _compute(store: Store, work: Work, parts: list[Part], now: datetime) -> int:
+    """Compute one stretch of partitions, commit it with what it was computed from, and return its rows."""
+    span = Span(parts[0].start, parts[-1].end, now)
+    arguments = dict(work.arguments)
+    if work.rollup.takes_span:
+        arguments[work.rollup.takes_span] = span
+    with store.transaction():
+        for source in work.rollup.sources:
+            arguments[source.parameter] = _read(store, work.rollup, source, span).lazy()
+    frame: pl.DataFrame = work.rollup.function(**arguments).collect()
+    store.replace(
+        work.rollup.schema,
+        frame,
+        partitions=[part.key for part in parts],
+        state={part.key: RollupState(part.input_version, work.code, work.settings) for part in parts},
+    )
+    return frame.height
+
+
+def _read(store: Store, rollup: Rollup, source: Source, span: Span) -> pl.DataFrame:
+    """Return the rows of one input that a stretch of the output needs."""
+    read = source.read
+    where: dict[str, tuple[object, ...]] = dict(read.where)
+    reach = window(source, span.start, span.end)
+    if _every(rollup) is None and reach is not None:
+        reach = None if read.recent is None else (span.end - read.recent, span.end)
+    if source.schema is rollup.schema:
+        if isinstance(declared(rollup.schema).partition, Keyed):
+            where["rule"] = (rollup.name,)
+        elif reach is not None:
+            # Its own earlier output, never what it is about to write.
+            reach = (reach[0], span.start)
+    return store.read(source.schema, reach, by=read.by, columns=read.columns, where=where or None)
+
+
+def _refusal(rollup: Rollup, sealed: list[Part]) -> str:
+    """Return in words what is sealed."""
+    return (
+        f"{rollup.name}: {len(sealed)} partitions from {sealed[0].key} to {sealed[-1].key} are sealed: "
+        "the rows behind them have expired, so they stay as they are"
+    )

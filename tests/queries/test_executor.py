@@ -1,0 +1,308 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+
+import dataframely as dy
+import polars as pl
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from ledger.config import Settings
+from ledger.errors import ConfigError, ContractError
+from ledger.frames import to_frame
+from ledger.store import Store
+from ledger.tables import Finding, Gpu, NetworkHour, NetworkPortSample, Price, StorageDay
+from queries.executor import Ran, run_due
+from queries.graph import Input, Rollup, Span, rollup
+from queries.retention import expire
+
+HOUR = timedelta(hours=1)
+DAY = datetime(2026, 11, 2, tzinfo=UTC)
+NOW = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+
+
+class Scale(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    factor_count: int = 1
+
+
+calls: list[Span] = []
+
+
+@rollup()
+def network_hour(
+    samples: Annotated[dy.LazyFrame[NetworkPortSample], Input(before=timedelta(minutes=1))], scale: Scale, span: Span
+) -> dy.LazyFrame[NetworkHour]:
+    """Sum a counter's samples, to see which hours were computed."""
+    calls.append(span)
+    mine = samples.filter(pl.col("sampled_at") >= span.start)
+    return NetworkHour.cast(
+        mine.group_by(
+            pl.col("sampled_at").dt.truncate("1h").alias("hour_start"), "cluster", "node", "device", "port"
+        ).agg(
+            link_layer=pl.lit(None, pl.String),
+            line_rate_bytes_per_second=pl.lit(None, pl.Float64),
+            transmit_bytes=pl.col("transmit_bytes_total").sum() * scale.factor_count,
+            receive_bytes=pl.lit(None, pl.Float64),
+            peak_active_ratio=pl.lit(None, pl.Float64),
+            wait_count=pl.lit(None, pl.Int64),
+            error_count=pl.lit(None, pl.Int64),
+            link_downed_count=pl.lit(None, pl.Int64),
+            reset_count=pl.lit(0, pl.Int64),
+            observed_seconds=pl.len().cast(pl.Decimal(18, 3)),
+        )
+    )
+
+
+@rollup()
+def storage_day(hours: dy.LazyFrame[NetworkHour], prices: dy.LazyFrame[Price]) -> dy.LazyFrame[StorageDay]:
+    """Count the hours of a day, and the prices of all time."""
+    known = prices.select(pl.len().cast(pl.Float64).alias("capacity_bytes"))
+    days = hours.group_by(pl.col("hour_start").dt.date().alias("day"), "cluster", "node", "device").agg(
+        read_bytes=pl.col("transmit_bytes").sum(), unresponsive_count=pl.len().cast(pl.Int64)
+    )
+    filled = days.join(known, how="cross").with_columns(
+        mount_point=pl.lit(""), observed_seconds=pl.lit(0).cast(pl.Decimal(18, 3))
+    )
+    return filled  # type: ignore[return-value]
+
+
+def _rollups() -> list[Rollup]:
+    return [network_hour, storage_day]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    calls.clear()
+    with Store.open("duckdb::memory:", now=lambda: NOW) as opened:
+        yield opened
+
+
+def sample(at: datetime, value: float = 1.0, node: str = "n") -> dict[str, Any]:
+    return {
+        "sampled_at": at,
+        "cluster": "c",
+        "node": node,
+        "device": "eth0",
+        "port": "1",
+        "transmit_bytes_total": value,
+    }
+
+
+def put(store: Store, *rows: dict[str, Any]) -> None:
+    store.append(NetworkPortSample, to_frame(NetworkPortSample, rows), source="test")
+
+
+def run(store: Store, **more: Any) -> dict[str, Ran]:
+    given = {"rollups": _rollups(), **more}
+    return {each.rollup: each for each in run_due(store, given.pop("settings", Settings()), **given)}
+
+
+def test_what_has_rows_is_computed_once(store: Store) -> None:
+    put(store, sample(DAY), sample(DAY + HOUR), sample(DAY + 30 * HOUR))
+    first = run(store)
+    assert (first["network_hour"].partitions, first["storage_day"].partitions) == (3, 2)
+    assert [(each.start, each.end) for each in calls] == [(DAY, DAY + 2 * HOUR), (DAY + 30 * HOUR, DAY + 31 * HOUR)]
+    assert store.read(StorageDay)["unresponsive_count"].to_list() == [2, 1]
+    second = run(store)
+    assert {each.partitions for each in second.values()} == {0}
+
+
+def test_a_late_row_makes_its_hour_and_its_day_due_and_nothing_else(store: Store) -> None:
+    put(store, sample(DAY), sample(DAY + 5 * HOUR), sample(DAY + 30 * HOUR))
+    run(store)
+    calls.clear()
+    put(store, sample(DAY + 5 * HOUR + timedelta(minutes=3), 4.0))
+    again = run(store)
+    # The hour behind reads one minute back, so it is computed too where it has rows; here it has none.
+    assert [(each.start, each.end) for each in calls] == [(DAY + 5 * HOUR, DAY + 6 * HOUR)]
+    assert (again["network_hour"].partitions, again["storage_day"].partitions) == (1, 1)
+    assert store.read(NetworkHour)["transmit_bytes"].to_list() == [1.0, 5.0, 1.0]
+
+
+def test_the_next_hour_is_due_when_it_looks_back(store: Store) -> None:
+    put(store, sample(DAY), sample(DAY + HOUR))
+    run(store)
+    put(store, sample(DAY + timedelta(minutes=59)))
+    assert run(store)["network_hour"].partitions == 2
+
+
+def test_the_same_rows_again_make_nobody_behind_due(store: Store) -> None:
+    put(store, sample(DAY))
+    run(store)
+    forced = run(store, everything=True, only=["network_hour"])
+    assert forced["network_hour"].partitions == 1
+    assert run(store)["storage_day"].partitions == 0
+
+
+def test_a_setting_makes_its_rollup_due_and_those_whose_rows_changed(store: Store) -> None:
+    put(store, sample(DAY))
+    run(store)
+    changed = run(store, settings=Settings(rollups={"scale": {"factor_count": 3}}))
+    assert (changed["network_hour"].partitions, changed["storage_day"].partitions) == (1, 1)
+    assert store.read(NetworkHour)["transmit_bytes"].to_list() == [3.0]
+
+
+def test_other_code_makes_its_rollup_due(store: Store) -> None:
+    put(store, sample(DAY))
+    run(store)
+    newer = [replace(network_hour, version=2), storage_day]
+    changed = {each.rollup: each.partitions for each in run_due(store, Settings(), rollups=newer)}
+    assert changed == {"network_hour": 1, "storage_day": 0}
+
+
+def test_a_table_without_time_concerns_every_partition(store: Store) -> None:
+    put(store, sample(DAY), sample(DAY + 30 * HOUR))
+    run(store)
+    price = {
+        "provider": "p",
+        "region": "",
+        "instance_type": "i",
+        "price_category": "on_demand",
+        "billing_currency": "USD",
+        "valid_start": DAY,
+        "unit_price": Decimal(1),
+    }
+    store.append(Price, to_frame(Price, [price]), source="test")
+    assert {name: each.partitions for name, each in run(store).items()} == {"network_hour": 0, "storage_day": 2}
+
+
+def test_since_and_until_limit_what_is_computed(store: Store) -> None:
+    put(store, *(sample(DAY + place * HOUR) for place in range(6)))
+    assert run(store, since=DAY + 2 * HOUR, until=DAY + 4 * HOUR)["network_hour"].partitions == 2
+    assert run(store)["network_hour"].partitions == 4
+
+
+def test_a_partition_without_rows_is_not_due_again(store: Store) -> None:
+    @rollup()
+    def nothing(samples: dy.LazyFrame[NetworkPortSample]) -> dy.LazyFrame[NetworkHour]:
+        assert samples.collect().height
+        return NetworkHour.create_empty().lazy()
+
+    empty = replace(nothing, name="network_hour")
+    put(store, sample(DAY))
+    assert run_due(store, Settings(), rollups=[empty])[0].partitions == 1
+    assert run_due(store, Settings(), rollups=[empty])[0].partitions == 0
+
+
+def test_sealed_partitions_are_left_alone_and_named_only_if_asked_for(store: Store) -> None:
+    put(store, *(sample(DAY + place * HOUR) for place in range(3)))
+    run(store)
+    store.seal("network_hour", ["2026-11-02T00", "2026-11-02T01"])
+    put(store, sample(DAY + timedelta(minutes=5)), sample(DAY + 2 * HOUR + timedelta(minutes=5)))
+    silent = run(store)["network_hour"]
+    assert (silent.partitions, silent.skipped_sealed) == (1, ())
+    asked = run(store, everything=True)
+    assert asked["network_hour"].partitions == 1
+    (words,) = asked["network_hour"].skipped_sealed
+    assert words.startswith("network_hour: 2 partitions from 2026-11-02T00 to 2026-11-02T01 are sealed")
+    assert asked["storage_day"].partitions == 1
+
+
+def test_expired_rows_leave_what_was_computed_from_them(store: Store) -> None:
+    old, new = NOW - timedelta(days=20), NOW - timedelta(days=2)
+    put(store, sample(old), sample(new))
+    run(store)
+    before = store.read(NetworkHour)
+    gone = expire(store, Settings(), now=NOW, rollups=_rollups())
+    assert gone["network_port_sample"] == 1
+    assert store.read(NetworkPortSample)["sampled_at"].to_list() == [new]
+    assert {each.partitions for each in run(store).values()} == {0}
+    changed = run(store, settings=Settings(rollups={"scale": {"factor_count": 3}}))
+    assert changed["network_hour"].partitions == 1
+    after = store.read(NetworkHour)
+    assert after.filter(pl.col("hour_start") < new - HOUR).equals(before.filter(pl.col("hour_start") < new - HOUR))
+    assert store.read(StorageDay).height == 2
+
+
+def test_stop_ends_between_calls_and_keeps_what_is_done(store: Store) -> None:
+    put(store, sample(DAY), sample(DAY + 30 * HOUR))
+    asked = iter([False, False, True, True, True])
+    stopped = run(store, stop=lambda: next(asked))
+    assert stopped["network_hour"].partitions == 1
+    assert run(store)["network_hour"].partitions == 1
+
+
+def test_progress_counts_partitions(store: Store) -> None:
+    put(store, sample(DAY), sample(DAY + 30 * HOUR))
+    seen: list[tuple[str, int, int]] = []
+    run(store, progress=lambda *each: seen.append(each))
+    assert seen == [("network_hour", 1, 2), ("network_hour", 2, 2), ("storage_day", 2, 2)]
+
+
+def test_rows_outside_the_span_are_refused(store: Store) -> None:
+    @rollup()
+    def strays(samples: dy.LazyFrame[NetworkPortSample]) -> dy.LazyFrame[NetworkHour]:
+        shifted = samples.with_columns(pl.col("sampled_at") + HOUR)
+        return network_hour.function(shifted, Scale(), Span(DAY, DAY + HOUR, NOW))  # type: ignore[no-any-return]
+
+    put(store, sample(DAY))
+    with pytest.raises(ContractError, match="partition 2026-11-02T01"):
+        run_due(store, Settings(), rollups=[replace(strays, name="network_hour")])
+
+
+def test_an_open_interval_reaches_into_hours_that_nothing_else_has(store: Store) -> None:
+    @rollup()
+    def alive(gpus: dy.LazyFrame[Gpu], span: Span) -> dy.LazyFrame[NetworkHour]:
+        calls.append(span)
+        hours = pl.datetime_ranges(pl.lit(span.start), pl.lit(span.end), "1h", closed="left")
+        rows = gpus.select(hour_start=hours, cluster="cluster", node="node", device="gpu_uuid").explode("hour_start")
+        return rows.with_columns(  # type: ignore[return-value]
+            port=pl.lit("1"), reset_count=pl.lit(0), observed_seconds=pl.lit(0).cast(pl.Decimal(18, 3))
+        )
+
+    gpu = {"cluster": "c", "node": "n", "gpu_uuid": "g", "exists_start": NOW - 3 * HOUR, "parent_gpu_uuid": ""}
+    store.append(Gpu, to_frame(Gpu, [{**gpu, "gpu_fraction": Decimal(1)}]), source="test")
+    each = replace(alive, name="network_hour")
+    assert run_due(store, Settings(), rollups=[each])[0].partitions == 4
+    assert run_due(store, Settings(), rollups=[each])[0].partitions == 0
+    # A minute later the running hour is due; two hours later also those that began meanwhile.
+    assert run_due(store, Settings(), rollups=[each], now=NOW + timedelta(minutes=1))[0].partitions == 1
+    assert run_due(store, Settings(), rollups=[each], now=NOW + 2 * HOUR)[0].partitions == 3
+
+
+def test_a_rule_writes_only_its_own_partition_and_keeps_what_it_said(store: Store) -> None:
+    @rollup()
+    def a_rule(
+        days: Annotated[dy.LazyFrame[StorageDay], Input(recent=timedelta(days=30))],
+        earlier: dy.LazyFrame[Finding],
+        span: Span,
+    ) -> dy.LazyFrame[Finding]:
+        first = earlier.collect()["first_seen_at"].min()
+        seen = pl.lit(first if isinstance(first, datetime) else span.now).cast(pl.Datetime("us", "UTC"))
+        words = ("subject", "title", "cluster", "team", "directive", "may_be_wrong", "excludes")
+        rows = (
+            days.group_by("node")
+            .agg(coverage_ratio=pl.lit(1.0))
+            .select(
+                pl.col("node").alias("finding_id"),
+                pl.lit("a_rule").alias("rule"),
+                *(pl.lit("x").alias(word) for word in words),
+                pl.lit("open").alias("status"),
+                pl.lit("low").alias("confidence"),
+                pl.lit("{}").alias("evidence"),
+                *(seen.alias(name) for name in ("first_seen_at", "evidence_start", "evidence_end")),
+                pl.lit(1.0).alias("coverage_ratio"),
+            )
+        )
+        return rows  # type: ignore[return-value]
+
+    put(store, sample(DAY))
+    rollups = [*_rollups(), a_rule]
+    assert [each.partitions for each in run_due(store, Settings(), rollups=rollups)] == [1, 1, 1]
+    assert [each.partitions for each in run_due(store, Settings(), rollups=rollups)] == [0, 0, 0]
+    later = NOW + timedelta(days=1)
+    put(store, sample(DAY + 24 * HOUR, node="m"))
+    assert [each.partitions for each in run_due(store, Settings(), rollups=rollups, now=later)] == [1, 1, 1]
+    assert store.read(Finding)["first_seen_at"].to_list() == [NOW, NOW]
+
+
+def test_settings_are_refused_with_where_they_stand(store: Store) -> None:
+    put(store, sample(DAY))
+    with pytest.raises(ConfigError, match=r"rollups\.scale\.factor_count: found 'x'"):
+        run(store, settings=Settings(rollups={"scale": {"factor_count": "x"}}))
+    with pytest.raises(ConfigError, match="found no_such_rollup, expected some of network_hour"):
+        run(store, only=["no_such_rollup"])
