@@ -102,9 +102,7 @@ def parse(text: str) -> Parsed:
         raise MoneyError(f"found {_shortened(text)}, expected an amount of at most 20 digits before the point")
     if exact.adjusted() < -_MOST_DECIMALS:
         raise MoneyError(f"found {_shortened(text)}, expected an amount of at most {_MOST_DECIMALS} decimals")
-    amount = exact.quantize(UNIT, context=_ROUNDING)
-    if amount.copy_abs() > LARGEST:
-        raise MoneyError(f"found {_shortened(text)}, expected an amount of at most 20 digits before the point")
+    amount = at_rest(exact)
     return Parsed(amount, _EXACT.subtract(exact, amount))
 
 
@@ -146,6 +144,22 @@ def add(*amounts: Decimal) -> Decimal:
 def difference(left: Decimal, right: Decimal) -> Decimal:
     """Return `left - right` exactly; Python's own operators round to 28 digits."""
     return _EXACT.subtract(left, right)
+
+
+def share(amount: Decimal, ratio: Decimal) -> Decimal:
+    """Return a ratio of an amount exactly: a product of all its digits."""
+    return _EXACT.multiply(amount, ratio)
+
+
+def at_rest(amount: Decimal) -> Decimal:
+    """Return an amount of any number of decimals at 18, rounded half to even.
+
+    Raises: MoneyError: it does not fit Decimal(38, 18).
+    """
+    value = amount.quantize(UNIT, context=_ROUNDING)
+    if value.copy_abs() > LARGEST:
+        raise MoneyError(f"found {amount:.6g}, expected an amount of at most 20 digits before the point")
+    return value
 
 
 def total(amounts: pl.Series) -> Decimal | None:
@@ -237,13 +251,21 @@ def from_units(column: str | pl.Expr) -> pl.Expr:
 
 def convert(amount: Decimal, rate: Decimal) -> Decimal:
     """Return an amount in another currency, for display: rounded to 18 decimals, never stored as a charge."""
-    return _EXACT.multiply(amount, rate).quantize(UNIT, context=_ROUNDING)
+    return share(amount, rate).quantize(UNIT, context=_ROUNDING)
 
 
 def subunit(currency: str) -> Decimal:
     """Return the smallest amount that is paid in a currency (ISO 4217); 0.01 for currencies not listed there."""
     digits = next((digits for digits, codes in _DECIMAL_DIGITS if currency.upper() in codes), 2)
     return Decimal(1).scaleb(-digits)
+
+
+def written(amount: Decimal) -> str:
+    """Return an amount as plain text with every digit and no trailing zeros: 5.1781585416, never 5.18E+0."""
+    text = f"{amount:f}"
+    if not amount:
+        return "0"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def rounded(amount: Decimal, currency: str) -> Decimal:

@@ -1,1 +1,5 @@
-"""Readers of bills, invoices and price lists, one file per format."""
+"""Formats of bills, invoices, price lists and owned hardware: one module, one `BillFormat`.
+
+`read_bill` in `collectors.billing._read` reads a delivery into memory; `decide` in `collectors.billing._snapshot`
+says which import of a bill counts.
+"""

@@ -261,3 +261,11 @@ def test_subunits_and_tolerance() -> None:
     assert math.isclose(money.tolerance("USD", 50_000), 0.005 * math.sqrt(50_000))
     assert money.rounded(Decimal("2.345"), "USD") == Decimal("2.34")
     assert money.convert(Decimal(10**19), Decimal("0.1234567891")) == 1234567891000000000
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [("1.500", "1.5"), ("-0.00", "0"), ("100", "100"), ("1e-18", "0.000000000000000001"), ("-3.0", "-3")],
+)
+def test_an_amount_is_written_with_every_digit(amount: str, text: str) -> None:
+    assert money.written(Decimal(amount)) == text

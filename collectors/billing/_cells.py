@@ -1,0 +1,179 @@
+"""Cells of a bill: words that mean null, instants, amounts and tags, a whole column at a time."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import polars as pl
+
+from collectors.billing._format import Rejected
+from collectors.billing._texts import Texts
+from ledger.money import ParsedColumn, parse_column
+
+NULL_WORDS: Final = ("", "null", "none", "n/a", "not applicable")
+
+_INSTANT: Final = pl.Datetime("us", "UTC")
+_SHOWN_CHARACTERS: Final = 60
+
+
+@dataclass
+class Cells:
+    """A file's columns under folded names while its rows are being judged.
+
+    A row is refused once, for the first thing that is wrong with it.
+    """
+
+    texts: Texts
+    table_name: str
+    normalised_count: int = 0
+    naive_instant_count: int = 0
+    refused: dict[int, Rejected] = field(default_factory=dict)
+    columns: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.columns = {name.casefold(): name for name in self.texts.frame.columns}
+
+    @property
+    def height(self) -> int:
+        """How many rows the file has."""
+        return self.texts.frame.height
+
+    def has(self, name: str) -> bool:
+        """Tell whether the file has a column, in any spelling."""
+        return name.casefold() in self.columns
+
+    def text(self, name: str, default: str | None = None) -> pl.Series:
+        """Return a column with the words for null made null; an absent column is the default in every row."""
+        actual = self.columns.get(name.casefold())
+        if actual is None:
+            return pl.repeat(default, self.height, dtype=pl.String, eager=True).alias(name)
+        raw = self.texts.frame[actual]
+        stripped = raw.str.strip_chars()
+        is_word = stripped.str.to_lowercase().is_in(NULL_WORDS)
+        self.normalised_count += int(is_word.sum())
+        return pl.select(pl.when(~is_word).then(stripped).alias(name)).to_series()
+
+    def amount(self, name: str, *, is_needed: bool = False) -> ParsedColumn:
+        """Return a column of amounts; what is none refuses its row."""
+        texts = self.text(name)
+        parsed = parse_column(texts)
+        for index in parsed.refused:
+            self.refuse(index, name, texts[index], "a decimal number such as -12.50")
+        if is_needed:
+            self.need(name, texts, "a decimal number such as -12.50")
+        return parsed
+
+    def instant(self, name: str, *, is_needed: bool = False, default: str | None = None) -> pl.Series:
+        """Return a column of instants in UTC; what has no zone is taken as UTC and counted."""
+        texts = self.text(name, default)
+        expected = "an instant such as 2026-01-01T00:00:00Z"
+        distinct = texts.drop_nulls().unique()
+        read = [_instant(each) for each in distinct.to_list()]
+        known = pl.DataFrame(
+            {
+                "text": distinct,
+                "at": pl.Series([at for at, _ in read], dtype=_INSTANT),
+                "is_naive": pl.Series([naive for _, naive in read], dtype=pl.Boolean),
+            }
+        )
+        found = texts.to_frame("text").join(known, on="text", how="left", maintain_order="left")
+        bad = found["at"].is_null() & texts.is_not_null()
+        for index in pl.arg_where(bad, eager=True).to_list():
+            self.refuse(index, name, texts[index], expected)
+        if name.casefold() in self.texts.naive:
+            self.naive_instant_count += texts.len() - texts.null_count()
+        else:
+            self.naive_instant_count += int(found["is_naive"].sum())
+        if is_needed:
+            self.need(name, texts, expected)
+        return found["at"].alias(name)
+
+    def need(self, name: str, column: pl.Series, expected: str) -> None:
+        """Refuse the rows in which a column that must be known is null."""
+        for index in pl.arg_where(column.is_null(), eager=True).to_list():
+            self.refuse(index, name, None, expected)
+
+    def among(self, name: str, column: pl.Series, words: tuple[str, ...]) -> None:
+        """Refuse the rows in which a column is none of the words."""
+        bad = column.is_not_null() & ~column.is_in(words)
+        for index in pl.arg_where(bad, eager=True).to_list():
+            self.refuse(index, name, column[index], f"one of {', '.join(words)}")
+
+    def refuse(self, index: int, name: str, found: object, expected: str) -> None:
+        """Refuse a row, unless it is refused already."""
+        if index in self.refused:
+            return
+        if self._is_header(index):
+            name, found, expected = "", "the header again", "a row"
+        elif found is None:
+            found = "nothing"
+        else:
+            text = str(found)
+            found = repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}...")
+        self.refused[index] = Rejected(
+            self.texts.label,
+            int(self.texts.lines[index]),
+            name,
+            str(found),
+            expected,
+            self.table_name,
+            self.texts.is_line,
+        )
+
+    def kept(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a frame of this file's height without the refused rows."""
+        if not self.refused:
+            return frame
+        keep = pl.repeat(value=True, n=self.height, dtype=pl.Boolean, eager=True)
+        keep = keep.scatter(sorted(self.refused), False)  # noqa: FBT003  a value, no flag
+        return frame.filter(keep)
+
+    def rejected(self) -> tuple[Rejected, ...]:
+        """Return the refused rows and the records that were no rows, in the order of the file."""
+        label, is_line = self.texts.label, self.texts.is_line
+        broken = [
+            Rejected(label, each.line, "", each.found, each.expected, self.table_name, is_line)
+            for each in self.texts.broken
+        ]
+        return tuple(sorted([*broken, *self.refused.values()], key=lambda each: each.line))
+
+    def _is_header(self, index: int) -> bool:
+        row = self.texts.frame.row(index)
+        return [str(each).strip().casefold() for each in row] == list(self.columns)
+
+
+def tags(column: pl.Series) -> tuple[pl.Series, int]:
+    """Return tags as JSON objects, and how many cells were neither objects nor lists of pairs."""
+    found = {text: _tags(text) for text in column.drop_nulls().unique().to_list()}
+    unreadable = [text for text, value in found.items() if value is None]
+    count = int(column.is_in(unreadable).sum()) if unreadable else 0
+    if all(text == value for text, value in found.items()):
+        return column, count
+    read = column.replace_strict(list(found), list(found.values()), default=None, return_dtype=pl.String)
+    return read.alias(column.name), count
+
+
+def _tags(text: str) -> str | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if isinstance(value, dict):
+        return text
+    if isinstance(value, list) and all(isinstance(each, dict) and "key" in each for each in value):
+        return json.dumps({str(each["key"]): each.get("value") for each in value}, sort_keys=True)
+    return None
+
+
+def _instant(text: str) -> tuple[datetime | None, bool]:
+    """Return a text as an instant in UTC, and whether it named no zone."""
+    plain = text.removesuffix(" UTC").removesuffix(" utc")
+    has_zone = plain != text
+    try:
+        at = datetime.fromisoformat(plain)
+    except ValueError:
+        return None, False
+    if at.tzinfo is None:
+        return at.replace(tzinfo=UTC), not has_zone
+    return at.astimezone(UTC), False

@@ -1,0 +1,89 @@
+"""From a path or URL to rows in memory: which format it is, and what is in it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import collectors.billing as formats
+from collectors.billing._format import BillFormat, Head, Imported, Request
+from collectors.billing._source import Source, SourceFile, import_id, open_source
+from collectors.billing._texts import columns_of
+from ledger.errors import InputError
+from ledger.registry import discover
+
+_START_BYTES = 64 * 2**10
+_SHOWN_COLUMNS = 6
+
+
+def bill_formats() -> dict[str, BillFormat]:
+    """Return every format by name."""
+    return discover(formats, BillFormat)
+
+
+def read_bill(
+    location: str | Path,
+    *,
+    format: str | None = None,  # noqa: A002  the word of the command's option
+    defaults: Mapping[str, str] | None = None,
+    source_name: str | None = None,
+    imported_at: datetime | None = None,
+) -> Imported:
+    """Return what a file, folder, manifest or object-store URL holds; nothing is stored.
+
+    `defaults` are values for columns that the files lack; `source_name` names the delivery where its path
+    does not (bills that come under changing file names and replace each other).
+    Raises: InputError: nothing of it can be kept. Single bad rows are in `rejected`.
+    """
+    source = open_source(location)
+    if source_name is not None:
+        source = Source(source.path, source_name, source.files)
+    known = bill_formats()
+    if format is not None and format not in known:
+        raise InputError(f"format: found {format!r}, expected one of {', '.join(known)}")
+    chosen, version = _told(source, source.files[0], known, format)
+    for other in source.files[1:]:
+        also, _ = _told(source, other, known, format)
+        if also.name != chosen.name:
+            raise InputError(
+                f"{other.label}: found {also.name} beside {chosen.name}, expected one format in a folder",
+                hint="import each file on its own",
+            )
+    sha256 = source.sha256()
+    request = Request(
+        source=source,
+        version=version,
+        sha256=sha256,
+        import_id=import_id(source.name, sha256),
+        imported_at=imported_at or datetime.now(UTC),
+        defaults=defaults or {},
+    )
+    return chosen.read(request)
+
+
+def _told(
+    source: Source, file: SourceFile, known: Mapping[str, BillFormat], wanted: str | None
+) -> tuple[BillFormat, str]:
+    """Return the format of a file and its version.
+
+    Raises: InputError: no format, or not the wanted one, knows the columns.
+    """
+    content = file.content()
+    is_table = not file.name.lower().endswith(".toml")
+    columns = columns_of(file, content) if is_table or not content.strip() else ()
+    head = Head(file.name, content[:_START_BYTES], columns)
+    found = {name: version for name, each in known.items() if (version := each.detect(head)) is not None}
+    if wanted is not None:
+        found = {wanted: found.get(wanted, "")}
+    if len(found) != 1:
+        shown = ", ".join(columns[:_SHOWN_COLUMNS]) or repr(content[:40].decode(errors="replace"))
+        several = (
+            f"what could be {' or '.join(found)}"
+            if found
+            else f"{shown}{' ...' if len(columns) > _SHOWN_COLUMNS else ''}"
+        )
+        raise InputError(
+            f"{file.label}: found {several}, expected one of {', '.join(known)}",
+            hint=f"name the format with --format, or check that {source.path} is a bill",
+        )
+    name, version = next(iter(found.items()))
+    return known[name], version

@@ -1,0 +1,248 @@
+"""A table file as texts: nothing is guessed, so nothing is rounded on the way in.
+
+Money in a CSV never passes through a float; a Parquet double becomes its shortest decimal text.
+"""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+from pyarrow import parquet
+
+from collectors.billing._source import SourceFile
+from ledger.errors import InputError
+
+_PARQUET: Final = b"PAR1"
+_BLOCK_BYTES: Final = 32 * 2**20
+_HEAD_BYTES: Final = 256 * 2**10
+_KNOWN_STARTS: Final = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"%PDF": "a PDF",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"\x7fELF": "a program",
+    b"\x28\xb5\x2f\xfd": "zstd data",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+}
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One record that has another number of cells than the header, or a quote that never closes."""
+
+    line: int
+    found: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A file as text columns, with the line at which each row starts (the row number for Parquet).
+
+    `naive` names the instant columns that a Parquet file holds without a zone.
+    """
+
+    label: str
+    frame: pl.DataFrame
+    lines: pl.Series
+    broken: tuple[Broken, ...]
+    is_line: bool
+    naive: frozenset[str] = frozenset()
+
+
+def columns_of(file: SourceFile, content: bytes) -> tuple[str, ...]:
+    """Return the column names of a table file; none where it is no table.
+
+    Raises: InputError: the file is empty, or is nothing that could be read as a table.
+    """
+    if not content.strip():
+        raise InputError(f"{file.label}: found an empty file, expected a bill", hint="export it again")
+    if content.startswith(_PARQUET):
+        return tuple(_parquet(file.label, content).schema_arrow.names)
+    header, _ = _header(file.label, _utf8(file.label, content))
+    return tuple(header)
+
+
+def read_texts(file: SourceFile, content: bytes) -> Texts:
+    """Return a table file as texts.
+
+    Raises: InputError: the file is cut, is no table, or names a column twice.
+    """
+    if content.startswith(_PARQUET):
+        return _parquet_texts(file.label, _parquet(file.label, content))
+    return _csv_texts(file.label, _utf8(file.label, content))
+
+
+def _utf8(label: str, content: bytes) -> bytes:
+    """Return text as UTF-8 without a byte order mark; UTF-16 is told by its mark."""
+    for start, meaning in _KNOWN_STARTS.items():
+        if content.startswith(start):
+            raise InputError(
+                f"{label}: found {meaning}, expected CSV, gzipped CSV or Parquet", hint="export it as CSV or Parquet"
+            )
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return content.decode("utf-16").encode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{label}: found broken UTF-16 at byte {error.start}, expected text") from error
+    if b"\0" in content[:_HEAD_BYTES]:
+        raise InputError(
+            f"{label}: found binary data, expected CSV, gzipped CSV or Parquet", hint="export it as CSV or Parquet"
+        )
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+def _header(label: str, content: bytes) -> tuple[list[str], str]:
+    """Return the column names and the character between them."""
+    try:
+        head = content[:_HEAD_BYTES].decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(content[:_HEAD_BYTES]) - 4:
+            raise InputError(
+                f"{label}: found bytes that are no UTF-8 text at byte {error.start}, expected CSV or Parquet",
+                hint="save the file as UTF-8",
+            ) from error
+        head = content[: error.start].decode()
+    rows = {mark: next(csv.reader(io.StringIO(head, newline=""), delimiter=mark), []) for mark in ",;\t|"}
+    mark = max(rows, key=lambda each: len(rows[each]))
+    names = [each.strip() for each in rows[mark]]
+    return names, mark
+
+
+def _csv_texts(label: str, content: bytes) -> Texts:
+    names, mark = _header(label, content)
+    folded = [each.casefold() for each in names]
+    twice = next((name for index, name in enumerate(names) if folded[index] in folded[:index]), None)
+    if twice is not None:
+        raise InputError(
+            f"{label}: line 1: found column {twice!r} twice, expected each column once", hint="export the file again"
+        )
+    broken_numbers: list[int] = []
+
+    def skip(row: arrow_csv.InvalidRow) -> str:
+        broken_numbers.append(row.number)
+        return "skip"
+
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(content if content.endswith(b"\n") else content + b"\n"),
+            read_options=arrow_csv.ReadOptions(
+                use_threads=False, column_names=names, skip_rows=1, block_size=_BLOCK_BYTES
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=mark, newlines_in_values=True, invalid_row_handler=skip, ignore_empty_lines=len(names) > 1
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.large_string()),
+                strings_can_be_null=False,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{label}: found text that is no CSV ({str(error).splitlines()[0]}), expected CSV in UTF-8",
+            hint="save the file as CSV in UTF-8",
+        ) from error
+    frame = _frame(table)
+    unclosed = content.count(b'"') % 2 == 1 and frame.height and any("\n" in str(each) for each in frame.row(-1))
+    if unclosed:
+        frame = frame.head(-1)
+    lines, broken = _lines(content, mark, len(names), frame.height, is_exact=not (broken_numbers or unclosed))
+    if unclosed:
+        broken = (*broken, Broken(int(lines[-1] or 1) + 1 if len(lines) else 2, "a quote that never closes", "a row"))
+    return Texts(label, frame, lines, broken, is_line=True)
+
+
+def _lines(
+    content: bytes, mark: str, width: int, height: int, *, is_exact: bool
+) -> tuple[pl.Series, tuple[Broken, ...]]:
+    """Return the line at which each kept row starts, and the rows of another width.
+
+    The file is only walked again where records and lines differ: broken rows, or line breaks in cells.
+    """
+    if is_exact and content.count(b"\n") + (not content.endswith(b"\n")) == height + 1:
+        return pl.int_range(2, height + 2, eager=True), ()
+    reader = csv.reader(io.StringIO(content.decode(), newline=""), delimiter=mark)
+    lines: list[int] = []
+    broken: list[Broken] = []
+    next(reader, None)
+    start = reader.line_num + 1
+    for record in reader:
+        if len(record) == width:
+            lines.append(start)
+        elif record:
+            broken.append(Broken(start, f"{len(record)} cells", f"{width} as in the header"))
+        start = reader.line_num + 1
+    if len(lines) < height:
+        return pl.int_range(2, height + 2, eager=True), tuple(broken)
+    return pl.Series(lines[:height], dtype=pl.Int64), tuple(broken)
+
+
+def _parquet(label: str, content: bytes) -> parquet.ParquetFile:
+    if not content.endswith(_PARQUET):
+        raise InputError(
+            f"{label}: found a Parquet file without its end, expected a whole one",
+            hint="fetch the file again, and compare its size with the original",
+        )
+    try:
+        return parquet.ParquetFile(pa.BufferReader(content))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{label}: found a damaged Parquet file ({str(error).splitlines()[0]}), expected a whole one",
+            hint="fetch the file again, and compare its size with the original",
+        ) from error
+
+
+def _parquet_texts(label: str, file: parquet.ParquetFile) -> Texts:
+    try:
+        table = file.read()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{label}: found a damaged Parquet file ({str(error).splitlines()[0]}), expected a whole one",
+            hint="fetch the file again, and compare its size with the original",
+        ) from error
+    naive = frozenset(
+        field.name.casefold()
+        for field in table.schema
+        if pa.types.is_date(field.type) or (pa.types.is_timestamp(field.type) and field.type.tz is None)
+    )
+    frame = _frame(table)
+    lines = pl.int_range(1, frame.height + 1, eager=True)
+    return Texts(
+        label, frame.with_columns(_text(frame[name]) for name in frame.columns), lines, (), is_line=False, naive=naive
+    )
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table.combine_chunks())
+    if not isinstance(frame, pl.DataFrame):
+        raise TypeError("a table of Arrow did not become a frame")
+    return frame
+
+
+def _text(column: pl.Series) -> pl.Series:
+    """Return a typed column as the texts that a CSV would have; null stays null."""
+    if column.dtype == pl.String:
+        return column
+    if isinstance(column.dtype, pl.Datetime):
+        utc = column.dt.convert_time_zone("UTC") if column.dtype.time_zone else column.dt.replace_time_zone("UTC")
+        return utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").alias(column.name)
+    if isinstance(column.dtype, (pl.List, pl.Struct)):
+        texts = [None if value is None else json.dumps(_plain(value), sort_keys=True) for value in column.to_list()]
+        return pl.Series(column.name, texts, dtype=pl.String)
+    if column.dtype == pl.Float64:
+        column = column.fill_nan(None)
+    return column.cast(pl.String)
+
+
+def _plain(value: object) -> object:
+    """Return a map of Parquet, which comes as pairs, as an object."""
+    if isinstance(value, list) and all(isinstance(each, dict) and set(each) == {"key", "value"} for each in value):
+        return {str(each["key"]): each["value"] for each in value}
+    return value

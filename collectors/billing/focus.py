@@ -1,0 +1,124 @@
+"""FOCUS 1.0 to 1.4 CostAndUsage exports: CSV, gzipped CSV or Parquet; a file, a folder, a manifest."""
+
+from typing import Final
+
+import polars as pl
+
+from collectors.billing._cells import Cells
+from collectors.billing._charges import MANDATORY, OLDER_NAMES, Charges, bill_imports, charges_of
+from collectors.billing._format import BillFormat, Head, Imported, Request
+from collectors.billing._texts import Texts, read_texts
+from ledger.errors import InputError
+from ledger.tables import FocusCharge, declared
+
+_TELLING: Final = frozenset(
+    {
+        "billedcost",
+        "effectivecost",
+        "listcost",
+        "billingaccountid",
+        "billingcurrency",
+        "billingperiodstart",
+        "billingperiodend",
+        "chargecategory",
+        "chargeperiodstart",
+        "chargeperiodend",
+        "servicecategory",
+        "servicename",
+        "pricingquantity",
+        "resourceid",
+        "chargefrequency",
+    }
+)
+_ENOUGH: Final = 6
+_INVOICE_DETAIL: Final = frozenset({"invoicedetailgrain", "invoiceissuestatus", "paymentterms"})
+
+# The first column of each version that older ones lack; a file need not have them all.
+_VERSIONS: Final = (
+    ("1.4", frozenset({"invoicedetailid", "commitmentprogrameligibilitydetails"})),
+    ("1.3", frozenset({"serviceprovidername", "hostprovidername", "allocatedmethodid", "contractapplied"})),
+    ("1.2", frozenset({"invoiceid", "billingaccounttype", "subaccounttype", "pricingcurrency"})),
+    (
+        "1.1",
+        frozenset(
+            {"capacityreservationid", "commitmentdiscountquantity", "servicesubcategory", "skumeter", "skupricedetails"}
+        ),
+    ),
+)
+
+
+def _version(head: Head) -> str | None:
+    """Return the FOCUS version that the columns belong to, or None where they are no FOCUS charges."""
+    names = head.folded
+    if names & _INVOICE_DETAIL or len(names & _TELLING) < _ENOUGH:
+        return None
+    if {"amortizedcost", "chargetype"} <= names:
+        return "0.5"
+    return next((version for version, columns in _VERSIONS if names & columns), "1.0")
+
+
+def _read(request: Request) -> Imported:
+    """Return the charges of all files of a delivery as one import."""
+    if request.version == "0.5":
+        raise InputError(
+            f"{request.source.path}: found FOCUS 0.5 (AmortizedCost, ChargeType), expected FOCUS 1.0 to 1.4",
+            hint="export again with a later version, or convert the file",
+        )
+    files: list[Charges] = []
+    first_index = 0
+    for file in request.source.files:
+        texts = read_texts(file, file.content())
+        cells = Cells(texts, declared(FocusCharge).name)
+        _need_columns(cells, texts, request)
+        files.append(charges_of(cells, request.defaults, first_index=first_index))
+        first_index += texts.frame.height
+    if not any(each.frame.height or each.rejected for each in files):
+        raise InputError(f"{request.source.path}: found a header and no rows, expected charges", hint="export it again")
+    whole = pl.concat([each.frame for each in files], how="vertical")
+    charges = FocusCharge.cast(whole.with_columns(pl.lit(request.import_id).alias("import_id")))
+    return Imported(
+        path=request.source.path,
+        format=focus.name,
+        version=request.version,
+        source_name=request.source.name,
+        sha256=request.sha256,
+        import_id=request.import_id,
+        tables={FocusCharge: charges.rechunk()},
+        imports=bill_imports(request, focus.name, files, charges),
+        rejected=tuple(each for file in files for each in file.rejected),
+        normalised_count=sum(each.normalised_count for each in files),
+        naive_instant_count=sum(each.naive_instant_count for each in files),
+        remarks=_remarks(files),
+    )
+
+
+def _need_columns(cells: Cells, texts: Texts, request: Request) -> None:
+    """Refuse a file that lacks a mandatory column for which the operator stated no value.
+
+    EffectiveCost, ListCost and ContractedCost may be absent: they become null, which is not zero.
+    """
+    stated = {name.casefold() for name in request.defaults}
+    missing = []
+    for name in MANDATORY:
+        spellings = {name.casefold(), OLDER_NAMES.get(name, name).casefold()}
+        if not spellings & (cells.columns.keys() | (stated - {"billedcost"})):
+            missing.append(name)
+    if missing:
+        raise InputError(
+            f"{texts.label}: line 1: found no column {', '.join(missing)}, expected all that FOCUS makes mandatory",
+            hint="export with all columns, or state a value for the whole file with --set COLUMN=VALUE",
+        )
+
+
+def _remarks(files: list[Charges]) -> tuple[str, ...]:
+    remarks = [remark for each in files for remark in each.remarks]
+    naive = sum(each.naive_instant_count for each in files)
+    words = sum(each.normalised_count for each in files)
+    if naive:
+        remarks.append(f"{naive} instants without a zone were taken as UTC")
+    if words:
+        remarks.append(f"{words} cells such as 'NULL' or '' were read as null")
+    return tuple(remarks)
+
+
+focus = BillFormat(name="focus", detect=_version, read=_read, module=__name__)
