@@ -1,0 +1,99 @@
+"""Each clock hour of each GPU."""
+
+from typing import Annotated, Final
+
+import dataframely as dy
+import polars as pl
+
+from ledger.expressions import to_seconds
+from ledger.tables import Gpu, GpuHour, GpuMinute, GpuStateInterval
+from queries.graph import Input, rollup
+from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality
+from queries.rollups._minutes import STATE_COLUMNS, state_milliseconds
+from queries.rollups._timeline import DEVICE, HOUR, instant, located, numbered
+
+_INTERVAL_COLUMNS: Final = (
+    *DEVICE,
+    "started_at",
+    "ended_at",
+    "state",
+    "holder_count",
+    "is_observed",
+    "evidence_quality",
+    "rule_version",
+)
+
+_MINUTE_COLUMNS: Final = (*DEVICE, "minute_start", "observed_seconds", *ACTIVITY_COLUMNS)
+
+_GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_model", "gpu_fraction", "parent_gpu_uuid")
+
+
+@rollup()
+def gpu_hour(
+    intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_INTERVAL_COLUMNS)],
+    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS)],
+    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS)],
+) -> dy.LazyFrame[GpuHour]:
+    """Sum a GPU's intervals into clock hours, by state, and its minutes into means.
+
+    Nothing is extrapolated: an hour with gaps has unknown seconds and less energy. Seconds are the device's own: a
+    slice's hour has as many as a whole device's, and who adds up devices multiplies by `gpu_fraction`.
+    """
+    stretches = intervals.collect()
+    if stretches.is_empty():
+        return GpuHour.create_empty(lazy=True)
+    devices = numbered(stretches)
+    hours = _hours(stretches, devices)
+    means = _means(minutes.collect(), devices)
+    hours = hours.join(means, on=["device", "hour"], how="left", maintain_order="left")
+    hours = hours.join(devices, on="device", how="left", maintain_order="left")
+    return GpuHour.cast(_described(hours, gpus.collect()).lazy())
+
+
+def _hours(stretches: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return the states of each device and hour in milliseconds; intervals never cross an hour."""
+    rows = located(stretches, devices, at="started_at").with_columns(
+        (pl.col("time") // HOUR).alias("hour"), (pl.col("ended_at").dt.timestamp("ms") - pl.col("time")).alias("part")
+    )
+    by = ("device", "hour")
+    sums = (
+        rows.with_columns(state_milliseconds())
+        .group_by(by)
+        .agg(
+            pl.col(STATE_COLUMNS).sum(),
+            pl.col("part").sum().alias("existed"),
+            pl.col("part").filter("is_observed").sum().alias("observed"),
+            pl.col("part").filter(pl.col("holder_count").is_not_null()).sum().alias("told"),
+            pl.col("rule_version").max(),
+        )
+    )
+    return sums.join(best_known_quality(rows, by, "part"), on=by, how="left").sort(by)
+
+
+def _means(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return the activity of each device and hour."""
+    rows = located(minutes, devices, at="minute_start").with_columns(
+        (pl.col("time") // HOUR).alias("hour"), pl.col("observed_seconds").cast(pl.Float64).alias("weight")
+    )
+    return rows.group_by("device", "hour").agg(activity("weight", pl.col("energy_joules")))
+
+
+def _described(hours: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
+    """Return finished hours: with the device's latest description of that hour."""
+    start, end = pl.col("hour_start"), pl.col("hour_start").dt.offset_by("1h")
+    timed = hours.with_columns((pl.col("hour") * HOUR).alias("time")).with_columns(instant("time").alias("hour_start"))
+    there = (pl.col("exists_start") < end) & (pl.col("exists_end").is_null() | (pl.col("exists_end") > start))
+    told = timed.select(*DEVICE, "hour_start").join(gpus, on=DEVICE).filter(there).sort("exists_start")
+    latest = told.group_by(*DEVICE, "hour_start").agg(pl.col("gpu_model", "gpu_fraction", "parent_gpu_uuid").last())
+    return (
+        timed.join(latest, on=[*DEVICE, "hour_start"], how="left", maintain_order="left")
+        .with_columns(
+            *(to_seconds(name).alias(name) for name in STATE_COLUMNS),
+            to_seconds("existed").alias("existed_seconds"),
+            (pl.col("observed") / pl.col("existed")).alias("coverage_ratio"),
+            (pl.col("told") / pl.col("existed")).alias("allocation_coverage_ratio"),
+            pl.col("evidence_quality").fill_null("X"),
+            pl.col("rule_version").fill_null(""),
+        )
+        .select(GpuHour.column_names())
+    )

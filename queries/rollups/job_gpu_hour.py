@@ -1,0 +1,130 @@
+"""Each clock hour of each device that a job held."""
+
+from typing import Annotated, Final
+
+import dataframely as dy
+import polars as pl
+
+from ledger.expressions import to_seconds
+from ledger.names import UNASSIGNED, UNATTRIBUTED
+from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Job, JobGpu, JobGpuHour
+from queries.graph import Input, Span, rollup
+from queries.rollups._context import RUN
+from queries.rollups._hours import ACTIVITY_COLUMNS, activity
+from queries.rollups._minutes import STATE_COLUMNS, by_minute, state_milliseconds
+from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
+from queries.rollups._naming import Naming, named
+from queries.rollups._sharing import HOLDER, PROCESS_COLUMNS, divided, process_time, weighed
+from queries.rollups._timeline import DEVICE, HOUR, MINUTE, clipped, instant, milliseconds, pieces, spread
+
+_INTERVAL_COLUMNS: Final = (*DEVICE, "started_at", "ended_at", "state", "is_observed")
+_MINUTE_COLUMNS: Final = (*DEVICE, "minute_start", "existed_seconds", "observed_seconds", *ACTIVITY_COLUMNS)
+_JOB_COLUMNS: Final = (*RUN, *NAMING_COLUMNS)
+_GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_fraction")
+
+_ROW: Final = ("device", "hour", *HOLDER)
+
+
+@rollup()
+def job_gpu_hour(
+    intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_INTERVAL_COLUMNS)],
+    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS)],
+    holdings: dy.LazyFrame[JobGpu],
+    jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS)],
+    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS)],
+    processes: Annotated[dy.LazyFrame[GpuProcessSample], Input(columns=PROCESS_COLUMNS)],
+    span: Span,
+    naming: Naming,
+) -> dy.LazyFrame[JobGpuHour]:
+    """Divide each device's held time among the jobs that held it, by state.
+
+    Everything that happens to a device while it is held belongs to its holders, so that faulty, unknown and orphaned
+    seconds are theirs too. Time whose holder is unknown is in `gpu_hour` alone.
+    """
+    stretches, held = intervals.collect(), holdings.collect()
+    devices = held.select(DEVICE).unique().sort(DEVICE).with_row_index("device")
+    window = (milliseconds(span.start), milliseconds(span.end))
+    told = clipped(held.join(devices, on=DEVICE), "held_start", "held_end", window)
+    done = clipped(stretches.join(devices, on=DEVICE), "started_at", "ended_at", window)
+    if told.is_empty() or done.is_empty():
+        return JobGpuHour.create_empty(lazy=True)
+    holders = _holders(told, devices, window, process_time(processes.collect(), devices))
+    rows = _seconds(holders, done, devices, window)
+    means = _means(holders, minutes.collect(), devices)
+    rows = rows.join(means, on=_ROW, how="left").join(devices, on="device")
+    return JobGpuHour.cast(_described(rows, named(jobs.collect(), naming), gpus.collect()).lazy())
+
+
+def _holders(
+    told: pl.DataFrame, devices: pl.DataFrame, window: tuple[int, int], measured: pl.DataFrame
+) -> pl.DataFrame:
+    """Return who held each device from when to when, with shares; a run that is told twice holds once."""
+    cut = pieces(window, devices, told)
+    covered = spread(told.select("device", "start", "end", *HOLDER, "requested_share_ratio"), cut)
+    once = covered.group_by("device", "piece", *HOLDER).agg(pl.col("requested_share_ratio").max())
+    return weighed(once.join(cut.select("piece", "start", "end"), on="piece"), measured)
+
+
+def _seconds(
+    holders: pl.DataFrame, done: pl.DataFrame, devices: pl.DataFrame, window: tuple[int, int]
+) -> pl.DataFrame:
+    """Return each holder's milliseconds by state, per device and hour."""
+    edges = holders.select("device", "start", "end").unique()
+    cut = pieces(window, devices, edges, done)
+    states = spread(done.select("device", "start", "end", "state", "is_observed"), cut).select("piece", "state", "is_observed")
+    rows = spread(holders.drop("piece"), cut).drop("start", "end").join(states, on="piece")
+    rows = rows.join(cut.select("piece", "start", (pl.col("end") - pl.col("start")).alias("length")), on="piece")
+    rows = divided(rows, "length", "piece").with_columns((pl.col("start") // HOUR).alias("hour"))
+    return (
+        rows.with_columns(state_milliseconds())
+        .group_by(_ROW)
+        .agg(
+            pl.col(STATE_COLUMNS).sum(),
+            pl.col("length").sum().alias("held"),
+            pl.col("part").sum().alias("shared"),
+            pl.col("length").filter("is_observed").sum().alias("observed"),
+            pl.col("is_estimated").any(),
+        )
+    )
+
+
+def _means(holders: pl.DataFrame, minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return what the device did while each holder held it, and the holder's share of its energy."""
+    length = (pl.col("end") - pl.col("start")).alias("length")
+    parts = by_minute(holders.select("device", *HOLDER, "share", "start", length), "start", "length")
+    measured = minutes.join(devices, on=DEVICE).with_columns(
+        (pl.col("minute_start").dt.timestamp("ms") // MINUTE).alias("minute"),
+        (pl.col("existed_seconds").cast(pl.Float64) * 1000).alias("existed"),
+        (pl.col("observed_seconds").cast(pl.Float64) * 1000).alias("observed"),
+    )
+    rows = parts.join(measured, on=["device", "minute"]).with_columns(
+        (pl.col("minute") * MINUTE // HOUR).alias("hour"), (pl.col("part") * pl.col("observed")).alias("weight")
+    )
+    # A device that existed for a part of the minute was held for a part of that part.
+    held = pl.min_horizontal("part", "existed") / pl.col("existed")
+    return rows.group_by(_ROW).agg(activity("weight", pl.col("energy_joules") * held * pl.col("share")))
+
+
+def _described(rows: pl.DataFrame, runs: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
+    """Return finished rows: whose the job is, and which part of a device it held."""
+    rows = rows.with_columns((pl.col("hour") * HOUR).alias("time")).with_columns(instant("time").alias("hour_start"))
+    start, end = pl.col("hour_start"), pl.col("hour_start").dt.offset_by("1h")
+    there = (pl.col("exists_start") < end) & (pl.col("exists_end").is_null() | (pl.col("exists_end") > start))
+    sizes = rows.select(*DEVICE, "hour_start").unique().join(gpus, on=DEVICE).filter(there).sort("exists_start")
+    latest = sizes.group_by(*DEVICE, "hour_start").agg(pl.col("gpu_fraction").last())
+    people = runs.select(*RUN, "user", "team", "model", "workload_kind")
+    return (
+        rows.join(latest, on=[*DEVICE, "hour_start"], how="left")
+        .join(people, on=RUN, how="left")
+        .with_columns(
+            *(to_seconds(name).alias(name) for name in STATE_COLUMNS),
+            to_seconds("held").alias("held_seconds"),
+            (pl.col("shared") / pl.col("held")).alias("share_ratio"),
+            (pl.col("observed") / pl.col("held")).alias("coverage_ratio"),
+            pl.col("team").fill_null(UNASSIGNED),
+            pl.col("model").fill_null(UNATTRIBUTED),
+            pl.col("workload_kind").fill_null(""),
+        )
+        .sort("cluster", "node", "gpu_uuid", "hour_start", *HOLDER)
+        .select(JobGpuHour.column_names())
+    )
