@@ -1,6 +1,6 @@
 -- question: What did the estate cost, day by day, told apart by team, model, provider, resource, bucket or service?
 -- grain: day, currency, name
--- params: start, end, cluster ('' for all), team ('' for all), by, measure ('billed' or 'effective'), scope ('in' or 'all')
+-- params: start, end, cluster ('' for all), team ('' for all), by, measure ('billed' or 'effective'), estate ('in' scope or 'all')
 SELECT CAST(hour_start AS DATE) AS day, billing_currency,
        CASE $by
            WHEN 'team' THEN CASE WHEN team = '' THEN bucket ELSE team END
@@ -17,6 +17,6 @@ SELECT CAST(hour_start AS DATE) AS day, billing_currency,
 FROM allocation_hour
 WHERE hour_start >= $start AND hour_start < $end
   AND ($cluster = '' OR cluster = $cluster) AND ($team = '' OR team = $team)
-  AND ($scope = 'all' OR in_scope)
+  AND ($estate = 'all' OR in_scope)
 GROUP BY ALL
 ORDER BY day, cost DESC

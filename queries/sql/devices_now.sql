@@ -1,6 +1,6 @@
 -- question: What does each GPU do now, since when, and who holds it?
 -- grain: GPU
--- params: now, cluster ('' for all)
+-- params: now, cluster ('' for all), team ('' for all; else its devices and those that nobody holds)
 -- A device's last two days are looked at; a device that is silent for longer is unknown since then.
 WITH recent AS (
     SELECT cluster, node, gpu_uuid, started_at, ended_at, state, reason, job_id, restart_count, "user", team,
@@ -25,4 +25,5 @@ FROM latest
 LEFT JOIN since USING (cluster, node, gpu_uuid)
 JOIN gpu ON gpu.cluster = latest.cluster AND gpu.node = latest.node AND gpu.gpu_uuid = latest.gpu_uuid
      AND gpu.exists_start <= $now AND (gpu.exists_end IS NULL OR gpu.exists_end > $now)
+WHERE $team = '' OR latest.team = $team OR latest.state = 'unallocated'
 ORDER BY latest.cluster, latest.node, gpu.gpu_index, latest.gpu_uuid

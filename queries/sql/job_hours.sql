@@ -22,4 +22,4 @@ FROM (
 )
 GROUP BY ALL
 HAVING gpu_hours > 0
-ORDER BY at, bottleneck
+ORDER BY "at", bottleneck

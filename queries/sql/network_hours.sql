@@ -6,4 +6,4 @@ SELECT hour_start AS at, coalesce(link_layer, 'unknown') AS link_layer, sum(tran
 FROM network_hour
 WHERE hour_start >= $start AND hour_start < $end AND ($cluster = '' OR cluster = $cluster)
 GROUP BY ALL
-ORDER BY at, link_layer
+ORDER BY "at", link_layer

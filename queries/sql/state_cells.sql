@@ -1,12 +1,13 @@
 -- question: Which state filled most of each stretch of time of each GPU, and which job held it?
 -- grain: GPU, bucket of time
--- params: start, end, cluster ('' for all), bucket ('hour' or 'day')
+-- params: start, end, cluster ('' for all), team ('' for all), bucket ('hour' or 'day')
 WITH cells AS (
     SELECT cluster, node, gpu_uuid, date_trunc($bucket, started_at) AS at, state,
            sum(epoch_ms(ended_at) - epoch_ms(started_at)) AS milliseconds,
            arg_max(job_id, epoch_ms(ended_at) - epoch_ms(started_at)) AS job_id
     FROM gpu_state_interval
     WHERE started_at >= $start AND started_at < $end AND ($cluster = '' OR cluster = $cluster)
+      AND ($team = '' OR team = $team)
     GROUP BY ALL
 ),
 names AS (

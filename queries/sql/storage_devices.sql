@@ -9,4 +9,4 @@ SELECT cluster, node, mount_point, device, max(filesystem_type) AS filesystem_ty
 FROM storage_day
 WHERE day >= CAST($start AS DATE) AND day < CAST($end AS DATE) AND ($cluster = '' OR cluster = $cluster)
 GROUP BY ALL
-ORDER BY used_bytes / nullif(capacity_bytes, 0) DESC NULLS LAST, cluster, node, mount_point, device
+ORDER BY arg_max(used_bytes, day) / nullif(arg_max(capacity_bytes, day), 0) DESC NULLS LAST, cluster, node, mount_point, device

@@ -17,4 +17,4 @@ FROM (
     INTO NAME state VALUE seconds
 )
 GROUP BY ALL
-ORDER BY at, state
+ORDER BY "at", state

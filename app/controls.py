@@ -1,0 +1,101 @@
+"""What a reader chooses on every page: the window, the cluster and the team, kept in the URL.
+
+They are drawn once, beside the page, so that they stay when the page changes.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import streamlit as st
+
+from app import data
+from app.data import Scope, Window
+from ledger.tables import JobUsage, Node
+from ledger.tables.partition import after, floor
+
+ALL: Final = "all"
+
+# The tokens stand in URLs that people keep: they never change their meaning.
+WINDOWS: Final[dict[str, str]] = {
+    "24h": "Last 24 hours",
+    "7d": "Last 7 days",
+    "30d": "Last 30 days",
+    "month": "This month",
+    "last-month": "Last month",
+    "90d": "Last 90 days",
+}
+
+DEFAULT_WINDOW: Final = "7d"
+
+
+def draw() -> None:
+    """Draw the choices beside the page."""
+    clusters = _values(Node, "cluster")
+    teams = _values(JobUsage, "team")
+    with st.sidebar:
+        st.selectbox(
+            "Window",
+            list(WINDOWS),
+            index=list(WINDOWS).index(DEFAULT_WINDOW),
+            key="window",
+            bind="query-params",
+            help="  \n".join(f"`{token}`: {meaning}" for token, meaning in WINDOWS.items()),
+        )
+        if len(clusters) > 1:
+            st.selectbox("Cluster", [ALL, *clusters], key="cluster", bind="query-params")
+        if len(teams) > 1 and not data.viewer().is_limited:
+            st.selectbox("Team", [ALL, *teams], key="team", bind="query-params")
+
+
+def _values(schema: type[Node] | type[JobUsage], column: str) -> list[str]:
+    frame = data.rows(schema, scope=data.viewer(), columns=(column,))
+    return sorted(value for value in frame[column].unique() if value)
+
+
+def window() -> Window:
+    """Return the chosen stretch of time, in whole hours up to the next one."""
+    token = str(st.session_state.get("window") or DEFAULT_WINDOW)
+    return window_of(token if token in WINDOWS else DEFAULT_WINDOW, data.now())
+
+
+def window_of(name: str, now: datetime) -> Window:
+    """Return the stretch of time that a name stands for at an instant."""
+    end = after(floor(now, "hour"), "hour")
+    if name == "month":
+        return Window(floor(now, "month"), end)
+    if name == "last-month":
+        this = floor(now, "month")
+        return Window(floor(this - timedelta(days=1), "month"), this)
+    amount = int(name[:-1])
+    return Window(end - (timedelta(hours=amount) if name.endswith("h") else timedelta(days=amount)), end)
+
+
+def before(chosen: Window) -> Window:
+    """Return the stretch of the same length that lies before another, to compare it with."""
+    return Window(chosen.start - (chosen.end - chosen.start), chosen.start)
+
+
+def bucket(chosen: Window) -> str:
+    """Return how time is cut for a chart: hours up to eight days, then days."""
+    return "hour" if chosen.end - chosen.start <= timedelta(days=8) else "day"
+
+
+def cluster() -> str:
+    """Return the chosen cluster, '' for all."""
+    return _chosen("cluster")
+
+
+def team() -> str:
+    """Return the chosen team, '' for all; a limited viewer has only the own one."""
+    scope = data.viewer()
+    return scope.team if scope.is_limited else _chosen("team")
+
+
+def scope() -> Scope:
+    """Return whose rows are read: the viewer's."""
+    return data.viewer()
+
+
+def _chosen(key: str) -> str:
+    value = st.session_state.get(key)
+    return "" if value in (None, ALL) else str(value)

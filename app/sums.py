@@ -1,0 +1,42 @@
+"""Sums that pages show: exact, per currency, and ratios of sums instead of means of ratios."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import polars as pl
+
+from app import format as written
+from ledger import money
+
+
+def by_currency(frame: pl.DataFrame, column: str) -> dict[str, Decimal]:
+    """Return the exact total of a money column per currency, the largest first; unknown amounts are left out."""
+    known = frame.filter(pl.col("billing_currency").is_not_null())
+    totals = {
+        str(currency): money.total(rows[column])
+        for (currency,), rows in known.group_by("billing_currency", maintain_order=True)
+    }
+    found = {currency: amount for currency, amount in totals.items() if amount is not None}
+    return dict(sorted(found.items(), key=lambda item: (-abs(item[1]), item[0])))
+
+
+def main_currency(frame: pl.DataFrame, column: str) -> str:
+    """Return the currency with the largest total, '' where no amount is known."""
+    return next(iter(by_currency(frame, column)), "")
+
+
+def shown(totals: Mapping[str, Decimal], *, compact: bool = True) -> str:
+    """Write totals of several currencies beside each other: they are never added."""
+    if not totals:
+        return written.UNKNOWN
+    return " + ".join(written.money(amount, currency, compact=compact) for currency, amount in totals.items())
+
+
+def grouped(frame: pl.DataFrame, by: Sequence[str], column: str) -> pl.DataFrame:
+    """Return the exact sums of a money column, the largest first."""
+    return money.summed(frame, by=by, columns=[column]).sort(column, descending=True, nulls_last=True)
+
+
+def share(part: Decimal | float | None, whole: Decimal | float | None) -> float | None:
+    """Return a quotient for the eye; null where either is unknown or the whole is 0."""
+    return None if part is None or not whole else float(part) / float(whole)

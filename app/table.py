@@ -1,0 +1,132 @@
+"""Tables on a page: exact underneath, readable on top, with downloads."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import polars as pl
+import streamlit as st
+
+from app.theme import STATE_WORDS
+
+Kind = Literal[
+    "text", "money", "hours", "percent", "bytes", "rate", "duration", "instant", "day", "count", "state", "flag", "link"
+]
+
+_GIB: Final = 2**30
+
+_MOST_HEIGHT: Final = 560
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column is shown: its heading, what kind of value it holds, and what it means."""
+
+    label: str
+    kind: Kind = "text"
+    help: str = ""
+
+
+def show(
+    frame: pl.DataFrame,
+    columns: Mapping[str, Column],
+    *,
+    key: str,
+    file_name: str = "",
+    select: bool = False,
+) -> dict[str, Any] | None:
+    """Show a table and offer it as CSV and Parquet; return the selected row, or None.
+
+    What is shown is rounded for the eye; what is downloaded is exact.
+    """
+    present = {name: column for name, column in columns.items() if name in frame.columns}
+    drawn = frame.select(_drawn(frame, name, column.kind) for name, column in present.items())
+    height = min(_MOST_HEIGHT, 38 + 35 * max(1, drawn.height))
+    config = {name: _config(column) for name, column in present.items()}
+    chosen: int | None = None
+    if select:
+        event: Any = st.dataframe(
+            drawn,
+            hide_index=True,
+            column_config=config,
+            key=key,
+            height=height,
+            on_select="rerun",
+            selection_mode="single-row",
+        )
+        picked = event.selection.rows
+        chosen = picked[0] if picked and picked[0] < frame.height else None
+    else:
+        st.dataframe(drawn, hide_index=True, column_config=config, key=key, height=height)
+    if file_name:
+        downloads(frame, file_name, key)
+    return None if chosen is None else frame.row(chosen, named=True)
+
+
+def downloads(frame: pl.DataFrame, file_name: str, key: str) -> None:
+    """Offer a frame as CSV and Parquet; a file is made when it is asked for."""
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        st.download_button(
+            "CSV",
+            data=lambda: frame.write_csv().encode(),
+            file_name=f"{file_name}.csv",
+            mime="text/csv",
+            key=f"{key}-csv",
+            on_click="ignore",
+            type="tertiary",
+            help=f"{frame.height:,} rows, exact",
+        )
+        st.download_button(
+            "Parquet",
+            data=lambda: _parquet(frame),
+            file_name=f"{file_name}.parquet",
+            mime="application/vnd.apache.parquet",
+            key=f"{key}-parquet",
+            on_click="ignore",
+            type="tertiary",
+            help=f"{frame.height:,} rows, exact",
+        )
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _drawn(frame: pl.DataFrame, name: str, kind: Kind) -> pl.Expr:
+    column = pl.col(name)
+    if kind == "state":
+        return column.replace_strict(dict(STATE_WORDS), default=column).alias(name)
+    if kind == "bytes" or kind == "rate":  # noqa: PLR1714  one word each
+        return (column.cast(pl.Float64) / _GIB).alias(name)
+    if kind == "duration":
+        return (column.cast(pl.Float64) / 3600).alias(name)
+    if isinstance(frame.schema[name], pl.Decimal):
+        return column.cast(pl.Float64)
+    return column
+
+
+def _config(column: Column) -> Any:
+    label, text = column.label, column.help or None
+    numbers: dict[Kind, str] = {
+        "money": "%,.2f",
+        "hours": "%,.1f",
+        "bytes": "%,.1f GiB",
+        "rate": "%,.2f GiB/s",
+        "duration": "%,.1f h",
+        "count": "%,.10g",
+    }
+    if column.kind in numbers:
+        return st.column_config.NumberColumn(label, help=text, format=numbers[column.kind])
+    others: dict[Kind, Callable[[], Any]] = {
+        "percent": lambda: st.column_config.ProgressColumn(
+            label, help=text, format="percent", min_value=0, max_value=1
+        ),
+        "instant": lambda: st.column_config.DatetimeColumn(label, help=text, format="D MMM HH:mm", timezone="UTC"),
+        "day": lambda: st.column_config.DateColumn(label, help=text, format="D MMM YYYY"),
+        "flag": lambda: st.column_config.CheckboxColumn(label, help=text),
+        "link": lambda: st.column_config.LinkColumn(label, help=text),
+    }
+    return others.get(column.kind, lambda: st.column_config.TextColumn(label, help=text))()

@@ -1,0 +1,115 @@
+"""What limits the GPUs, in time and money, and which jobs are hit worst."""
+
+import polars as pl
+import streamlit as st
+
+from app import bottleneck_money, controls, data, links, sums, table
+from app import format as written
+from app.charts import bottlenecks as bottleneck_charts
+from app.page import page
+from app.table import Column
+
+# What a class is, and what usually helps.
+ADVICE = {
+    "input_storage": "Waits for storage: cache or stage the data, use larger files, read ahead.",
+    "input_cpu": "Waits for processors that prepare input: more loader workers, or move the work to the GPU.",
+    "host_memory": "The node runs short of memory: fewer loader workers, smaller caches.",
+    "communication": "Waits for other GPUs: overlap communication, larger batches, check the fabric.",
+    "dram_bound": "Limited by device memory bandwidth: fuse kernels, lower precision.",
+    "compute_tensor": "Limited by the tensor pipes: the best there is.",
+    "compute_other": "Limited by other pipes: mixed precision would use the tensor pipes.",
+    "launch_bound": "Small kernels: larger batches, CUDA graphs, compilation.",
+    "power_capped": "Held at the power limit: normal at full load.",
+    "straggler": "Slower than its peers: look at its node's health.",
+    "idle": "Nothing ran. The job's page says why, where evidence does.",
+    "throttled": "Slowed for heat or by a power brake: check cooling and power.",
+    "unknown": "Not enough evidence: the agent's `check` says what would show more.",
+}
+
+
+@page("Bottlenecks", section="Observe", order=3, icon="🚦")
+def bottlenecks() -> None:
+    """Show the share of GPU time and money that each cause takes, then the jobs it hits worst."""
+    window = controls.window()
+    found = data.answer(
+        "bottleneck_jobs",
+        scope=controls.scope(),
+        start=window.start,
+        end=window.end,
+        cluster=controls.cluster(),
+        team=controls.team(),
+    )
+    if found.is_empty():
+        st.info("No job held a GPU in this window, or no sample of one was kept.")
+        return
+    priced = bottleneck_money.with_cost(found)
+    classes = bottleneck_money.by_class(priced)
+    currency = sums.main_currency(priced, "cost")
+    whole = float(classes["gpu_hours"].sum())
+    worst = classes.filter(~pl.col("bottleneck").is_in(["compute_tensor", "compute_other", "power_capped", "unknown"]))
+    if not worst.is_empty():
+        first = worst.row(0, named=True)
+        cost = f", {written.money(first['cost'], currency, compact=True)}" if first["cost"] is not None else ""
+        st.markdown(
+            f"The largest loss is **{written.words(first['bottleneck'])}**: "
+            f"{written.percent(first['gpu_hours'] / whole)} of the GPU time that jobs held{cost}. "
+            f"{ADVICE[first['bottleneck']]}"
+        )
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.plotly_chart(
+            bottleneck_charts.shares(classes),
+            key="classes",
+            config={"displayModeBar": False},
+            alt="GPU-hours by what limited them",
+        )
+    with right:
+        table.show(
+            classes.with_columns(
+                share=pl.col("gpu_hours") / whole,
+                name=pl.col("bottleneck").str.replace_all("_", " "),
+                advice=pl.col("bottleneck").replace_strict(ADVICE),
+            ),
+            {
+                "name": Column("Limited by"),
+                "share": Column("Share", "percent", "Of the GPU time that jobs held."),
+                "gpu_hours": Column("GPU-hours", "hours"),
+                "cost": Column(f"Cost ({currency})" if currency else "Cost", "money"),
+                "advice": Column("What it is, what helps"),
+            },
+            key="class-table",
+            file_name="bottlenecks",
+        )
+    _worst_jobs(priced, classes)
+
+
+def _worst_jobs(priced: pl.DataFrame, classes: pl.DataFrame) -> None:
+    st.subheader("Jobs hit worst", anchor=False)
+    names = classes["bottleneck"].to_list()
+    losing = [name for name in names if name not in {"compute_tensor", "compute_other", "power_capped"}]
+    default = losing.index(losing[0]) if losing else 0
+    chosen = st.selectbox("Limited by", losing or names, index=default, key="class", bind="query-params")
+    rows = (
+        priced.filter(pl.col("bottleneck") == chosen)
+        .with_columns(gpu_hours=pl.col("gpu_seconds").cast(pl.Float64) / 3600)
+        .sort("gpu_hours", descending=True)
+        .head(50)
+    )
+    picked = table.show(
+        rows,
+        {
+            "job_id": Column("Job"),
+            "job_name": Column("Name"),
+            "user": Column("User"),
+            "team": Column("Team"),
+            "model": Column("Model"),
+            "gpu_hours": Column("GPU-hours", "hours"),
+            "cost": Column("Cost", "money"),
+            "billing_currency": Column("Currency"),
+        },
+        key="worst",
+        file_name="bottleneck-jobs",
+        select=True,
+    )
+    if picked:
+        links.to("jobs", f"Open job {picked['job_id']}", job=picked["job_id"])

@@ -1,0 +1,144 @@
+"""What is spent on what, by whom, told apart in the way that the reader needs."""
+
+from decimal import Decimal
+
+import polars as pl
+import streamlit as st
+
+from app import controls, data, sums, table
+from app import format as written
+from app.charts import money as money_charts
+from app.page import page
+from app.table import Column
+
+_BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "category")
+
+
+@page("Cost", section="Money", order=0, icon="💵")
+def cost() -> None:
+    """Show cost by team, model, provider or resource, billed or effective, in scope or all."""
+    window = controls.window()
+    by, measure, estate = _choices()
+    asked = {
+        "cluster": controls.cluster(),
+        "team": controls.team(),
+        "by": by,
+        "measure": measure,
+        "estate": estate,
+    }
+    days = data.answer("cost_days", scope=controls.scope(), start=window.start, end=window.end, **asked)
+    if days.is_empty():
+        st.info(
+            "No cost in this window. Import a bill with `clusterledger ingest bill.csv`, or a price list, so that "
+            "hours without a bill can be estimated."
+        )
+        return
+    earlier_window = controls.before(window)
+    earlier = data.answer(
+        "cost_days", scope=controls.scope(), start=earlier_window.start, end=earlier_window.end, **asked
+    )
+    totals, old = sums.by_currency(days, "cost"), sums.by_currency(earlier, "cost")
+    estimated = days.filter(pl.col("has_estimate"))
+    with st.grid("auto", min_column_width=210):
+        for currency, amount in totals.items():
+            st.metric(
+                f"{measure.capitalize()} cost, {currency}",
+                written.money(amount, currency, compact=True),
+                border=True,
+                height="stretch",
+                delta=_change(amount, old.get(currency)),
+                delta_color="off",
+                help="Against the stretch of the same length before. Currencies are never added.",
+            )
+        _price(window)
+        st.metric(
+            "Days with estimates",
+            written.count(estimated["day"].n_unique()),
+            border=True,
+            height="stretch",
+            delta=f"of {days['day'].n_unique()}",
+            delta_color="off",
+            delta_arrow="off",
+            help="Hours that no bill covers yet, priced at the last billed or the list rate.",
+        )
+    for currency in totals:
+        mine = days.filter(pl.col("billing_currency") == currency)
+        if len(totals) > 1:
+            st.subheader(currency, anchor=False)
+        st.plotly_chart(
+            money_charts.stacked(mine, currency),
+            key=f"days-{currency}",
+            config={"displayModeBar": False},
+            alt=f"Cost by day and {by}",
+        )
+        _table(mine, totals[currency], currency, by)
+    st.caption(
+        f"Split rule: `{data.settings().money.split_rule}`, shared cost: `{data.settings().money.shared_cost}`. "
+        "Both are settings in `[money]`; a change recomputes the allocations."
+    )
+
+
+def _choices() -> tuple[str, str, str]:
+    with st.container(horizontal=True):
+        by = st.segmented_control("By", list(_BY), default="team", key="by", bind="query-params")
+        measure = st.segmented_control(
+            "Measure",
+            ["effective", "billed"],
+            default="effective",
+            key="measure",
+            bind="query-params",
+            help="Effective: amortised, what the use is worth. Billed: what is invoiced, purchases booked whole.",
+        )
+        estate = st.segmented_control(
+            "Charges",
+            ["in-scope", "all"],
+            default="in-scope",
+            key="estate",
+            bind="query-params",
+            help="In scope: the AI estate by the configured accounts, tags and resources.",
+        )
+    return str(by or "team"), str(measure or "effective"), "all" if estate == "all" else "in"
+
+
+def _change(amount: Decimal, earlier: Decimal | None) -> str | None:
+    ratio = sums.share(amount - earlier, earlier) if earlier else None
+    return None if ratio is None else f"{ratio:+.1%}"
+
+
+def _price(window: data.Window) -> None:
+    prices = data.answer(
+        "price_per_gpu_hour",
+        scope=controls.scope(),
+        start=window.start,
+        end=window.end,
+        cluster=controls.cluster(),
+        team=controls.team(),
+    )
+    currency = sums.main_currency(prices, "effective_cost")
+    mine = prices.filter(pl.col("billing_currency") == currency)
+    hours = float(mine["gpu_hours"].sum() or 0)
+    spent = sums.by_currency(mine, "effective_cost").get(currency)
+    per_hour = spent / Decimal(str(hours)) if spent is not None and hours else None
+    st.metric(
+        "Per held GPU-hour",
+        written.unit_price(per_hour, currency) if currency else written.UNKNOWN,
+        border=True,
+        height="stretch",
+        help="Effective cost of held GPU time, divided by that time.",
+    )
+
+
+def _table(mine: pl.DataFrame, whole: Decimal, currency: str, by: str) -> None:
+    groups = sums.grouped(mine, ["name"], "cost").with_columns(
+        share=pl.col("cost").cast(pl.Float64) / float(whole) if whole else pl.lit(None, pl.Float64)
+    )
+    table.show(
+        groups,
+        {
+            "name": Column(by.capitalize()),
+            "cost": Column(f"Cost ({currency})", "money"),
+            "share": Column("Share", "percent"),
+        },
+        key=f"groups-{currency}",
+        file_name=f"cost-by-{by}-{currency}",
+    )

@@ -1,0 +1,221 @@
+"""May I trust the numbers: coverage, agents, bills, invoices, and what fits nowhere, in money."""
+
+import polars as pl
+import streamlit as st
+
+from app import controls, data, sums, table
+from app import format as written
+from app.data import Window
+from app.page import page
+from app.table import Column
+from ledger.tables import Reconciliation
+
+
+@page("Data health", section="Operate", order=0, icon="🩺", path="data-health", roles=("admin", "manager", "sre"))
+def data_health() -> None:
+    """Show what is not seen, not matched, not accepted and not reconciled."""
+    window = controls.window()
+    coverage = data.answer(
+        "node_coverage", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
+    )
+    charges = data.answer("unmatched_charges", scope=controls.scope(), start=window.start, end=window.end)
+    nodes = data.answer("unmatched_nodes", scope=controls.scope(), start=window.start, end=window.end)
+    rejected = data.answer("rejected_rows", scope=controls.scope(), start=window.start, end=window.end)
+    invoices = data.rows(Reconciliation, scope=controls.scope()).sort("billing_period_start", descending=True)
+    _headline(coverage, charges, invoices, rejected)
+    seen, money, refused = st.tabs(["Coverage and agents", "Bills and invoices", "Refused rows"])
+    with seen:
+        _coverage(coverage, window)
+    with money:
+        _invoices(invoices)
+        _unmatched(charges, nodes)
+    with refused:
+        _rejected(rejected)
+
+
+def _headline(coverage: pl.DataFrame, charges: pl.DataFrame, invoices: pl.DataFrame, rejected: pl.DataFrame) -> None:
+    hours = coverage["existed_gpu_hours"].sum()
+    seen = (coverage["existed_gpu_hours"] * coverage["coverage_ratio"]).sum()
+    known = (coverage["existed_gpu_hours"] * coverage["allocation_coverage_ratio"]).sum()
+    differing = invoices.filter(pl.col("status") == "differs").height
+    with st.grid("auto", min_column_width=180):
+        st.metric(
+            "Coverage",
+            written.percent(sums.share(seen, hours)),
+            border=True,
+            height="stretch",
+            help="Share of existing GPU time that samples cover.",
+        )
+        st.metric(
+            "Holder known",
+            written.percent(sums.share(known, hours)),
+            border=True,
+            height="stretch",
+            help="Share of existing GPU time whose holder is known.",
+        )
+        st.metric(
+            "Unmatched charges",
+            sums.shown(sums.by_currency(charges.filter(pl.col("in_scope")), "effective_cost")),
+            border=True,
+            height="stretch",
+            help="Charges in scope whose resource belongs to no node.",
+        )
+        st.metric(
+            "Invoices that differ",
+            written.count(differing),
+            border=True,
+            height="stretch",
+            delta=f"of {invoices.height}",
+            delta_color="off",
+            delta_arrow="off",
+        )
+        st.metric("Refused rows", written.count(rejected["row_count"].sum()), border=True, height="stretch")
+
+
+def _coverage(coverage: pl.DataFrame, window: Window) -> None:
+    st.subheader("Nodes, the least seen first", anchor=False)
+    if coverage.is_empty():
+        st.info("No node is known. Start an agent, or import a scheduler's dump.")
+    table.show(
+        coverage,
+        {
+            "cluster": Column("Cluster"),
+            "node": Column("Node"),
+            "existed_gpu_hours": Column("Existing GPU-hours", "hours"),
+            "coverage_ratio": Column("Seen", "percent"),
+            "allocation_coverage_ratio": Column("Holder known", "percent"),
+            "evidence_quality": Column("Evidence", help="The weakest of the window: A profiling … X none."),
+            "last_sampled_at": Column("Last sample", "instant"),
+            "failed_run_count": Column("Failed rounds", "count"),
+            "rejected_count": Column("Refused rows", "count"),
+        },
+        key="coverage",
+        file_name="coverage",
+    )
+    st.subheader("Agents and their collectors", anchor=False)
+    agents = data.answer(
+        "agents",
+        scope=controls.scope(),
+        start=max(window.start, window.end.replace(hour=0)),
+        end=window.end,
+        cluster=controls.cluster(),
+    )
+    table.show(
+        agents.with_columns(mean_ms=pl.col("mean_seconds") * 1000, max_ms=pl.col("max_seconds") * 1000),
+        {
+            "node": Column("Node"),
+            "collector": Column("Collector"),
+            "last_run_at": Column("Last run", "instant"),
+            "run_count": Column("Rounds", "count"),
+            "failed_count": Column("Failed", "count"),
+            "mean_ms": Column("Mean (ms)", "count"),
+            "max_ms": Column("Most (ms)", "count"),
+            "last_error": Column("Last error"),
+        },
+        key="agents",
+        file_name="agents",
+    )
+
+
+def _invoices(invoices: pl.DataFrame) -> None:
+    st.subheader("Invoices", anchor=False)
+    if invoices.is_empty():
+        st.info("No bill was imported. `clusterledger ingest PATH` takes FOCUS files, invoices and price lists.")
+    table.show(
+        invoices,
+        {
+            "billing_period_start": Column("Period", "day"),
+            "provider": Column("Provider"),
+            "invoice_id": Column("Invoice"),
+            "charged": Column("Charged", "money", "Sum of the bill's rows."),
+            "allocated": Column("Allocated", "money", "Sum of what was allocated of them."),
+            "invoiced": Column("Invoiced", "money", "From the invoice itself."),
+            "difference": Column("Difference", "money"),
+            "tolerance": Column("Tolerance", "money", "What FOCUS 1.4 allows for rounding."),
+            "billing_currency": Column("Currency"),
+            "status": Column("Status"),
+            "complete_through": Column("Complete to", "instant"),
+        },
+        key="invoices",
+        file_name="reconciliation",
+    )
+    with st.expander("Imports"):
+        imports = data.answer("bill_imports", scope=controls.scope())
+        table.show(
+            imports,
+            {
+                "imported_at": Column("Imported", "instant"),
+                "status": Column("Status"),
+                "source_name": Column("Source"),
+                "format": Column("Format"),
+                "version": Column("Version"),
+                "billing_account_id": Column("Account"),
+                "billing_period_start": Column("Period", "day"),
+                "row_count": Column("Rows", "count"),
+                "rejected_count": Column("Refused", "count"),
+                "billed_cost": Column("Billed", "money"),
+                "effective_cost": Column("Effective", "money"),
+                "billing_currency": Column("Currency"),
+                "complete_through": Column("Complete to", "instant"),
+            },
+            key="imports",
+            file_name="imports",
+        )
+
+
+def _unmatched(charges: pl.DataFrame, nodes: pl.DataFrame) -> None:
+    st.subheader("Charges of resources that belong to no node", anchor=False)
+    if charges.is_empty():
+        st.success("Each charge with a resource belongs to a node.")
+    else:
+        table.show(
+            charges,
+            {
+                "provider": Column("Provider"),
+                "service_name": Column("Service"),
+                "resource_id": Column("Resource"),
+                "effective_cost": Column("Effective", "money"),
+                "billed_cost": Column("Billed", "money"),
+                "billing_currency": Column("Currency"),
+                "in_scope": Column("In scope", "flag"),
+            },
+            key="charges",
+            file_name="unmatched-charges",
+        )
+    st.subheader("Nodes that no bill covers", anchor=False)
+    if nodes.is_empty():
+        st.success("A bill covers each node in the window.")
+        return
+    table.show(
+        nodes,
+        {
+            "cluster": Column("Cluster"),
+            "node": Column("Node"),
+            "provider": Column("Provider"),
+            "instance_type": Column("Instance type"),
+            "gpu_count": Column("GPUs", "count"),
+            "estimated_cost": Column("Estimated cost", "money"),
+            "billing_currency": Column("Currency"),
+        },
+        key="nodes",
+        file_name="unmatched-nodes",
+    )
+
+
+def _rejected(rejected: pl.DataFrame) -> None:
+    if rejected.is_empty():
+        st.success("No row was refused in this window.")
+        return
+    table.show(
+        rejected,
+        {
+            "table_name": Column("Table"),
+            "source": Column("From"),
+            "reason": Column("Why"),
+            "row_count": Column("Rows", "count"),
+            "last_rejected_at": Column("Last", "instant"),
+            "example": Column("Example"),
+        },
+        key="rejected",
+        file_name="refused-rows",
+    )

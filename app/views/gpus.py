@@ -1,0 +1,298 @@
+"""Which GPUs are held and do nothing, who holds them, since when, and why jobs wait meanwhile."""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+import streamlit as st
+
+from app import controls, data, links, table
+from app import format as written
+from app.charts import lines
+from app.charts import states as state_charts
+from app.data import Window
+from app.page import page
+from app.table import Column
+from app.theme import STATE_ORDER
+from ledger.names import IDLE_STATES
+from ledger.tables import GpuMinute, GpuProcessSample, GpuSample, GpuStateInterval
+
+# Samples of a longer stretch are shown from their minutes.
+_RAW_FOR = timedelta(hours=3)
+
+
+@page("GPUs", section="Observe", order=1, icon="🖥️")
+def gpus() -> None:
+    """Show free GPUs against waiting jobs, then each GPU's states, then one GPU down to its samples."""
+    _now()
+    st.subheader("States over time", anchor=False)
+    window = controls.window()
+    cells = data.answer(
+        "state_cells",
+        scope=controls.scope(),
+        start=window.start,
+        end=window.end,
+        cluster=controls.cluster(),
+        team=controls.team(),
+        bucket=controls.bucket(window),
+    )
+    if cells.is_empty():
+        st.info("No GPU was seen in this window. Start an agent on a node, or try `clusterledger demo`.")
+        return
+    _heatmap(cells)
+    _one_gpu(cells, window)
+
+
+@st.fragment(run_every=15)
+def _now() -> None:
+    """Show the present, again and again."""
+    now = data.now()
+    devices = data.answer(
+        "devices_now", scope=controls.scope(), now=_to_minute(now), cluster=controls.cluster(), team=controls.team()
+    )
+    pending = data.answer(
+        "pending_jobs", scope=controls.scope(), now=_to_minute(now), cluster=controls.cluster(), team=controls.team()
+    )
+    if devices.is_empty():
+        return
+    counts = {str(state): int(number) for state, number in devices.group_by("state").len().iter_rows()}
+    with st.grid("auto", min_column_width=150):
+        _card("Free", counts.get("unallocated", 0), devices.height, "Nobody holds them.")
+        _card(
+            "Held and idle",
+            counts.get("held_idle", 0) + counts.get("allocated_idle", 0),
+            devices.height,
+            "A job holds them and does nothing.",
+        )
+        _card("Productive", counts.get("productive", 0), devices.height, "Busy, not throttled, not underused.")
+        _card(
+            "Faulty or unknown",
+            counts.get("faulty", 0) + counts.get("unknown", 0),
+            devices.height,
+            "Broken, drained, or not seen.",
+        )
+        wanted = pending["requested_gpu_count"].sum() or 0
+        st.metric(
+            "GPUs asked for by waiting jobs",
+            written.count(wanted),
+            border=True,
+            height="stretch",
+            delta=f"{pending.height} jobs",
+            delta_color="off",
+            delta_arrow="off",
+            help="Jobs that wait, with the GPUs they ask for.",
+        )
+    st.caption(f"As of {written.instant(now)}; refreshes by itself.")
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        _idle_now(devices, now)
+    with right:
+        _waiting(devices, pending)
+
+
+def _card(label: str, number: int, whole: int, meaning: str) -> None:
+    st.metric(
+        label,
+        written.count(number),
+        border=True,
+        height="stretch",
+        delta=f"of {whole}",
+        delta_color="off",
+        delta_arrow="off",
+        help=meaning,
+    )
+
+
+def _to_minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
+    st.subheader("Held and idle now", anchor=False)
+    held = devices.filter(pl.col("state").is_in(["held_idle", "allocated_idle", "orphaned"])).sort("since")
+    if held.is_empty():
+        st.success("No held GPU idles.")
+        return
+    shown = held.with_columns(idle_seconds=(pl.lit(now) - pl.col("since")).dt.total_seconds())
+    table.show(
+        shown,
+        {
+            "node": Column("Node"),
+            "gpu_index": Column("GPU", "count"),
+            "state": Column("State", "state"),
+            "idle_seconds": Column("For", "duration", "How long it has been so, in hours."),
+            "user": Column("User"),
+            "team": Column("Team"),
+            "job_id": Column("Job"),
+            "gpu_model": Column("Model"),
+            "reason": Column("Reason"),
+        },
+        key="idle-now",
+        file_name="idle-gpus",
+    )
+
+
+def _waiting(devices: pl.DataFrame, pending: pl.DataFrame) -> None:
+    st.subheader("Why jobs wait while GPUs are free", anchor=False)
+    free = devices.filter(pl.col("state") == "unallocated")
+    if pending.is_empty():
+        st.success("No job waits for GPUs.")
+    else:
+        reasons = (
+            pending.group_by(pl.col("pending_reason").fill_null("not told"))
+            .agg(jobs=pl.len(), gpus=pl.col("requested_gpu_count").sum(), oldest=pl.col("waiting_seconds").max())
+            .sort("gpus", descending=True)
+        )
+        table.show(
+            reasons,
+            {
+                "pending_reason": Column("Scheduler's reason"),
+                "jobs": Column("Jobs", "count"),
+                "gpus": Column("GPUs", "count"),
+                "oldest": Column("Longest wait", "duration"),
+            },
+            key="waiting",
+        )
+    if not free.is_empty():
+        by_reason = free.group_by(pl.col("reason").fill_null("not told")).len().sort("len", descending=True)
+        words = ", ".join(f"{number} {written.words(reason)}" for reason, number in by_reason.iter_rows())
+        per_node = free.group_by("node").len()["len"].to_list()
+        st.caption(f"Free: {words}. The most on one node: {max(per_node)}.")
+
+
+def _heatmap(cells: pl.DataFrame) -> None:
+    kinds: dict[str, list[str]] = {
+        "all GPUs": list(STATE_ORDER),
+        "with idle time": [*IDLE_STATES, "orphaned"],
+        "with faults": ["faulty"],
+    }
+    wanted = st.segmented_control("Show", list(kinds), default="all GPUs", key="kind", label_visibility="collapsed")
+    chosen = kinds.get(str(wanted), list(STATE_ORDER))
+    names = cells.filter(pl.col("state").is_in(chosen))["gpu"].unique()
+    drawn = cells.filter(pl.col("gpu").is_in(names.to_list())) if wanted != "all GPUs" else cells
+    if drawn.is_empty():
+        st.caption("No GPU matches.")
+        return
+    event = st.plotly_chart(
+        state_charts.heatmap(drawn),
+        key="heatmap",
+        on_select="rerun",
+        selection_mode=("points", "box"),
+        config={"displayModeBar": False},
+        alt="Dominant state of each GPU over time",
+    )
+    picked = event.selection.points
+    if picked:
+        st.session_state["gpu"] = picked[0]["y"]
+
+
+def _one_gpu(cells: pl.DataFrame, window: Window) -> None:
+    st.subheader("One GPU", anchor=False)
+    devices = cells.select("gpu", "cluster", "node", "gpu_uuid").unique(maintain_order=True)
+    labels = devices["gpu"].to_list()
+    if st.session_state.get("gpu") not in labels:
+        st.session_state["gpu"] = labels[0]
+    label = st.selectbox("GPU", labels, key="gpu", bind="query-params")
+    device = devices.filter(pl.col("gpu") == label).row(0, named=True)
+    where = {"cluster": [device["cluster"]], "node": [device["node"]], "gpu_uuid": [device["gpu_uuid"]]}
+    st.caption(f"`{device['gpu_uuid']}` on node `{device['node']}`, cluster `{device['cluster']}`")
+    samples, intervals, processes = st.tabs(["Samples", "States", "Processes"])
+    with samples:
+        _samples(where, window)
+    with intervals:
+        _intervals(where, window)
+    with processes:
+        _processes(where, window)
+
+
+def _samples(where: dict[str, list[str]], window: Window) -> None:
+    end = min(window.end, data.now())
+    recent = (end - _RAW_FOR, end)
+    raw = data.rows(GpuSample, recent, scope=controls.scope(), where=where)
+    frame, at, gap = (raw, "sampled_at", timedelta(seconds=30)) if not raw.is_empty() else (
+        data.rows(GpuMinute, (window.start, window.end), scope=controls.scope(), where=where),
+        "minute_start",
+        timedelta(minutes=3),
+    )  # fmt: skip
+    if frame.is_empty():
+        st.caption("No samples of this GPU in the window.")
+        return
+    st.caption("The last three hours, sample by sample." if at == "sampled_at" else "Means by the minute.")
+    ratios = {
+        "graphics_active_ratio": "graphics active",
+        "sm_active_ratio": "SM active",
+        "tensor_active_ratio": "tensor active",
+        "dram_active_ratio": "DRAM active",
+        "kernel_active_ratio": "kernel active (duty cycle)",
+    }
+    st.plotly_chart(
+        lines.values(frame, ratios, at=at, gap=gap, percent=True), key="activity", config={"displayModeBar": False}
+    )
+    left, right = st.columns(2)
+    with left:
+        st.plotly_chart(
+            lines.values(frame, {"power_watts": "power", "power_limit_watts": "limit"}, at=at, gap=gap, unit="W"),
+            key="power",
+            config={"displayModeBar": False},
+        )
+    with right:
+        memory = frame.with_columns(memory=pl.col("memory_used_bytes") / 2**30)
+        st.plotly_chart(
+            lines.values(memory, {"memory": "memory used"}, at=at, gap=gap, unit="GiB"),
+            key="memory",
+            config={"displayModeBar": False},
+        )
+    table.downloads(frame, "gpu-samples", "samples")
+
+
+def _intervals(where: dict[str, list[str]], window: Window) -> None:
+    frame = data.rows(GpuStateInterval, (window.start, window.end), scope=controls.scope(), where=where)
+    shown = frame.with_columns(duration_seconds=(pl.col("ended_at") - pl.col("started_at")).dt.total_seconds()).sort(
+        "started_at", descending=True
+    )
+    table.show(
+        shown,
+        {
+            "started_at": Column("From", "instant"),
+            "ended_at": Column("To", "instant"),
+            "state": Column("State", "state"),
+            "reason": Column("Reason"),
+            "job_id": Column("Job"),
+            "user": Column("User"),
+            "team": Column("Team"),
+            "evidence_quality": Column("Evidence", help="A: profiling counters … D: power alone, X: none"),
+            "duration_seconds": Column("For", "duration"),
+        },
+        key="intervals",
+        file_name="gpu-states",
+    )
+
+
+def _processes(where: dict[str, list[str]], window: Window) -> None:
+    end = min(window.end, data.now())
+    frame = data.rows(GpuProcessSample, (end - _RAW_FOR, end), scope=controls.scope(), where=where)
+    if frame.is_empty():
+        st.caption(
+            "No process was seen on it in the last three hours, or processes are invisible to the agent: "
+            "`clusterledger check` on the node says why."
+        )
+        return
+    latest = frame.sort("sampled_at").group_by("pid_code", maintain_order=True).last()
+    table.show(
+        latest.sort("sampled_at", descending=True),
+        {
+            "pid_code": Column("PID", "count"),
+            "process_name": Column("Process"),
+            "process_state": Column("State"),
+            "user": Column("User"),
+            "job_id": Column("Job"),
+            "attribution_source": Column("Known from"),
+            "memory_used_bytes": Column("Memory", "bytes"),
+            "kernel_active_ratio": Column("Kernel active", "percent"),
+            "sampled_at": Column("Last seen", "instant"),
+        },
+        key="processes",
+        file_name="gpu-processes",
+    )
+    jobs = [job for job in latest["job_id"].unique() if job]
+    for job in jobs[:3]:
+        links.to("jobs", f"Job {job}", job=job)

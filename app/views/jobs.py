@@ -1,0 +1,256 @@
+"""Jobs by what they wasted, and one job: what limited it, on which evidence, and what it cost."""
+
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from app import controls, data, sums, table
+from app import format as written
+from app.charts import bottlenecks as bottleneck_charts
+from app.page import page
+from app.table import Column
+from app.theme import STATE_WORDS
+from ledger.names import HELD_IDLE_STATES
+
+_COLUMNS = {
+    "job_id": Column("Job"),
+    "job_name": Column("Name"),
+    "user": Column("User"),
+    "team": Column("Team"),
+    "model": Column("Model"),
+    "state": Column("State"),
+    "gpu_count": Column("GPUs", "count"),
+    "gpu_hours": Column("GPU-hours", "hours"),
+    "idle_ratio": Column("Idle", "percent", "Allocated idle and held idle, of what it held."),
+    "productive_ratio": Column("Productive", "percent"),
+    "effective_cost": Column("Cost", "money", "Effective cost in the window."),
+    "idle_cost": Column("Idle cost", "money"),
+    "billing_currency": Column("Currency"),
+    "queue_seconds": Column("Queued", "duration"),
+    "started_at": Column("Started", "instant"),
+    "ended_at": Column("Ended", "instant"),
+    "evidence_quality": Column("Evidence"),
+}
+
+
+@page("Jobs", section="Observe", order=2, icon="🧮")
+def jobs() -> None:
+    """List jobs, the most idle first, and open one of them."""
+    window = controls.window()
+    found = data.answer(
+        "jobs",
+        scope=controls.scope(),
+        start=window.start,
+        end=window.end,
+        cluster=controls.cluster(),
+        team=controls.team(),
+    )
+    if found.is_empty():
+        st.info(
+            "No job ran or waited in this window. Import a scheduler's dump with `clusterledger ingest sacct.txt`, "
+            "or widen the window."
+        )
+        return
+    shown = found.with_columns(
+        gpu_hours=pl.col("gpu_allocated_seconds").cast(pl.Float64) / 3600,
+        idle_ratio=_share("gpu_idle_seconds"),
+        productive_ratio=_share("gpu_productive_seconds"),
+    )
+    asked = st.query_params.get("job")
+    one = shown.filter(pl.col("job_id") == asked) if asked else shown.head(0)
+    if not one.is_empty():
+        _job(one.sort("restart_count").row(-1, named=True))
+        if st.button("All jobs", type="tertiary"):
+            del st.query_params["job"]
+            st.rerun()
+        return
+    _summary(shown)
+    words = st.text_input(
+        "Search", key="search", placeholder="job, name, user, model or state", label_visibility="collapsed"
+    )
+    if words:
+        shown = shown.filter(
+            pl.any_horizontal(
+                pl.col(name).cast(pl.String).str.to_lowercase().str.contains(words.lower(), literal=True)
+                for name in ("job_id", "job_name", "user", "team", "model", "state")
+            )
+        )
+    chosen = table.show(shown, _COLUMNS, key="jobs", file_name="jobs", select=True)
+    st.caption("Select a job to see what limited it.")
+    if chosen:
+        st.query_params["job"] = chosen["job_id"]
+        st.rerun()
+
+
+def _share(column: str) -> pl.Expr:
+    whole = pl.col("gpu_allocated_seconds").cast(pl.Float64)
+    return pl.when(whole > 0).then(pl.col(column).cast(pl.Float64) / whole)
+
+
+def _summary(shown: pl.DataFrame) -> None:
+    runs = shown.unique(["cluster", "job_id", "submitted_at", "restart_count"])
+    held, idle = runs["gpu_allocated_seconds"].sum(), runs["gpu_idle_seconds"].sum()
+    waiting = runs.filter(pl.col("state") == "PENDING").height
+    with st.grid("auto", min_column_width=170):
+        st.metric("Job runs", written.count(runs.height), border=True, height="stretch")
+        st.metric("Held", written.gpu_hours(held), border=True, height="stretch")
+        st.metric(
+            "Idle while held",
+            written.percent(sums.share(idle, held)),
+            border=True,
+            height="stretch",
+            help="Where only a job's mean is known, below 5 % counts as idle.",
+        )
+        st.metric("Idle cost of jobs", sums.shown(sums.by_currency(shown, "idle_cost")), border=True, height="stretch")
+        st.metric("Waiting", written.count(waiting), border=True, height="stretch")
+
+
+def _job(job: dict[str, Any]) -> None:
+    key = {
+        "cluster": job["cluster"],
+        "job_id": job["job_id"],
+        "restart_count": job["restart_count"],
+        "team": controls.team(),
+    }
+    costs = data.answer("job_costs", scope=controls.scope(), **key)
+    st.subheader(f"Job {job['job_id']}: {job['job_name'] or 'without a name'}", anchor=False)
+    st.caption(
+        f"{job['user'] or 'unknown user'} · team {job['team']} · model {job['model']} · {job['state']} · "
+        f"submitted {written.instant(job['submitted_at'])} · started {written.instant(job['started_at'])} · "
+        f"ended {written.instant(job['ended_at'])}"
+        + (f" · exit {job['exit_code']}" if job["exit_code"] else "")
+        + (f" · run {job['restart_count'] + 1}" if job["restart_count"] else "")
+    )
+    waste = costs.filter(pl.col("state").is_in(HELD_IDLE_STATES))
+    with st.grid("auto", min_column_width=170):
+        st.metric(
+            "Held",
+            written.gpu_hours(job["gpu_allocated_seconds"]),
+            border=True,
+            height="stretch",
+            delta=f"{written.count(job['gpu_count'])} GPUs",
+            delta_color="off",
+            delta_arrow="off",
+        )
+        st.metric("Idle", written.percent(job["idle_ratio"]), border=True, height="stretch")
+        st.metric(
+            "Cost",
+            sums.shown(sums.by_currency(costs, "effective_cost")),
+            border=True,
+            height="stretch",
+            help="Effective cost since it began; hours that no bill covers yet are estimated.",
+        )
+        st.metric(
+            "Wasted",
+            sums.shown(sums.by_currency(waste, "effective_cost")),
+            border=True,
+            height="stretch",
+            help="Cost of its idle time.",
+        )
+        st.metric(
+            "Queued",
+            written.duration(job["queue_seconds"]),
+            border=True,
+            height="stretch",
+            delta=job["pending_reason"],
+            delta_color="off",
+            delta_arrow="off",
+        )
+    if job["is_estimated"]:
+        st.caption("Its GPU time is an estimate: only a mean over the job, or a share of a device, is known.")
+    hours = data.answer("job_hours", scope=controls.scope(), **key)
+    st.subheader("What limited it", anchor=False)
+    if hours.is_empty():
+        st.caption("No sample of its devices was kept: what limited it is unknown.")
+    else:
+        left, right = st.columns([2, 3], gap="large")
+        with left:
+            mix = hours.group_by("bottleneck").agg(pl.col("gpu_hours").sum())
+            st.plotly_chart(
+                bottleneck_charts.shares(mix),
+                key="mix",
+                config={"displayModeBar": False},
+                alt="GPU-hours by what limited them",
+            )
+        with right:
+            st.plotly_chart(
+                bottleneck_charts.over_time(hours),
+                key="mix-time",
+                config={"displayModeBar": False},
+                alt="What limited it over time",
+            )
+        _evidence(key)
+    _parts(costs, key)
+
+
+def _evidence(key: dict[str, Any]) -> None:
+    evidence = data.answer("job_evidence", scope=controls.scope(), **key)
+    if evidence.is_empty():
+        return
+    named = evidence.with_columns(
+        pl.col("bottleneck", "runner_up", "idle_cause", "first_evidence", "second_evidence", "third_evidence")
+        .fill_null("")
+        .str.replace_all("_", " ")
+    )
+    with st.expander("The evidence behind it", expanded=True):
+        table.show(
+            named,
+            {
+                "bottleneck": Column("Limited by"),
+                "gpu_hours": Column("GPU-hours", "hours"),
+                "first_evidence": Column("Evidence"),
+                "first_ratio": Column("Mean", "percent"),
+                "second_evidence": Column("Evidence"),
+                "second_ratio": Column("Mean", "percent"),
+                "third_evidence": Column("Evidence"),
+                "third_ratio": Column("Mean", "percent"),
+                "runner_up": Column("Next best class"),
+                "idle_cause": Column("Idle because of"),
+                "confidence_ratio": Column("Confidence", "percent"),
+            },
+            key="evidence",
+            file_name="job-evidence",
+        )
+
+
+def _parts(costs: pl.DataFrame, key: dict[str, Any]) -> None:
+    devices = data.answer("job_devices", scope=controls.scope(), **key)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.subheader("Its devices", anchor=False)
+        table.show(
+            devices,
+            {
+                "node": Column("Node"),
+                "gpu_uuid": Column("GPU"),
+                "held_seconds": Column("Held", "duration"),
+                "productive_seconds": Column("Productive", "duration"),
+                "underused_seconds": Column("Underused", "duration"),
+                "idle_seconds": Column("Idle", "duration"),
+                "unknown_seconds": Column("Unknown", "duration"),
+                "sm_active_ratio": Column("SM active", "percent"),
+                "memory_used_bytes": Column("Peak memory", "bytes"),
+                "share_ratio": Column("Share", "percent"),
+            },
+            key="devices",
+            file_name="job-devices",
+        )
+    with right:
+        st.subheader("Its cost", anchor=False)
+        if costs.is_empty():
+            st.caption("No price of its nodes is known. Import a bill or a price list.")
+            return
+        named = costs.with_columns(pl.col("state").replace_strict(dict(STATE_WORDS), default=pl.col("state")))
+        table.show(
+            named,
+            {
+                "state": Column("State"),
+                "effective_cost": Column("Cost", "money"),
+                "billing_currency": Column("Currency"),
+                "has_estimate": Column("Partly estimated", "flag"),
+            },
+            key="costs",
+            file_name="job-cost",
+        )
+        st.caption(f"Split rule: `{costs['allocated_method_id'][0]}`")

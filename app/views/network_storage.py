@@ -1,0 +1,146 @@
+"""Which ports are busy, waiting or failing, and which file systems are full, slow or silent."""
+
+import polars as pl
+import streamlit as st
+
+from app import controls, data, table
+from app import format as written
+from app.charts import lines
+from app.data import Window
+from app.page import page
+from app.table import Column
+
+_FULL = 0.9
+
+
+@page("Network and storage", section="Observe", order=4, icon="🔌", path="network-storage")
+def network_storage() -> None:
+    """Show what the network carried and where it failed, then storage that is full or does not answer."""
+    window = controls.window()
+    ports = data.answer(
+        "network_ports", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
+    )
+    disks = data.answer(
+        "storage_devices", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
+    )
+    if ports.is_empty() and disks.is_empty():
+        st.info("No port and no file system was seen in this window. Start an agent on a node.")
+        return
+    _headline(ports, disks)
+    _network(ports, window)
+    _storage(disks)
+
+
+def _headline(ports: pl.DataFrame, disks: pl.DataFrame) -> None:
+    failing = ports.filter((pl.col("error_count") > 0) | (pl.col("link_downed_count") > 0)).height
+    full = disks.filter(pl.col("used_bytes") / pl.col("capacity_bytes") >= _FULL).height
+    silent = disks.filter(pl.col("unresponsive_count") > 0).height
+    peak = ports["peak_active_ratio"].max()
+    with st.grid("auto", min_column_width=170):
+        st.metric(
+            "Busiest port",
+            written.percent(peak if isinstance(peak, float) else None),
+            border=True,
+            height="stretch",
+            help="Highest step against the line rate, in the busier direction.",
+        )
+        st.metric(
+            "Ports with errors",
+            written.count(failing),
+            border=True,
+            height="stretch",
+            delta=f"of {ports.height}",
+            delta_color="off",
+            delta_arrow="off",
+        )
+        st.metric(
+            "Nearly full",
+            written.count(full),
+            border=True,
+            height="stretch",
+            help="File systems with 90 % or more in use.",
+        )
+        st.metric(
+            "Did not answer",
+            written.count(silent),
+            border=True,
+            height="stretch",
+            help="File systems that hung at least once.",
+        )
+
+
+def _network(ports: pl.DataFrame, window: Window) -> None:
+    st.subheader("Network", anchor=False)
+    hours = data.answer(
+        "network_hours", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
+    )
+    if not hours.is_empty():
+        wide = (
+            hours.with_columns(rate=(pl.col("transmit_bytes") + pl.col("receive_bytes")) / 3600 / 2**30)
+            .pivot("link_layer", index="at", values="rate")
+            .sort("at")
+        )
+        names = {name: name for name in wide.columns if name != "at"}
+        st.plotly_chart(
+            lines.values(wide, names, at="at", unit="GiB/s, both directions"),
+            key="network",
+            config={"displayModeBar": False},
+            alt="Network traffic by link layer",
+        )
+    table.show(
+        ports,
+        {
+            "node": Column("Node"),
+            "device": Column("Adapter"),
+            "port": Column("Port"),
+            "link_layer": Column("Link"),
+            "line_rate_bytes_per_second": Column("Line rate", "rate"),
+            "peak_active_ratio": Column("Peak", "percent"),
+            "transmit_bytes": Column("Sent", "bytes"),
+            "receive_bytes": Column("Received", "bytes"),
+            "wait_count": Column("Waits", "count", "Ticks with data to send and no credit: congestion."),
+            "error_count": Column("Errors", "count"),
+            "link_downed_count": Column("Link down", "count"),
+            "reset_count": Column("Counter resets", "count", "Nothing is added for these steps."),
+        },
+        key="ports",
+        file_name="network-ports",
+    )
+
+
+def _storage(disks: pl.DataFrame) -> None:
+    st.subheader("Storage", anchor=False)
+    mounts, devices = st.tabs(["File systems", "Block devices"])
+    with mounts:
+        table.show(
+            disks.filter(pl.col("mount_point") != "").with_columns(
+                used=pl.when(pl.col("capacity_bytes") > 0).then(pl.col("used_bytes") / pl.col("capacity_bytes"))
+            ),
+            {
+                "node": Column("Node"),
+                "mount_point": Column("Mounted at"),
+                "device": Column("What"),
+                "filesystem_type": Column("Type"),
+                "capacity_bytes": Column("Size", "bytes"),
+                "used": Column("Used", "percent"),
+                "unresponsive_count": Column("Did not answer", "count"),
+                "read_bytes": Column("Read", "bytes"),
+                "written_bytes": Column("Written", "bytes"),
+            },
+            key="mounts",
+            file_name="file-systems",
+        )
+    with devices:
+        table.show(
+            disks.filter(pl.col("mount_point") == "").with_columns(latency=pl.col("read_latency_seconds") * 1000),
+            {
+                "node": Column("Node"),
+                "device": Column("Device"),
+                "read_bytes": Column("Read", "bytes"),
+                "written_bytes": Column("Written", "bytes"),
+                "latency": Column("Read latency (ms)", "count"),
+                "io_active_ratio": Column("Time with I/O", "percent", "No measure of saturation on NVMe."),
+            },
+            key="disks",
+            file_name="block-devices",
+        )

@@ -1,0 +1,151 @@
+"""What to change, what it saves, on which evidence, and what became of it."""
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import streamlit as st
+
+from app import controls, data, sums, table
+from app import format as written
+from app.page import page
+from app.table import Column
+from ledger.tables import Finding
+
+
+@page("Savings", section="Act", order=0, icon="✂️")
+def savings() -> None:
+    """List findings by money, each with its evidence and the change to make."""
+    found = data.rows(Finding, scope=controls.scope())
+    if controls.team():
+        found = found.filter(pl.col("team") == controls.team())
+    if controls.cluster():
+        found = found.filter(pl.col("cluster") == controls.cluster())
+    if found.is_empty():
+        st.info("No finding. Advice needs 14 days of evidence with 90 % coverage; below that nothing is claimed.")
+        return
+    wanted = st.segmented_control(
+        "Status", ["open", "snoozed", "dismissed", "applied"], default="open", key="status", bind="query-params"
+    )
+    rows = found.filter(pl.col("status") == (wanted or "open")).sort(
+        "saving_effective_month", "freed_gpu_hours_month", descending=True, nulls_last=True
+    )
+    _headline(found)
+    if rows.is_empty():
+        st.success("Nothing here.")
+        return
+    picked = table.show(
+        rows,
+        {
+            "title": Column("Finding"),
+            "team": Column("Team"),
+            "owner": Column("Owner"),
+            "saving_cash_month": Column(
+                "Cash a month",
+                "money",
+                "Money that is not paid any more; 0 under a running commitment or on owned hardware.",
+            ),
+            "saving_effective_month": Column("Frees a month", "money", "Effective cost that is freed."),
+            "billing_currency": Column("Currency"),
+            "freed_gpu_hours_month": Column("GPU-hours a month", "hours"),
+            "confidence": Column("Confidence"),
+            "coverage_ratio": Column("Coverage", "percent"),
+            "first_seen_at": Column("First seen", "instant"),
+        },
+        key="findings",
+        file_name="findings",
+        select=True,
+    )
+    _finding(picked or rows.row(0, named=True))
+
+
+def _headline(found: pl.DataFrame) -> None:
+    unique = _counted_once(found.filter(pl.col("status") == "open"))
+    applied = found.filter(pl.col("status") == "applied")
+    with st.grid("auto", min_column_width=190):
+        st.metric(
+            "Open findings",
+            written.count(found.filter(pl.col("status") == "open").height),
+            border=True,
+            height="stretch",
+        )
+        st.metric(
+            "Frees a month",
+            sums.shown(sums.by_currency(unique, "saving_effective_month")),
+            border=True,
+            height="stretch",
+            help="Findings that claim the same saving are counted once.",
+        )
+        st.metric(
+            "Of it cash", sums.shown(sums.by_currency(unique, "saving_cash_month")), border=True, height="stretch"
+        )
+        st.metric(
+            "You saved",
+            sums.shown(sums.by_currency(applied, "saving_realised_month")),
+            border=True,
+            height="stretch",
+            help="Realised by findings that were applied, a month.",
+        )
+
+
+def _counted_once(rows: pl.DataFrame) -> pl.DataFrame:
+    """Leave out findings that a larger one excludes."""
+    taken: set[str] = set()
+    kept: list[str] = []
+    for row in rows.sort("saving_effective_month", descending=True, nulls_last=True).iter_rows(named=True):
+        if row["finding_id"] in taken:
+            continue
+        kept.append(row["finding_id"])
+        taken.update(each for each in row["excludes"].split(",") if each)
+    return rows.filter(pl.col("finding_id").is_in(kept))
+
+
+def _finding(row: dict[str, Any]) -> None:
+    currency = row["billing_currency"] or ""
+    with st.container(border=True):
+        st.subheader(row["title"], anchor=False)
+        st.caption(
+            f"Rule `{row['rule']}` · evidence {written.instant(row['evidence_start'])} "
+            f"to {written.instant(row['evidence_end'])} · "
+            f"coverage {written.percent(row['coverage_ratio'])} · confidence {row['confidence']}"
+        )
+        left, right = st.columns([3, 2], gap="large")
+        with left:
+            st.markdown("**Do**")
+            st.code(row["directive"], language=None)
+            if row["undo"]:
+                st.markdown(f"**Undo**: {row['undo']}")
+            st.markdown(f"**May be wrong**: {row['may_be_wrong']}")
+        with right:
+            st.markdown("**Saves in an average month**")
+            cash_from = f" from {written.instant(row['cash_from'])}" if row["cash_from"] else ""
+            st.markdown(
+                f"- cash: {_amount(row['saving_cash_month'], currency)}{cash_from}\n"
+                f"- effective cost: {_amount(row['saving_effective_month'], currency)}\n"
+                f"- GPU-hours: {written.count(row['freed_gpu_hours_month'])}"
+            )
+            st.markdown("**Evidence**")
+            facts = json.loads(row["evidence"])
+            st.markdown("\n".join(f"- {written.words(name)}: {value}" for name, value in facts.items()))
+        if row["status"] == "open":
+            _decide(row["finding_id"])
+
+
+def _amount(amount: Decimal | None, currency: str) -> str:
+    return written.money(amount, currency) if currency else written.UNKNOWN
+
+
+def _decide(finding_id: str) -> None:
+    reason = st.text_input("Reason", key=f"reason-{finding_id}", placeholder="why, for those who ask later")
+    with st.container(horizontal=True):
+        for label, status in (
+            ("It was applied", "applied"),
+            ("Snooze for 30 days", "snoozed"),
+            ("Dismiss", "dismissed"),
+        ):
+            if st.button(label, key=f"{status}-{finding_id}"):
+                until = data.now() + timedelta(days=30) if status == "snoozed" else None
+                data.act("decide_finding", finding_id=finding_id, status=status, reason=reason, snoozed_until=until)
+                st.rerun()
