@@ -64,10 +64,9 @@ def storage_day(hours: dy.LazyFrame[NetworkHour], prices: dy.LazyFrame[Price]) -
     days = hours.group_by(pl.col("hour_start").dt.date().alias("day"), "cluster", "node", "device").agg(
         read_bytes=pl.col("transmit_bytes").sum(), unresponsive_count=pl.len().cast(pl.Int64)
     )
-    filled = days.join(known, how="cross").with_columns(
+    return days.join(known, how="cross").with_columns(
         mount_point=pl.lit(""), observed_seconds=pl.lit(0).cast(pl.Decimal(18, 3))
     )
-    return filled  # type: ignore[return-value]
 
 
 def _rollups() -> list[Rollup]:
@@ -274,7 +273,7 @@ def test_a_rule_writes_only_its_own_partition_and_keeps_what_it_said(store: Stor
         first = earlier.collect()["first_seen_at"].min()
         seen = pl.lit(first if isinstance(first, datetime) else span.now).cast(pl.Datetime("us", "UTC"))
         words = ("subject", "title", "cluster", "team", "directive", "may_be_wrong", "excludes")
-        rows = (
+        return (
             days.group_by("node")
             .agg(coverage_ratio=pl.lit(1.0))
             .select(
@@ -288,7 +287,6 @@ def test_a_rule_writes_only_its_own_partition_and_keeps_what_it_said(store: Stor
                 pl.lit(1.0).alias("coverage_ratio"),
             )
         )
-        return rows  # type: ignore[return-value]
 
     put(store, sample(DAY))
     rollups = [*_rollups(), a_rule]

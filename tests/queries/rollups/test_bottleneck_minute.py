@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -119,7 +120,13 @@ def test_each_class_is_told_from_its_evidence(expected: str) -> None:
 
 
 def test_devices_that_spin_together_wait_for_each_other() -> None:
-    spin = {**BUSY, "power_watts": 200.0, "dram_active_ratio": 0.02, "tensor_active_ratio": 0.0, "sm_active_ratio": 0.15}
+    spin = {
+        **BUSY,
+        "power_watts": 200.0,
+        "dram_active_ratio": 0.02,
+        "tensor_active_ratio": 0.0,
+        "sm_active_ratio": 0.15,
+    }
     devices = ("g0", "g1")
     intervals = [interval(HOUR, HOUR + MINUTE, "productive", each) for each in devices]
     rows = judged(intervals, [minute(HOUR, each, **spin) for each in devices], [gpu(each) for each in devices])
@@ -207,7 +214,7 @@ def timelines(draw: st.DrawFn) -> list[dict[str, Any]]:
     for device in ("g0", "g1"):
         cuts = draw(st.lists(st.integers(1, 7_199_999), max_size=8, unique=True))
         edges = sorted({0, 3_600_000, 7_200_000, *cuts})
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in itertools.pairwise(edges):
             job = draw(st.sampled_from(["", "7", "8"]))
             state = draw(STATES) if job else draw(st.sampled_from(["unallocated", "productive"]))
             at = timedelta(milliseconds=1)
@@ -236,5 +243,7 @@ def test_seconds_are_conserved_per_job_and_hours_may_be_computed_apart(rows: lis
         held = sum((each["ended_at"] - each["started_at"] for each in mine), timedelta())
         total = both.filter(pl.col("job_id") == job)["gpu_allocated_seconds"].sum()
         assert total == Decimal(held // timedelta(milliseconds=1)) / 1000 * Decimal(part)
-    parts = both.select(pl.sum_horizontal("gpu_idle_seconds", "gpu_throttled_seconds", "gpu_unknown_seconds", "gpu_limited_seconds"))
+    parts = both.select(
+        pl.sum_horizontal("gpu_idle_seconds", "gpu_throttled_seconds", "gpu_unknown_seconds", "gpu_limited_seconds")
+    )
     assert parts.to_series().sum() == both["gpu_allocated_seconds"].sum()
