@@ -5,30 +5,60 @@ rounding. Polars wraps in silence where its Decimals and Int128s overflow in `gr
 grouped sums come from `summed` and splits from `apportion`, which cannot wrap or refuse loudly.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, Overflow
+from decimal import Context, Decimal
+from fractions import Fraction
 from typing import Final
 
 import polars as pl
 
-from ledger.errors import InputError
+from ledger._amount import (
+    EXACT,
+    LARGEST,
+    MONEY,
+    ROUNDING,
+    UNIT,
+    MoneyError,
+    Parsed,
+    add,
+    at_rest,
+    difference,
+    parse,
+    share,
+)
 from ledger.expressions import total as sum_or_null
 from ledger.tables.columns import MONEY_PRECISION, MONEY_SCALE
 
-MONEY: Final = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
-UNIT: Final = Decimal(1).scaleb(-MONEY_SCALE)
-LARGEST: Final = Decimal((0, (9,) * MONEY_PRECISION, -MONEY_SCALE))
+__all__ = [
+    "LARGEST",
+    "MONEY",
+    "UNIT",
+    "Apportioned",
+    "MoneyError",
+    "Parsed",
+    "ParsedColumn",
+    "add",
+    "apportion",
+    "at_rest",
+    "convert",
+    "difference",
+    "from_units",
+    "parse",
+    "parse_column",
+    "priced",
+    "rounded",
+    "share",
+    "spread",
+    "subunit",
+    "summed",
+    "to_units",
+    "tolerance",
+    "total",
+    "written",
+]
 
-# A double has at most 17 digits and an exponent above -325: nothing that a source writes is longer.
-_MOST_DECIMALS: Final = 400
-_MOST_CHARACTERS: Final = 500
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
 _PLAIN: Final = r"^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})$"
-
-_EXACT: Final = Context(prec=2 * _MOST_CHARACTERS, traps=[Inexact, Overflow])
-_ROUNDING: Final = Context(prec=2 * _MOST_CHARACTERS, rounding=ROUND_HALF_EVEN)
 
 # Beyond this a sum might leave Decimal(38, 18), or wrap around the 128 bits behind it.
 _SAFE_SUM: Final = 0.999e20
@@ -38,18 +68,6 @@ _DECIMAL_DIGITS: Final[tuple[tuple[int, frozenset[str]], ...]] = (
     (3, frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})),
     (4, frozenset({"CLF", "UYW"})),
 )
-
-
-class MoneyError(InputError, ValueError):
-    """A text is no amount, or an amount does not fit Decimal(38, 18)."""
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """An amount at rest and what rounding to 18 decimals took away; their sum is what the text says."""
-
-    amount: Decimal
-    residue: Decimal
 
 
 @dataclass(frozen=True)
@@ -87,25 +105,6 @@ class Apportioned:
     unplaced: pl.DataFrame
 
 
-def parse(text: str) -> Parsed:
-    """Return the amount that a text states, at 18 decimals, rounded half to even.
-
-    Raises: MoneyError: the text is no finite decimal number, or needs more than 20 digits before the point.
-    """
-    stripped = text.strip()
-    if len(stripped) > _MOST_CHARACTERS or not _NUMBER.fullmatch(stripped):
-        raise MoneyError(f"found {_shortened(text)}, expected a decimal number such as -12.50 or 1.2e-7")
-    exact = Decimal(stripped)
-    if exact.is_zero():
-        return Parsed(Decimal(0), Decimal(0))
-    if exact.adjusted() >= MONEY_PRECISION - MONEY_SCALE:
-        raise MoneyError(f"found {_shortened(text)}, expected an amount of at most 20 digits before the point")
-    if exact.adjusted() < -_MOST_DECIMALS:
-        raise MoneyError(f"found {_shortened(text)}, expected an amount of at most {_MOST_DECIMALS} decimals")
-    amount = at_rest(exact)
-    return Parsed(amount, _EXACT.subtract(exact, amount))
-
-
 def parse_column(texts: pl.Series) -> ParsedColumn:
     """Return the amounts of a column of texts; texts of up to 18 decimals take Polars' exact parser.
 
@@ -131,35 +130,6 @@ def parse_column(texts: pl.Series) -> ParsedColumn:
     if found:
         amounts = amounts.scatter(others, pl.Series(found, dtype=MONEY))
     return ParsedColumn(amounts.alias(texts.name), residues, refused)
-
-
-def add(*amounts: Decimal) -> Decimal:
-    """Return the exact sum of amounts of any number of decimals; 0 of none."""
-    result = Decimal(0)
-    for each in amounts:
-        result = _EXACT.add(result, each)
-    return result
-
-
-def difference(left: Decimal, right: Decimal) -> Decimal:
-    """Return `left - right` exactly; Python's own operators round to 28 digits."""
-    return _EXACT.subtract(left, right)
-
-
-def share(amount: Decimal, ratio: Decimal) -> Decimal:
-    """Return a ratio of an amount exactly: a product of all its digits."""
-    return _EXACT.multiply(amount, ratio)
-
-
-def at_rest(amount: Decimal) -> Decimal:
-    """Return an amount of any number of decimals at 18, rounded half to even.
-
-    Raises: MoneyError: it does not fit Decimal(38, 18).
-    """
-    value = amount.quantize(UNIT, context=_ROUNDING)
-    if value.copy_abs() > LARGEST:
-        raise MoneyError(f"found {amount:.6g}, expected an amount of at most 20 digits before the point")
-    return value
 
 
 def total(amounts: pl.Series) -> Decimal | None:
@@ -236,6 +206,23 @@ def apportion(
     return Apportioned(parts.select(*kept, *columns), unplaced)
 
 
+def spread(amount: Decimal, start: int, end: int, whole: int) -> Decimal:
+    """Return what [start, end) of a whole carries of an amount spread evenly over [0, whole).
+
+    Parts that meet sum to the part of their union exactly, however the whole is cut: each is the difference
+    of two running sums that are rounded down.
+    """
+    units = int(EXACT.scaleb(amount, MONEY_SCALE))
+    part = units * end // whole - units * start // whole
+    return EXACT.scaleb(Decimal(part), -MONEY_SCALE)
+
+
+def priced(price: Decimal, quantity: Fraction) -> Decimal:
+    """Return price times quantity, rounded half to even at 18 decimals; the quantity may be any fraction."""
+    units = round(Fraction(price) * quantity * 10**MONEY_SCALE)
+    return at_rest(EXACT.scaleb(Decimal(units), -MONEY_SCALE))
+
+
 def to_units(column: str | pl.Expr) -> pl.Expr:
     """Return amounts as whole units of 1e-18, Int128."""
     expression = pl.col(column) if isinstance(column, str) else column
@@ -251,7 +238,7 @@ def from_units(column: str | pl.Expr) -> pl.Expr:
 
 def convert(amount: Decimal, rate: Decimal) -> Decimal:
     """Return an amount in another currency, for display: rounded to 18 decimals, never stored as a charge."""
-    return share(amount, rate).quantize(UNIT, context=_ROUNDING)
+    return share(amount, rate).quantize(UNIT, context=ROUNDING)
 
 
 def subunit(currency: str) -> Decimal:
@@ -270,7 +257,7 @@ def written(amount: Decimal) -> str:
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
     """Return an amount in whole subunits of its currency, for display."""
-    return amount.quantize(subunit(currency), context=_ROUNDING)
+    return amount.quantize(subunit(currency), context=ROUNDING)
 
 
 def tolerance(currency: str, row_count: int) -> Decimal:
@@ -280,8 +267,8 @@ def tolerance(currency: str, row_count: int) -> Decimal:
     """
     smallest = subunit(currency)
     root = Context(prec=MONEY_PRECISION).sqrt(Decimal(row_count))
-    spread = _ROUNDING.multiply(root, _ROUNDING.multiply(smallest, Decimal("0.5")))
-    return max(100 * smallest, spread).quantize(UNIT, context=_ROUNDING)
+    spread = ROUNDING.multiply(root, ROUNDING.multiply(smallest, Decimal("0.5")))
+    return max(100 * smallest, spread).quantize(UNIT, context=ROUNDING)
 
 
 def _part(column: str) -> pl.Expr:
@@ -295,7 +282,3 @@ def _part(column: str) -> pl.Expr:
     rest = size - share.sum().over("#group")
     part = share + pl.when(pl.col("#takes_rest")).then(rest).otherwise(pl.lit(0, dtype=pl.Int128))
     return from_units(pl.when(units < 0).then(pl.lit(0, dtype=pl.Int128) - part).otherwise(part))
-
-
-def _shortened(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")  # noqa: PLR2004  one line of an error

@@ -162,9 +162,8 @@ def _shrinkage(replaced: list[_Row], members: list[_Row], smaller: Decimal) -> l
             now, then = _amount(row, name), _amount(old, name)
             loss = money.difference(then, now)
             if loss > 0 and loss >= money.share(then.copy_abs(), smaller):
-                why.append(
-                    f"found {name} {money.written(now)} {currency}, expected close to the {money.written(then)} that it replaces"
-                )
+                found, replaces = money.written(now), money.written(then)
+                why.append(f"found {name} {found} {currency}, expected close to the {replaces} that it replaces")
     return why
 
 

@@ -1,5 +1,6 @@
 """Amounts are read, split and summed without losing a unit of 1e-18."""
 
+import itertools
 import math
 from collections import defaultdict
 from decimal import Decimal, localcontext
@@ -269,3 +270,18 @@ def test_subunits_and_tolerance() -> None:
 )
 def test_an_amount_is_written_with_every_digit(amount: str, text: str) -> None:
     assert money.written(Decimal(amount)) == text
+
+
+@given(amounts, st.integers(1, 10**9), st.lists(st.integers(0, 10**9), max_size=10))
+def test_an_even_spread_sums_to_the_whole_however_it_is_cut(amount: Decimal, whole: int, cuts: list[int]) -> None:
+    edges = sorted({0, whole, *(cut % (whole + 1) for cut in cuts)})
+    parts = [money.spread(amount, start, end, whole) for start, end in itertools.pairwise(edges)]
+    assert money.add(*parts) == amount
+    for part, (start, end) in zip(parts, itertools.pairwise(edges), strict=True):
+        assert abs(Fraction(part) - Fraction(amount) * Fraction(end - start, whole)) < Fraction(1, 10**18)
+
+
+def test_a_price_times_a_fraction_is_rounded_once() -> None:
+    assert money.priced(Decimal("0.21"), Fraction(1, 3)) == Decimal("0.07")
+    assert money.priced(Decimal(1), Fraction(1, 3)) == Decimal("0.333333333333333333")
+    assert money.priced(Decimal(10**19), Fraction(-1, 7)) == Decimal("-1428571428571428571.428571428571428571")
