@@ -1,0 +1,308 @@
+"""Samples of devices: `gpu_sample`, `gpu_process_sample` and `gpu_health_sample` of a stretch of time.
+
+A sample describes the ten seconds that end with it. Counters are the exact integral of the rates: the energy counter is
+the sum of the sampled power times ten seconds, whichever window is asked for.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from collectors.simulate.frames import Column, frame, noise, places, words
+from collectors.simulate.phases import FREE, GRACE, HELD, LOST, ORPHAN, RUN, SETUP
+from collectors.simulate.shapes import STEP, Cluster
+from collectors.simulate.surroundings import since_boot
+from collectors.simulate.timeline import HOT_HARD, HOT_SOFT, Timeline
+from ledger.tables import GpuHealthSample, GpuProcessSample, GpuSample
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+SLOW_STEP: Final = 60
+_JITTER_WATTS: Final = 2.0
+"""How far a board's power wanders; small against its idle power, so that no counter ever falls."""
+
+_PCIE_IDLE: Final = 2e6
+_REMAPPED: Final = 5
+_IDLE_CLOCK: Final = 0.18
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a plan as columns, and the strings and counters that their samples need."""
+
+    plan: Cluster
+    line: Timeline
+    node: Ints
+    cluster_names: list[str]
+    node_names: list[str]
+    uuids: list[str]
+    holders: list[str]
+    users: list[str]
+    fraction: Floats
+    spec: dict[str, Floats]
+    profiled: npt.NDArray[np.bool_]
+    watts: Floats
+    before: dict[str, Floats]
+
+
+def devices(plan: Cluster, line: Timeline) -> Devices:
+    """Return what sampling needs, computed once for the whole plan."""
+    hardware = [plan.hardware(each.index) for each in plan.devices]
+    names = (
+        "memory_bytes", "baseline_bytes", "idle_watts", "limit_watts", "clock_hertz", "memory_clock_hertz",
+        "nvlink_bytes_per_second",
+    )  # fmt: skip
+    spec = {name: np.array([float(getattr(each, name)) for each in hardware]) for name in names}
+    fraction = np.array([float(each.fraction) for each in plan.devices])
+    for name in ("memory_bytes", "baseline_bytes", "idle_watts", "limit_watts", "nvlink_bytes_per_second"):
+        spec[name] = spec[name] * fraction
+    of = {name: values[line.activity] for name, values in line.activities.items()}
+    # An orphan keeps its memory and does nothing.
+    share = np.where(line.kind >= RUN, of["power"], np.where(line.kind == HELD, of["power"], 0.0))
+    share = np.where((line.kind == ORPHAN) | (line.kind == GRACE), 0.0, share)
+    share = np.where(line.is_hot, share * 0.8, share)
+    idle, limit = spec["idle_watts"][line.device], spec["limit_watts"][line.device]
+    watts = np.where(line.kind == LOST, 0.0, idle + share * (limit - idle))
+    length = line.length.astype(float)
+    link = of["nvlink"] * spec["nvlink_bytes_per_second"][line.device]
+    amounts = {
+        "energy": watts * length, "cap": of["capped"] * length, "soft": line.is_hot * length * HOT_SOFT / 1000,
+        "hard": line.is_hot * length * HOT_HARD / 1000, "pcie": of["pcie"] * length, "nvlink": link * length,
+    }  # fmt: skip
+    group = line.device * 64 + line.boot
+    # Whole units (millijoules, microseconds, bytes) add up without rounding.
+    units = {"energy": 1e3, "cap": 1e6, "soft": 1e6, "hard": 1e6, "pcie": 1.0, "nvlink": 1.0}
+    before = {
+        name: since_boot(np.rint(amount * units[name]).astype(np.int64), group) / units[name]
+        for name, amount in amounts.items()
+    }
+    clusters, nodes = places(plan)
+    node = np.array([each.node for each in plan.devices], dtype=np.int64)
+    return Devices(
+        plan, line, node, clusters, nodes, [each.uuid for each in plan.devices], _holders(plan, line),
+        [*(job.user for job in plan.jobs), "nobody"], fraction, spec,
+        np.array([each.quality == "A" for each in hardware]), watts, before,
+    )  # fmt: skip
+
+
+def _holders(plan: Cluster, line: Timeline) -> list[str]:
+    """Return each job's id, with its partner's where two share a device; the last is nobody's."""
+    found = []
+    for job in plan.jobs:
+        other = line.partner.get(job.index)
+        ids = [job.job_id] if other is None else sorted([job.job_id, plan.jobs[other].job_id])
+        found.append(",".join(ids))
+    return [*found, ""]
+
+
+def instants(line: Timeline, window: tuple[int, int], step: int) -> tuple[Ints, Ints]:
+    """Return the stretch and the instant of each sample of a window, by device and time.
+
+    A silent agent leaves out the samples inside its gap; those at both edges exist.
+    """
+    lower, upper = window
+    # The first stretch of a device has a sample at its very start too.
+    opens = np.append(np.array([True]), line.device[1:] != line.device[:-1]).astype(np.int64)
+    first = np.maximum(-(-(line.start + 1 - opens) // step), -(-lower // step))
+    last = np.minimum(line.end // step, (upper - 1) // step)
+    count = np.maximum(last - first + 1, 0)
+    index = np.repeat(np.arange(len(count), dtype=np.int64), count)
+    offset = np.arange(len(index), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
+    at = (first[index] + offset) * step
+    # The sample that ends a gap is the agent's first: it exists, and tells of the time before it what counters tell.
+    keep = line.is_seen[index] | (at == line.end[index])
+    return index[keep], at[keep]
+
+
+def gpu_rows(known: Devices, window: tuple[int, int]) -> pl.DataFrame:
+    """Return the samples of all devices in a window of epoch seconds."""
+    line = known.line
+    index, at = instants(line, window, STEP)
+    device, activity = line.device[index], line.activity[index]
+    lost = line.kind[index] == LOST
+    data = {**_identity(known, device, at, STEP), **_rates(known, index, device, activity, at)}
+    data |= _counters(known, index, device, activity, at) | _processes(known, index)
+    blank = lost if lost.any() else None
+    if blank is not None:
+        data = {name: _blanked(value, blank, name) for name, value in data.items()}
+    data["status"] = words(["ok", "lost"], lost.astype(np.int64))
+    data["status_reason"] = words([None, "NVML_ERROR_GPU_IS_LOST"], lost.astype(np.int64))
+    data["evidence_quality"] = words(["C", "A", "X"], np.where(lost, 2, known.profiled[device].astype(np.int64)))
+    return frame(GpuSample, data, len(index))
+
+
+_KEPT: Final = frozenset({"sampled_at", "cluster", "node", "boot_id", "gpu_uuid", "step_seconds", "collect_seconds"})
+
+
+def _blanked(value: Column, lost: npt.NDArray[np.bool_], name: str) -> Column:
+    if name in _KEPT:
+        return value
+    series = value if isinstance(value, pl.Series) else pl.Series(value)
+    return series.to_frame("value").select(pl.when(~pl.Series(lost)).then(pl.col("value"))).to_series()
+
+
+def _identity(known: Devices, device: Ints, at: Ints, step: int) -> dict[str, Column]:
+    node = known.node[device]
+    boots = boot_of(known.plan, node, at)
+    return {
+        "sampled_at": at, "cluster": words(known.cluster_names, node), "node": words(known.node_names, node),
+        "boot_id": words(boot_ids(known.plan), node * 4 + np.minimum(boots, 3)), "step_seconds": float(step),
+        "gpu_uuid": words(known.uuids, device),
+    }  # fmt: skip
+
+
+def boot_ids(plan: Cluster) -> list[str]:
+    """Return the boot ids of each node, four for each: no plan starts one more often."""
+    return [f"{node.index:08x}-{plan.seed % 65_536:04x}-4000-8000-{boot:012x}" for node in plan.nodes for boot in range(4)]
+
+
+def boot_of(plan: Cluster, node: Ints, at: Ints) -> Ints:
+    """Return how often a node had started again at an instant."""
+    boots = np.zeros(len(node), dtype=np.int64)
+    for fault in plan.faults:
+        if fault.kind == "down":
+            boots += (node == fault.node) & (at > fault.end)
+    return boots
+
+
+def _rates(known: Devices, index: Ints, device: Ints, activity: Ints, at: Ints) -> dict[str, Column]:
+    line, spec = known.line, known.spec
+    of = {name: values[activity] for name, values in line.activities.items()}
+    wobble = 1 + 0.06 * (noise(device, at, 1) - 0.5)
+    kind = line.kind[index]
+    busy = kind == RUN
+    blind = np.where(known.profiled[device], 1.0, np.nan)
+    watts = known.watts[index] + _JITTER_WATTS * known.fraction[device] * (noise(device, at, 2) - noise(device, at - STEP, 2))
+    warm = 30 + 42 * watts / np.maximum(spec["limit_watts"][device], 1) + 2 * noise(device, at, 3)
+    hot = line.is_hot[index]
+    keeps = (kind == HELD) | busy | (kind == ORPHAN) | (kind == GRACE)
+    duty = np.where(busy, np.minimum(of["graphics"] + 0.03, 1.0), 0.0)
+    clock = np.where(busy, of["clock"] * np.where(hot, 0.72, 1.0), _IDLE_CLOCK)
+    reasons = np.where(hot, 0x60, np.where(of["capped"] > 0, 0x4, np.where(busy, 0x0, 0x1)))
+    ratios = {
+        name: np.minimum(of[source] * wobble, 1.0) * blind
+        for name, source in (
+            ("graphics_active_ratio", "graphics"), ("sm_active_ratio", "sm"), ("sm_occupancy_ratio", "occupancy"),
+            ("tensor_active_ratio", "tensor"), ("dram_active_ratio", "dram"),
+        )
+    }  # fmt: skip
+    return {
+        **ratios,
+        "kernel_active_ratio": np.round(np.minimum(duty * wobble, 1.0), 2),
+        "memory_active_ratio": np.round(np.minimum(of["dram"] * wobble, 1.0), 2),
+        "memory_used_bytes": spec["baseline_bytes"][device] + np.where(keeps, of["memory"], 0.0) * spec["memory_bytes"][device],
+        "memory_total_bytes": spec["memory_bytes"][device], "power_watts": watts,
+        "power_limit_watts": spec["limit_watts"][device], "temperature_celsius": np.round(np.where(hot, 88.0, warm)),
+        "memory_temperature_celsius": np.round(np.where(hot, 94.0, warm + 8)),
+        "sm_clock_hertz": clock * spec["clock_hertz"][device], "sm_clock_max_hertz": spec["clock_hertz"][device],
+        "memory_clock_hertz": spec["memory_clock_hertz"][device],
+        "performance_state_index": np.zeros(len(index), dtype=np.int64),
+        "clock_event_reasons_bitmask": reasons, "collect_seconds": 0.004,
+    }  # fmt: skip
+
+
+def _counters(known: Devices, index: Ints, device: Ints, activity: Ints, at: Ints) -> dict[str, Column]:
+    line = known.line
+    since = (at - line.start[index]).astype(float)
+    of = line.activities
+    jitter = _JITTER_WATTS * STEP * known.fraction[device] * noise(device, at, 2)
+    pcie = known.before["pcie"][index] + of["pcie"][activity] * since
+    link_rate = of["nvlink"][activity] * known.spec["nvlink_bytes_per_second"][device]
+    link = known.before["nvlink"][index] + link_rate * since
+    hot = line.is_hot[index]
+    return {
+        "energy_joules_total": known.before["energy"][index] + known.watts[index] * since + jitter,
+        "sw_thermal_throttle_seconds_total": known.before["soft"][index] + hot * since * HOT_SOFT / 1000,
+        "hw_thermal_throttle_seconds_total": known.before["hard"][index] + hot * since * HOT_HARD / 1000,
+        "power_brake_throttle_seconds_total": np.zeros(len(index)),
+        "power_cap_seconds_total": known.before["cap"][index] + of["capped"][activity] * since,
+        "pcie_transmit_bytes_total": 0.4 * pcie, "pcie_receive_bytes_total": 0.6 * pcie,
+        "nvlink_transmit_bytes_total": link, "nvlink_receive_bytes_total": link,
+    }  # fmt: skip
+
+
+def _processes(known: Devices, index: Ints) -> dict[str, Column]:
+    line = known.line
+    kind, job = line.kind[index], line.job[index]
+    own = (kind == HELD) | (kind == RUN)
+    stray = (kind == ORPHAN) | (kind == GRACE)
+    dead = np.array([orphan.job if orphan.keeps_id else -1 for orphan in known.plan.orphans] + [-1], dtype=np.int64)
+    named = np.where(own, job, np.where(stray, dead[line.orphan[index]], -1))
+    shared = np.isin(job, np.array(list(line.partner), dtype=np.int64))
+    return {
+        "process_count": np.where(own, 1 + shared, stray.astype(np.int64)).astype(np.int64),
+        "process_job_ids": words(known.holders, named),
+        "jobless_process_count": (stray & (named < 0)).astype(np.int64),
+    }
+
+
+def process_rows(known: Devices, window: tuple[int, int]) -> pl.DataFrame:
+    """Return the processes on all devices, once a minute."""
+    line, plan = known.line, known.plan
+    index, at = instants(line, window, SLOW_STEP)
+    kind = line.kind[index]
+    keep = (kind == HELD) | (kind == RUN) | (kind == ORPHAN) | (kind == GRACE)
+    index, at = index[keep], at[keep]
+    job = line.job[index]
+    partner = np.full(len(plan.jobs) + 1, -1, dtype=np.int64)
+    for first, second in line.partner.items():
+        partner[first] = second
+    both = partner[job] >= 0
+    owner = np.concatenate([job, partner[job][both]])
+    index, at = np.concatenate([index, index[both]]), np.concatenate([at, at[both]])
+    device, kind = line.device[index], line.kind[index]
+    is_shared = partner[owner] >= 0
+    is_shared[len(job) :] = True
+    graphics = line.activities["graphics"][line.activity[index]]
+    memory = line.activities["memory"][line.activity[index]] * known.spec["memory_bytes"][device]
+    stray = owner < 0
+    jobs = [*(each.job_id for each in plan.jobs), ""]
+    dead = np.array([each.job if each.keeps_id else -1 for each in plan.orphans] + [-1], dtype=np.int64)
+    user_of = np.array([each.job for each in plan.orphans] + [-1], dtype=np.int64)
+    named = np.where(stray, dead[line.orphan[index]], owner)
+    data: dict[str, Column] = {
+        **_identity(known, device, at, SLOW_STEP),
+        "pid_code": 2_000 + (owner % 30_000 + 1) * 40 + device % 40,
+        "process_name": words(["python3", "vllm"], np.isin(owner, _servers(plan)).astype(np.int64)),
+        "process_state": words(["R", "S", "D"], np.where(stray, 2, (kind == HELD).astype(np.int64))),
+        "user": words(known.users, np.where(stray, user_of[line.orphan[index]], owner)),
+        "job_id": words(jobs, named),
+        "attribution_source": words(["cgroup", "none"], (named < 0).astype(np.int64)),
+        "attribution_confidence_ratio": np.where(named < 0, np.nan, 0.95),
+        "memory_used_bytes": np.where(is_shared, memory / 2, memory),
+        "kernel_active_ratio": np.round(np.where(kind == RUN, graphics, 0.0) * np.where(is_shared, 0.5, 1.0), 2),
+    }
+    return frame(GpuProcessSample, data, len(index))
+
+
+def _servers(plan: Cluster) -> Ints:
+    return np.array([job.index for job in plan.jobs if job.kind == "inference"], dtype=np.int64)
+
+
+def health_rows(known: Devices, window: tuple[int, int]) -> pl.DataFrame:
+    """Return the health of all whole devices and slices, once a minute; a lost device has no row."""
+    line, plan = known.line, known.plan
+    index, at = instants(line, window, SLOW_STEP)
+    keep = line.kind[index] != LOST
+    index, at = index[keep], at[keep]
+    device = line.device[index]
+    whole = np.array([not each.parent for each in plan.devices])
+    idle = (line.kind[index] == FREE) | (line.kind[index] == SETUP)
+    data: dict[str, Column] = {
+        **_identity(known, device, at, SLOW_STEP),
+        "gpu_model": words([plan.hardware(each.index).gpu_model for each in plan.devices], device),
+        "gpu_index": np.array([each.gpu_index for each in plan.devices], dtype=np.int64)[device],
+        "pci_bus_id": words([f"0000:{0x18 + each.gpu_index * 8:02X}:00.0" for each in plan.devices], device),
+        "driver_version": "580.95.05", "is_mig_enabled": pl.Series(~whole[device]), "is_persistence_enabled": True,
+        "is_ecc_enabled": True, "ecc_corrected_count_total": (device % 7 == _REMAPPED) * 3.0,
+        "ecc_uncorrected_count_total": np.zeros(len(index)), "remapped_corrected_count": (device % 7 == _REMAPPED).astype(np.int64),
+        "remapped_uncorrected_count": np.zeros(len(index), dtype=np.int64), "is_remap_pending": False,
+        "is_remap_failed": False, "recovery_action": "none", "pcie_replay_count_total": np.zeros(len(index)),
+        "pcie_link_generation_index": np.where(idle, 1, 5 - 1 * (~known.profiled[device])),
+        "pcie_link_width_count": np.full(len(index), 16), "nvlink_active_count": np.where(known.profiled[device], 18, 12),
+    }  # fmt: skip
+    return frame(GpuHealthSample, data, len(index))

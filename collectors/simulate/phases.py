@@ -1,0 +1,96 @@
+"""What one run of a job does over time: phases of one activity each."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from collectors.simulate.profiles import CHECKPOINT, EMPTY, LOADED, PROFILES, Activities, scaled, served
+from collectors.simulate.shapes import Job
+
+FREE: Final = 0
+SETUP: Final = 1
+HELD: Final = 2
+RUN: Final = 3
+GRACE: Final = 4
+ORPHAN: Final = 5
+LOST: Final = 6
+DOWN: Final = 7
+"""What holds a stretch of a device: nobody, a job without, with an idle, with a working process, what it left behind
+in the first 300 s and after, or a fault."""
+
+_HOUR: Final = 3_600
+_CYCLE: Final = 10_200
+_SAVE: Final = 240
+
+# Requests by hour of the day in UTC, as a share of the peak; an eighth is the smallest level that is not nothing.
+_LOAD_BY_HOUR: Final = (1, 0, 0, 0, 1, 1, 2, 4, 6, 7, 8, 8, 7, 8, 8, 8, 7, 7, 6, 5, 5, 4, 3, 2)
+_WEEKEND_LOSS: Final = 3
+_FRIDAY: Final = 4
+
+Phase = tuple[int, int, int, int]
+"""Start, end, kind and activity."""
+
+
+def load_at(second: int) -> float:
+    """Return the share of the peak load of model servers at an instant: by hour of the day, less at weekends."""
+    weekday = (second // 86_400 + 3) % 7
+    steps = _LOAD_BY_HOUR[second // _HOUR % 24] - (_WEEKEND_LOSS if weekday > _FRIDAY else 0)
+    return max(steps, 0) / 8
+
+
+def phases(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
+    """Yield a run's phases from its start to its end, without holes."""
+    empty = activities.index(EMPTY)
+    if job.profile == "absent":
+        yield start, end, SETUP, empty
+        return
+    ready = min(start + job.setup, end)
+    loaded = min(ready + job.load, end)
+    yield start, ready, SETUP, empty
+    yield ready, loaded, HELD, activities.index(scaled(LOADED, job.level))
+    body = {"serving": _serving, "notebook": _notebook, "idle": _idle}.get(job.profile, _cycles)
+    if loaded < end:
+        yield from body(job, loaded, end, activities)
+
+
+def _cycles(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
+    """Work with a checkpoint after each cycle, as training does."""
+    work = activities.index(scaled(PROFILES[job.profile], job.level))
+    save = activities.index(scaled(CHECKPOINT, job.level))
+    at = start
+    while at < end:
+        stop = min(at + _CYCLE, end)
+        yield at, stop, RUN, work
+        at = min(stop + _SAVE, end)
+        if stop < at:
+            yield stop, at, HELD, save
+
+
+def _idle(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
+    """Work for ten minutes, then hold the memory and do nothing."""
+    stop = min(start + 600, end)
+    yield start, stop, RUN, activities.index(scaled(PROFILES["interactive"], job.level))
+    if stop < end:
+        yield stop, end, HELD, activities.index(scaled(LOADED, job.level))
+
+
+def _notebook(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
+    """Work in bursts, nine minutes of each forty, as a person tries things."""
+    burst = activities.index(scaled(PROFILES["interactive"], job.level))
+    wait = activities.index(scaled(LOADED, job.level * 0.4))
+    at = start
+    while at < end:
+        stop = min(at + 540, end)
+        yield at, stop, RUN, burst
+        at = min(stop + 1_860, end)
+        if stop < at:
+            yield stop, at, HELD, wait
+
+
+def _serving(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
+    """Serve what each clock hour brings; at night nothing comes."""
+    at = start
+    while at < end:
+        stop = min((at // _HOUR + 1) * _HOUR, end)
+        level = load_at(at)
+        yield at, stop, RUN if level > 0 else HELD, activities.index(scaled(served(level), job.level))
+        at = stop

@@ -1,0 +1,90 @@
+"""What people ask of a cluster: job requests over time, after the laws of real traces."""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from collectors.simulate import traces
+from collectors.simulate.estate import MODELS, TEAMS
+from collectors.simulate.shapes import STEP, Job, on_grid
+
+_DAY: Final = 86_400
+_HOUR: Final = 3_600
+
+# Submissions by hour of the day: people work, nightly pipelines start at 01:00.
+_BY_HOUR: Final = np.array([2, 4, 1, 1, 1, 1, 2, 4, 7, 9, 10, 9, 7, 9, 10, 10, 9, 8, 6, 5, 4, 4, 3, 3], dtype=float)
+_LOAD: Final = 1.15
+_WEEKEND: Final = 0.6
+_SATURDAY: Final = 5
+
+_TRAINING_PROFILES: Final = (
+    ("compute_tensor", 0.34), ("communication", 0.10), ("input_storage", 0.11), ("input_cpu", 0.09),
+    ("dram_bound", 0.09), ("compute_other", 0.08), ("power_capped", 0.07), ("host_memory", 0.04), ("launch_bound", 0.08),
+)  # fmt: skip
+_BATCH_PROFILES: Final = (
+    ("launch_bound", 0.22), ("compute_other", 0.20), ("input_cpu", 0.15), ("compute_tensor", 0.15),
+    ("input_storage", 0.08), ("dram_bound", 0.10), ("absent", 0.10),
+)  # fmt: skip
+
+_KINDS: Final = (("training", 0.24), ("batch", 0.62), ("notebook", 0.14))
+_STATED_SHARE: Final = 0.55
+_NAMELESS: Final = ("debug", "interactive", "bench-run", "test")
+
+
+def pick(rng: np.random.Generator, weights: tuple[tuple[str, float], ...]) -> str:
+    """Return one word, drawn by weight."""
+    parts = np.array([weight for _, weight in weights])
+    return weights[int(rng.choice(len(weights), p=parts / parts.sum()))][0]
+
+
+def requests(
+    rng: np.random.Generator, cluster: str, gpus: int, widest: int, start: int, end: int
+) -> Iterator[Job]:
+    """Yield jobs until each day's demand is about what the cluster can give on a weekday."""
+    owed = 0.0
+    for day in range(start, end, _DAY):
+        weekday = (day // _DAY + 3) % 7
+        owed += gpus * _DAY * (_LOAD if weekday < _SATURDAY else _LOAD * _WEEKEND)
+        while owed > 0:
+            hour = int(rng.choice(24, p=_BY_HOUR / _BY_HOUR.sum()))
+            submitted = on_grid(day + hour * _HOUR + rng.integers(0, _HOUR))
+            job = _request(rng, cluster, submitted, widest)
+            owed -= job.gpus * job.duration
+            if submitted < end - 600:
+                yield job
+
+
+def _request(rng: np.random.Generator, cluster: str, submitted: int, widest: int) -> Job:
+    kind = pick(rng, _KINDS)
+    sizes = traces.TRAINING_SIZES if kind == "training" else traces.BATCH_SIZES if kind == "batch" else ((1, 1.0),)
+    size = min(int(pick(rng, tuple((str(count), weight) for count, weight in sizes))), widest)
+    if kind == "notebook":
+        length, profile = rng.uniform(2, 11) * _HOUR, "notebook"
+    else:
+        law = traces.TRAINING if kind == "training" else traces.BATCH
+        length = law.median * math.exp(law.sigma * rng.standard_normal()) * (2.0 if size >= 8 else 1.0)  # noqa: PLR2004
+        # A job that never uses its GPU is small: with big ones somebody notices.
+        idles = size <= 2 and rng.random() < traces.IDLE_JOB_SHARE * 0.5  # noqa: PLR2004
+        profile = "idle" if idles else pick(rng, _TRAINING_PROFILES if kind == "training" else _BATCH_PROFILES)
+    duration = on_grid(min(max(length, 120.0), 3.0 * _DAY))
+    return asked(rng, cluster, kind, profile, size, submitted, duration)
+
+
+def asked(  # noqa: PLR0917
+    rng: np.random.Generator, cluster: str, kind: str, profile: str, size: float, submitted: int, duration: int
+) -> Job:
+    """Return a request with its people, model and name; it has no id and no place yet."""
+    team = TEAMS[int(rng.choice(len(TEAMS), p=[0.27, 0.18, 0.13, 0.15, 0.09, 0.18]))]
+    model = str(rng.choice(MODELS[team.name]))
+    nameless = kind != "inference" and rng.random() < 0.14  # noqa: PLR2004  a share that no rule names
+    verb = {"training": "train", "batch": "eval", "notebook": "nb", "inference": "serve"}[kind]
+    name = str(rng.choice(_NAMELESS)) if nameless else f"{model}-{verb}-{int(rng.integers(100, 999))}"
+    return Job(
+        index=-1, cluster=cluster, job_id="", submitted=submitted, restart_count=0, user=str(rng.choice(team.users)),
+        account=team.account, team=team.name, model="" if nameless else model,
+        is_model_stated=not nameless and bool(rng.random() < _STATED_SHARE), kind=kind, name=name, profile=profile,
+        level=float(np.round(rng.uniform(0.93, 1.04), 2)), gpus=size, duration=duration, eligible=submitted, gpu_model="",
+        setup=STEP * int(rng.integers(3, 12)), load=STEP * int(rng.integers(6, 30)),
+    )  # fmt: skip
