@@ -1,29 +1,55 @@
 """One write transaction in progress: what it stores, and which versions that changes."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
+import dataframely as dy
 import duckdb
 import polars as pl
 
 from ledger import _versions
 from ledger._connection import fetch, fetch_with_rows, insert, with_rows
 from ledger._ddl import quoted
-from ledger._door import APPEND_ONLY, Admitted, Written, second_rows
-from ledger.errors import ContractError, SealedError
+from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, admit, second_rows, unknown_columns
+from ledger.errors import ContractError
+from ledger.frames import dtypes
 from ledger.tables import TABLES, Batch, RejectedRow, declared
-from ledger.tables.partition import WHOLE, Keyed, Spanning, Table, Timed, Whole, after, start_of
+from ledger.tables.partition import Spanning, Table, Timed
+
+# An agent sends a batch again as long as nobody said that it arrived, and the newest batches last: what is
+# older than this is known by its rows.
+_BATCHES_REMEMBERED: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True)
-class RollupState:
-    """What a partition of a rollup was computed from: fingerprints of its inputs' versions, code and settings."""
+class Part:
+    """What one batch has for one table."""
 
-    input_version: str
-    code_version: str
-    settings_fingerprint: str
+    batch_id: str
+    source: str
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What several batches have for one table, and all of it taken through the door as one."""
+
+    table: Table
+    parts: Sequence[Part]
+    merged: Admitted
+
+
+@dataclass(frozen=True)
+class NodeBatch:
+    """Rows of several tables that a node sent as one, under an id that it gave them."""
+
+    frames: Mapping[type[dy.Schema], pl.DataFrame]
+    source: str
+    batch_id: str
+    node: str
 
 
 @dataclass
@@ -39,25 +65,31 @@ class Commit:
         """Return a table's qualified name."""
         return f"{self.prefix}{quoted(table.name)}"
 
-    def _note(self, table: Table, keys: Mapping[str, int]) -> None:
+    def note(self, table: Table, keys: Mapping[str, int]) -> None:
         for key, count in keys.items():
             self.changes[table.name, key] = self.changes.get((table.name, key), 0) + count
 
-    def has_batch(self, batch_id: str) -> bool:
-        """Tell whether a batch was committed before."""
-        seen = fetch(self.cursor, f"SELECT 1 FROM {self.of(declared(Batch))} WHERE batch_id = ? LIMIT 1", [batch_id])
-        return seen.height > 0
+    def seen_batches(self, batch_ids: Sequence[str]) -> set[str]:
+        """Return which batches were committed lately."""
+        query = (
+            f"SELECT batch_id FROM {self.of(declared(Batch))} "
+            "WHERE received_at > ? AND batch_id IN (SELECT unnest(?::VARCHAR[]))"
+        )
+        return set(fetch(self.cursor, query, [self.now - _BATCHES_REMEMBERED, list(batch_ids)])["batch_id"])
 
-    def record_batch(self, batch_id: str, node: str, written: Mapping[str, Written]) -> None:
-        """Remember that a batch counts."""
-        row = {
-            "batch_id": batch_id,
-            "node": node,
-            "received_at": self.now,
-            "row_count": sum(each.rows for each in written.values()),
-            "rejected_count": sum(each.rejected for each in written.values()),
-        }
-        self._add(declared(Batch), pl.DataFrame([row], schema={name: column.dtype for name, column in Batch.columns().items()}))
+    def record_batches(self, batches: Iterable[NodeBatch], written: Mapping[str, Mapping[str, Written]]) -> None:
+        """Remember that batches count."""
+        rows = [
+            {
+                "batch_id": batch.batch_id,
+                "node": batch.node,
+                "received_at": self.now,
+                "row_count": sum(each.rows for each in written[batch.batch_id].values()),
+                "rejected_count": sum(each.rejected for each in written[batch.batch_id].values()),
+            }
+            for batch in batches
+        ]
+        self._add(declared(Batch), pl.DataFrame(rows, schema=dtypes(Batch)))
 
     def append(self, table: Table, admitted: Admitted, source: str) -> Written:
         """Store admitted rows, and refused ones as such."""
@@ -68,10 +100,21 @@ class Commit:
             self._reject(table, rejected, source)
         return Written(rows, admitted.duplicates + known, rejected.height, admitted.unknown_columns)
 
+    def append_parts(self, ready: Ready) -> list[Written]:
+        """Store what several batches have for one table: as one, unless some row needs a word of its own."""
+        table, merged = ready.table, ready.merged
+        if len(ready.parts) == 1:
+            return [self.append(table, merged, ready.parts[0].source)]
+        is_plain = table.group in APPEND_ONLY and merged.is_whole
+        if is_plain and self._stored(table, merged.frame, only_keys=True).is_empty():
+            self._add(table, merged.frame)
+            return [Written(part.frame.height, 0, 0, unknown_columns(table, part.frame)) for part in ready.parts]
+        return [self.append(table, admit(table, part.frame), part.source) for part in ready.parts]
+
     def _append_only(self, table: Table, frame: pl.DataFrame) -> tuple[int, int, pl.DataFrame]:
         key = list(table.key)
         stored = self._stored(table, frame, only_keys=True)
-        known, refused = 0, pl.DataFrame(schema={"reason": pl.String, "row_json": pl.String})
+        known, refused = 0, NONE_REJECTED
         if stored.height:
             stored = self._stored(table, frame, only_keys=False)
             met = frame.join(stored, on=key, how="semi")
@@ -82,35 +125,34 @@ class Commit:
         return frame.height, known, refused
 
     def _upsert(self, table: Table, frame: pl.DataFrame) -> tuple[int, int, pl.DataFrame]:
-        refused = pl.DataFrame(schema={"reason": pl.String, "row_json": pl.String})
         stored = self._stored(table, frame, only_keys=False)
         changed = frame
         if stored.height:
             changed = frame.join(stored, on=frame.columns, how="anti", nulls_equal=True, maintain_order="left")
             stored = stored.join(changed, on=list(table.key), how="semi")
             if stored.height:
-                self._delete_keys(table, stored)
+                self.delete_keys(table, stored)
         if changed.height:
             insert(self.cursor, self.of(table), changed)
-            self._note_changed(table, stored, changed)
-        return changed.height, frame.height - changed.height, refused
+            self.note_changed(table, stored, changed)
+        return changed.height, frame.height - changed.height, NONE_REJECTED
 
-    def _note_changed(self, table: Table, old: pl.DataFrame, new: pl.DataFrame) -> None:
+    def note_changed(self, table: Table, old: pl.DataFrame, new: pl.DataFrame) -> None:
         """Note the partitions of rows that were there and of those that stand in their place."""
         if isinstance(table.partition, Spanning):
             hours = _versions.touched_hours(table.partition, old, new, table.key, self.now)
-            self._note(table, dict.fromkeys(hours, 0))
+            self.note(table, dict.fromkeys(hours, 0))
         else:
-            self._note(table, _versions.row_counts(table, new))
-            self._note(table, {key: -count for key, count in _versions.row_counts(table, old).items()})
-        self._note(table, dict.fromkeys(_versions.also_keys(table, new) | _versions.also_keys(table, old), 0))
+            self.note(table, _versions.row_counts(table, new))
+            self.note(table, {key: -count for key, count in _versions.row_counts(table, old).items()})
+        self.note(table, dict.fromkeys(_versions.also_keys(table, new) | _versions.also_keys(table, old), 0))
 
     def _add(self, table: Table, frame: pl.DataFrame) -> None:
         """Insert rows that are known to be new."""
         if frame.is_empty():
             return
         insert(self.cursor, self.of(table), frame)
-        self._note_changed(table, frame.clear(), frame)
+        self.note_changed(table, frame.clear(), frame)
 
     def _stored(self, table: Table, frame: pl.DataFrame, *, only_keys: bool) -> pl.DataFrame:
         """Return the stored rows whose keys a frame has, looked for only in the frame's stretch of time."""
@@ -118,8 +160,8 @@ class Commit:
             return frame.select(table.key) if only_keys else frame
         keys = frame.select(table.key)
         selected = list(table.key) if only_keys else frame.columns
-        same = " AND ".join(f"s.{quoted(name)} = i.{quoted(name)}" for name in table.key)
-        query = f"SELECT {', '.join(f's.{quoted(name)}' for name in selected)} FROM {self.of(table)} s SEMI JOIN incoming i ON {same}"
+        columns = ", ".join(f"s.{quoted(name)}" for name in selected)
+        query = f"SELECT {columns} FROM {self.of(table)} s SEMI JOIN incoming i ON {_same_key(table)}"
         params: list[object] = []
         if isinstance(table.partition, Timed) and table.partition.column in table.key:
             column = table.partition.column
@@ -127,9 +169,9 @@ class Commit:
             params = [keys[column].min(), keys[column].max()]
         return fetch_with_rows(self.cursor, keys, query, params).cast(dict(frame.select(selected).schema))
 
-    def _delete_keys(self, table: Table, rows: pl.DataFrame) -> None:
-        same = " AND ".join(f"s.{quoted(name)} = i.{quoted(name)}" for name in table.key)
-        with_rows(self.cursor, rows.select(table.key), f"DELETE FROM {self.of(table)} s USING incoming i WHERE {same}")
+    def delete_keys(self, table: Table, rows: pl.DataFrame) -> None:
+        query = f"DELETE FROM {self.of(table)} s USING incoming i WHERE {_same_key(table)}"
+        with_rows(self.cursor, rows.select(table.key), query)
 
     def _reject(self, table: Table, rejected: pl.DataFrame, source: str) -> None:
         rows = rejected.select(
@@ -142,124 +184,18 @@ class Commit:
         )
         self._add(declared(RejectedRow), rows)
 
-    def replace(
-        self, table: Table, frame: pl.DataFrame, partitions: Sequence[str], state: Mapping[str, RollupState]
-    ) -> list[str]:
-        """Put rows in the place of whole partitions; return those whose rows changed.
-
-        Raises: SealedError: one of them is sealed.
-        """
-        before = self._states(table, partitions)
-        sealed = sorted(key for key, row in before.items() if row["is_sealed"])
-        if sealed:
-            raise SealedError(
-                f"{table.name}: {', '.join(sealed[:3])}: found a sealed partition, expected an open one; "
-                "recomputing a sealed one is refused: the rows behind it have expired",
-                hint="compute a later stretch of time, or restore a backup that still has the rows",
-            )
-        found = _versions.fingerprints(table, frame) if not isinstance(table.partition, Spanning) else {}
-        if isinstance(table.partition, Spanning):
-            changed = self._replace_spanning(table, frame)
-        else:
-            changed = [key for key in partitions if (before[key]["content_fingerprint"] if key in before else "") != found.get(key, "")]
-            self._swap(table, frame, changed)
-            self._write_states(table, frame, partitions, changed, found, state)
-        return changed
-
-    def _states(self, table: Table, partitions: Sequence[str]) -> dict[str, dict[str, object]]:
-        query = (
-            f"SELECT partition_key, is_sealed, content_fingerprint FROM {self.of(TABLES['partition_state'])} "
-            "WHERE table_name = ? AND partition_key IN (SELECT unnest(?::VARCHAR[]))"
-        )
-        rows = fetch(self.cursor, query, [table.name, list(partitions)])
-        return {str(row["partition_key"]): row for row in rows.iter_rows(named=True)}
-
-    def _swap(self, table: Table, frame: pl.DataFrame, changed: Sequence[str]) -> None:
-        """Delete the changed partitions and insert their new rows."""
-        if not changed:
-            return
-        where, params = predicate(table, changed)
-        if not isinstance(table.partition, Whole):
-            parts = frame.select(_versions.partition_column(table)).to_series()
-            names = {value: _versions.key_text(table, value) for value in parts.unique()}
-            wanted = [value for value, name in names.items() if name in set(changed)]
-            frame = frame.filter(parts.is_in(pl.Series(wanted, dtype=parts.dtype)))
-        if table.also:
-            old = fetch(self.cursor, f"SELECT * FROM {self.of(table)} WHERE {where}", params)
-            old = old.select(frame.columns).cast(dict(frame.schema))
-            was, now = _versions.also_fingerprints(table, old), _versions.also_fingerprints(table, frame)
-            self._note(table, {key: 0 for key in was.keys() | now.keys() if was.get(key) != now.get(key)})
-        self.cursor.execute(f"DELETE FROM {self.of(table)} WHERE {where}", params)
-        if frame.height:
-            insert(self.cursor, self.of(table), frame)
-
-    def _replace_spanning(self, table: Table, frame: pl.DataFrame) -> list[str]:
-        old = fetch(self.cursor, f"SELECT * FROM {self.of(table)}").select(frame.columns).cast(dict(frame.schema))
-        added = frame.join(old, on=frame.columns, how="anti", nulls_equal=True)
-        gone = old.join(frame, on=frame.columns, how="anti", nulls_equal=True)
-        if added.is_empty() and gone.is_empty():
-            return []
-        self._delete_keys(table, gone)
-        insert(self.cursor, self.of(table), added)
-        self._note_changed(table, gone, added)
-        return [WHOLE]
-
-    def _write_states(
-        self,
-        table: Table,
-        frame: pl.DataFrame,
-        partitions: Sequence[str],
-        changed: Sequence[str],
-        found: Mapping[str, str],
-        state: Mapping[str, RollupState],
-    ) -> None:
-        counts = _versions.row_counts(table, frame)
-        nothing = RollupState("", "", "")
-        rows = pl.DataFrame(
-            [
-                (
-                    table.name,
-                    key,
-                    int(key in set(changed)),
-                    found.get(key, ""),
-                    *(getattr(state.get(key, nothing), name) or None for name in RollupState.__dataclass_fields__),
-                    counts.get(key, 0),
-                    self.now,
-                )
-                for key in dict.fromkeys(partitions)
-            ],
-            schema=_STATE_ROWS,
-            orient="row",
-        )
-        states = self.of(TABLES["partition_state"])
-        same = "s.table_name = i.table_name AND s.partition_key = i.partition_key"
-        columns = ", ".join(_STATE_ROWS)
-        with_rows(
-            self.cursor,
-            rows,
-            f"INSERT INTO {states} ({columns}, is_sealed) SELECT {columns.replace('version_count', '0').replace('changed_at', 'changed_at')}, false "
-            f"FROM incoming i WHERE NOT EXISTS (SELECT 1 FROM {states} s WHERE {same})",
-        )
-        with_rows(
-            self.cursor,
-            rows,
-            f"UPDATE {states} s SET version_count = s.version_count + i.version_count, content_fingerprint = i.content_fingerprint, "
-            "input_version = i.input_version, code_version = i.code_version, settings_fingerprint = i.settings_fingerprint, "
-            "row_count = i.row_count, changed_at = CASE WHEN i.version_count = 1 THEN i.changed_at ELSE s.changed_at END "
-            f"FROM incoming i WHERE {same}",
-        )
-
     def seal(self, table: Table, keys: Sequence[str]) -> None:
         """Close partitions for good."""
         states = self.of(TABLES["partition_state"])
         rows = pl.DataFrame({"table_name": [table.name] * len(keys), "partition_key": list(keys)})
-        same = "s.table_name = i.table_name AND s.partition_key = i.partition_key"
+        same = _versions.SAME_PARTITION
         with_rows(self.cursor, rows, f"UPDATE {states} s SET is_sealed = true FROM incoming i WHERE {same}")
         with_rows(
             self.cursor,
             rows,
             f"INSERT INTO {states} (table_name, partition_key, version_count, is_sealed, changed_at) "
-            f"SELECT table_name, partition_key, 0, true, ? FROM incoming i WHERE NOT EXISTS (SELECT 1 FROM {states} s WHERE {same})",
+            "SELECT table_name, partition_key, 0, true, ? FROM incoming i "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {states} s WHERE {same})",
             [self.now],
         )
 
@@ -277,48 +213,42 @@ class Commit:
         _versions.bump(self.cursor, self.of(TABLES["partition_state"]), self.changes, self.now)
 
 
-_STATE_ROWS = {
-    "table_name": pl.String(),
-    "partition_key": pl.String(),
-    "version_count": pl.Int64(),
-    "content_fingerprint": pl.String(),
-    "input_version": pl.String(),
-    "code_version": pl.String(),
-    "settings_fingerprint": pl.String(),
-    "row_count": pl.Int64(),
-    "changed_at": pl.Datetime("us", "UTC"),
-}
+def _same_key(table: Table) -> str:
+    """Return how rows of `s` and `i` belong together."""
+    return " AND ".join(f"s.{quoted(name)} = i.{quoted(name)}" for name in table.key)
 
 
-def predicate(table: Table, keys: Sequence[str]) -> tuple[str, list[object]]:
-    """Return the condition that selects partitions, with its parameters; neighbours in time become one range."""
-    partition = table.partition
-    if isinstance(partition, Keyed):
-        text = " || '|' || ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in partition.columns)
-        return f"{text} IN (SELECT unnest(?::VARCHAR[]))", [list(keys)]
-    if not isinstance(partition, Timed):
-        return "true", []
-    ranges: list[tuple[datetime, datetime]] = []
-    for start in sorted(start_of(key) for key in keys):
-        end = after(start, partition.every)
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = (ranges[-1][0], end)
-        else:
-            ranges.append((start, end))
-    column = quoted(partition.column)
-    params: list[object] = []
-    for low, high in ranges:
-        params += bounds(table, partition.column, low, high)
-    return "(" + " OR ".join([f"({column} >= ? AND {column} < ?)"] * len(ranges)) + ")", params
+def prepared(batches: Iterable[NodeBatch]) -> list[Ready]:
+    """Take batches through the door, once per table; this needs no store."""
+    parts: dict[type[dy.Schema], list[Part]] = {}
+    for batch in batches:
+        for schema, frame in batch.frames.items():
+            parts.setdefault(schema, []).append(Part(batch.batch_id, batch.source, frame))
+    return [Ready(declared(schema), each, admit(declared(schema), _joined(each))) for schema, each in parts.items()]
 
 
-def bounds(table: Table, column: str, low: datetime, high: datetime) -> list[object]:
-    """Return a window's edges in the type of a column; a day is in the window if its first instant is."""
-    if table.schema.columns()[column].dtype == pl.Date:
-        return [_next_day(low), _next_day(high)]
-    return [low, high]
+def _joined(parts: Sequence[Part]) -> pl.DataFrame:
+    """Return the rows of all parts, in the types that they share; else of none, and each goes alone."""
+    first = parts[0].frame
+    if any(part.frame.schema != first.schema for part in parts):
+        return pl.concat([part.frame for part in parts], how="diagonal_relaxed")
+    return pl.concat([part.frame for part in parts]) if len(parts) > 1 else first
 
 
-def _next_day(at: datetime) -> object:
-    day = at.date()
-    return day if at == at.replace(hour=0, minute=0, second=0, microsecond=0) else day + timedelta(days=1)
+def append_batches(
+    commit: Commit, batches: Sequence[NodeBatch], ready: Sequence[Ready]
+) -> list[dict[str, Written] | None]:
+    """Store the rows of those batches that were not seen before; the others are None."""
+    seen = commit.seen_batches([batch.batch_id for batch in batches])
+    fresh: dict[str, NodeBatch] = {}
+    for batch in batches:
+        if batch.batch_id not in seen:
+            fresh.setdefault(batch.batch_id, batch)
+    if len(fresh) < len(batches):
+        ready = prepared(fresh.values())
+    written: dict[str, dict[str, Written]] = {batch_id: {} for batch_id in fresh}
+    for each in ready:
+        for part, outcome in zip(each.parts, commit.append_parts(each), strict=True):
+            written[part.batch_id][each.table.name] = outcome
+    commit.record_batches(fresh.values(), written)
+    return [written[batch.batch_id] if fresh.get(batch.batch_id) is batch else None for batch in batches]

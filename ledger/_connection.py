@@ -22,13 +22,17 @@ _CLOSED: Final = {
     "python_enable_replacements": "false",
 }
 
+_FULL: Final = re.compile(r"no space left|file too large|disk quota|could not write all|disk is full", re.IGNORECASE)
 _HOLDER: Final = re.compile(r"\(PID (\d+)\)")
 
 
 def path_of(url: str) -> Path | None:
     """Return the file that a store's address names, or None for one in memory."""
     if not url.startswith(_SCHEME) or url == _SCHEME:
-        raise ConfigError(f"store {url!r}: found no known kind, expected duckdb:PATH", hint="set store.url = \"duckdb:clusterledger.duckdb\"")  # noqa: E501
+        raise ConfigError(
+            f"store {url!r}: found no known kind, expected duckdb:PATH",
+            hint='set store.url = "duckdb:clusterledger.duckdb"',
+        )  # noqa: E501
     rest = url.removeprefix(_SCHEME)
     return None if rest == _MEMORY else Path(rest)
 
@@ -44,7 +48,8 @@ def connect(url: str, memory_limit: str = "") -> duckdb.DuckDBPyConnection:
         config["memory_limit"] = memory_limit
     try:
         connection = duckdb.connect(_MEMORY if path is None else str(path), config=config)
-        locked, zone = fetch_row(connection, "SELECT current_setting('lock_configuration'), current_setting('TimeZone')")
+        query = "SELECT current_setting('lock_configuration'), current_setting('TimeZone')"
+        locked, zone = fetch_row(connection, query)
         # A second store of this process on the same file shares the instance, which is locked by then.
         if not locked or zone != "UTC":
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -76,16 +81,20 @@ def explained(url: str, error: duckdb.Error) -> StoreError:
             hint="name another path, or bring back a backup with `clusterledger restore PATH`",
         )
     if "No such file or directory" in text:
-        return StoreError(f"store {url}: found no folder for it, expected an existing one", hint="create the folder first")
-    if re.search(r"No space left|File too large|Disk quota|could not write all bytes|disk is full", text, re.IGNORECASE):
         return StoreError(
-            f"store {url}: found no space left to write ({text[:200]}), expected a disk with room; nothing of this write was kept",
+            f"store {url}: found no folder for it, expected an existing one", hint="create the folder first"
+        )
+    if _FULL.search(text):
+        return StoreError(
+            f"store {url}: found no space to write to ({text[:200]}), expected a disk with room; this write was not kept",
             hint="free space on the disk, then repeat; what was stored before is intact",
         )
     return StoreError(f"store {url}: {text[:500]}")
 
 
-def fetch(cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object] | Sequence[object] = ()) -> pl.DataFrame:
+def fetch(
+    cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object] | Sequence[object] = ()
+) -> pl.DataFrame:
     """Return a query's rows as a frame in one chunk."""
     result = cursor.execute(query, dict(params) if isinstance(params, Mapping) else list(params))
     return frame_of(result.to_arrow_table())
@@ -115,7 +124,9 @@ def insert(cursor: duckdb.DuckDBPyConnection, target: str, frame: pl.DataFrame) 
     with_rows(cursor, frame, f"INSERT INTO {target} ({columns}) SELECT {columns} FROM incoming")
 
 
-def with_rows(cursor: duckdb.DuckDBPyConnection, frame: pl.DataFrame, query: str, params: Sequence[object] = ()) -> None:
+def with_rows(
+    cursor: duckdb.DuckDBPyConnection, frame: pl.DataFrame, query: str, params: Sequence[object] = ()
+) -> None:
     """Run a statement that reads a frame under the name `incoming`."""
     cursor.register("incoming", frame.to_arrow())
     try:

@@ -35,7 +35,8 @@ def sql_type(column: dy.Column) -> str:
     try:
         return _TYPES[type(column)]
     except KeyError as error:
-        raise ContractError(f"{column!r}: found no type of the store for it, expected one of {_TYPES.values()}") from error
+        expected = ", ".join(kind.__name__ for kind in (*_TYPES, dy.Decimal))
+        raise ContractError(f"found a column of kind {type(column).__name__}, expected one of {expected}") from error
 
 
 def column_definition(name: str, column: dy.Column) -> str:

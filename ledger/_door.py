@@ -14,6 +14,7 @@ from typing import Any, Final
 import dataframely as dy
 import polars as pl
 
+from ledger._order import arranged, has_repeats
 from ledger.errors import ContractError
 from ledger.frames import typed
 from ledger.tables.partition import Group, Table
@@ -22,6 +23,10 @@ APPEND_ONLY: Final[frozenset[Group]] = frozenset({"sample", "slow_sample", "even
 """Groups in which the first row of a key stays; elsewhere the newest row of a key counts."""
 
 _UNDERSTOOD: Final = frozenset({"primary_key", "nullability", "min", "max", "inf", "nan", "check__one_of"})
+
+
+NONE_REJECTED: Final = pl.DataFrame(schema={"reason": pl.String, "row_json": pl.String})
+"""No refused rows."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,11 @@ class Admitted:
     rejected: pl.DataFrame
     duplicates: int
     unknown_columns: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether every row that came is admitted."""
+        return self.duplicates == 0 and self.rejected.is_empty()
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,9 @@ def checks(schema: type[dy.Schema]) -> tuple[Check, ...]:
     """
     rules = {name.rsplit("|", 1)[-1] for name in schema._validation_rules(with_cast=False)}  # noqa: SLF001  its only list
     if not rules <= _UNDERSTOOD:
-        raise ContractError(f"{schema.__name__}: found rules {sorted(rules - _UNDERSTOOD)}, expected {sorted(_UNDERSTOOD)}")
+        raise ContractError(
+            f"{schema.__name__}: found rules {sorted(rules - _UNDERSTOOD)}, expected some of {sorted(_UNDERSTOOD)}"
+        )
     return tuple(
         Check(
             name=name,
@@ -111,11 +123,15 @@ def checks(schema: type[dy.Schema]) -> tuple[Check, ...]:
     )
 
 
+def unknown_columns(table: Table, frame: pl.DataFrame) -> tuple[str, ...]:
+    """Return the columns that the table does not have."""
+    return tuple(name for name in frame.columns if name not in table.schema.columns())
+
+
 def admit(table: Table, frame: pl.DataFrame) -> Admitted:
     """Return the rows of a frame that may be stored, and why the others may not."""
     known = checks(table.schema)
-    names = [check.name for check in known]
-    unknown = tuple(name for name in frame.columns if name not in set(names))
+    unknown = unknown_columns(table, frame)
     series, misfits = _fit(table, frame.rechunk(), known)
     fitted = pl.DataFrame(series)
     reason = pl.Series("reason", [None] * frame.height, dtype=pl.String)
@@ -129,10 +145,10 @@ def admit(table: Table, frame: pl.DataFrame) -> Admitted:
                 reason = _explain(reason, mask, check.name, found, expected)
     reason, is_repeated = _repeated(table, fitted, reason)
     if not is_repeated.any() and reason.null_count() == frame.height:
-        return Admitted(arranged(table, fitted), _NONE_REJECTED, 0, unknown)
+        return Admitted(arranged(fitted, table.order), NONE_REJECTED, 0, unknown)
     is_good = reason.is_null() & ~is_repeated
     rejected = rejection(frame.filter(reason.is_not_null()), reason.drop_nulls())
-    return Admitted(arranged(table, fitted.filter(is_good)), rejected, int(is_repeated.sum()), unknown)
+    return Admitted(arranged(fitted.filter(is_good), table.order), rejected, int(is_repeated.sum()), unknown)
 
 
 def _fit(
@@ -170,7 +186,7 @@ def _repeated(table: Table, fitted: pl.DataFrame, reason: pl.Series) -> tuple[pl
     nothing = pl.Series("repeated", [False]).new_from_index(0, fitted.height)
     key = list(table.key)
     good = fitted if reason.null_count() == fitted.height else fitted.filter(reason.is_null())
-    if fitted.is_empty() or good.select(pl.struct(key).n_unique()).item() == good.height:
+    if fitted.is_empty() or not has_repeats(good, key):
         return reason, nothing
     places = pl.Series("place", range(fitted.height), dtype=pl.UInt32).filter(reason.is_null())
     if table.group not in APPEND_ONLY:
@@ -188,11 +204,6 @@ def _second(table: Table, row: dict[str, Any]) -> str:
     return f"key ({key}): found a second, different row, expected one; the first stays"
 
 
-def arranged(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return rows in the order in which the table lies on disk, in one chunk."""
-    return (frame.sort(table.order) if table.order and frame.height > 1 else frame).rechunk()
-
-
 def rejection(rows: pl.DataFrame, reasons: pl.Series | Sequence[str]) -> pl.DataFrame:
     """Return refused rows as text, each with its reason."""
     texts = [json.dumps(row, default=str, allow_nan=True) for row in rows.iter_rows(named=True)]
@@ -202,6 +213,3 @@ def rejection(rows: pl.DataFrame, reasons: pl.Series | Sequence[str]) -> pl.Data
 def second_rows(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     """Return rows as refused, because a different row with their key is stored."""
     return rejection(frame, pl.Series([_second(table, row) for row in frame.iter_rows(named=True)], dtype=pl.String))
-
-
-_NONE_REJECTED: Final = pl.DataFrame(schema={"reason": pl.String, "row_json": pl.String})

@@ -29,10 +29,7 @@ def opened(
         if found is None:
             _create(connection, prefix, expected)
         elif found > expected:
-            raise StoreError(
-                f"store {url}: found schema version {found}, expected at most {expected}",
-                hint="a newer clusterledger wrote it: install that version, or restore an older backup",
-            )
+            _refuse(url, found, expected)
         elif found < expected or migrations.missing(connection, catalog):
             connection = _keep_copy(connection, url, found, memory_limit)
             migrations.migrate(connection, catalog, found, available)
@@ -43,6 +40,13 @@ def opened(
         connection.close()
         raise
     return connection, prefix
+
+
+def _refuse(url: str, found: int, expected: int) -> None:
+    raise StoreError(
+        f"store {url}: found schema version {found}, expected at most {expected}",
+        hint="a newer clusterledger wrote it: install that version, or restore an older backup",
+    )
 
 
 def _create(connection: duckdb.DuckDBPyConnection, prefix: str, version: int) -> None:
@@ -67,5 +71,7 @@ def _keep_copy(
     try:
         shutil.copy2(path, path.with_name(f"{path.name}.v{version}.bak"))
     except OSError as error:
-        raise StoreError(f"store {url}: found no way to keep a copy before migrating: {error}", hint="free some space") from error
+        raise StoreError(
+            f"store {url}: found no way to keep a copy before migrating it: {error}", hint="free some space"
+        ) from error
     return connect(url, memory_limit)

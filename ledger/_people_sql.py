@@ -26,7 +26,8 @@ def one_select(sql: str) -> str:
         raise InputError(f"sql: found {len(statements)} statements, expected one SELECT")
     kind = statements[0].type
     if kind != duckdb.StatementType.SELECT:
-        raise InputError(f"sql: found {str(kind).rsplit('.', 1)[-1]}, expected one SELECT", hint="the store is read-only here")
+        found = str(kind).rsplit(".", 1)[-1]
+        raise InputError(f"sql: found {found}, expected one SELECT", hint="nothing can be changed from here")
     return statements[0].query
 
 
@@ -58,7 +59,9 @@ def _capped(cursor: duckdb.DuckDBPyConnection, text: str, limit: int) -> pa.Tabl
     for batch in reader:
         rows += batch.num_rows
         if rows > limit:
-            raise InputError(f"sql: found more than {limit} rows, expected at most {limit}", hint="add LIMIT, or aggregate")
+            raise InputError(
+                f"sql: found more than {limit} rows, expected at most {limit}", hint="add LIMIT, or aggregate"
+            )
         batches.append(batch)
     return pa.Table.from_batches(batches, reader.schema)
 

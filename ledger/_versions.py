@@ -13,6 +13,9 @@ from ledger.tables.partition import WHOLE, Every, Keyed, Spanning, Table, Timed,
 
 _TRUNCATE: Final[dict[Every, str]] = {"hour": "1h", "day": "1d", "month": "1mo"}
 
+SAME_PARTITION: Final = "s.table_name = i.table_name AND s.partition_key = i.partition_key"
+"""How rows of `partition_state s` and `incoming i` belong together."""
+
 _HOUR: Final = timedelta(hours=1)
 
 Changes = dict[tuple[str, str], int]
@@ -63,7 +66,9 @@ def also_keys(table: Table, frame: pl.DataFrame) -> set[str]:
     }
 
 
-def touched_hours(partition: Spanning, old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str], now: datetime) -> set[str]:
+def touched_hours(
+    partition: Spanning, old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str], now: datetime
+) -> set[str]:
     """Return the hours that a change of intervals touches.
 
     Where only the end moved, those between the old and the new end; where the row is new, or gone, or a
@@ -137,12 +142,11 @@ def bump(cursor: duckdb.DuckDBPyConnection, states: str, changes: Changes, now: 
         schema={"table_name": pl.String, "partition_key": pl.String, "added": pl.Int64},
         orient="row",
     )
-    same = "s.table_name = i.table_name AND s.partition_key = i.partition_key"
     with_rows(
         cursor,
         frame,
         f"UPDATE {states} s SET version_count = s.version_count + 1, content_fingerprint = NULL, "
-        f"row_count = coalesce(s.row_count, 0) + i.added, changed_at = ? FROM incoming i WHERE {same}",
+        f"row_count = coalesce(s.row_count, 0) + i.added, changed_at = ? FROM incoming i WHERE {SAME_PARTITION}",
         [now],
     )
     with_rows(
@@ -150,7 +154,6 @@ def bump(cursor: duckdb.DuckDBPyConnection, states: str, changes: Changes, now: 
         frame,
         f"INSERT INTO {states} (table_name, partition_key, version_count, is_sealed, row_count, changed_at) "
         f"SELECT table_name, partition_key, 1, false, added, ? FROM incoming i "
-        f"WHERE NOT EXISTS (SELECT 1 FROM {states} s WHERE {same})",
+        f"WHERE NOT EXISTS (SELECT 1 FROM {states} s WHERE {SAME_PARTITION})",
         [now],
     )
-

@@ -26,6 +26,11 @@ _INT64_LIMIT: Final = float(2**63)
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
+def dtypes(schema: type[dy.Schema]) -> dict[str, pl.DataType]:
+    """Return the types of a table's columns."""
+    return {name: column.dtype for name, column in schema.columns().items()}
+
+
 def to_frame(schema: type[dy.Schema], rows: Iterable[Row] | Mapping[str, Sequence[object]]) -> pl.DataFrame:
     """Return plain rows, or plain columns, as a frame that has every column of the table.
 

@@ -20,16 +20,18 @@ import polars as pl
 
 from ledger import _people_sql
 from ledger._backup import copy_rows, write_copy
-from ledger._commit import Commit, RollupState, bounds
+from ledger._commit import Commit, NodeBatch, append_batches, prepared
 from ledger._connection import connect, explained, fetch, path_of
 from ledger._ddl import FENCE, quoted
-from ledger._door import Admitted, Written, admit, arranged
+from ledger._door import Written, admit
 from ledger._opening import opened
-from ledger._replaced import checked
+from ledger._order import arranged
+from ledger._reading import Window, query_of
+from ledger._replaced import RollupState, checked, replace
 from ledger._writer import Writer
-from ledger.errors import ContractError, StoreError
+from ledger.errors import StoreError
 from ledger.tables import TABLES, PartitionState, declared
-from ledger.tables.partition import Spanning, Table, Timed, floor
+from ledger.tables.partition import Timed, floor
 
 T = TypeVar("T")
 
@@ -83,6 +85,10 @@ class Store:
         self._writer.close()
         self._connection.close()
 
+    def now(self) -> datetime:
+        """Return what time it is, by the clock that the store was opened with."""
+        return self._now()
+
     def __enter__(self) -> Self:
         return self
 
@@ -104,8 +110,15 @@ class Store:
         self, frames: Mapping[Schema, pl.DataFrame], *, source: str, batch_id: str, node: str
     ) -> dict[str, Written] | None:
         """Let the rows of several tables in as one: all or nothing, and once. None if the batch was seen before."""
-        admitted = [(declared(schema), admit(declared(schema), frame)) for schema, frame in frames.items()]
-        return self._commit(lambda commit: _append_batch(commit, admitted, source, batch_id, node))
+        return self.append_batches([NodeBatch(frames, source, batch_id, node)])[0]
+
+    def append_batches(self, batches: Sequence[NodeBatch]) -> list[dict[str, Written] | None]:
+        """Let several batches in with one commit, which costs little more than one of them.
+
+        Each counts once; one that was seen before is None in the answer.
+        """
+        ready = prepared(batches)
+        return self._commit(lambda commit: append_batches(commit, batches, ready))
 
     def replace(
         self,
@@ -122,8 +135,8 @@ class Store:
         Raises: SealedError: one of the partitions is sealed. ContractError: a row does not fit.
         """
         table = declared(schema)
-        ready = arranged(table, checked(table, frame, partitions))
-        return self._commit(lambda commit: commit.replace(table, ready, partitions, state or {}))
+        ready = arranged(checked(table, frame, partitions), table.order)
+        return self._commit(lambda commit: replace(commit, table, ready, partitions, state or {}))
 
     def seal(self, table_name: str, keys: Sequence[str]) -> None:
         """Close partitions for good: replacing them is refused from now on."""
@@ -142,7 +155,7 @@ class Store:
     def read(
         self,
         schema: Schema,
-        window: tuple[datetime, datetime] | None = None,
+        window: Window | None = None,
         *,
         by: str = "",
         columns: Sequence[str] = (),
@@ -157,7 +170,7 @@ class Store:
         """
         table = declared(schema)
         names = list(columns) or list(schema.columns())
-        query, params = self._query(table, names, window, by, where or {})
+        query, params = query_of(table, f"{self._prefix}{quoted(table.name)}", names, window, by=by, where=where or {})
         if ordered:
             query += f" ORDER BY {', '.join(quoted(name) for name in table.order or table.key)}"
         with self._reading() as cursor:
@@ -233,37 +246,6 @@ class Store:
         with cls.open(url) as store:
             store.load(path)
 
-    def _query(
-        self,
-        table: Table,
-        names: Sequence[str],
-        window: tuple[datetime, datetime] | None,
-        by: str,
-        where: Mapping[str, Sequence[object]],
-    ) -> tuple[str, dict[str, object]]:
-        conditions: list[str] = []
-        params: dict[str, object] = {}
-        partition = table.partition
-        column = by or (partition.column if isinstance(partition, Timed) else "")
-        if window is not None and column:
-            params["low"], params["high"] = bounds(table, column, *window)
-            conditions.append(f"{quoted(column)} >= $low AND {quoted(column)} < $high")
-        elif window is not None and isinstance(partition, Spanning):
-            params["low"], params["high"] = window
-            start, end = quoted(partition.start), quoted(partition.end)
-            conditions.append(f"{start} < $high AND ({end} IS NULL OR {end} > $low OR {start} >= $low)")
-        for place, (name, values) in enumerate(where.items()):
-            if name not in table.schema.columns():
-                raise ContractError(f"{table.name}: found no column {name}, expected one to read by")
-            some = [value for value in values if value is not None]
-            tests = [f"{quoted(name)} IN (SELECT unnest($where_{place}))"] if some else []
-            if some:
-                params[f"where_{place}"] = some
-            tests += [f"{quoted(name)} IS NULL"] if len(some) < len(values) else []
-            conditions.append(f"({' OR '.join(tests)})" if tests else "false")
-        query = f"SELECT {', '.join(quoted(name) for name in names)} FROM {self._prefix}{quoted(table.name)}"
-        return (f"{query} WHERE {' AND '.join(conditions)}" if conditions else query), params
-
     def _fetch(self, cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object]) -> pl.DataFrame:
         try:
             return fetch(cursor, query, params)
@@ -325,16 +307,6 @@ class Store:
         self._connection = connect(self.url, self._memory_limit)
 
 
-def _append_batch(
-    commit: Commit, admitted: Sequence[tuple[Table, Admitted]], source: str, batch_id: str, node: str
-) -> dict[str, Written] | None:
-    if commit.has_batch(batch_id):
-        return None
-    written = {table.name: commit.append(table, each, source) for table, each in admitted}
-    commit.record_batch(batch_id, node, written)
-    return written
-
-
 @contextmanager
 def _read_only(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
     cursor.execute("BEGIN TRANSACTION READ ONLY")
@@ -343,4 +315,4 @@ def _read_only(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
     cursor.execute("ROLLBACK")
 
 
-__all__ = ["PartitionStateRow", "RollupState", "Store", "Written", "utcnow"]
+__all__ = ["NodeBatch", "PartitionStateRow", "RollupState", "Store", "Written", "utcnow"]

@@ -46,12 +46,8 @@ def stored_version(cursor: duckdb.DuckDBPyConnection, catalog: str) -> int | Non
 
     Raises: StoreError: there are tables, and none says that it is a store.
     """
-    names = {
-        str(row[0])
-        for row in cursor.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND NOT internal AND NOT temporary", [catalog]
-        ).fetchall()
-    }
+    query = "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND NOT internal AND NOT temporary"
+    names = {str(row[0]) for row in cursor.execute(query, [catalog]).fetchall()}
     if not names:
         return None
     if _ddl.META not in names:
@@ -86,16 +82,14 @@ def missing(cursor: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
             if name not in there and not column.nullable:
                 raise StoreError(
                     f"store {catalog}: {table.name}: found no column {name}, expected one with a value in every row",
-                    hint="this store was written by a version between two releases: start a new one, or restore a backup",
+                    hint="a version between two releases wrote it: start a new store, or restore a backup",
                 )
             if name not in there:
                 statements.append(f"ALTER TABLE {prefix}{quoted(table.name)} ADD COLUMN {quoted(name)} {wanted}")
     return statements
 
 
-def migrate(
-    cursor: duckdb.DuckDBPyConnection, catalog: str, found: int, available: Mapping[int, Step]
-) -> None:
+def migrate(cursor: duckdb.DuckDBPyConnection, catalog: str, found: int, available: Mapping[int, Step]) -> None:
     """Bring a store to this version, all or nothing."""
     prefix = f"{quoted(catalog)}.main."
     cursor.execute("BEGIN TRANSACTION")

@@ -1,0 +1,47 @@
+"""The queries by which tables are read."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from ledger._ddl import quoted
+from ledger._replaced import bounds
+from ledger.errors import ContractError
+from ledger.tables.partition import Spanning, Table, Timed
+
+Window = tuple[datetime, datetime]
+"""A stretch of time, half-open."""
+
+
+def query_of(
+    table: Table,
+    name: str,
+    columns: Sequence[str],
+    window: Window | None,
+    *,
+    by: str,
+    where: Mapping[str, Sequence[object]],
+) -> tuple[str, dict[str, object]]:
+    """Return the query, with its parameters, that reads columns of the rows in a window; `name` is qualified."""
+    for column in (*columns, *where, *([by] if by else [])):
+        if column not in table.schema.columns():
+            raise ContractError(f"{table.name}: found no column {column}, expected one to read by")
+    conditions: list[str] = []
+    params: dict[str, object] = {}
+    partition = table.partition
+    timed = by or (partition.column if isinstance(partition, Timed) else "")
+    if window is not None and timed:
+        params["low"], params["high"] = bounds(table, timed, *window)
+        conditions.append(f"{quoted(timed)} >= $low AND {quoted(timed)} < $high")
+    elif window is not None and isinstance(partition, Spanning):
+        params["low"], params["high"] = window
+        start, end = quoted(partition.start), quoted(partition.end)
+        conditions.append(f"{start} < $high AND ({end} IS NULL OR {end} > $low OR {start} >= $low)")
+    for place, (column, values) in enumerate(where.items()):
+        some = [value for value in values if value is not None]
+        tests = [f"{quoted(column)} IN (SELECT unnest($where_{place}))"] if some else []
+        if some:
+            params[f"where_{place}"] = some
+        tests += [f"{quoted(column)} IS NULL"] if len(some) < len(values) else []
+        conditions.append(f"({' OR '.join(tests)})" if tests else "false")
+    query = f"SELECT {', '.join(map(quoted, columns))} FROM {name}"
+    return (f"{query} WHERE {' AND '.join(conditions)}" if conditions else query), params
