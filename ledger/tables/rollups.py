@@ -154,6 +154,7 @@ class JobGpuHour(StateSeconds, Activity):
     model = text("Model; `unattributed` where no rule names one", nullable=False)
     workload_kind = text("training, inference, notebook, batch, or ''", nullable=False)
     coverage_ratio = ratio("Share of the held time that samples cover", nullable=False)
+    evidence_quality = quality()
 
 
 class GpuTime(dy.Schema):

@@ -54,7 +54,10 @@ def activity_minutes(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFra
         grown("energy_joules_total").alias("energy_joules"),
         grown_milliseconds("power_cap_seconds_total").alias("power_capped"),
         clock.alias("sm_clock_ratio"),
-        *((grown(f"{rate}_transmit_bytes_total") + grown(f"{rate}_receive_bytes_total")).alias(rate) for rate in _RATES),
+        *(
+            (grown(f"{rate}_transmit_bytes_total") + grown(f"{rate}_receive_bytes_total")).alias(rate)
+            for rate in _RATES
+        ),
     )
     gauges = (*MEANS, "power_limit_watts", "sm_clock_ratio")
     rows = rows.filter(pl.col("step").is_not_null()).select(
@@ -71,7 +74,9 @@ def activity_minutes(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFra
         *(_known_sum(pl.col("part"), f"_{name}", of=name) for name in _RATES if name in measured),
         _known_sum(whole_share("power_capped", "time", "step"), "power_capped"),
     )
-    unmeasured = (pl.lit(None, dtype=pl.Float64).alias(name) for name in ("energy_joules", *_RATES) if name not in measured)
+    unmeasured = (
+        pl.lit(None, dtype=pl.Float64).alias(name) for name in ("energy_joules", *_RATES) if name not in measured
+    )
     rates = ((pl.col(name) * 1000 / pl.col(f"_{name}")).alias(name) for name in _RATES if name in measured)
     return sums.with_columns(*finish, *unmeasured, *rates).select(
         "key", *gauges, "memory_used_bytes", "energy_joules", "power_capped", *_RATES

@@ -9,8 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from queries.rollups._timeline import DEVICE, clipped, milliseconds, pieces, spread
 from queries.graph import Span
+from queries.rollups._timeline import DEVICE, clipped, milliseconds, pieces, spread
 
 FAULT_MEMORY: Final = timedelta(days=7)
 """How long a fault stays open when nothing closes it: so far back its opening is looked for."""

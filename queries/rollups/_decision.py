@@ -127,7 +127,8 @@ def decide() -> pl.Expr:
     Two cases that the table leaves open are closed here. Held by nobody with invisible processes is
     unallocated unless it is busy: then somebody unknown uses it, and to call it free would be a false saving.
     A stray process counts only where processes are visible.
-    Reads: seen, is_fault, is_drained, held, has_holder_process, has_stray_process, is_memory_held, activity, is_throttled.
+    Reads: seen, is_fault, is_drained, held, has_holder_process, has_stray_process, is_memory_held, activity,
+    is_throttled.
     Null `has_holder_process` means that processes are invisible.
     """
     nobody, job = pl.col("held").eq_missing(HELD_NOBODY), pl.col("held").eq_missing(HELD_JOB)

@@ -7,11 +7,17 @@ import polars as pl
 
 from queries.graph import Span
 
-
 _SCHEDULING: Final = timedelta(minutes=1)
 """A job that waits no longer than this only waits for the scheduler's next round."""
 
-_NOT_YET: Final = ("Dependency", "DependencyNeverSatisfied", "BeginTime", "JobHeldUser", "JobHeldAdmin", "JobArrayTaskLimit")
+_NOT_YET: Final = (
+    "Dependency",
+    "DependencyNeverSatisfied",
+    "BeginTime",
+    "JobHeldUser",
+    "JobHeldAdmin",
+    "JobArrayTaskLimit",
+)
 """Reasons for which a job would not start on an empty cluster either."""
 
 
@@ -70,5 +76,3 @@ def with_demand(free: pl.DataFrame, timeline: pl.DataFrame) -> pl.DataFrame:
         timeline.sort("since"), left_on="start", right_on="since", by="cluster", check_sortedness=False
     )
     return found.with_columns(pl.col("demand").fill_null("no_demand")).drop("_row", "since")
-
-

@@ -19,7 +19,10 @@ def activity(weight: str, energy: pl.Expr) -> list[pl.Expr]:
 
 
 def best_known_quality(rows: pl.DataFrame, by: tuple[str, ...], part: str) -> pl.DataFrame:
-    """Return the evidence quality of most of the observed time; the worse of two equals; X where nothing was observed."""
+    """Return the evidence quality of most of the observed time, the worse of two equals.
+
+    Where nothing was observed there is no row.
+    """
     sums = rows.filter("is_observed").group_by(*by, "evidence_quality").agg(pl.col(part).sum())
     ordered = sums.sort(*by, part, "evidence_quality", descending=[*(False for _ in by), True, True])
     return ordered.unique(by, keep="first", maintain_order=True).select(*by, "evidence_quality")

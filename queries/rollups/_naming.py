@@ -25,7 +25,8 @@ class Naming(BaseModel):
 def named(jobs: pl.DataFrame, naming: Naming) -> pl.DataFrame:
     """Return jobs with `team`, `model` and `workload_kind` filled.
 
-    A rule goes before the source's own word, that before the account; what nothing names is `unassigned`, `unattributed`.
+    A rule goes before the source's own word, that before the account; what nothing names is `unassigned` or
+    `unattributed`.
     """
     return jobs.with_columns(
         pl.coalesce(_first(naming.teams), _said("team"), _said("account"), pl.lit(UNASSIGNED)).alias("team"),

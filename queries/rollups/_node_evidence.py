@@ -49,7 +49,11 @@ PORT_COLUMNS: Final = (
 
 _MINUTE: Final = ("cluster", "node", "minute")
 
-_PRESSURES: Final = {"cpu": "node_cpu_pressure_ratio", "io": "node_io_pressure_ratio", "memory": "node_memory_pressure_ratio"}
+_PRESSURES: Final = {
+    "cpu": "node_cpu_pressure_ratio",
+    "io": "node_io_pressure_ratio",
+    "memory": "node_memory_pressure_ratio",
+}
 
 
 def node_minutes(host: pl.LazyFrame, pressure: pl.LazyFrame, ports: pl.LazyFrame) -> pl.DataFrame:
@@ -86,14 +90,20 @@ def _processors(host: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _pressure(pressure: pl.LazyFrame) -> pl.DataFrame:
-    """Return the share of time in which some task waited for a resource of the node; the kernel's mean where it must be."""
+    """Return the share of time in which some task waited for a resource of the node.
+
+    Where the counter says nothing, it is the kernel's own mean over ten seconds.
+    """
     of_node = pressure.filter((pl.col("job_id") == "") & pl.col("resource").is_in(list(_PRESSURES)))
     parts = _parts(of_node, ("some_seconds_total",), ("cluster", "node", "resource"))
     waited = pl.coalesce(pl.col("some_seconds_delta") * 1000 / pl.col("elapsed_ms"), "some_ratio").clip(upper_bound=1)
     known = parts.with_columns(waited.alias("waited")).filter(pl.col("waited").is_not_null())
-    means = known.group_by(*_MINUTE, "resource").agg(per((pl.col("waited") * pl.col("part")).sum(), pl.col("part").sum()))
+    means = known.group_by(*_MINUTE, "resource").agg(
+        per((pl.col("waited") * pl.col("part")).sum(), pl.col("part").sum())
+    )
     return means.group_by(_MINUTE).agg(
-        pl.col("waited").filter(pl.col("resource") == resource).first().alias(name) for resource, name in _PRESSURES.items()
+        pl.col("waited").filter(pl.col("resource") == resource).first().alias(name)
+        for resource, name in _PRESSURES.items()
     )
 
 
@@ -115,7 +125,9 @@ def _network(ports: pl.LazyFrame) -> pl.DataFrame:
     active = pl.max_horizontal("transmit", "receive") / rate
     return of_port.group_by(_MINUTE).agg(
         active.max().clip(upper_bound=1).alias("node_network_active_ratio"),
-        pl.when(pl.col("is_counted").any()).then(pl.col("wait").sum().round().cast(pl.Int64)).alias("node_network_wait_count"),
+        pl.when(pl.col("is_counted").any())
+        .then(pl.col("wait").sum().round().cast(pl.Int64))
+        .alias("node_network_wait_count"),
     )
 
 

@@ -76,13 +76,17 @@ def _node_jobs(minutes: pl.DataFrame) -> pl.DataFrame:
 
 def _finished(minutes: pl.DataFrame) -> pl.DataFrame:
     """Return minutes under the names of the table."""
-    return minutes.with_columns((pl.col("minute") * MINUTE).alias("time")).with_columns(
-        instant("time").alias("minute_start"),
-        *(to_seconds(name).alias(name) for name in STATE_COLUMNS),
-        to_seconds("existed").alias("existed_seconds"),
-        to_seconds("observed").alias("observed_seconds"),
-        to_seconds("power_capped").alias("power_capped_seconds"),
-        pl.col("restart_count").fill_null(0),
-        pl.col("pcie").alias("pcie_bytes_per_second"),
-        pl.col("nvlink").alias("nvlink_bytes_per_second"),
-    ).select(GpuMinute.column_names())
+    return (
+        minutes.with_columns((pl.col("minute") * MINUTE).alias("time"))
+        .with_columns(
+            instant("time").alias("minute_start"),
+            *(to_seconds(name).alias(name) for name in STATE_COLUMNS),
+            to_seconds("existed").alias("existed_seconds"),
+            to_seconds("observed").alias("observed_seconds"),
+            to_seconds("power_capped").alias("power_capped_seconds"),
+            pl.col("restart_count").fill_null(0),
+            pl.col("pcie").alias("pcie_bytes_per_second"),
+            pl.col("nvlink").alias("nvlink_bytes_per_second"),
+        )
+        .select(GpuMinute.column_names())
+    )

@@ -97,8 +97,8 @@ def _limits(existing: pl.DataFrame) -> pl.DataFrame:
 def _described(around: pl.DataFrame) -> pl.DataFrame:
     """Add to the context what the decision reads of it, and `signature`, which changes where anything of it does."""
     state = pl.col("node_state")
-    words = ("device", "exists", "holders", "holder_count", "submitted_at", "restart_count", "holder", "node_state", "fault")
-    changes = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in words)
+    names = set(around.columns) - {"piece", "start", "end"}
+    changes = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in sorted(names))
     hour = pl.col("start") // HOUR
     told = (pl.col("holder") == "scheduler") & state.ne_missing("UNKNOWN")
     return around.with_columns(
@@ -143,7 +143,9 @@ def _worded(rows: pl.DataFrame, around: pl.DataFrame, devices: pl.DataFrame, run
             .when(pl.col("held").is_not_null())
             .then(pl.lit(0, dtype=pl.Int64))
             .alias("holder_count"),
-            pl.col("quality").replace_strict(dict(enumerate(_QUALITIES)), return_dtype=pl.String).alias("evidence_quality"),
+            pl.col("quality")
+            .replace_strict(dict(enumerate(_QUALITIES)), return_dtype=pl.String)
+            .alias("evidence_quality"),
         )
         .join(people, on=RUN, how="left", maintain_order="left")
     )

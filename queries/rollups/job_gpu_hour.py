@@ -10,14 +10,14 @@ from ledger.names import UNASSIGNED, UNATTRIBUTED
 from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Job, JobGpu, JobGpuHour
 from queries.graph import Input, Span, rollup
 from queries.rollups._context import RUN
-from queries.rollups._hours import ACTIVITY_COLUMNS, activity
+from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality
 from queries.rollups._minutes import STATE_COLUMNS, by_minute, state_milliseconds
 from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
 from queries.rollups._naming import Naming, named
 from queries.rollups._sharing import HOLDER, PROCESS_COLUMNS, divided, process_time, weighed
 from queries.rollups._timeline import DEVICE, HOUR, MINUTE, clipped, instant, milliseconds, pieces, spread
 
-_INTERVAL_COLUMNS: Final = (*DEVICE, "started_at", "ended_at", "state", "is_observed")
+_INTERVAL_COLUMNS: Final = (*DEVICE, "started_at", "ended_at", "state", "is_observed", "evidence_quality")
 _MINUTE_COLUMNS: Final = (*DEVICE, "minute_start", "existed_seconds", "observed_seconds", *ACTIVITY_COLUMNS)
 _JOB_COLUMNS: Final = (*RUN, *NAMING_COLUMNS)
 _GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_fraction")
@@ -65,16 +65,16 @@ def _holders(
     return weighed(once.join(cut.select("piece", "start", "end"), on="piece"), measured)
 
 
-def _seconds(
-    holders: pl.DataFrame, done: pl.DataFrame, devices: pl.DataFrame, window: tuple[int, int]
-) -> pl.DataFrame:
+def _seconds(holders: pl.DataFrame, done: pl.DataFrame, devices: pl.DataFrame, window: tuple[int, int]) -> pl.DataFrame:
     """Return each holder's milliseconds by state, per device and hour."""
     edges = holders.select("device", "start", "end").unique()
     cut = pieces(window, devices, edges, done)
-    states = spread(done.select("device", "start", "end", "state", "is_observed"), cut).select("piece", "state", "is_observed")
+    names = ("state", "is_observed", "evidence_quality")
+    states = spread(done.select("device", "start", "end", *names), cut).select("piece", *names)
     rows = spread(holders.drop("piece"), cut).drop("start", "end").join(states, on="piece")
     rows = rows.join(cut.select("piece", "start", (pl.col("end") - pl.col("start")).alias("length")), on="piece")
     rows = divided(rows, "length", "piece").with_columns((pl.col("start") // HOUR).alias("hour"))
+    qualities = best_known_quality(rows, _ROW, "length")
     return (
         rows.with_columns(state_milliseconds())
         .group_by(_ROW)
@@ -85,6 +85,7 @@ def _seconds(
             pl.col("length").filter("is_observed").sum().alias("observed"),
             pl.col("is_estimated").any(),
         )
+        .join(qualities, on=_ROW, how="left")
     )
 
 
@@ -124,6 +125,7 @@ def _described(rows: pl.DataFrame, runs: pl.DataFrame, gpus: pl.DataFrame) -> pl
             pl.col("team").fill_null(UNASSIGNED),
             pl.col("model").fill_null(UNATTRIBUTED),
             pl.col("workload_kind").fill_null(""),
+            pl.col("evidence_quality").fill_null("X"),
         )
         .sort("cluster", "node", "gpu_uuid", "hour_start", *HOLDER)
         .select(JobGpuHour.column_names())

@@ -1,0 +1,111 @@
+"""Devices that a job holds and leaves idle: what somebody should be told of."""
+
+from datetime import timedelta
+from typing import Annotated, Final
+
+import dataframely as dy
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from ledger.expressions import to_seconds
+from ledger.names import HELD_IDLE_STATES, UNASSIGNED
+from ledger.tables import GpuStateInterval, IdleIncident, IncidentDecision
+from queries.graph import Input, Span, rollup
+from queries.rollups._timeline import DEVICE
+
+_RECENT: Final = timedelta(days=92)
+
+_LIVE: Final = timedelta(minutes=15)
+"""An incident lasts while its device was seen idle within this time and not otherwise since."""
+
+_COLUMNS: Final = (*DEVICE, "started_at", "ended_at", "state", "job_id", "restart_count", "user", "team")
+
+
+class Incidents(BaseModel):
+    """When idleness is worth telling."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    opens_after_minutes: Annotated[int, Field(ge=5, le=1440, description="Held idleness that opens an incident")] = 30
+
+
+@rollup()
+def idle_incident(
+    idle: Annotated[
+        dy.LazyFrame[GpuStateInterval], Input(recent=_RECENT, columns=_COLUMNS, where={"state": HELD_IDLE_STATES})
+    ],
+    latest: Annotated[
+        dy.LazyFrame[GpuStateInterval], Input(recent=_LIVE, columns=(*DEVICE, "started_at", "state", "is_observed"))
+    ],
+    decisions: dy.LazyFrame[IncidentDecision],
+    span: Span,
+    settings: Incidents,
+) -> dy.LazyFrame[IdleIncident]:
+    """Find stretches of unbroken idleness of one device with one holder, longer than the setting allows.
+
+    It closes by itself: when the device works, changes hands, or is no longer seen. A gap without samples ends it as
+    well, since what nobody saw was not idle.
+    Nulls: `effective_cost`: no price is joined here; pages take it from `allocation_hour`.
+    """
+    runs = _unbroken(idle.filter(pl.col("state").is_in(HELD_IDLE_STATES)).sort(*DEVICE, "started_at").collect())
+    long = runs.filter(pl.col("ended_at") - pl.col("opened_at") >= timedelta(minutes=settings.opens_after_minutes))
+    since = latest.collect().filter(pl.col("is_observed") & ~pl.col("state").is_in(HELD_IDLE_STATES))
+    others = since.group_by(DEVICE).agg(pl.col("started_at").max().alias("other_at"))
+    rows = long.join(others, on=DEVICE, how="left").join(
+        _latest(decisions.collect()), on=[*DEVICE, "opened_at"], how="left"
+    )
+    is_over = (pl.col("ended_at") < span.now - _LIVE) | (pl.col("other_at") >= pl.col("ended_at")).fill_null(
+        value=False
+    )
+    newer = pl.col("opened_at") < pl.col("opened_at").max().over(DEVICE)
+    return IdleIncident.cast(
+        rows.with_columns(pl.when(is_over | newer).then("ended_at").alias("closed_at"))
+        .with_columns(
+            to_seconds((pl.col("ended_at") - pl.col("opened_at")).dt.total_milliseconds()).alias("idle_seconds"),
+            _status(span).alias("status"),
+            pl.col("team").fill_null(UNASSIGNED),
+            pl.col("restart_count").fill_null(0),
+            pl.lit(None, dtype=pl.Decimal(38, 18)).alias("effective_cost"),
+            pl.lit(None, dtype=pl.String).alias("billing_currency"),
+            pl.lit(None, dtype=pl.Boolean).alias("is_estimated"),
+        )
+        .sort(*DEVICE, "opened_at")
+        .select(IdleIncident.column_names())
+        .lazy()
+    )
+
+
+def _unbroken(idle: pl.DataFrame) -> pl.DataFrame:
+    """Return stretches of idleness of one device with the same holder, without a break."""
+    holding = (*DEVICE, "job_id", "restart_count")
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in holding)
+    joins = same & (pl.col("started_at") == pl.col("ended_at").shift(1)).fill_null(value=False)
+    run = (~joins).cum_sum().alias("run")
+    return (
+        idle.with_columns(run)
+        .group_by("run")
+        .agg(
+            pl.col(holding).first(),
+            pl.col("started_at").first().alias("opened_at"),
+            pl.col("ended_at", "state", "user", "team").last(),
+        )
+    )
+
+
+def _latest(decisions: pl.DataFrame) -> pl.DataFrame:
+    """Return the last decision on each incident."""
+    ordered = decisions.sort("decided_at", "decision")
+    return ordered.group_by(*DEVICE, "opened_at").agg(pl.col("decision", "snoozed_until").last())
+
+
+def _status(span: Span) -> pl.Expr:
+    """Return where an incident stands: what ended is closed, whatever was decided; a snooze ends by itself."""
+    decision = pl.col("decision")
+    awake = (decision == "snoozed") & (pl.col("snoozed_until") <= span.now)
+    return (
+        pl.when(pl.col("closed_at").is_not_null())
+        .then(pl.lit("closed"))
+        .when(decision.is_null() | awake.fill_null(value=False))
+        .then(pl.lit("open"))
+        .otherwise(decision)
+    )
