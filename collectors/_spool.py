@@ -1,0 +1,193 @@
+"""Rows that the hub does not have yet, in a file: bounded, fsynced, the oldest go first."""
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import zstandard
+
+from collectors._round import Tables
+from collectors.wire import Value, plain
+from ledger.errors import StoreError
+from ledger.log import log
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, batch_id TEXT, row_count INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_BATCH_ROWS: Final = 20_000
+_DROPPED: Final = "rows_dropped"
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """Rows that were given one batch id, for good: a second try sends the same rows under the same id."""
+
+    batch_id: str
+    tables: Tables
+
+
+class Spool:
+    """A SQLite file that keeps rows until they were acknowledged; also what the agent remembers over restarts.
+
+    One process at a time; its threads take turns.
+    """
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._max_bytes = max_bytes
+        self._connection = _opened(path)
+
+    def append(self, tables: Tables) -> int:
+        """Keep rows; they are on disk when this returns. Returns how many older rows had to go for them.
+
+        Raises: StoreError: the disk is full, or the file cannot be written.
+        """
+        plain_tables = {name: [_plain(row) for row in rows] for name, rows in tables.items()}
+        body = zstandard.ZstdCompressor(level=3).compress(msgspec.msgpack.encode(plain_tables))
+        count = sum(len(rows) for rows in tables.values())
+        with self._transaction() as connection:
+            connection.execute("INSERT INTO entry (row_count, body) VALUES (?, ?)", (count, body))
+            return self._make_room(connection)
+
+    def seal(self) -> Sealed | None:
+        """Return the oldest rows under the id that they keep, or None if there are none."""
+        with self._transaction() as connection:
+            oldest = connection.execute("SELECT batch_id FROM entry ORDER BY id LIMIT 1").fetchone()
+            if oldest is None:
+                return None
+            batch_id = oldest[0] or self._name(connection)
+            bodies = connection.execute("SELECT body FROM entry WHERE batch_id = ? ORDER BY id", (batch_id,)).fetchall()
+        tables: Tables = {}
+        for (body,) in bodies:
+            content = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(body))
+            for name, rows in content.items():
+                tables.setdefault(name, []).extend(rows)
+        return Sealed(batch_id, tables)
+
+    def forget(self, batch_id: str) -> None:
+        """Drop rows that the hub has, or refused for good."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM entry WHERE batch_id = ?", (batch_id,))
+
+    def waiting(self) -> int:
+        """Return how many rows are kept."""
+        with self._transaction() as connection:
+            return int(connection.execute("SELECT coalesce(sum(row_count), 0) FROM entry").fetchone()[0])
+
+    def dropped(self) -> int:
+        """Return how many rows were dropped since this was asked last, and start again from none."""
+        count = int(self.recall(_DROPPED) or 0)
+        if count:
+            self.remember(_DROPPED, None)
+        return count
+
+    def recall(self, key: str) -> str | None:
+        """Return a remembered text, or None."""
+        with self._transaction() as connection:
+            found = connection.execute("SELECT value FROM memory WHERE key = ?", (key,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def recollect(self, prefix: str) -> list[str]:
+        """Return the remembered texts whose keys begin so."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT value FROM memory WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+            ).fetchall()
+        return [str(value) for (value,) in found]
+
+    def remember(self, key: str, value: str | None) -> None:
+        """Keep a text over restarts; None forgets it."""
+        with self._transaction() as connection:
+            if value is None:
+                connection.execute("DELETE FROM memory WHERE key = ?", (key,))
+            else:
+                connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (key, value))
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                with self._connection:
+                    yield self._connection
+            except sqlite3.Error as error:
+                raise StoreError(f"spool: {error}", hint="free space, or move agent.spool to another disk") from error
+
+    def _name(self, connection: sqlite3.Connection) -> str:
+        """Give the oldest rows a batch id, up to the size of one batch."""
+        batch_id, last, rows = uuid.uuid4().hex, 0, 0
+        for number, count in connection.execute("SELECT id, row_count FROM entry WHERE batch_id IS NULL ORDER BY id"):
+            if last and rows + count > _BATCH_ROWS:
+                break
+            last, rows = number, rows + count
+        connection.execute("UPDATE entry SET batch_id = ? WHERE batch_id IS NULL AND id <= ?", (batch_id, last))
+        return batch_id
+
+    def _make_room(self, connection: sqlite3.Connection) -> int:
+        """Drop the oldest rows while the file is over its bound; the newest stay. Count what went."""
+        size = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM entry").fetchone()[0]
+        gone = 0
+        while size > self._max_bytes:
+            found = connection.execute("SELECT id, row_count, length(body) FROM entry ORDER BY id LIMIT 2").fetchall()
+            if len(found) == 1:
+                break
+            number, count, length = found[0]
+            connection.execute("DELETE FROM entry WHERE id = ?", (number,))
+            size, gone = size - length, gone + count
+        if gone:
+            before = connection.execute("SELECT value FROM memory WHERE key = ?", (_DROPPED,)).fetchone()
+            total = gone + int(before[0] if before else 0)
+            connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (_DROPPED, str(total)))
+        return gone
+
+
+def _plain(row: Any) -> dict[str, Value]:
+    return {name: plain(value) for name, value in row.items()}
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Return the file's connection; a damaged file is put aside, for no row in it can be trusted.
+
+    Raises: StoreError: it cannot be made, or another agent has it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return _connected(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            aside = path.with_suffix(path.suffix + ".damaged")
+            path.rename(aside)
+            log.warning("spool was damaged", spool=str(path), kept_as=str(aside), error=str(error))
+            return _connected(path)
+    except (OSError, sqlite3.Error) as error:
+        hint = "set agent.spool to a file that this user may write, and run one agent per spool"
+        raise StoreError(f"spool {path}: {error}", hint=hint) from error
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, timeout=5)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        # A second agent on the same file would send rows twice under two ids.
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

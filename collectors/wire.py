@@ -1,0 +1,133 @@
+"""What an agent sends to the hub: one batch, msgpack in zstd, columns under the names of the tables.
+
+`{v, batch_id, node, boot_id, tables: {name: {column: [value, ..]}}}`. Instants are milliseconds since 1970, exact
+decimals are text. Columns are only ever added: a hub counts the ones that it does not know. Decoding is done under
+limits, for a batch comes from elsewhere.
+"""
+
+import io
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Final
+
+import msgspec
+import zstandard
+
+from ledger.errors import InputError
+from ledger.registry import Row
+
+VERSION: Final = 1
+CONTENT_TYPE: Final = "application/vnd.clusterledger.batch"
+
+Value = bool | int | float | str | None
+Columns = dict[str, list[Value]]
+
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Rows of one node under one id: the hub keeps them once, however often they are sent."""
+
+    v: int
+    batch_id: _Name
+    node: _Name
+    boot_id: Annotated[str, msgspec.Meta(max_length=200)]
+    tables: dict[_Name, Columns]
+
+    @property
+    def row_count(self) -> int:
+        """Return the number of rows in all tables."""
+        return sum(len(next(iter(columns.values()), [])) for columns in self.tables.values())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a hub accepts of one batch."""
+
+    body_bytes: int = 8_388_608
+    decoded_bytes: int = 134_217_728
+    rows: int = 200_000
+    tables: int = 64
+    columns: int = 256
+
+
+def plain(value: object) -> Value:
+    """Return a row's value as it is sent: instants as milliseconds, decimals as text, no NaN or infinity."""
+    if isinstance(value, datetime):
+        return round(value.timestamp() * 1000)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"found {type(value).__name__}, expected a plain value, an instant or a decimal")
+
+
+def columns_of(rows: Iterable[Row]) -> Columns:
+    """Return rows as columns; a value that a row does not have is null."""
+    listed = list(rows)
+    names = dict.fromkeys(name for row in listed for name in row)
+    return {name: [plain(row.get(name)) for row in listed] for name in names}
+
+
+def encode(batch_id: str, node: str, boot_id: str, tables: Mapping[str, Iterable[Row]]) -> bytes:
+    """Return the body of one batch."""
+    columns = {name: columns_of(rows) for name, rows in tables.items()}
+    batch = Batch(VERSION, batch_id, node, boot_id, {name: each for name, each in columns.items() if each})
+    return zstandard.ZstdCompressor(level=3).compress(msgspec.msgpack.encode(batch))
+
+
+def decode(body: bytes, limits: Limits = Limits()) -> Batch:
+    """Return the batch of a body.
+
+    Raises: InputError: it is too large, mangled, of another version, or its columns do not fit together.
+    """
+    if len(body) > limits.body_bytes:
+        raise InputError(f"batch: found {len(body)} bytes, expected at most {limits.body_bytes}")
+    try:
+        batch = msgspec.msgpack.decode(_decompressed(body, limits.decoded_bytes), type=Batch)
+    except msgspec.ValidationError as error:
+        raise InputError(f"batch: {error}", hint="agent and hub must speak the same version") from None
+    except msgspec.DecodeError as error:
+        raise InputError(f"batch: {error}, expected msgpack in zstd") from None
+    if batch.v != VERSION:
+        message = f"batch: found version {batch.v}, expected {VERSION}"
+        raise InputError(message, hint="update the older of agent and hub")
+    _check(batch, limits)
+    return batch
+
+
+def _decompressed(body: bytes, most: int) -> bytes:
+    """Return the content; a small body that would unfold beyond the limit is refused before it does."""
+    try:
+        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(io.BytesIO(body)) as reader:
+            content = reader.read(most + 1)
+    except zstandard.ZstdError as error:
+        raise InputError(f"batch: {error}, expected msgpack in zstd") from None
+    if len(content) > most:
+        raise InputError(f"batch: found more than {most} bytes when decompressed, expected at most that")
+    return content
+
+
+def _check(batch: Batch, limits: Limits) -> None:
+    """Refuse a batch whose shape is wrong.
+
+    Raises: InputError: too many tables, columns or rows, columns of unequal length, NaN or infinity.
+    """
+    if len(batch.tables) > limits.tables:
+        raise InputError(f"batch: found {len(batch.tables)} tables, expected at most {limits.tables}")
+    for table, columns in batch.tables.items():
+        if len(columns) > limits.columns:
+            raise InputError(f"batch: {table}: found {len(columns)} columns, expected at most {limits.columns}")
+        heights = {len(values) for values in columns.values()}
+        if len(heights) > 1:
+            raise InputError(f"batch: {table}: found columns of {sorted(heights)} rows, expected one length")
+        for name, values in columns.items():
+            if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+                raise InputError(f"batch: {table}.{name}: found NaN or infinity, expected null")
+    if batch.row_count > limits.rows:
+        raise InputError(f"batch: found {batch.row_count} rows, expected at most {limits.rows}")
