@@ -42,6 +42,7 @@ class Devices:
     uuids: list[str]
     holders: list[str]
     users: list[str]
+    rank: Ints
     fraction: Floats
     spec: dict[str, Floats]
     profiled: npt.NDArray[np.bool_]
@@ -84,9 +85,18 @@ def devices(plan: Cluster, line: Timeline) -> Devices:
     node = np.array([each.node for each in plan.devices], dtype=np.int64)
     return Devices(
         plan, line, node, clusters, nodes, [each.uuid for each in plan.devices], _holders(plan, line),
-        [*(job.user for job in plan.jobs), "nobody"], fraction, spec,
+        [*(job.user for job in plan.jobs), "nobody"], _ranks(plan), fraction, spec,
         np.array([each.quality == "A" for each in hardware]), watts, before,
     )  # fmt: skip
+
+
+def _ranks(plan: Cluster) -> Ints:
+    """Return each device's place in the order in which tables keep their rows."""
+    nodes = [plan.nodes[each.node] for each in plan.devices]
+    names = [(node.provider.cluster, node.name, each.uuid) for node, each in zip(nodes, plan.devices, strict=True)]
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return rank
 
 
 def _holders(plan: Cluster, line: Timeline) -> list[str]:

@@ -4,6 +4,7 @@ The numbers are chosen well inside the classes that they stand for, so that nois
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
@@ -86,6 +87,7 @@ PROFILES: Final[dict[str, Activity]] = {
 }
 
 
+@lru_cache
 def served(level: float) -> Activity:
     """Return what a model server does at a level of load; at 0 it waits with its weights loaded."""
     full = PROFILES["serving"]
@@ -95,6 +97,7 @@ def served(level: float) -> Activity:
     return replace(full, **scaled, power=0.10 + 0.50 * level)
 
 
+@lru_cache(maxsize=1024)
 def scaled(activity: Activity, factor: float) -> Activity:
     """Return the same work done a little weaker, so that no two jobs look alike."""
     names = ("sm", "tensor", "dram", "power", "memory")

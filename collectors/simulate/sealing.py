@@ -85,7 +85,7 @@ def interval_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
         np.concatenate([np.where(split, start + hot, end), end[split]]),
     )
     index = np.concatenate([index, index[split]])
-    order = np.lexsort((start, line.device[index]))
+    order = np.lexsort((start, known.devices.rank[line.device[index]]))
     return _intervals(known, index[order], start[order], end[order], state[order])
 
 
@@ -134,11 +134,12 @@ def minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
     group = np.cumsum(is_first) - 1
     alone = np.bincount(group)[group] == 1
     whole = _Parts(known, index[alone], start[alone], end[alone])
-    frames = [whole.frame(minute[alone])]
-    if not alone.all():
-        mixed = _Parts(known, index[~alone], start[~alone], end[~alone])
-        frames.append(mixed.joined(group[~alone], minute[~alone]))
-    return pl.concat(frames).sort("cluster", "node", "gpu_uuid", "minute_start")
+    mixed = _Parts(known, index[~alone], start[~alone], end[~alone])
+    both = pl.concat([whole.frame(minute[alone]), mixed.joined(group[~alone], minute[~alone])])
+    # Sorting by numbers and gathering is several times faster than sorting by names.
+    rank = known.devices.rank[np.concatenate([device[alone], device[~alone & is_first]])]
+    order = np.lexsort((np.concatenate([minute[alone], minute[~alone & is_first]]), rank))
+    return both[pl.Series(order)]
 
 
 class _Parts:
@@ -206,7 +207,9 @@ class _Parts:
 
     def joined(self, group: Ints, minute: Ints) -> pl.DataFrame:
         """Return a row for each group of pieces that share a minute."""
-        starts = np.flatnonzero(np.append(np.array([True]), group[1:] != group[:-1]))
+        starts = np.unique(group, return_index=True)[1]
+        if len(starts) == 0:
+            return frame(GpuMinute, {}, 0)
         add = np.add.reduceat
         length = add(self.length, starts)
         data: dict[str, Column] = {f"{word}_seconds": exact_seconds(add(each, starts)) for word, each in self.states.items()}

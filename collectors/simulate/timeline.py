@@ -151,9 +151,10 @@ def _edges(plan: Cluster) -> tuple[Ints, Ints]:
         points.update((device, at) for device in on_node.get(each.node, ()) for at in (each.start, each.end))
     for stretch in plan.stretches:
         points.update((device, at) for device in stretch.devices for at in (stretch.start, stretch.end))
+    spans = {each.cluster: waiting(plan, each.cluster) for each in plan.providers}
     for device in plan.devices:
         name = plan.nodes[device.node].provider.cluster
-        points.update((device.index, at) for span in waiting(plan, name) for at in span)
+        points.update((device.index, at) for span in spans[name] for at in span)
     pairs = np.array(sorted(points), dtype=np.int64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
