@@ -63,6 +63,8 @@ def bottleneck_minute(
     among the other classes, and a minute has one of them. A device with several holders is divided evenly here;
     `bottleneck_hour` puts that right.
 
+    Busy time whose holder nobody knows belongs to no job and is in `gpu_hour` alone.
+
     Nulls: `runner_up` where no other class is met, `idle_cause` where the node gives no reason.
     Source: the order and thresholds of `queries.rollups._bottleneck_rules`.
     """
@@ -87,14 +89,9 @@ def bottleneck_minute(
 
 def _held(intervals: pl.LazyFrame, holdings: pl.LazyFrame) -> pl.LazyFrame:
     """Return, per minute, device and holder, the milliseconds of idle, throttled, unknown and other time."""
-    held = intervals.filter((pl.col("job_id") != "") | pl.col("state").is_in(["throttled", *_LIMITED_STATES]))
-    holder_count = pl.col("holder_count").fill_null(1).clip(lower_bound=1)
-    alone = held.filter(holder_count <= 1).with_columns(
-        pl.col("restart_count").fill_null(0),
-        pl.col("submitted_at").fill_null(NO_SUBMISSION),
-        place=pl.lit(0, pl.Int64),
-        holders=pl.lit(1, pl.Int64),
-    )
+    held = intervals.filter(pl.col("job_id") != "")
+    holder_count = pl.col("holder_count").fill_null(1)
+    alone = held.filter(holder_count <= 1).with_columns(place=pl.lit(0, pl.Int64), holders=pl.lit(1, pl.Int64))
     shared = _shared(held.filter(holder_count > 1), holdings)
     columns = [*_DEVICE, *_RUN, "started_at", "ended_at", "state", "place", "holders"]
     pieces = pl.concat([alone.select(columns), shared.select(columns)])
@@ -110,10 +107,6 @@ def _held(intervals: pl.LazyFrame, holdings: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("holders").max().alias("holder_count"),
         )
     )
-
-
-NO_SUBMISSION = pl.lit(0, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-"""The submit time of busy time whose holder nobody knows."""
 
 
 def _shared(intervals: pl.LazyFrame, holdings: pl.LazyFrame) -> pl.LazyFrame:
