@@ -15,6 +15,7 @@ NULL_WORDS: Final = ("", "null", "none", "n/a", "not applicable")
 
 _INSTANT: Final = pl.Datetime("us", "UTC")
 _SHOWN_CHARACTERS: Final = 60
+_MONTH_CHARACTERS: Final = 7
 
 
 @dataclass
@@ -63,6 +64,19 @@ class Cells:
         if is_needed:
             self.need(name, texts, "a decimal number such as -12.50")
         return parsed
+
+    def number(self, name: str) -> pl.Series:
+        """Return a column of physical quantities as floats; what is no number refuses its row."""
+        return self.amount(name).amounts.cast(pl.Float64)
+
+    def whole(self, name: str) -> pl.Series:
+        """Return a column of whole numbers; what is none refuses its row."""
+        amounts = self.amount(name).amounts
+        wholes = amounts.cast(pl.Decimal(38, 0)).cast(pl.Int64, strict=False)
+        broken = (amounts != amounts.cast(pl.Decimal(38, 0)).cast(amounts.dtype, strict=False)).fill_null(value=False)
+        for index in pl.arg_where(broken | (wholes.is_null() & amounts.is_not_null()), eager=True).to_list():
+            self.refuse(index, name, self.text(name)[index], "a whole number")
+        return wholes.alias(name)
 
     def instant(self, name: str, *, is_needed: bool = False, default: str | None = None) -> pl.Series:
         """Return a column of instants in UTC; what has no zone is taken as UTC and counted."""
@@ -170,6 +184,8 @@ def _instant(text: str) -> tuple[datetime | None, bool]:
     """Return a text as an instant in UTC, and whether it named no zone."""
     plain = text.removesuffix(" UTC").removesuffix(" utc")
     has_zone = plain != text
+    if len(plain) == _MONTH_CHARACTERS:
+        plain += "-01"
     try:
         at = datetime.fromisoformat(plain)
     except ValueError:

@@ -1,0 +1,125 @@
+"""Invoices: what an issuer asks to be paid, from outside the bill that it is compared with.
+
+Two forms: the InvoiceDetail dataset of FOCUS 1.4, whose lines are summed by invoice, and a table with
+invoice_issuer, invoice_id, billing_period_start, billing_currency, invoiced, one row per invoice.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from collectors.billing._cells import Cells
+from collectors.billing._charges import import_frame
+from collectors.billing._format import BillFormat, Head, Imported, Rejected, Request
+from collectors.billing._texts import read_texts
+from ledger import money
+from ledger.errors import InputError
+from ledger.tables import Invoice, declared
+
+_DETAIL: Final = "FOCUS 1.4 InvoiceDetail"
+_PLAIN: Final = "csv"
+_DETAIL_TELLING: Final = frozenset({"invoiceissuestatus", "invoicedetailgrain", "invoiceissuedate"})
+_KEY: Final = ("invoice_issuer", "invoice_id", "billing_account_id", "billing_period_start", "billing_currency")
+_CURRENCY: Final = r"^[A-Z]{3}$"
+
+# Our column: the InvoiceDetail column that holds it.
+_DETAIL_NAMES: Final = {
+    "invoice_issuer": "InvoiceIssuerName",
+    "invoice_id": "InvoiceId",
+    "billing_account_id": "BillingAccountId",
+    "billing_period_start": "BillingPeriodStart",
+    "billing_currency": "BillingCurrency",
+    "invoiced": "BilledCost",
+    "issue_status": "InvoiceIssueStatus",
+    "issued_at": "InvoiceIssueDate",
+    "provider": "ServiceProviderName",
+}
+_NEEDED: Final = ("invoice_issuer", "invoice_id", "billing_period_start", "billing_currency", "invoiced")
+
+
+def _form(head: Head) -> str | None:
+    """Return which of the two forms it is, or None."""
+    names = head.folded
+    if "chargeperiodstart" not in names and len(names & _DETAIL_TELLING) and "invoiceid" in names:
+        return _DETAIL
+    if {"invoice_id", "invoiced"} <= names or {"invoice_issuer", "invoice_id"} <= names:
+        return _PLAIN
+    return None
+
+
+def _read(request: Request) -> Imported:
+    """Return one invoice row per issuer, invoice, account, period and currency."""
+    names = _DETAIL_NAMES if request.version == _DETAIL else {name: name for name in _DETAIL_NAMES}
+    frames: list[pl.DataFrame] = []
+    rejected: list[Rejected] = []
+    normalised = naive = 0
+    for file in request.source.files:
+        cells = Cells(read_texts(file, file.content()), declared(Invoice).name)
+        frames.append(_lines(cells, names, request))
+        rejected.extend(cells.rejected())
+        normalised += cells.normalised_count
+        naive += cells.naive_instant_count
+    lines = pl.concat(frames)
+    if lines.is_empty() and not rejected:
+        raise InputError(f"{request.source.path}: found a header and no rows, expected invoices")
+    invoices = _summed(lines).with_columns(
+        pl.lit("invoice_detail" if request.version == _DETAIL else "csv").alias("source"),
+        pl.lit(request.source.path).alias("path"),
+    )
+    return Imported(
+        path=request.source.path,
+        format=invoice.name,
+        version=request.version,
+        source_name=request.source.name,
+        sha256=request.sha256,
+        import_id=request.import_id,
+        tables={Invoice: Invoice.cast(invoices)},
+        imports=import_frame([]),
+        rejected=tuple(rejected),
+        normalised_count=normalised,
+        naive_instant_count=naive,
+        remarks=(f"{naive} instants without a zone were taken as UTC",) if naive else (),
+    )
+
+
+def _lines(cells: Cells, names: dict[str, str], request: Request) -> pl.DataFrame:
+    """Return the good lines of one file under our names."""
+    stated = {name.casefold(): value for name, value in request.defaults.items()}
+    missing = [names[name] for name in _NEEDED if not cells.has(names[name]) and names[name].casefold() not in stated]
+    if missing:
+        raise InputError(
+            f"{cells.texts.label}: line 1: found no column {', '.join(missing)}, expected {', '.join(names.values())}",
+            hint="add the column, or state a value for the whole file with --set COLUMN=VALUE",
+        )
+    columns = {name: cells.text(actual, stated.get(actual.casefold())) for name, actual in names.items()}
+    columns["invoiced"] = cells.amount(names["invoiced"], is_needed=True).amounts
+    for name in ("billing_period_start", "issued_at"):
+        default = stated.get(names[name].casefold())
+        columns[name] = cells.instant(names[name], is_needed=name == "billing_period_start", default=default)
+    columns["billing_account_id"] = columns["billing_account_id"].fill_null("")
+    columns["billing_currency"] = columns["billing_currency"].str.to_uppercase()
+    for name in ("invoice_issuer", "invoice_id", "billing_currency"):
+        cells.need(names[name], columns[name], "a value in every row")
+    for index in pl.arg_where(~columns["billing_currency"].str.contains(_CURRENCY), eager=True).to_list():
+        cells.refuse(index, names["billing_currency"], columns["billing_currency"][index], "three letters of ISO 4217")
+    frame = pl.DataFrame([column.alias(name) for name, column in columns.items()])
+    if request.version == _PLAIN:
+        again = frame.select(pl.struct(_KEY).is_duplicated() & ~pl.struct(_KEY).is_first_distinct()).to_series()
+        for index in pl.arg_where(again, eager=True).to_list():
+            cells.refuse(index, names["invoice_id"], frame["invoice_id"][index], "each invoice once")
+    return cells.kept(frame)
+
+
+def _summed(lines: pl.DataFrame) -> pl.DataFrame:
+    """Return invoices with the exact sum of their lines; words that differ between lines are joined."""
+    sums = money.summed(lines, by=_KEY, columns=["invoiced"])
+    words = lines.group_by(_KEY).agg(
+        pl.col("provider").drop_nulls().unique().sort().str.join(", "),
+        pl.col("issue_status").drop_nulls().unique().sort().str.join(", "),
+        pl.col("issued_at").max(),
+    )
+    named = words.with_columns(pl.col("provider", "issue_status").replace("", None))
+    return sums.join(named, on=_KEY, how="left", nulls_equal=True, maintain_order="left")
+
+
+invoice = BillFormat(name="invoice", detect=_form, read=_read, module=__name__)
