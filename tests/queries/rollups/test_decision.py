@@ -1,0 +1,167 @@
+"""The decision, walked over every combination of evidence, against a plain reading of the ledger's table."""
+
+from itertools import product
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from ledger.names import STATES
+from queries.rollups._decision import (
+    Thresholds,
+    activity,
+    decide,
+    power_proxy,
+    quality,
+    rule_version,
+)
+
+SEEN = ("nothing", "status", "sample")
+HELD = ("nobody", "job", None)
+ACTIVITY = ("idle", "underused", "busy", None)
+MAYBE = (True, False, None)
+
+
+def state_of(  # noqa: C901, PLR0911, PLR0912  one return per row of the table
+    seen: str,
+    fault: bool,
+    drained: bool,
+    held: str | None,
+    holder_process: bool | None,
+    stray: bool | None,
+    memory: bool | None,
+    active: str | None,
+    throttled: bool,
+) -> str:
+    """Return the state by the first row that matches."""
+    if seen == "nothing":
+        return "unknown"
+    if fault or (drained and held == "nobody"):
+        return "faulty"
+    if stray is True and holder_process is False:
+        return "orphaned"
+    busy = active in {"busy", "underused"}
+    if held == "nobody" and stray is not True:
+        if holder_process is False:
+            return "unallocated"
+        if holder_process is None and not busy:
+            return "unallocated"
+    if held == "job":
+        if holder_process is False:
+            return "allocated_idle"
+        if active == "idle":
+            if holder_process is None and memory is not True:
+                return "allocated_idle"
+            return "held_idle"
+    if busy:
+        if throttled:
+            return "throttled"
+        return "underused" if active == "underused" else "productive"
+    return "unknown"
+
+
+def test_every_combination_of_evidence_is_decided_as_the_table_says() -> None:
+    evidence = list(product(SEEN, (True, False), (True, False), HELD, MAYBE, MAYBE, MAYBE, ACTIVITY, (True, False)))
+    assert len(evidence) == 3 * 2 * 2 * 3 * 3 * 3 * 3 * 4 * 2
+    names = ("seen", "is_fault", "is_drained", "held", "has_holder_process", "has_stray_process", "is_memory_held")
+    columns = list(zip(*evidence, strict=True))
+    frame = pl.DataFrame(
+        {
+            **dict(zip(names, columns, strict=False)),
+            "seen": [SEEN.index(each) for each in columns[0]],
+            "held": [None if each is None else HELD.index(each) for each in columns[3]],
+            "activity": [None if each is None else ACTIVITY.index(each) for each in columns[7]],
+            "is_throttled": columns[8],
+        }
+    )
+    decided = [STATES[code] for code in frame.select(state=decide()).get_column("state")]
+    assert decided == [state_of(*each) for each in evidence]
+    assert set(decided) == set(STATES)
+
+
+def grade_of(row: dict[str, object]) -> str:
+    """Return the grade whose own measurement is there, from the declared one downwards."""
+    declared = row["declared"]
+    if declared == "A" and (row["graphics_active_ratio"] is not None or row["sm_active_ratio"] is not None):
+        return "A"
+    if declared == "B" and row["kernel_active_ratio"] is not None:
+        return "B"
+    if declared in {"A", "B", "C", None} and row["kernel_active_ratio"] is not None:
+        return "C"
+    known = row["power_watts"] is not None and row["idle_power_watts"] is not None and row["power_limit_watts"] is not None
+    return "D" if declared != "X" and known else "X"
+
+
+def active_of(grade: str, row: dict[str, float | None]) -> str | None:  # noqa: C901  one branch per grade
+    """Return what the activity says by the defaults of the ledger."""
+    power, idle_power, limit = row["power_watts"], row["idle_power_watts"], row["power_limit_watts"]
+    proxy = None
+    if power is not None and idle_power is not None and limit is not None:
+        proxy = (power - idle_power) / (limit - idle_power)
+    used = row["sm_active_ratio"] if grade == "A" else proxy
+    if grade == "X":
+        return None
+    if grade == "A":
+        first = row["graphics_active_ratio"]
+        ratio = row["sm_active_ratio"] if first is None else first
+        assert ratio is not None
+        idle = ratio < 0.05
+    elif grade == "B":
+        assert row["kernel_active_ratio"] is not None
+        idle = row["kernel_active_ratio"] < 0.05
+    elif grade == "C":
+        assert row["kernel_active_ratio"] is not None
+        if row["kernel_active_ratio"] >= 0.01:
+            idle = False
+        elif power is None or idle_power is None:
+            return None
+        else:
+            idle = power < idle_power * 1.1
+    else:
+        assert proxy is not None
+        idle = proxy < 0.05
+    if idle:
+        return "idle"
+    return "underused" if used is not None and used < 0.25 else "busy"
+
+
+def test_activity_follows_the_grade_of_its_evidence_on_both_sides_of_each_threshold() -> None:
+    ratios = (None, 0.0, 0.009, 0.01, 0.049, 0.05, 0.249, 0.25, 1.0)
+    powers = (None, 60.0, 65.9, 66.1, 80.0, 91.9, 92.1, 219.0, 221.0, 700.0)
+    rows = [
+        {
+            "declared": declared,
+            "kernel_active_ratio": kernel,
+            "graphics_active_ratio": graphics,
+            "sm_active_ratio": sm,
+            "power_watts": power,
+            "idle_power_watts": idle_power,
+            "power_limit_watts": 700.0,
+        }
+        for declared in ("A", "B", "C", "D", "X", None)
+        for kernel, graphics, sm in product(ratios, ratios[::2], ratios[::3])
+        for power in powers
+        for idle_power in (None, 60.0)
+    ]
+    frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(power_proxy().alias("power_proxy"))
+    frame = frame.with_columns(quality().alias("quality")).with_columns(activity(Thresholds()).alias("activity"))
+    expected_grades = [grade_of(row) for row in rows]
+    assert ["ABCDX"[code] for code in frame.get_column("quality")] == expected_grades
+    expected = [active_of(grade, row) for grade, row in zip(expected_grades, rows, strict=True)]
+    decided = [None if code is None else ACTIVITY[code] for code in frame.get_column("activity")]
+    assert decided == expected
+    assert set(decided) == set(ACTIVITY)
+
+
+def test_the_rule_version_changes_with_each_threshold() -> None:
+    defaults = Thresholds()
+    versions = {rule_version(defaults)}
+    for name, value in defaults.model_dump().items():
+        versions.add(rule_version(defaults.model_copy(update={name: value + 1})))
+    assert len(versions) == 1 + len(Thresholds.model_fields)
+    assert rule_version(Thresholds()) == rule_version(defaults)
+
+
+def test_a_grace_longer_than_what_is_read_before_an_hour_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Thresholds(stray_grace_seconds=541)
