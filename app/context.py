@@ -7,6 +7,7 @@ its own. Rollups, ingestion and restoring take turns under `work`.
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,10 @@ from ledger.config import Settings
 
 if TYPE_CHECKING:
     from ledger.store import Store
+
+
+acting: ContextVar[str] = ContextVar("who acts", default="command line")
+"""Who acts in this thread or task, as the audit log names them."""
 
 
 def utc_now() -> datetime:
@@ -29,13 +34,17 @@ class Context:
 
     settings: Settings
     now: Callable[[], datetime] = utc_now
-    actor: str = "cli"
     work: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     _store: "Store | None" = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _versions: Counter[str] = field(default_factory=Counter)
     _all: int = 0
+
+    @property
+    def actor(self) -> str:
+        """Return who acts: a person, a program or a command."""
+        return acting.get()
 
     @property
     def store(self) -> "Store":
@@ -48,7 +57,9 @@ class Context:
                 # A node with the agent alone has no DuckDB; what needs no store works there.
                 from ledger.store import Store  # noqa: PLC0415
 
-                self._store = Store.open(self.settings.store.url, now=self.now)
+                self._store = Store.open(
+                    self.settings.store.url, now=self.now, memory_limit=self.settings.store.memory_limit
+                )
             return self._store
 
     def changed(self, tables: Iterable[str] | None = None) -> None:
@@ -63,14 +74,9 @@ class Context:
         return (id(self._store), self._all, *(self._versions[name] for name in sorted(tables)))
 
     def restore(self, path: Path) -> None:
-        """Put a backup in the place of the store, and open it again."""
-        from ledger.store import Store  # noqa: PLC0415  as above
-
-        with self.work, self._opening:
-            if self._store is not None:
-                self._store.close()
-                self._store = None
-            Store.restore(self.settings.store.url, path)
+        """Put the rows of a backup in the place of all rows, while no job works; the store stays open."""
+        with self.work:
+            self.store.load(path)
             self.changed()
 
     def close(self) -> None:

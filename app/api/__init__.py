@@ -1,1 +1,1 @@
-"""The HTTP interface under /api/v1/."""
+"""The API under /api/v1/: health, ingestion from agents, and every service."""

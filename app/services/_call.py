@@ -18,6 +18,9 @@ from ledger.errors import ClusterLedgerError, ConfigError, InputError, StoreErro
 
 # A rollup of a year or a restore takes as long as it takes; connecting does not.
 _TIMEOUT = httpx2.Timeout(None, connect=5.0)
+# A manifest names files that lie beside it: they travel together.
+_MANIFEST = "manifest.json"
+
 _SPOOL_BYTES = 16 * 1_048_576
 
 
@@ -70,10 +73,10 @@ def _files(service: Service, values: dict[str, Any]) -> list[tuple[str, Path]]:
     for name in service.reads:
         value = values[name]
         for index, each in enumerate([value] if isinstance(value, str) else value or []):
-            if "://" not in each:
-                path = Path(each)
-                if not path.exists():
-                    raise InputError(f"{path}: no such file or folder")
+            path = Path(each).expanduser()
+            # What is not there is not sent: the service says so, as it does here.
+            if "://" not in each and path.exists():
+                path = path.parent if each.endswith(_MANIFEST) else path
                 sent.append((f"{name}/{index}/{path.absolute().name}", path))
     return sent
 

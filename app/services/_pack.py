@@ -45,7 +45,8 @@ def unpack(file: IO[bytes], folder: Path) -> Any:
             if body is None:
                 raise InputError(f"upload: found no {_FIRST} as the first member")
             document = json.load(body)
-            for member in tar:
+            # Iterating over the archive would begin with the document again, and a stream cannot go back.
+            while (member := tar.next()) is not None:
                 _write(tar, member, folder)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise InputError(f"upload: found a broken tar: {error}") from None

@@ -1,0 +1,54 @@
+"""Who may call what."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+from starlette.requests import Request
+
+from app.cache import Cache
+from app.context import Context
+from ledger.tables import AgentToken
+
+ANY_NODE = "*"
+"""The node of a token that may write for any node, as the demo's."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An agent: the node that it may write for."""
+
+    cluster: str
+    node: str
+
+
+def bearer(request: Request) -> str:
+    """Return the token that a request presents; '' if none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def is_admin(context: Context, hub_token: str, token: str) -> bool:
+    """Tell whether a token is the hub's own, from the file beside the store, or the configured one."""
+    configured = context.settings.hub.admin_token
+    known = [hub_token, configured.get_secret_value() if configured else ""]
+    return any(secrets.compare_digest(token.encode(), each.encode()) for each in known if each)
+
+
+def agent(context: Context, token: str) -> Caller | None:
+    """Return whose valid token this is; None if nobody's.
+
+    The token is random, so that looking its hash up tells nothing by the time it takes.
+    """
+    known = _KNOWN.get(context.version(["agent_token"]), lambda: _valid(context))
+    return known.get(hashlib.sha256(token.encode()).hexdigest())
+
+
+_KNOWN: Final = Cache(1_048_576)
+
+
+def _valid(context: Context) -> dict[str, Caller]:
+    frame = context.store.read(AgentToken).filter(pl.col("revoked_at").is_null())
+    return {row["token_sha256"]: Caller(row["cluster"] or "", row["node"]) for row in frame.iter_rows(named=True)}

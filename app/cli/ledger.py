@@ -1,0 +1,175 @@
+"""Commands about what is in the ledger."""
+
+import csv
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli._options import Json, Store, asked, instant
+from app.cli._output import as_json, as_records, as_table, complain, remark
+from ledger.errors import InputError
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+def add(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (ingest, rollup, reconcile, findings, sql, backup, restore):
+        cli.command()(command)
+    exports = typer.Typer(help="Write what is in the ledger into files.", rich_markup_mode=None, no_args_is_help=True)
+    exports.command("focus")(export_focus)
+    cli.add_typer(exports, name="export")
+    reports = typer.Typer(help="Write or send reports.", rich_markup_mode=None, no_args_is_help=True)
+    reports.command("weekly")(report_weekly)
+    cli.add_typer(reports, name="report")
+
+
+def ingest(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders or object-store addresses.")],
+    format: Annotated[  # noqa: A002  the option's own name
+        str, typer.Option("--format", help="Read them as this format; without it, it is detected.")
+    ] = "",
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Accept a bill that is smaller than the one it replaces.")
+    ] = False,
+    json: Json = False,
+    store: Store = None,
+) -> int:
+    """Import bills, invoices, price lists and scheduler dumps; importing the same file again changes nothing."""
+    sources = [_source(path) for path in paths]
+    found = asked("ingest", store, paths=paths, format=format, accept=accept, names=paths, sources=sources)
+    if json:
+        as_json(found)
+    else:
+        rows = [
+            {**each, "billed_cost": ", ".join(f"{amount} {code}" for code, amount in each["billed_cost"].items())}
+            for each in found["files"]
+        ]
+        as_records(rows, ("path", "format", "version", "rows", "rejected", "billed_cost"))
+    for each in found["files"]:
+        if each.get("error"):
+            complain(each["error"], each.get("hint", ""))
+        for text in each.get("remarks", []):
+            remark(f"{each['path']}: {text}")
+    return 2 if any(each.get("error") for each in found["files"]) else 0
+
+
+def _source(path: str) -> str:
+    """Return the name under which a folder delivers again: its place on this machine, wherever it is read."""
+    place = Path(path).expanduser()
+    if "://" in path or not place.exists():
+        return ""
+    if place.is_dir():
+        return str(place.resolve())
+    return str(place.resolve().parent) if path.endswith("manifest.json") else ""
+
+
+def rollup(
+    since: Annotated[str | None, typer.Option("--since", metavar="T", help="Leave out what ended by then.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="T", help="Leave out what started later.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Compute also what is not due.")] = False,
+    json: Json = False,
+    store: Store = None,
+) -> None:
+    """Compute what is due: partitions whose inputs, code or settings changed."""
+    ran = asked("rollup", store, since=instant(since), until=instant(until), everything=everything)
+    if json:
+        as_json(ran)
+    else:
+        as_records([each for each in ran if each["partitions"]], ("rollup", "partitions", "rows", "seconds"))
+    for each in ran:
+        for text in each["skipped_sealed"]:
+            remark(text)
+
+
+def reconcile(json: Json = False, store: Store = None) -> None:
+    """Compare what was charged, what was allocated of it and what was invoiced."""
+    rows = asked("reconcile", store)
+    columns = ("provider", "invoice_id", "billing_period_start", "billing_currency", "charged", "allocated", "invoiced")
+    if json:
+        as_json(rows)
+    else:
+        as_records(rows, (*columns, "difference", "tolerance", "status"))
+
+
+def findings(json: Json = False, store: Store = None) -> None:
+    """List open recommendations, those that save most first."""
+    rows = asked("findings", store)
+    columns = ("finding_id", "title", "owner", "saving_cash_month", "saving_effective_month", "billing_currency")
+    if json:
+        as_json(rows)
+    else:
+        as_records(rows, (*columns, "confidence", "directive"))
+
+
+def sql(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT statement.")],
+    format: Annotated[Format, typer.Option("--format", help="Print rows in this form.")] = Format.table,  # noqa: A002
+    store: Store = None,
+) -> None:
+    """Run one read-only SELECT over the whole ledger; JSON is a list of objects."""
+    found = asked("sql", store, query=query)
+    columns, rows = found["columns"], found["rows"]
+    if format is Format.json:
+        as_json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif format is Format.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+    else:
+        as_table(columns, rows)
+
+
+def export_focus(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Write this file; .parquet or .csv.")],
+    since: Annotated[str | None, typer.Option("--since", metavar="T", help="Leave out hours before.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="T", help="Leave out hours from then on.")] = None,
+    store: Store = None,
+) -> None:
+    """Write allocations as FOCUS rows, with the columns of FOCUS 1.4 for split costs."""
+    found = asked("export", store, out=out, since=instant(since), until=instant(until))
+    remark(f"{found['rows']} rows in {out}")
+
+
+def backup(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write.")], store: Store = None
+) -> None:
+    """Copy the whole store into a file, also under a running hub."""
+    if path.exists():
+        raise InputError(f"{path}: it exists, expected a new file", hint="choose another name")
+    found = asked("backup", store, path=path)
+    remark(f"{found['bytes']} bytes in {path}")
+
+
+def restore(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file that `backup` wrote.")], store: Store = None
+) -> None:
+    """Put a copy in the place of the store, also under a running hub."""
+    asked("restore", store, path=path)
+    remark(f"restored from {path}")
+
+
+def report_weekly(
+    week: Annotated[
+        str, typer.Option("--week", metavar="YYYY-Www", help="Report this ISO week; else the last whole one.")
+    ] = "",
+    to: Annotated[str, typer.Option("--to", metavar="ADDR", help="Address it to this person only.")] = "",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Write .eml, .html and .txt there.")] = Path(),
+    send: Annotated[bool, typer.Option("--send", help="Send it; without this nothing leaves the machine.")] = False,
+    store: Store = None,
+) -> None:
+    """Write the weekly report, and send it where that is asked for."""
+    found = asked("report", store, week=week, to=to, out=out, send=send)
+    for each in found["files"]:
+        print(each)
+    for each in found["sent"]:
+        remark(f"sent to {each}")

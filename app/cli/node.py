@@ -1,0 +1,48 @@
+"""Commands on a node."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli._options import Json, Store, asked, settings
+from app.cli._output import as_json, as_records
+
+
+def add(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(agent)
+    cli.command()(collect)
+
+
+def agent(
+    hub: Annotated[str, typer.Option("--hub", metavar="URL", help="Ship to this hub; else to agent.hub.")] = "",
+    once: Annotated[bool, typer.Option("--once", help="Collect and ship once, then end.")] = False,
+    store: Store = None,
+) -> int:
+    """Collect from this node at each collector's pace, and ship to the hub."""
+    from collectors.agent import run_agent  # noqa: PLC0415  commands on the hub need no collectors
+
+    return run_agent(settings(store, agent={"hub": hub or None}), once=once)
+
+
+def collect(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Run this collector; may be given again.")
+    ] = None,
+    procfs: Annotated[Path, typer.Option("--procfs", metavar="DIR", help="Read this in the place of /proc.")] = Path(
+        "/proc"
+    ),
+    sysfs: Annotated[Path, typer.Option("--sysfs", metavar="DIR", help="Read this in the place of /sys.")] = Path(
+        "/sys"
+    ),
+    json: Json = False,
+    store: Store = None,
+) -> int:
+    """Run node collectors once and print their rows, without storing or shipping them."""
+    found = asked("collect", store, only=only or [], procfs=procfs, sysfs=sysfs)
+    if json:
+        as_json(found)
+    else:
+        as_records(found["runs"], ("collector", "ok", "rows", "duration_seconds", "error"), cut=False)
+    return 0 if all(run["ok"] for run in found["runs"]) else 1

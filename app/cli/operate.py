@@ -1,0 +1,78 @@
+"""Commands for the operator."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli._options import Json, Store, asked
+from app.cli._output import as_json, as_records, remark
+
+
+def add(cli: typer.Typer) -> None:
+    """Add the commands of this module."""
+    cli.command()(check)
+    cli.command()(config)
+    tokens = typer.Typer(
+        help="Make, revoke and list the tokens of agents.", rich_markup_mode=None, no_args_is_help=True
+    )
+    for command in (create, revoke, listed):
+        tokens.command("list" if command is listed else None)(command)
+    cli.add_typer(tokens, name="token")
+
+
+def check(json: Json = False, store: Store = None) -> int:
+    """Say what works here and what does not: configuration, store, connections and permissions."""
+    found = asked("check", store)
+    if json:
+        as_json(found)
+    else:
+        for each in found:
+            print(f"{each['status']:<8} {each['part']}: {each['found']}")
+            if each["hint"] and each["status"] != "ok":
+                print(f"{'':<8} hint: {each['hint']}")
+    return 1 if any(each["status"] == "failed" for each in found) else 0
+
+
+def config(json: Json = False) -> None:
+    """Print every key of the configuration with its default, its range and its meaning."""
+    found = asked("config", None)
+    if json:
+        as_json(found)
+    else:
+        as_records(found, ("key", "default", "range", "meaning"), cut=False)
+
+
+def create(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The node whose rows it may write.")],
+    cluster: Annotated[str, typer.Option("--cluster", help="The cluster that the node belongs to.")] = "default",
+    json: Json = False,
+    store: Store = None,
+) -> None:
+    """Make a token for a node and print it: it is stored hashed and never shown again."""
+    made = asked("tokens", store, action="create", node=node, cluster=cluster)[0]
+    if json:
+        as_json(made)
+    else:
+        print(made["token"])
+        remark(f"set agent.token on {node}; this is the only time it is shown")
+
+
+def revoke(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The node that may write no more.")],
+    json: Json = False,
+    store: Store = None,
+) -> None:
+    """Revoke all tokens of a node."""
+    _show(asked("tokens", store, action="revoke", node=node), json=json)
+
+
+def listed(json: Json = False, store: Store = None) -> None:
+    """List tokens by node, without the tokens themselves."""
+    _show(asked("tokens", store), json=json)
+
+
+def _show(rows: list[dict[str, object]], *, json: bool) -> None:
+    if json:
+        as_json(rows)
+    else:
+        as_records(rows, ("cluster", "node", "created_at", "revoked_at", "token_sha256"))

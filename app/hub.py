@@ -1,0 +1,205 @@
+"""The hub: one process that holds the store, serves the pages and the API, and runs the jobs."""
+
+import contextlib
+import gc
+import importlib
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit
+import uvicorn
+from starlette.middleware import Middleware
+from starlette.routing import Route
+from streamlit import App
+from streamlit.web import bootstrap
+
+from app import context as contexts
+from app.api import health, ingest, services
+from app.context import Context
+from app.guard import Guard, host_names
+from app.page import pages
+from app.scheduler import Scheduler
+from app.services._hub_file import HubFile, found, leave
+from app.theme import streamlit_options
+from ledger.config import HubSettings
+from ledger.errors import StoreError
+from ledger.log import log
+
+_HEAVY: Final = ("numpy", "pandas", "polars", "pyarrow", "plotly.graph_objects", "babel.numbers")
+"""What the first page would import otherwise: a visitor waits 2 s for it."""
+
+_GRACE_SECONDS: Final = 3
+"""How long open pages may finish: their sockets stay open for ever."""
+
+
+def routes(context: Context, token: str) -> list[Route]:
+    """Return the routes of the API on a context; `token` is what the command line presents."""
+    return [
+        Route("/api/v1/health", health.health),
+        Route("/api/v1/ingest", partial(ingest.ingest, context), methods=["POST"]),
+        Route("/api/v1/services", partial(services.listed, context, token)),
+        Route("/api/v1/services/{name}", partial(services.called, context, token), methods=["POST"]),
+    ]
+
+
+def application(context: Context, token: str) -> App:
+    """Return the ASGI app of a context: pages, API and jobs."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: App) -> AsyncIterator[None]:
+        warm()
+        scheduler = Scheduler(context)
+        scheduler.start()
+        try:
+            yield
+        finally:
+            scheduler.stop()
+
+    return App(
+        Path(__file__).with_name("main.py"),
+        lifespan=lifespan,
+        routes=routes(context, token),
+        middleware=[Middleware(Guard, names=host_names(context.settings.hub))],
+    )
+
+
+def warm() -> None:
+    """Import what pages need and keep it out of garbage collection, which Streamlit does after each run."""
+    for name in _HEAVY:
+        importlib.import_module(name)
+    pages()
+    gc.collect()
+    gc.freeze()
+
+
+def serve(context: Context, announce: Callable[[str], None]) -> None:
+    """Serve until a signal asks to stop; `announce` gets the address once it answers.
+
+    Raises: StoreError: another hub holds the store, or the address is taken.
+    """
+    settings = context.settings
+    refuse_second(settings.store.url)
+    # Opened before the address is taken: a store that cannot be opened serves nobody.
+    _ = context.store
+    with listening(settings.hub) as listener:
+        host, port = listener.getsockname()[:2]
+        configure(settings.hub, port)
+        contexts.use(context)
+        address = f"http://{_shown(host)}:{port}"
+        token = secrets.token_urlsafe(32)
+        file = leave(settings.store.url, HubFile(f"http://{_reached(host)}:{port}", os.getpid(), token))
+        try:
+            config = uvicorn.Config(
+                application(context, token),
+                log_level="warning",
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+                server_header=False,
+            )
+            Server(config, lambda: announce(address)).run(sockets=[listener])
+        finally:
+            contexts.use(None)
+            if file is not None:
+                file.unlink(missing_ok=True)
+            context.close()
+            log.info("hub stopped", address=address)
+
+
+def refuse_second(store_url: str) -> None:
+    """Raise if a hub holds the store.
+
+    Raises: StoreError: it does.
+    """
+    other = found(store_url)
+    if other is not None and other.pid != os.getpid():
+        raise StoreError(
+            f"{store_url}: process {other.pid} serves it at {other.url}",
+            hint="open that address, or end that process first",
+        )
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that says when it answers, and whose process ends with 0 when a signal ended it."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_start()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals as the wish to stop; Uvicorn raises them again at the end, and the process dies by them."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {each: signal.signal(each, self.handle_exit) for each in signals}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def listening(settings: HubSettings) -> Iterator[socket.socket]:
+    """Take the address, so that a free port is known before anything starts.
+
+    Raises: StoreError: it is taken, or not ours.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise StoreError(
+                f"{settings.host}:{settings.port}: {error.strerror or error}",
+                hint="choose another with --host and --port; port 0 takes a free one",
+            ) from None
+        yield listener
+    finally:
+        listener.close()
+
+
+def configure(settings: HubSettings, port: int) -> None:
+    """Set Streamlit's options in code: a file in the working directory must not change what the hub is."""
+    options: dict[str, Any] = {
+        "server.address": settings.host,
+        "server.port": port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.runOnSave": False,
+        "server.showEmailPrompt": False,
+        "browser.gatherUsageStats": False,
+        "browser.serverAddress": _reached(settings.host),
+        "browser.serverPort": port,
+        "client.toolbarMode": "viewer",
+        "client.showErrorDetails": "type",
+        "global.developmentMode": False,
+        **streamlit_options(),
+    }
+    bootstrap.load_config_options(options)
+    streamlit.logger.set_log_level("ERROR")
+
+
+def _reached(host: str) -> str:
+    """Return an address under which this machine reaches itself."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
+    return f"[{local}]" if ":" in local else local
+
+
+def _shown(host: str) -> str:
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  compared, not bound
+        return socket.gethostname()
+    return _reached(host)

@@ -1,0 +1,107 @@
+"""What the hub does by itself: compute, expire, report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from app.context import Context
+from app.services import named
+from app.services._service import silent
+from app.services.rollup import compute
+from ledger.config import Settings
+from ledger.tables import JobRun
+from ledger.tables.partition import WHOLE
+from queries import retention
+
+_KEPT_RUNS: Final = timedelta(days=2)
+"""Runs of a job that runs each minute are many; of the others the newest is enough to know what is due."""
+
+_EXPIRE_HOUR: Final = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: when it was last due, and what it does; `run` returns what it did, in words.
+
+    `starts_at_once` says that it is due on a new store; `is_finished_when_stopped` that stopping it half way
+    loses nothing, because the rest is due the next time.
+    """
+
+    name: str
+    due_at: Callable[[Settings, datetime], datetime]
+    run: Callable[[Context, datetime], str]
+    starts_at_once: bool = True
+    is_finished_when_stopped: bool = True
+
+
+def every_rollup(settings: Settings, now: datetime) -> datetime:
+    """Return the newest multiple of the pace."""
+    pace = settings.hub.rollup_every_seconds
+    return datetime.fromtimestamp(int(now.timestamp()) // pace * pace, tz=UTC)
+
+
+def every_night(settings: Settings, now: datetime) -> datetime:
+    """Return the newest 03:00 UTC."""
+    del settings
+    today = now.astimezone(UTC).replace(hour=_EXPIRE_HOUR, minute=0, second=0, microsecond=0)
+    return today if today <= now else today - timedelta(days=1)
+
+
+def every_week(settings: Settings, now: datetime) -> datetime:
+    """Return the newest instant at which the weekly report should go out, in the report's time zone."""
+    wanted = settings.report
+    local = now.astimezone(ZoneInfo(wanted.time_zone))
+    day = local.date() - timedelta(days=(local.isoweekday() - wanted.weekday) % 7)
+    at = datetime(day.year, day.month, day.day, wanted.hour, tzinfo=local.tzinfo)
+    if at > local:
+        day -= timedelta(days=7)
+        at = datetime(day.year, day.month, day.day, wanted.hour, tzinfo=local.tzinfo)
+    return at.astimezone(UTC)
+
+
+def rollup(context: Context, due_at: datetime) -> str:
+    """Compute what is due."""
+    del due_at
+    ran = compute(context, silent)
+    return f"{sum(each.partitions for each in ran)} partitions, {sum(each.rows for each in ran)} rows"
+
+
+def expire(context: Context, due_at: datetime) -> str:
+    """Seal what was computed from expiring rows, drop those, and forget old runs of jobs."""
+    del due_at
+    compute(context, silent)
+    with context.work:
+        gone = retention.expire(context.store, context.settings, now=context.now())
+        _forget_runs(context)
+    context.changed()
+    return f"{sum(gone.values())} rows dropped"
+
+
+def _forget_runs(context: Context) -> None:
+    runs = context.store.read(JobRun)
+    newest = pl.col("due_at") == pl.col("due_at").max().over("job_name")
+    kept = runs.filter(newest | (pl.col("started_at") >= context.now() - _KEPT_RUNS))
+    if kept.height < runs.height:
+        context.store.replace(JobRun, kept, partitions=[WHOLE])
+
+
+def weekly_report(context: Context, due_at: datetime) -> str:
+    """Send the report of the week that was over when it was due."""
+    if not context.settings.report.recipients:
+        return "no recipient is configured"
+    local = due_at.astimezone(ZoneInfo(context.settings.report.time_zone)) - timedelta(days=7)
+    year, week, _ = local.isocalendar()
+    report = named("report")
+    report.run(context, report.asked({"week": f"{year}-W{week:02}", "send": True}))
+    return f"week {year}-W{week:02}"
+
+
+JOBS: Final = (
+    Job("rollup", every_rollup, rollup),
+    Job("expire", every_night, expire),
+    Job("weekly_report", every_week, weekly_report, starts_at_once=False, is_finished_when_stopped=False),
+)

@@ -1,0 +1,48 @@
+"""The entry of the pages: Streamlit runs this for each visit; the hub has opened the store."""
+
+import streamlit as st
+
+from app import context, controls, data, links, trust
+from app.page import SECTIONS, pages
+
+
+def run() -> None:
+    """Offer the pages of the viewer's role, and show the chosen one."""
+    st.set_page_config(page_title="clusterledger", layout="wide")
+    if context.current() is None:
+        st.error("No hub runs in this process. Start it with `clusterledger up`.")
+        st.stop()
+    found = pages(data.viewer().role)
+    if not found:
+        st.info("No page is installed.")
+        st.stop()
+    first = found[0]
+    built = {
+        each.name: st.Page(
+            each.show, title=each.title, icon=each.icon or None, url_path=each.path, default=each is first
+        )
+        for each in found
+    }
+    offered = {
+        section: [built[each.name] for each in found if each.section == section]
+        for section in SECTIONS
+        if any(each.section == section for each in found)
+    }
+    links.register(built)
+    chosen = st.navigation(offered)
+    controls.draw()
+    st.title(chosen.title, anchor=False)
+    _trust()
+    chosen.run()
+
+
+def _trust() -> None:
+    """Say on each page how far its numbers can be trusted."""
+    now = data.now().replace(second=0, microsecond=0)
+    row = data.answer("freshness", scope=data.Scope(), now=now).row(0, named=True)
+    with st.container(horizontal=True, gap="small"):
+        for mark in trust.marks(row, data.now()):
+            st.badge(mark.label, color=mark.tone, help=mark.meaning)
+
+
+run()

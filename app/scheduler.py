@@ -1,0 +1,156 @@
+"""Jobs of the hub: the table `job_run` says what was done, and so what is due.
+
+APScheduler only wakes us; it forgets what it missed. A job that was due while the hub was down runs once
+when it is back, for its newest due instant, and never twice for the same one.
+"""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from app.context import Context, acting
+from app.jobs import JOBS, Job
+from ledger.errors import ClusterLedgerError
+from ledger.frames import to_frame
+from ledger.log import log
+from ledger.tables import JobRun
+
+_WAKE_SECONDS: Final = 5
+_MOST_ATTEMPTS: Final = 3
+_RETRY_AFTER: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Last:
+    """The newest run of a job."""
+
+    due_at: datetime
+    attempt_count: int
+    status: str
+    ended_at: datetime | None
+
+
+class Scheduler:
+    """Runs what is due, one job at a time, in a thread of its own."""
+
+    def __init__(self, context: Context, jobs: tuple[Job, ...] = JOBS) -> None:
+        self._context = context
+        self._jobs = jobs
+        self._clock = BackgroundScheduler(timezone="UTC")
+        self._turn = threading.Lock()
+
+    def start(self) -> None:
+        """Close runs that a killed hub left open, and begin."""
+        close_interrupted(self._context)
+        self._clock.add_job(
+            self.tick, "interval", seconds=_WAKE_SECONDS, coalesce=True, max_instances=1, misfire_grace_time=None
+        )
+        self._clock.start()
+
+    def stop(self) -> None:
+        """Ask the running job to end at its next partition, and wake no more."""
+        self._context.stop.set()
+        self._clock.shutdown(wait=True)
+
+    def tick(self) -> None:
+        """Run each job that is due, in their order."""
+        with self._turn:
+            acting.set("scheduler")
+            for job in self._jobs:
+                if self._context.stop.is_set():
+                    return
+                due_at = due(self._context, job)
+                if due_at is not None:
+                    run(self._context, job, due_at)
+
+
+def due(context: Context, job: Job) -> datetime | None:
+    """Return the instant for which a job is due, or None; a failed one is tried again, three times in all."""
+    now = context.now()
+    newest = job.due_at(context.settings, now)
+    last = _last(context, job)
+    if last is None:
+        if job.starts_at_once:
+            return newest
+        # On a new store nothing was missed.
+        _record(context, job, newest, 1, "skipped", started_at=now, ended_at=now, message="the store is new")
+        return None
+    if newest > last.due_at:
+        return newest
+    is_over = last.status == "failed" and last.attempt_count < _MOST_ATTEMPTS and last.ended_at is not None
+    return last.due_at if is_over and last.ended_at is not None and now >= last.ended_at + _RETRY_AFTER else None
+
+
+def run(context: Context, job: Job, due_at: datetime) -> str:
+    """Run a job for its due instant, keep how it went, and return the status.
+
+    The row is written before the job begins: a hub that is killed meanwhile leaves it as the trace.
+    """
+    last = _last(context, job)
+    attempt = last.attempt_count + 1 if last is not None and last.due_at == due_at else 1
+    started_at = context.now()
+    _record(context, job, due_at, attempt, "running", started_at=started_at)
+    status, message = "failed", "it ended with an error of this program; see the log"
+    try:
+        status, message = "done", job.run(context, due_at)
+        if context.stop.is_set() and not job.is_finished_when_stopped:
+            status, message = "failed", "stopped with the hub"
+    except ClusterLedgerError as error:
+        message = str(error)
+        log.warning("job failed", job_name=job.name, message=error.message)
+    finally:
+        _record(context, job, due_at, attempt, status, started_at=started_at, ended_at=context.now(), message=message)
+    return status
+
+
+def close_interrupted(context: Context) -> None:
+    """Mark runs without an end as failed: no job of an earlier hub still runs."""
+    runs = context.store.read(JobRun)
+    open_ends = runs.filter(pl.col("status") == "running")
+    if open_ends.is_empty():
+        return
+    # Tried again at once: the wait is for mail servers and full disks, not for a hub that was killed.
+    ended = context.now() - _RETRY_AFTER
+    closed = open_ends.with_columns(
+        status=pl.lit("failed"),
+        message=pl.lit("interrupted: the hub ended"),
+        ended_at=pl.lit(ended, dtype=runs.schema["ended_at"]),
+    )
+    context.store.append(JobRun, closed, source="scheduler")
+    context.changed({"job_run"})
+
+
+def _last(context: Context, job: Job) -> Last | None:
+    runs = context.store.read(JobRun, where={"job_name": [job.name]})
+    if runs.is_empty():
+        return None
+    row = runs.sort("due_at", "attempt_count").row(-1, named=True)
+    return Last(row["due_at"], row["attempt_count"], row["status"], row["ended_at"])
+
+
+def _record(
+    context: Context,
+    job: Job,
+    due_at: datetime,
+    attempt: int,
+    status: str,
+    *,
+    started_at: datetime,
+    ended_at: datetime | None = None,
+    message: str = "",
+) -> None:
+    row = {
+        "job_name": job.name,
+        "due_at": due_at,
+        "attempt_count": attempt,
+        "started_at": started_at,
+        "ended_at": ended_at,
+        "status": status,
+        "message": message,
+    }
+    context.store.append(JobRun, to_frame(JobRun, [row]), source="scheduler")
+    context.changed({"job_run"})

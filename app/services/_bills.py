@@ -1,0 +1,84 @@
+"""Keeping what a delivery of a bill gave."""
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import polars as pl
+
+from app.context import Context
+from collectors.billing._format import Imported
+from collectors.billing._snapshot import decide
+from ledger import money
+from ledger.tables import BillImport, FocusCharge
+
+_NAMED = ("path", "source", "source_name")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one import gave, as the command line tells it; `waiting` says why it does not count yet."""
+
+    format: str
+    version: str
+    rows: int
+    rejected: int
+    billed_cost: dict[str, Decimal] = field(default_factory=dict)
+    effective_cost: dict[str, Decimal | None] = field(default_factory=dict)
+    is_unchanged: bool = False
+    waiting: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def shown_as(imported: Imported, path: str, name: str) -> Imported:
+    """Return an import that calls its path by the name that it has on the caller's machine."""
+    if path == name:
+        return imported
+    return replace(
+        imported,
+        path=imported.path.replace(path, name),
+        imports=_renamed(imported.imports, path, name),
+        tables={schema: _renamed(frame, path, name) for schema, frame in imported.tables.items()},
+        rejected=tuple(replace(each, path=each.path.replace(path, name)) for each in imported.rejected),
+        remarks=tuple(each.replace(path, name) for each in imported.remarks),
+    )
+
+
+def _renamed(frame: pl.DataFrame, path: str, name: str) -> pl.DataFrame:
+    present = [each for each in _NAMED if frame.schema.get(each) == pl.String]
+    return frame.with_columns(pl.col(present).str.replace_all(path, name, literal=True)) if present else frame
+
+
+def keep(context: Context, imported: Imported, *, accept: bool) -> Outcome:
+    """Store an import: charges first, so that an import row never stands without them."""
+    store, settings = context.store, context.settings.money
+    decision = decide(
+        store.read(BillImport),
+        imported.imports,
+        accept=accept,
+        append_only=imported.source_name in settings.append_only_sources,
+        smaller_ratio=settings.smaller_import_ratio,
+    )
+    rest = dict(imported.tables)
+    charges = rest.pop(FocusCharge, None)
+    if charges is not None and not decision.is_unchanged:
+        store.replace(FocusCharge, charges, partitions=[imported.import_id])
+    written = sum(store.append(schema, frame, source=imported.path).rows for schema, frame in rest.items())
+    if not decision.is_unchanged:
+        store.append(BillImport, decision.changed, source=imported.path)
+    return Outcome(
+        format=imported.format,
+        version=imported.version,
+        rows=imported.row_count,
+        rejected=len(imported.rejected),
+        billed_cost={code: amount or Decimal(0) for code, amount in _by_currency(imported, "billed_cost").items()},
+        effective_cost=_by_currency(imported, "effective_cost"),
+        is_unchanged=decision.is_unchanged and not written,
+        waiting=decision.reasons,
+        remarks=decision.remarks,
+    )
+
+
+def _by_currency(imported: Imported, column: str) -> dict[str, Decimal | None]:
+    """Return the source's own totals; an amount that it does not state is null."""
+    found = imported.imports.sort("billing_currency").partition_by("billing_currency", as_dict=True)
+    return {str(code): money.total(frame[column]) for (code,), frame in found.items()}

@@ -1,0 +1,58 @@
+"""Rows of files that were refused, kept once however often the file is imported."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.context import Context
+from collectors.billing._format import Rejected as RejectedCharge
+from collectors.cluster._dump import Rejected as RejectedRecord
+from ledger.frames import to_frame
+from ledger.tables import RejectedRow
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One row that was refused: where it was meant to go, why, and what it was."""
+
+    table_name: str
+    reason: str
+    record: str
+
+    def row(self, source: str) -> dict[str, object]:
+        """Return it as a row of `rejected_row`, without the instant."""
+        text = repr((self.table_name, source, self.reason, self.record))
+        return {
+            "rejected_id": hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32],
+            "table_name": self.table_name,
+            "source": source,
+            "reason": self.reason,
+            "row_json": self.record,
+        }
+
+
+def of_dump(each: RejectedRecord) -> Refusal:
+    """Return the refusal of a scheduler's record."""
+    return Refusal(each.table_name, f"{each.where}: {each.reason}", json.dumps(each.record))
+
+
+def of_bill(each: RejectedCharge) -> Refusal:
+    """Return the refusal of a bill's row."""
+    return Refusal(each.table_name, each.reason, json.dumps({each.column: each.found}))
+
+
+def keep(context: Context, rows: Sequence[dict[str, object]]) -> None:
+    """Store refusals that are not there yet."""
+    if not rows:
+        return
+    ids = [row["rejected_id"] for row in rows]
+    known = set(context.store.read(RejectedRow, columns=("rejected_id",), where={"rejected_id": ids})["rejected_id"])
+    new = {
+        str(row["rejected_id"]): {**row, "rejected_at": context.now()}
+        for row in rows
+        if row["rejected_id"] not in known
+    }
+    if new:
+        frame = to_frame(RejectedRow, list(new.values()))
+        context.store.append(RejectedRow, frame, source="ingest")

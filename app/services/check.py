@@ -1,0 +1,143 @@
+"""What works here and what does not, and what to do about it."""
+
+import importlib.util
+import os
+import smtplib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from app.context import Context
+from app.services import _privileges
+from app.services._hub_file import found, hub_file
+from app.services._service import Params, Progress, service
+from ledger.config import Settings, config_path
+from ledger.errors import ClusterLedgerError
+
+_SECONDS: Final = 5.0
+
+Line = dict[str, str]
+
+
+class Everything(Params):
+    """Nothing to ask: everything is checked."""
+
+
+@service(local=True)
+def check(context: Context, params: Everything, progress: Progress) -> list[Line]:
+    """Return a line for each part: ok, missing (a choice), or failed (something to do)."""
+    del params
+    parts: tuple[Callable[[Context], Iterator[Line]], ...] = (_configuration, _store, _connections, _node)
+    lines: list[Line] = []
+    for index, part in enumerate(parts):
+        progress(part.__name__.strip("_"), index / len(parts))
+        lines.extend(part(context))
+    return lines
+
+
+def line(part: str, status: str, what: str, hint: str = "") -> Line:
+    """Return one finding; `status` is ok, missing or failed."""
+    return {"part": part, "status": status, "found": what, "hint": hint}
+
+
+def _configuration(context: Context) -> Iterator[Line]:
+    path = config_path()
+    yield line("configuration", "ok", f"{path}" if path else "defaults: no clusterledger.toml here")
+    problems = list(unit_problems(context.settings))
+    yield from (line("configuration", "failed", each, "`clusterledger config` prints every key") for each in problems)
+
+
+def unit_problems(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong in the sections of collectors, rollups and rules."""
+    import collectors.node  # noqa: PLC0415  the units are found when they are asked for
+    from ledger.explain import problem  # noqa: PLC0415  as above
+    from ledger.registry import Collector, discover  # noqa: PLC0415  as above
+
+    units = discover(collectors.node, Collector)
+    for name, given in settings.collectors.items():
+        unit = units.get(name)
+        model = unit.settings if unit is not None else None
+        if unit is None:
+            yield f"collectors: found the section {name}, expected one of {', '.join(units)}"
+        elif isinstance(model, type) and issubclass(model, BaseModel):
+            try:
+                model(**given)
+            except ValidationError as error:
+                yield from (f"collectors.{name}.{problem(each, model)}" for each in error.errors())
+    if has_hub_parts():
+        from queries._settings import check as check_sections  # noqa: PLC0415  needs Polars
+
+        try:
+            check_sections(settings)
+        except ClusterLedgerError as error:
+            yield error.message
+
+
+def has_hub_parts() -> bool:
+    """Tell whether what a hub needs is installed, and not the agent alone."""
+    return all(importlib.util.find_spec(name) is not None for name in ("duckdb", "polars", "streamlit"))
+
+
+def _store(context: Context) -> Iterator[Line]:
+    if not has_hub_parts():
+        yield line("store", "missing", "only the agent is installed", "pip install 'clusterledger[hub]' on the hub")
+        return
+    url = context.settings.store.url
+    hub = found(url)
+    if hub is not None:
+        yield _answers("store", f"{hub.url}/api/v1/health", f"{url}, held by the hub at {hub.url} (process {hub.pid})")
+        return
+    beside = hub_file(url)
+    path = Path(url.removeprefix("duckdb:")) if beside is not None else None
+    if path is not None and not path.exists():
+        is_writable = os.access(path.absolute().parent, os.W_OK)
+        hint = "" if is_writable else f"make {path.absolute().parent} writable, or set store.url"
+        yield line("store", "missing" if is_writable else "failed", f"{url} does not exist yet", hint)
+        return
+    try:
+        _ = context.store
+    except ClusterLedgerError as error:
+        yield line("store", "failed", error.message, error.hint)
+    else:
+        yield line("store", "ok", url)
+
+
+def _connections(context: Context) -> Iterator[Line]:
+    agent, mail = context.settings.agent, context.settings.mail
+    if agent.hub:
+        yield _answers("hub", f"{agent.hub.rstrip('/')}/api/v1/health", agent.hub)
+    else:
+        yield line("hub", "missing", "agent.hub is not set", "agents need it: --hub URL")
+    if not mail.host:
+        yield line("mail", "missing", "mail.host is not set: reports are written, not sent", "set mail.host")
+        return
+    try:
+        kind = smtplib.SMTP_SSL if mail.security == "tls" else smtplib.SMTP
+        with kind(mail.host, mail.port, timeout=_SECONDS) as server:
+            server.noop()
+    except (OSError, smtplib.SMTPException) as error:
+        yield line("mail", "failed", f"{mail.host}:{mail.port}: {error}", "see mail.host, mail.port, mail.security")
+    else:
+        yield line("mail", "ok", f"{mail.host}:{mail.port}")
+
+
+def _answers(part: str, address: str, what: str) -> Line:
+    """Say whether a hub answers at an address."""
+    try:
+        response = httpx2.get(address, timeout=_SECONDS, trust_env=False)
+        # Unknown paths of a page server answer 200 as well: look at what is said.
+        is_hub = response.status_code == httpx2.codes.OK and response.json().get("status") == "ok"
+    except (httpx2.HTTPError, ValueError) as error:
+        return line(part, "failed", f"{what}: {error}", "is the hub up, and the address right?")
+    return line(part, "ok", what) if is_hub else line(part, "failed", f"{what}: no hub answers there", "see agent.hub")
+
+
+def _node(context: Context) -> Iterator[Line]:
+    del context
+    yield line("node", "ok", f"{socket.gethostname()}, user {os.geteuid()}")
+    for each in _privileges.seen():
+        yield line(each.part, each.status, each.found, each.hint)

@@ -1,0 +1,100 @@
+"""Bills, invoices, price lists and scheduler dumps, from files into the ledger."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from app.context import Context
+from app.services import _dumps, _rejections
+from app.services._bills import Outcome, keep, shown_as
+from app.services._service import Params, Progress, service
+from collectors.billing._read import bill_formats, read_bill
+from ledger.errors import ClusterLedgerError, InputError
+
+
+class Files(Params):
+    """What to import; `names` and `sources` say how the caller's machine calls each path."""
+
+    paths: Annotated[tuple[str, ...], Field(min_length=1, description="Files, folders or object-store addresses")]
+    format: Annotated[str, Field(description="Format to read them as; empty to detect it")] = ""
+    accept: Annotated[bool, Field(description="Accept a bill that is smaller than the one it replaces")] = False
+    names: Annotated[tuple[str, ...], Field(description="What the paths are called; empty for themselves")] = ()
+    sources: Annotated[
+        tuple[str, ...], Field(description="Names under which they are delivered; empty for their own")
+    ] = ()
+
+
+@service(reads=("paths",))
+def ingest(context: Context, params: Files, progress: Progress) -> dict[str, object]:
+    """Import files and return what each gave; a bad one is told in one line and the others are kept."""
+    known = {*bill_formats(), *_dumps.formats()}
+    if params.format and params.format not in known:
+        raise InputError(f"format: found {params.format!r}, expected one of {', '.join(sorted(known))}")
+    files: list[dict[str, object]] = []
+    with context.work:
+        for index, path in enumerate(params.paths):
+            name = params.names[index] if index < len(params.names) else path
+            source = params.sources[index] if index < len(params.sources) else ""
+            progress(name, index / len(params.paths))
+            try:
+                files.append(_imported(context, params, path, name, source))
+            except ClusterLedgerError as error:
+                files.append(_failed(name, error, path))
+        context.changed()
+    return {"files": files}
+
+
+def _imported(context: Context, params: Files, path: str, name: str, source: str) -> dict[str, object]:
+    """Import one path."""
+    dump = _dumps.detected(path, params.format)
+    if dump is not None:
+        read = dump.read(_dumps.local(path))
+        for schema, frame in read.frames.items():
+            context.store.append(schema, frame, source=name)
+        _rejections.keep(context, [each.row(name) for each in map(_rejections.of_dump, read.rejected)])
+        outcome = Outcome(read.format, "", sum(each.height for each in read.frames.values()), len(read.rejected))
+        return _told(name, outcome, (*read.remarks, *_zoneless(read.naive_instant_count)))
+    imported = read_bill(path, format=params.format or None, source_name=source or None, imported_at=context.now())
+    imported = shown_as(imported, path, name)
+    outcome = keep(context, imported, accept=params.accept)
+    _rejections.keep(context, [_rejections.of_bill(each).row(name) for each in imported.rejected])
+    return _told(name, outcome, (*imported.remarks, *outcome.remarks, *_zoneless(imported.naive_instant_count)))
+
+
+def _zoneless(count: int) -> tuple[str, ...]:
+    return (f"{count} instants without a zone were taken as UTC",) if count else ()
+
+
+def _told(name: str, outcome: Outcome, remarks: tuple[str, ...]) -> dict[str, object]:
+    found: dict[str, object] = {
+        "path": name,
+        "format": outcome.format,
+        "version": outcome.version,
+        "rows": outcome.rows,
+        "rejected": outcome.rejected,
+        "billed_cost": outcome.billed_cost,
+        "effective_cost": outcome.effective_cost,
+        "is_unchanged": outcome.is_unchanged,
+        "remarks": list(remarks),
+    }
+    if outcome.waiting:
+        found["error"] = "\n".join(outcome.waiting)
+        found["hint"] = "import it again with --accept if it is right; until then the earlier bill counts"
+    return found
+
+
+def _failed(name: str, error: ClusterLedgerError, path: str) -> dict[str, object]:
+    """Say that nothing of a file was kept, and why."""
+    return {
+        "path": name,
+        "format": "",
+        "version": "",
+        "rows": 0,
+        "rejected": 0,
+        "billed_cost": {},
+        "effective_cost": {},
+        "is_unchanged": True,
+        "remarks": [],
+        "error": error.message.replace(path, name),
+        "hint": error.hint.replace(path, name),
+    }

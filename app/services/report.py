@@ -1,0 +1,144 @@
+"""The weekly report: written, looked at, or sent once to each of its readers."""
+
+import base64
+from datetime import timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+from pydantic import Field
+
+from app.context import Context
+from app.reports import message, pictures, render, week
+from app.reports.weekly import Weekly, gather
+from app.services._service import Params, Progress, service
+from app.services.findings import standing
+from ledger.config import Recipient
+from ledger.errors import InputError
+from ledger.frames import to_frame
+from ledger.tables import ForecastDay, ReportDelivery
+from queries import sql
+
+_PREVIEW = "preview@localhost"
+
+
+class Report(Params):
+    """Which week, for whom, and where it goes."""
+
+    week: Annotated[str, Field(description="ISO week such as 2026-W47; empty for the last complete one")] = ""
+    to: Annotated[str, Field(description="Send it to this address instead of the configured readers")] = ""
+    team: Annotated[str, Field(description="Only this team's numbers, with --to")] = ""
+    out: Annotated[Path | None, Field(description="Folder to write .eml, .html and .txt into")] = None
+    send: Annotated[bool, Field(description="Hand it to the mail server")] = False
+
+
+@service(writes="out")
+def report(context: Context, params: Report, progress: Progress) -> list[dict[str, object]]:
+    """Write or send the weekly report, and return one row per reader: what was said, and what became of it.
+
+    A configured reader gets a week once; --to sends it again to whom it names. Without --send nothing leaves.
+    """
+    settings = context.settings
+    chosen = _week(context, params)
+    readers = _readers(params, settings.report.recipients)
+    if params.send and not readers:
+        raise InputError("report: found no reader", hint="give --to, or set [[report.recipients]]")
+    done: list[dict[str, object]] = []
+    for index, reader in enumerate(readers or [Recipient(address=_PREVIEW, team=params.team)]):
+        progress(f"report for {reader.address}", index / max(len(readers), 1))
+        row: dict[str, object] = {"week": chosen.name, "recipient": reader.address, "team": reader.team}
+        if params.send and not params.to and _was_sent(context, chosen, reader):
+            done.append({**row, "status": "sent before", "subject": "", "files": []})
+            continue
+        weekly = _gathered(context, chosen, reader)
+        mail = message.compose(weekly, settings.mail, reader.address)
+        files = _write(weekly, mail, params.out) if params.out else []
+        if params.send:
+            message.send([mail], settings.mail)
+            _record(context, weekly, reader, mail)
+        status = "sent" if params.send else "written" if params.out else "dry run"
+        done.append({**row, "status": status, "subject": weekly.subject, "files": [str(path) for path in files]})
+    return done
+
+
+def _week(context: Context, params: Report) -> week.Week:
+    zone = week.zone_of(context.settings.report.time_zone)
+    return week.named(params.week, zone) if params.week else week.last_complete(context.now(), zone)
+
+
+def _readers(params: Report, configured: tuple[Recipient, ...]) -> list[Recipient]:
+    if not params.to:
+        return list(configured)
+    if "@" not in params.to.strip("@") or any(letter.isspace() for letter in params.to):
+        raise InputError(f"--to: found {params.to!r}, expected a mail address")
+    return [Recipient(address=params.to, team=params.team)]
+
+
+def _gathered(context: Context, chosen: week.Week, reader: Recipient) -> Weekly:
+    store = context.store
+    return gather(
+        lambda question, **asked: store.select(sql.load(question).text, **asked),
+        standing(context),
+        store.read(ForecastDay),
+        chosen,
+        context.now(),
+        team=reader.team,
+        url=context.settings.hub.url,
+        mailed=_mailed(context, reader),
+    )
+
+
+def _mailed(context: Context, reader: Recipient) -> list[str]:
+    """Return the findings that this reader was told within the cool-down."""
+    since = context.now() - timedelta(days=context.settings.report.cool_down_days)
+    sent = context.store.read(ReportDelivery).filter(
+        (pl.col("recipient") == reader.address)
+        & pl.col("report").str.starts_with("finding:")
+        & (pl.col("sent_at") > since)
+    )
+    return sent["report"].str.strip_prefix("finding:").to_list()
+
+
+def _was_sent(context: Context, chosen: week.Week, reader: Recipient) -> bool:
+    sent = context.store.read(ReportDelivery)
+    return not sent.filter(
+        (pl.col("report") == "weekly") & (pl.col("period") == chosen.name) & (pl.col("recipient") == reader.address)
+    ).is_empty()
+
+
+def _record(context: Context, weekly: Weekly, reader: Recipient, mail: EmailMessage) -> None:
+    """Keep that it was sent, and which findings it told: the server has taken it by now."""
+    names = ["weekly", *(f"finding:{action.finding_id}" for action in weekly.actions)]
+    rows = [
+        {
+            "report": name,
+            "period": weekly.week.name,
+            "recipient": reader.address,
+            "message_id": str(mail["Message-ID"]),
+            "sent_at": context.now(),
+        }
+        for name in names
+    ]
+    context.store.append(ReportDelivery, to_frame(ReportDelivery, rows), source=context.actor)
+    context.changed({"report_delivery"})
+
+
+def _write(weekly: Weekly, mail: EmailMessage, folder: Path) -> list[Path]:
+    stem = f"weekly-{weekly.week.name}" + (f"-{weekly.team}" if weekly.team else "")
+    inline = {
+        name: f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+        for name, picture in pictures.drawn(weekly).items()
+    }
+    contents = {
+        ".eml": mail.as_bytes(),
+        ".html": render.html(weekly, inline).encode(),
+        ".txt": render.text(weekly).encode(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, content in contents.items():
+            (folder / f"{stem}{suffix}").write_bytes(content)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}", hint="choose another folder with --out") from None
+    return [folder / f"{stem}{suffix}" for suffix in contents]
