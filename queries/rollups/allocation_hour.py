@@ -24,7 +24,7 @@ _GPU_SECOND_OF_WEIGHT: Final = Decimal("1e-9")
 
 
 @rollup()
-def allocation_hour(  # noqa: PLR0917  a rollup has as many inputs as it has
+def allocation_hour(
     costs: Annotated[dy.LazyFrame[CostHour], Input(by="hour_start")],
     gpu_hours: dy.LazyFrame[GpuHour],
     job_hours: dy.LazyFrame[JobGpuHour],

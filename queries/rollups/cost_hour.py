@@ -28,7 +28,7 @@ _RATE_DAYS: Final = timedelta(days=2)
 
 
 @rollup()
-def cost_hour(  # noqa: PLR0917  a rollup has as many inputs as it has
+def cost_hour(
     charges: Annotated[dy.LazyFrame[FocusCharge], Input(by="BillingPeriodStart", before=_LOOK_BACK, after=_LOOK_AHEAD)],
     imports: Annotated[
         dy.LazyFrame[BillImport], Input(by="billing_period_start", before=_LOOK_BACK, after=_LOOK_AHEAD)

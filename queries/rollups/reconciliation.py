@@ -1,0 +1,159 @@
+"""Whether what was allocated is what was charged, and what was charged is what was invoiced."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+import dataframely as dy
+import polars as pl
+
+from ledger import money
+from ledger.tables import AllocationHour, BillImport, FocusCharge, Invoice, Reconciliation
+from queries.graph import Input, Span, rollup
+from queries.rollups._lines import IMPORT_KEY, current
+
+_CHARGE_COLUMNS: Final = (
+    "import_id",
+    "row_index",
+    "BilledCost",
+    "BillingCurrency",
+    "BillingAccountId",
+    "BillingPeriodStart",
+    "ServiceProviderName",
+    "InvoiceIssuerName",
+    "InvoiceId",
+)
+_KEY: Final = tuple(Reconciliation.primary_key())
+_INVOICE: Final = ("invoice_issuer", "invoice_id", "billing_period_start", "billing_currency")
+_ALLOCATION_COLUMNS: Final = (*_KEY, "hour_start", "is_estimated", "billed_cost")
+
+# The own organisation sends no invoice for what it owns.
+_OWNED_FORMATS: Final = ("on_premises",)
+
+
+@rollup()
+def reconciliation(
+    charges: Annotated[dy.LazyFrame[FocusCharge], Input(by="BillingPeriodStart", columns=_CHARGE_COLUMNS)],
+    imports: Annotated[dy.LazyFrame[BillImport], Input(by="billing_period_start")],
+    allocations: Annotated[dy.LazyFrame[AllocationHour], Input(by="billing_period_start", columns=_ALLOCATION_COLUMNS)],
+    invoices: Annotated[dy.LazyFrame[Invoice], Input(by="billing_period_start")],
+    span: Span,
+) -> dy.LazyFrame[Reconciliation]:
+    """Compare each invoice's billed charges with their allocations, the source's own totals and the invoice.
+
+    Always the whole invoice, in scope or not, and BilledCost only. `matches_invoice` needs an amount from outside
+    the bill; `matches_export` says that the sums equal the totals that came with the export; both need the
+    allocations to sum to the charges, exactly. `estimated` marks costs that no bill covers yet.
+
+    Nulls: `is_ok` is null without an invoice: agreeing with itself proves nothing.
+    """
+    billed = current(charges.collect(), imports.collect())
+    period = pl.col("billing_period_start").is_between(span.start, span.end, closed="left")
+    charged = _charged(billed, imports.collect()).filter(period)
+    allocated = _allocated(allocations.filter(period).collect())
+    both = charged.join(allocated, on=_KEY, how="full", coalesce=True)
+    judged = _judged(_beside_invoices(both, invoices.filter(period).collect()))
+    return Reconciliation.cast(judged.select(Reconciliation.column_names()).sort(_KEY).lazy())
+
+
+def _charged(billed: pl.DataFrame, imports: pl.DataFrame) -> pl.DataFrame:
+    """Return what each invoice charges, whether all of it is owned hardware, and whether its exports agree."""
+    named = billed.rename({ours: theirs for ours, theirs in IMPORT_KEY.items() if ours != theirs}).rename(
+        {
+            "ServiceProviderName": "provider",
+            "InvoiceIssuerName": "invoice_issuer",
+            "InvoiceId": "invoice_id",
+            "BilledCost": "charged",
+        }
+    )
+    about = _exports(named, imports)
+    sums = money.summed(named.sort("import_id", "row_index"), by=_KEY, columns=["charged"])
+    described = (
+        named.join(about, on=list(IMPORT_KEY.values()))
+        .group_by(_KEY)
+        .agg(
+            pl.len().alias("row_count"),
+            pl.col("is_owned").all().cast(pl.Int64),
+            pl.col("exports_agree").all().cast(pl.Int64),
+            pl.col("complete_through").max(),
+        )
+    )
+    return sums.join(described, on=_KEY)
+
+
+def _exports(named: pl.DataFrame, imports: pl.DataFrame) -> pl.DataFrame:
+    """Tell for each import whether its stored charges sum to the totals that the source states.
+
+    A control total may be rounded to the currency's subunit: then the invoice's tolerance holds for it too.
+    """
+    key = list(IMPORT_KEY.values())
+    sums = money.summed(named, by=key, columns=["charged"]).join(imports.filter(pl.col("status") == "current"), on=key)
+    agree = []
+    for row in sums.iter_rows(named=True):
+        own = money.difference(row["billed_cost"], row["residue"]) == row["charged"]
+        control = row["control_cost"]
+        allowed = money.tolerance(row["billing_currency"], row["row_count"])
+        agree.append(own and (control is None or abs(money.difference(control, row["billed_cost"])) <= allowed))
+    return sums.select(*key, "complete_through", pl.col("format").is_in(_OWNED_FORMATS).alias("is_owned")).with_columns(
+        pl.Series("exports_agree", agree, dtype=pl.Boolean)
+    )
+
+
+def _allocated(allocations: pl.DataFrame) -> pl.DataFrame:
+    """Return what was allocated of each invoice, and how much of it is estimated."""
+    split = allocations.with_columns(
+        pl.col("billed_cost").alias("allocated"), pl.when("is_estimated").then("billed_cost").alias("estimated")
+    )
+    sums = money.summed(split.sort(_KEY), by=_KEY, columns=["allocated", "estimated"])
+    flags = split.group_by(_KEY).agg(pl.col("is_estimated").any().alias("has_estimates"))
+    return sums.join(flags, on=_KEY)
+
+
+def _beside_invoices(both: pl.DataFrame, invoices: pl.DataFrame) -> pl.DataFrame:
+    """Add what each invoice says; one that no charge has come for stands with charges of 0.
+
+    An invoice may bill several providers: beside each of them stands what the others' charges leave of it.
+    """
+    sums = money.summed(invoices.sort(_INVOICE), by=_INVOICE, columns=["invoiced"]).join(
+        invoices.group_by(_INVOICE).agg(pl.col("provider").min().alias("provider_named")), on=_INVOICE
+    )
+    nothing = pl.lit(Decimal(0), dtype=money.MONEY)
+    rows = both.join(sums, on=_INVOICE, how="full", coalesce=True).with_columns(
+        pl.coalesce("provider", "provider_named", "invoice_issuer").alias("provider"),
+        *(pl.coalesce(each, nothing).alias(each) for each in ("charged", "allocated", "estimated")),
+        pl.col("row_count", "is_owned", "exports_agree").fill_null(0),
+    )
+    whole = money.summed(rows.sort(_KEY), by=_INVOICE, columns=["charged"]).rename({"charged": "all_charged"})
+    counts = rows.group_by(_INVOICE).agg(pl.col("row_count").sum().alias("all_row_count"))
+    return rows.join(whole, on=_INVOICE).join(counts, on=_INVOICE)
+
+
+def _judged(both: pl.DataFrame) -> pl.DataFrame:
+    """Add the tolerance and the verdict, invoice by invoice."""
+    schema: dict[str, pl.DataType] = {
+        "invoiced": money.MONEY,
+        "difference": money.MONEY,
+        "tolerance": money.MONEY,
+        "status": pl.String(),
+        "is_ok": pl.Boolean(),
+    }
+    verdicts = [_verdict(row) for row in both.iter_rows(named=True)]
+    return pl.concat([both.drop("invoiced"), pl.DataFrame(verdicts, schema=schema, orient="row")], how="horizontal")
+
+
+def _verdict(row: dict[str, Any]) -> tuple[Decimal | None, Decimal | None, Decimal, str, bool | None]:
+    """Return invoiced, difference, tolerance, status and is_ok of one invoice."""
+    tolerance = money.tolerance(row["billing_currency"], row["all_row_count"])
+    is_allocated = money.difference(row["allocated"], row["estimated"]) == row["charged"]
+    if row["invoiced"] is not None and not row["is_owned"]:
+        others = money.difference(row["all_charged"], row["charged"])
+        invoiced = money.difference(row["invoiced"], others)
+        difference = money.difference(row["charged"], invoiced)
+        is_ok = is_allocated and abs(difference) <= tolerance
+        return invoiced, difference, tolerance, "matches_invoice" if is_ok else "differs", is_ok
+    if row["row_count"] and not is_allocated:
+        status = "unchecked" if row["has_estimates"] is None else "differs"
+    elif row["has_estimates"]:
+        status = "estimated"
+    else:
+        status = "matches_export" if row["exports_agree"] else "differs"
+    return None, None, tolerance, status, None
