@@ -1,8 +1,12 @@
 """Small kernel files: what is absent, refused or no number is told apart from what is broken."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 from ledger.errors import SourceError, SourceMissing
+
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 def required(path: Path, collector: str) -> str:
@@ -59,3 +63,8 @@ def integers(words: list[str], where: str) -> list[int]:
     except ValueError:
         found = " ".join(words)[:80]
         raise SourceError(f"{where}: found {found!r}, expected whole numbers") from None
+
+
+def unescaped(word: str) -> str:
+    """Return a path as it is: the kernel writes blanks and backslashes as octal numbers."""
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), word)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from collectors.node._files import as_integer, text
+from collectors.node._files import as_integer, text, unescaped
 from ledger.registry import Row
 
 _MOUNT: Final = re.compile(r"^device (?P<device>\S+) mounted on (?P<point>\S+) with fstype nfs\d? ")
@@ -27,7 +27,7 @@ def traffic(path: Path) -> dict[str, Row]:
     for line in (text(path) or "").splitlines():
         match = _MOUNT.match(line)
         if line.startswith("device "):
-            row = found.setdefault(match["point"], {}) if match else {}
+            row = found.setdefault(unescaped(match["point"]), {}) if match else {}
             continue
         name, _, rest = line.strip().partition(":")
         values = [_plausible(word) for word in rest.split()]

@@ -1,7 +1,6 @@
 """Mounted file systems of a node: how full they are, and whether they answer."""
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +10,7 @@ from typing import Annotated, Final, NamedTuple
 from pydantic import Field
 
 from collectors._settings import CollectorSettings
-from collectors.node._files import required
+from collectors.node._files import required, unescaped
 from collectors.node._mountstats import traffic
 from ledger.registry import Row, collector
 
@@ -21,7 +20,6 @@ _KERNEL_TYPES: Final = (
     "fuse.lxcfs fuse.gvfsd-fuse fuse.portal fuse.snapfuse"
 )
 _PSEUDO: Final = frozenset(_KERNEL_TYPES.split())
-_OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _POLL_SECONDS: Final = 0.002
 
 
@@ -118,7 +116,7 @@ def _mounts(content: str) -> list[Mount]:
     """Return the mounts that hold data, each device once, at its shortest path."""
     found: dict[str, Mount] = {}
     for line in content.splitlines():
-        words = [_OCTAL.sub(lambda match: chr(int(match[1], 8)), word) for word in line.split(" ")]
+        words = [unescaped(word) for word in line.split(" ")]
         if len(words) < 4 or (words[2] in _PSEUDO and words[1] != "/"):  # noqa: PLR2004  the four that are named below
             continue
         mount = Mount(words[0], words[1], words[2], "ro" in words[3].split(","))

@@ -31,17 +31,16 @@ def host(procfs: Path = Path("/proc")) -> Emitted:
     if "cpu" not in fields:
         raise SourceError(f"{stat}: found no line `cpu`, expected the kernel's processor times")
     ticks = dict(zip(_CPU_FIELDS, integers(fields["cpu"], str(stat)), strict=False))
-    seconds = {name: value / _TICKS_PER_SECOND for name, value in ticks.items()}
     memory = _memory(procfs / "meminfo")
     yield (
         "host_sample",
         {
             "cpu_count": sum(1 for name in fields if name.startswith("cpu") and name != "cpu"),
-            "cpu_user_seconds_total": _sum(seconds, "user", "nice"),
-            "cpu_system_seconds_total": _sum(seconds, "system", "irq", "softirq"),
-            "cpu_idle_seconds_total": seconds.get("idle"),
-            "cpu_iowait_seconds_total": seconds.get("iowait"),
-            "cpu_steal_seconds_total": seconds.get("steal"),
+            "cpu_user_seconds_total": _seconds(ticks, "user", "nice"),
+            "cpu_system_seconds_total": _seconds(ticks, "system", "irq", "softirq"),
+            "cpu_idle_seconds_total": _seconds(ticks, "idle"),
+            "cpu_iowait_seconds_total": _seconds(ticks, "iowait"),
+            "cpu_steal_seconds_total": _seconds(ticks, "steal"),
             "load_average_count": _first_number(procfs / "loadavg"),
             "running_process_count": as_integer("".join(fields.get("procs_running", [""]))),
             "blocked_process_count": as_integer("".join(fields.get("procs_blocked", [""]))),
@@ -53,10 +52,10 @@ def host(procfs: Path = Path("/proc")) -> Emitted:
     )
 
 
-def _sum(seconds: dict[str, float], *names: str) -> float | None:
+def _seconds(ticks: dict[str, int], *names: str) -> float | None:
     """Return the sum of the parts that this kernel reports; null if it reports none."""
-    known = [seconds[name] for name in names if name in seconds]
-    return sum(known) if known else None
+    known = [ticks[name] for name in names if name in ticks]
+    return sum(known) / _TICKS_PER_SECOND if known else None
 
 
 def _memory(path: Path) -> dict[str, float]:

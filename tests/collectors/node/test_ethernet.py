@@ -1,0 +1,77 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from collectors.node.ethernet import EthernetSettings, ethernet
+from ledger.errors import SourceMissing
+from ledger.registry import Row
+
+
+def by_device(root: Path, **options: object) -> dict[object, Row]:
+    found = ethernet.open(procfs=root / "proc", sysfs=root / "sys", **options)()
+    return {row["device"]: row for _, row in found}
+
+
+def test_only_physical_ports_so_that_nothing_counts_twice(
+    small_node: Path, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    rows = by_device(small_node)
+    assert list(rows) == ["eth0", "eth1"]
+    assert rows["eth0"] == {
+        "device": "eth0",
+        "port": "1",
+        "link_layer": "Ethernet",
+        "is_up": True,
+        "link_state": "up",
+        "line_rate_bytes_per_second": 25_000 * 125_000,
+        "receive_bytes_total": 1_000_000,
+        "receive_packet_count_total": 2_000,
+        "receive_error_count_total": 3,
+        "transmit_bytes_total": 5_000_000,
+        "transmit_packet_count_total": 6_000,
+        "transmit_discard_count_total": 8,
+    }
+    samples = ethernet.open(procfs=small_node / "proc", sysfs=small_node / "sys")()
+    assert kept(samples)["network_port_sample"].height == 2
+
+
+def test_the_speed_of_a_port_that_is_down_is_unknown(small_node: Path) -> None:
+    row = by_device(small_node)["eth1"]
+    assert row["is_up"] is False
+    assert row["line_rate_bytes_per_second"] is None
+
+
+def test_named_ports_win(small_node: Path) -> None:
+    assert list(by_device(small_node, settings=EthernetSettings(devices=("bond0",)))) == ["bond0"]
+    with pytest.raises(SourceMissing):
+        by_device(small_node, settings=EthernetSettings(devices=("eth9",)))
+
+
+def test_a_container_has_its_outward_port(small_node: Path, tmp_path: Path) -> None:
+    (tmp_path / "proc/net").mkdir(parents=True)
+    shutil.copy(small_node / "proc/net/dev", tmp_path / "proc/net/dev")
+    virtual = tmp_path / "sys/devices/virtual/net/eth0"
+    virtual.mkdir(parents=True)
+    (tmp_path / "sys/class/net").mkdir(parents=True)
+    (tmp_path / "sys/class/net/eth0").symlink_to(virtual)
+    rows = by_device(tmp_path)
+    assert rows["eth0"]["receive_bytes_total"] == 1_000_000
+    assert rows["eth0"]["is_up"] is None
+
+
+def test_a_node_without_ports_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing, match="no physical Ethernet port"):
+        by_device(tmp_path)
+
+
+@pytest.mark.real_data
+def test_a_recorded_node(recorded: Callable[[str], Path]) -> None:
+    """The recorded tree has no /proc/net/dev: rates are known, counters are null."""
+    rows = by_device(recorded("node_exporter_sys.tar.gz"))
+    assert list(rows) == ["eth0"]
+    assert rows["eth0"]["line_rate_bytes_per_second"] == 125_000_000
+    assert rows["eth0"]["is_up"] is True
+    assert rows["eth0"]["transmit_bytes_total"] is None
