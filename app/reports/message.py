@@ -35,13 +35,11 @@ def compose(weekly: Weekly, settings: MailSettings, recipient: str) -> EmailMess
     message["Auto-Submitted"] = "auto-generated"
     _unsubscribe(message, settings)
     message.set_content(render.text(weekly))
-    drawn = (
-        {}
-        if weekly.is_empty
-        else {"states": pictures.states(weekly.now), "spend": pictures.spend(weekly.now, weekly.before)}
-    )
+    drawn = pictures.drawn(weekly)
     cids = {name: make_msgid(idstring=name, domain=domain) for name in drawn}
-    message.add_alternative(render.html(weekly, {name: cid[1:-1] for name, cid in cids.items()}), subtype="html")
+    message.add_alternative(
+        render.html(weekly, {name: f"cid:{cid[1:-1]}" for name, cid in cids.items()}), subtype="html"
+    )
     body = next(part for part in message.iter_parts() if part.get_content_type() == "text/html")
     for name, picture in drawn.items():
         body.add_related(

@@ -11,11 +11,19 @@ from matplotlib.figure import Figure
 from app import format as written
 from app import sums
 from app.headline import Headline
+from app.reports.weekly import Weekly
 from app.theme import ACCENT, MAIL, STATE_COLOURS, STATE_ORDER, STATE_WORDS
 
 # Twice the size at which it is shown: sharp on dense screens.
 _DPI: Final = 200
 _SIZE: Final = (6.0, 2.5)
+
+
+def drawn(weekly: Weekly) -> dict[str, bytes]:
+    """Return the report's pictures by name; none where there is nothing to draw."""
+    if weekly.is_empty:
+        return {}
+    return {"states": states(weekly.now), "spend": spend(weekly.now, weekly.before)}
 
 
 def states(found: Headline) -> bytes:

@@ -20,10 +20,12 @@ def text(weekly: Weekly) -> str:
     return f"{body.strip()}\n"
 
 
-def html(weekly: Weekly, cids: Mapping[str, str]) -> str:
-    """Return the report as HTML with its styles inlined; `cids` name its pictures."""
+def html(weekly: Weekly, pictures: Mapping[str, str]) -> str:
+    """Return the report as HTML with its styles inlined; `pictures` are the addresses of its charts."""
     body = (
-        _environment(is_html=True).from_string(_template("weekly.html.jinja")).render({**_facts(weekly), "cids": cids})
+        _environment(is_html=True)
+        .from_string(_template("weekly.html.jinja"))
+        .render({**_facts(weekly), "pictures": pictures})
     )
     return css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=False).inline(body)
 
@@ -48,8 +50,12 @@ def _suffix(change: str) -> str:
 @cache
 def _environment(*, is_html: bool) -> Environment:
     # Plain text is not read by a browser: escaping would show `&amp;` to people.
-    environment = Environment(  # noqa: S701
-        loader=BaseLoader(), autoescape=is_html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    environment = Environment(
+        loader=BaseLoader(),
+        autoescape=is_html,  # noqa: S701
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals["suffix"] = _suffix
     return environment

@@ -34,8 +34,8 @@ class Report(Params):
 
 
 @service(writes="out")
-def report(context: Context, params: Report, progress: Progress) -> list[dict[str, object]]:
-    """Write or send the weekly report, and return one row per reader: what was said, and what became of it.
+def report(context: Context, params: Report, progress: Progress) -> dict[str, object]:
+    """Write or send the weekly report, and return what became of it: per reader, the files, who it was sent to.
 
     A configured reader gets a week once; --to sends it again to whom it names. Without --send nothing leaves.
     """
@@ -59,7 +59,12 @@ def report(context: Context, params: Report, progress: Progress) -> list[dict[st
             _record(context, weekly, reader, mail)
         status = "sent" if params.send else "written" if params.out else "dry run"
         done.append({**row, "status": status, "subject": weekly.subject, "files": [str(path) for path in files]})
-    return done
+    files = [each for row in done for each in _listed(row["files"])]
+    return {"reports": done, "files": files, "sent": [row["recipient"] for row in done if row["status"] == "sent"]}
+
+
+def _listed(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
 
 
 def _week(context: Context, params: Report) -> week.Week:

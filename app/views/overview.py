@@ -13,7 +13,7 @@ from app.headline import Headline, headline, month_end
 from app.page import page
 from app.table import Column
 from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_WORDS
-from ledger.tables import Finding, ForecastDay
+from ledger.tables import ForecastDay
 from ledger.tables.partition import after, floor
 
 
@@ -193,13 +193,13 @@ def _models(costs: pl.DataFrame) -> None:
 
 def _next_steps() -> None:
     st.subheader("What to do next", anchor=False)
-    found = data.rows(Finding, scope=controls.scope(), where={"status": ["open"]})
-    if controls.team():
-        found = found.filter(pl.col("team") == controls.team())
+    now = data.now().replace(second=0, microsecond=0)
+    found = data.answer("findings", scope=controls.scope(), now=now, cluster=controls.cluster(), team=controls.team())
+    found = found.filter(pl.col("status") == "open")
     if found.is_empty():
         st.caption("No open finding. Advice needs 14 days of evidence with 90 % coverage.")
         return
-    top = found.sort("saving_effective_month", descending=True, nulls_last=True).head(3)
+    top = found.head(3)
     table.show(
         top,
         {

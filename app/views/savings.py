@@ -12,17 +12,13 @@ from app import controls, data, sums, table
 from app import format as written
 from app.page import page
 from app.table import Column
-from ledger.tables import Finding
 
 
 @page("Savings", section="Act", order=0, icon="✂️")
 def savings() -> None:
     """List findings by money, each with its evidence and the change to make."""
-    found = data.rows(Finding, scope=controls.scope())
-    if controls.team():
-        found = found.filter(pl.col("team") == controls.team())
-    if controls.cluster():
-        found = found.filter(pl.col("cluster") == controls.cluster())
+    now = data.now().replace(second=0, microsecond=0)
+    found = data.answer("findings", scope=controls.scope(), now=now, cluster=controls.cluster(), team=controls.team())
     if found.is_empty():
         st.info("No finding. Advice needs 14 days of evidence with 90 % coverage; below that nothing is claimed.")
         return
@@ -147,5 +143,5 @@ def _decide(finding_id: str) -> None:
         ):
             if st.button(label, key=f"{status}-{finding_id}"):
                 until = data.now() + timedelta(days=30) if status == "snoozed" else None
-                data.act("decide_finding", finding_id=finding_id, status=status, reason=reason, snoozed_until=until)
+                data.act("findings", decide=finding_id, decision=status, reason=reason, snoozed_until=until)
                 st.rerun()
