@@ -53,12 +53,12 @@ def report(context: Context, params: Report, progress: Progress) -> dict[str, ob
             continue
         weekly = _gathered(context, chosen, reader)
         mail = message.compose(weekly, settings.mail, reader.address)
-        files = _write(weekly, mail, params.out) if params.out else []
+        paths = _write(weekly, mail, params.out) if params.out else []
         if params.send:
             message.send([mail], settings.mail)
             _record(context, weekly, reader, mail)
         status = "sent" if params.send else "written" if params.out else "dry run"
-        done.append({**row, "status": status, "subject": weekly.subject, "files": [str(path) for path in files]})
+        done.append({**row, "status": status, "subject": weekly.subject, "files": [str(path) for path in paths]})
     files = [each for row in done for each in _listed(row["files"])]
     return {"reports": done, "files": files, "sent": [row["recipient"] for row in done if row["status"] == "sent"]}
 
