@@ -39,7 +39,7 @@ class Ready:
 
     table: Table
     parts: Sequence[Part]
-    merged: Admitted
+    merged: Admitted | None
 
 
 @dataclass(frozen=True)
@@ -103,19 +103,21 @@ class Commit:
     def append_parts(self, ready: Ready) -> list[Written]:
         """Store what several batches have for one table: as one, unless some row needs a word of its own."""
         table, merged = ready.table, ready.merged
-        if len(ready.parts) == 1:
+        if merged is not None and len(ready.parts) == 1:
             return [self.append(table, merged, ready.parts[0].source)]
-        is_plain = table.group in APPEND_ONLY and merged.is_whole
-        if is_plain and self._stored(table, merged.frame, only_keys=True).is_empty():
+        if merged is not None and merged.is_whole and table.group in APPEND_ONLY and self._is_new(table, merged.frame):
             self._add(table, merged.frame)
             return [Written(part.frame.height, 0, 0, unknown_columns(table, part.frame)) for part in ready.parts]
         return [self.append(table, admit(table, part.frame), part.source) for part in ready.parts]
 
+    def _is_new(self, table: Table, frame: pl.DataFrame) -> bool:
+        """Tell whether no stored row has a key of the frame."""
+        return self._stored(table, frame, only_keys=True).is_empty()
+
     def _append_only(self, table: Table, frame: pl.DataFrame) -> tuple[int, int, pl.DataFrame]:
         key = list(table.key)
-        stored = self._stored(table, frame, only_keys=True)
         known, refused = 0, NONE_REJECTED
-        if stored.height:
+        if not self._is_new(table, frame):
             stored = self._stored(table, frame, only_keys=False)
             met = frame.join(stored, on=key, how="semi")
             other = met.join(stored, on=frame.columns, how="anti", nulls_equal=True)
@@ -224,15 +226,27 @@ def prepared(batches: Iterable[NodeBatch]) -> list[Ready]:
     for batch in batches:
         for schema, frame in batch.frames.items():
             parts.setdefault(schema, []).append(Part(batch.batch_id, batch.source, frame))
-    return [Ready(declared(schema), each, admit(declared(schema), _joined(each))) for schema, each in parts.items()]
+    ready = []
+    for schema, each in parts.items():
+        joined = _joined(schema, [part.frame for part in each])
+        ready.append(Ready(declared(schema), each, None if joined is None else admit(declared(schema), joined)))
+    return ready
 
 
-def _joined(parts: Sequence[Part]) -> pl.DataFrame:
-    """Return the rows of all parts, in the types that they share; else of none, and each goes alone."""
-    first = parts[0].frame
-    if any(part.frame.schema != first.schema for part in parts):
-        return pl.concat([part.frame for part in parts], how="diagonal_relaxed")
-    return pl.concat([part.frame for part in parts]) if len(parts) > 1 else first
+def _joined(schema: type[dy.Schema], frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
+    """Return all rows as one frame, or None where that would change a value."""
+    kinds: dict[str, set[pl.DataType]] = {}
+    for frame in frames:
+        for name, dtype in frame.schema.items():
+            kinds.setdefault(name, set()).add(dtype)
+    columns = schema.columns()
+    for name, found in kinds.items():
+        is_float = (
+            name in columns and isinstance(columns[name], dy.Float64) and all(kind.is_numeric() for kind in found)
+        )
+        if len(found - {pl.Null()}) > 1 and not is_float:
+            return None
+    return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
 
 
 def append_batches(
@@ -240,15 +254,17 @@ def append_batches(
 ) -> list[dict[str, Written] | None]:
     """Store the rows of those batches that were not seen before; the others are None."""
     seen = commit.seen_batches([batch.batch_id for batch in batches])
-    fresh: dict[str, NodeBatch] = {}
-    for batch in batches:
+    places: dict[str, int] = {}
+    for place, batch in enumerate(batches):
         if batch.batch_id not in seen:
-            fresh.setdefault(batch.batch_id, batch)
+            places.setdefault(batch.batch_id, place)
+    fresh = [batches[place] for place in places.values()]
     if len(fresh) < len(batches):
-        ready = prepared(fresh.values())
-    written: dict[str, dict[str, Written]] = {batch_id: {} for batch_id in fresh}
+        ready = prepared(fresh)
+    written: dict[str, dict[str, Written]] = {batch_id: {} for batch_id in places}
     for each in ready:
         for part, outcome in zip(each.parts, commit.append_parts(each), strict=True):
             written[part.batch_id][each.table.name] = outcome
-    commit.record_batches(fresh.values(), written)
-    return [written[batch.batch_id] if fresh.get(batch.batch_id) is batch else None for batch in batches]
+    commit.record_batches(fresh, written)
+    answers = enumerate(batches)
+    return [written[batch.batch_id] if places.get(batch.batch_id) == place else None for place, batch in answers]

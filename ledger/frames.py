@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Final, cast
 
 import dataframely as dy
@@ -23,6 +23,7 @@ Row = Mapping[str, object]
 
 _EXACT_IN_FLOAT: Final = float(2**53)
 _INT64_LIMIT: Final = float(2**63)
+_MONEY_LIMIT: Final = Decimal(10**20)
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -65,10 +66,10 @@ def _series(name: str, values: Sequence[object], column: dy.Column, table: str) 
     kinds = {type(value) for value in values} - {type(None)}
     if not kinds:
         return pl.Series(name, values, dtype=column.dtype)
-    if len(kinds) == 1 or kinds == {int, float}:
-        dtype = pl.Float64 if kinds == {int, float} else None
+    is_float = isinstance(column, dy.Float64) and kinds <= {int, float}
+    if len(kinds) == 1 or is_float:
         try:
-            return pl.Series(name, values, dtype=dtype)
+            return pl.Series(name, values, dtype=pl.Float64 if is_float else None)
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
             return _loose(name, values)
     return _loose(name, values)
@@ -99,10 +100,15 @@ def _exact(value: object, where: str) -> Decimal | None:
         amount = Decimal(value)
     except InvalidOperation as error:
         raise ContractError(f"{where}: found {value!r}, expected a number") from error
-    exponent = amount.normalize().as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -18 or abs(amount) >= 10**20:  # noqa: PLR2004  Decimal(38, 18)
+    if not amount.is_finite() or abs(amount) >= _MONEY_LIMIT or _kept(amount, 18) != amount:
         raise ContractError(f"{where}: found {value!r}, expected at most 20 digits before and 18 after the point")
     return amount
+
+
+def _kept(amount: Decimal, scale: int) -> Decimal:
+    """Return an amount at a number of decimals; in more digits than the default of 28, which rounds in silence."""
+    with localcontext(prec=80):
+        return amount.quantize(Decimal(1).scaleb(-scale))
 
 
 def typed(series: pl.Series, column: dy.Column, where: str) -> pl.Series:
@@ -206,7 +212,7 @@ def _to_decimal(series: pl.Series, dtype: pl.DataType) -> pl.Series:
                 return None
             value = repr(value)
         amount = Decimal(cast("str", value))
-        kept = amount.quantize(Decimal(1).scaleb(-scale))
+        kept = _kept(amount, scale)
         return kept if kept == amount else None
 
     if series.dtype.is_integer():
