@@ -1,0 +1,146 @@
+"""What each model cost in a day, what of it was work, and what came out."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Final
+
+import dataframely as dy
+import polars as pl
+
+from ledger import money
+from ledger.expressions import to_gpu_seconds
+from ledger.names import HELD_IDLE_STATES, STATES
+from ledger.tables import AllocationHour, JobGpuHour, ModelCostDay, ServingSample
+from queries.counters import delta_name, deltas
+from queries.graph import Input, Span, rollup
+from queries.rollups._leaves import PLACE
+
+_KEY: Final = tuple(ModelCostDay.primary_key())
+_RUN: Final = ("cluster", "job_id", "submitted_at", "restart_count")
+_COSTS: Final = ("effective_cost", "productive_cost", "idle_cost")
+_TOKENS: Final = ("prompt_token_count", "generated_token_count")
+
+# How far before midnight the sample may lie that the day's first tokens are counted from.
+_EDGE: Final = timedelta(hours=1)
+
+
+@rollup()
+def model_cost_day(
+    allocations: dy.LazyFrame[AllocationHour],
+    job_hours: dy.LazyFrame[JobGpuHour],
+    serving: Annotated[dy.LazyFrame[ServingSample], Input(before=_EDGE)],
+    span: Span,
+) -> dy.LazyFrame[ModelCostDay]:
+    """Sum what jobs of one model held, in money and device time, beside the tokens that its servers report.
+
+    Device time on nodes without any cost stands under the currency ''. Tokens are those of the job's model, or of
+    the name that the server gives itself; they stand with the currency of the server's node.
+
+    Nulls: a cost is null where no part of it is known; tokens are null where no server reports them.
+    """
+    within = pl.col("hour_start").is_between(span.start, span.end, closed="left")
+    held = job_hours.filter(within).collect()
+    allocated = allocations.filter(within & (pl.col("bucket") == "allocated")).collect()
+    time = pl.concat([_priced(allocated), _unpriced(held, allocated)])
+    costs = money.summed(time.sort(_KEY), by=_KEY, columns=_COSTS)
+    counts = time.group_by(_KEY).agg(
+        pl.col("gpu_seconds").sum().alias("gpu_allocated_seconds"),
+        pl.struct(_RUN).filter(pl.col("job_id") != "").n_unique().alias("run_count"),
+        pl.col("is_estimated").any(),
+        *((pl.col("part") == part).any().alias(f"has_{part}") for part in ("productive", "idle")),
+    )
+    known = pl.col("effective_cost").is_not_null()
+    rows = costs.join(counts, on=_KEY).with_columns(
+        # Nothing of a known cost is a known zero.
+        pl.when(known & ~pl.col(f"has_{part}")).then(pl.lit(Decimal(0), dtype=money.MONEY)).otherwise(cost).alias(cost)
+        for part, cost in (("productive", "productive_cost"), ("idle", "idle_cost"))
+    )
+    reported = _in_currency(_tokens(serving, held, span), time, rows)
+    every = rows.join(reported, on=_KEY, how="full", coalesce=True).with_columns(
+        pl.col("gpu_allocated_seconds").fill_null(0),
+        pl.col("run_count").fill_null(0),
+        pl.col("is_estimated").fill_null(value=False),
+    )
+    return ModelCostDay.cast(every.select(ModelCostDay.column_names()).sort(_KEY).lazy())
+
+
+def _priced(allocated: pl.DataFrame) -> pl.DataFrame:
+    """Return allocations with the parts of their cost."""
+    idle = pl.col("state").is_in(list(HELD_IDLE_STATES))
+    part = pl.when(pl.col("state") == "productive").then(pl.lit("productive")).when(idle).then(pl.lit("idle"))
+    return (
+        allocated.with_columns(part.otherwise(pl.lit("")).alias("part"))
+        .with_columns(
+            pl.when(pl.col("part") == "productive").then("effective_cost").alias("productive_cost"),
+            pl.when(pl.col("part") == "idle").then("effective_cost").alias("idle_cost"),
+            pl.col("hour_start").dt.date().alias("day"),
+            pl.col("held_gpu_seconds").alias("gpu_seconds"),
+        )
+        .select(*_KEY, "node", *_RUN, "part", *_COSTS, "gpu_seconds", "is_estimated")
+    )
+
+
+def _unpriced(held: pl.DataFrame, allocated: pl.DataFrame) -> pl.DataFrame:
+    """Return what jobs held on nodes that nothing is known to have cost."""
+    seconds = pl.sum_horizontal(f"{state}_seconds" for state in STATES)
+    return held.join(allocated.select(PLACE).unique(), on=PLACE, how="anti").select(
+        pl.col("hour_start").dt.date().alias("day"),
+        pl.lit("").alias("billing_currency"),
+        "model",
+        "node",
+        *_RUN,
+        pl.lit("").alias("part"),
+        *(pl.lit(None, dtype=money.MONEY).alias(each) for each in _COSTS),
+        to_gpu_seconds(seconds, "gpu_fraction").alias("gpu_seconds"),
+        pl.lit(value=False).alias("is_estimated"),
+    )
+
+
+def _tokens(serving: dy.LazyFrame[ServingSample], held: pl.DataFrame, span: Span) -> pl.DataFrame:
+    """Return the tokens of each server's node, day and model; a reset counter adds nothing."""
+    counters = [f"{each}_total" for each in _TOKENS]
+    grown = (
+        deltas(serving, counters, by=["cluster", "node", "endpoint", "model"], keep_gaps=True)
+        .filter(pl.col("sampled_at").is_between(span.start, span.end, closed="left"))
+        .filter(pl.col("elapsed_ms") <= _EDGE // timedelta(milliseconds=1))
+        .with_columns(pl.col("sampled_at").dt.date().alias("day"))
+        .collect()
+    )
+    models = (
+        held.filter(pl.col("job_id") != "")
+        .with_columns(pl.col("hour_start").dt.date().alias("day"))
+        .sort("submitted_at", "restart_count", "model", descending=[True, True, False])
+        .unique(["day", "cluster", "job_id"], keep="first", maintain_order=True)
+        .select("day", "cluster", "job_id", pl.col("model").alias("job_model"))
+    )
+    return (
+        grown.join(models, on=["day", "cluster", "job_id"], how="left")
+        .with_columns(pl.coalesce("job_model", "model").alias("model"))
+        .group_by("day", "cluster", "node", "model")
+        .agg(_whole(each) for each in _TOKENS)
+    )
+
+
+def _whole(column: str) -> pl.Expr:
+    """Return the sum of a counter's growth as a whole number; null where none is known."""
+    grown = pl.col(delta_name(f"{column}_total"))
+    return pl.when(grown.is_not_null().any()).then(grown.sum()).round().cast(pl.Int64).alias(column)
+
+
+def _in_currency(tokens: pl.DataFrame, time: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return tokens by day, currency and model: of the server's node, else where the model held most."""
+
+    def main(frame: pl.DataFrame, by: list[str], seconds: str, name: str) -> pl.DataFrame:
+        sums = frame.group_by(*by, "billing_currency").agg(pl.col(seconds).sum())
+        most = sums.sort([seconds, "billing_currency"], descending=[True, False])
+        return most.unique(by, keep="first", maintain_order=True).select(*by, pl.col("billing_currency").alias(name))
+
+    of_node = main(time, ["day", "cluster", "node", "model"], "gpu_seconds", "of_node")
+    of_model = main(rows, ["day", "model"], "gpu_allocated_seconds", "of_model")
+    return (
+        tokens.join(of_node, on=["day", "cluster", "node", "model"], how="left")
+        .join(of_model, on=["day", "model"], how="left")
+        .with_columns(pl.coalesce("of_node", "of_model", pl.lit("")).alias("billing_currency"))
+        .group_by(_KEY)
+        .agg(pl.when(pl.col(each).is_not_null().any()).then(pl.col(each).sum()).alias(each) for each in _TOKENS)
+    )

@@ -1,0 +1,152 @@
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from ledger.config import MoneySettings
+from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, ModelCostDay, Node, ServingSample
+from queries.graph import Span
+from queries.rollups.allocation_hour import allocation_hour
+from queries.rollups.model_cost_day import model_cost_day
+from tests.bills import HOUR, MONTH, NEXT, at, device_hour, job_hour, jobs, rows
+
+H = at(5, 10)
+DAY = timedelta(days=1)
+
+
+def cost(amount: str | None, hour: datetime = H, **given: Any) -> dict[str, Any]:
+    row = {
+        "hour_start": hour,
+        "provider": "AWS",
+        "invoice_issuer": "AWS",
+        "billing_account_id": "acct",
+        "invoice_id": "",
+        "billing_period_start": MONTH,
+        "resource_id": "i-a1",
+        "cluster": "c",
+        "node": "a1",
+        "charge_category": "Usage",
+        "charge_class": "",
+        "commitment_status": "",
+        "billing_currency": "USD",
+        "is_estimated": False,
+        "in_scope": True,
+        "billed_cost": Decimal(0),
+        "effective_cost": None if amount is None else Decimal(amount),
+        "spread_method": "exact_hour",
+    }
+    return row | given
+
+
+def sample(when: datetime, prompt: float | None, generated: float | None = None, **given: Any) -> dict[str, Any]:
+    row = {
+        "sampled_at": when,
+        "cluster": "c",
+        "node": "a1",
+        "boot_id": "b",
+        "step_seconds": 10.0,
+        "endpoint": "http://a1:8000",
+        "model": "served-name",
+        "job_id": "j1",
+        "prompt_token_count_total": prompt,
+        "generated_token_count_total": generated,
+    }
+    return row | given
+
+
+def models(
+    costs: list[dict[str, Any]],
+    held: list[dict[str, Any]],
+    serving: list[dict[str, Any]] | None = None,
+    start: datetime = MONTH,
+    end: datetime = NEXT,
+) -> pl.DataFrame:
+    devices = [
+        device_hour(each["hour_start"], each["gpu_uuid"], each["node"], productive_seconds=3600)
+        | {name: each[name] for name in each if name.endswith("_seconds") and name in GpuHour.column_names()}
+        for each in held
+    ]
+    allocated = allocation_hour.function(
+        rows(CostHour, costs).lazy(),
+        rows(GpuHour, devices).lazy(),
+        rows(JobGpuHour, held).lazy(),
+        jobs([]).lazy(),
+        rows(Node, []).lazy(),
+        Span(MONTH, NEXT, NEXT),
+        MoneySettings(),
+    )
+    made = model_cost_day.function(
+        allocations=AllocationHour.validate(allocated.collect()).lazy(),
+        job_hours=rows(JobGpuHour, held).lazy(),
+        serving=rows(ServingSample, serving or []).lazy(),
+        span=Span(start, end, NEXT),
+    )
+    return ModelCostDay.validate(made.collect())
+
+
+def test_a_models_day_is_what_its_jobs_held() -> None:
+    held = [
+        job_hour(H, "g0", "j1", productive_seconds=2700, held_idle_seconds=900, model="llm"),
+        job_hour(H, "g1", "j2", allocated_idle_seconds=3600, model="llm"),
+        job_hour(H + HOUR, "g0", "j1", unknown_seconds=3600, model="llm"),
+        job_hour(H + DAY, "g0", "j1", productive_seconds=3600, model="llm"),
+    ]
+    made = models([cost("8"), cost("3", H + HOUR, is_estimated=True), cost("8", H + DAY)], held)
+    first, second = made.to_dicts()
+    assert (first["day"], first["billing_currency"], first["model"]) == (date(2026, 3, 5), "USD", "llm")
+    assert (first["effective_cost"], first["productive_cost"], first["idle_cost"]) == (11, 3, 5)
+    assert (first["gpu_allocated_seconds"], first["run_count"], first["is_estimated"]) == (10800, 2, True)
+    assert first["prompt_token_count"] is None
+    assert (second["effective_cost"], second["productive_cost"], second["idle_cost"]) == (8, 8, 0)
+    assert not second["is_estimated"]
+
+
+def test_time_without_a_cost_and_time_without_a_model_are_seen() -> None:
+    held = [
+        job_hour(H, "g0", "j1", productive_seconds=3600, model="unattributed"),
+        job_hour(H, "g9", "j9", "z9", productive_seconds=1800, model="llm", gpu_fraction=Decimal("0.5")),
+    ]
+    made = models([cost("8")], held)
+    assert made.select("billing_currency", "model", "effective_cost", "gpu_allocated_seconds").rows() == [
+        ("", "llm", None, 900),
+        ("USD", "unattributed", 8, 3600),
+    ]
+
+
+def test_unknown_cost_stays_unknown() -> None:
+    made = models([cost(None)], [job_hour(H, "g0", "j1", productive_seconds=3600)])
+    assert made.select("effective_cost", "productive_cost", "idle_cost").rows() == [(None, None, None)]
+
+
+def test_tokens_are_those_of_the_jobs_model_and_resets_add_nothing() -> None:
+    held = [job_hour(H, "g0", "j1", productive_seconds=3600, model="llm")]
+    serving = [
+        sample(H, 100, 10),
+        sample(H + timedelta(seconds=10), 150, 10),
+        sample(H + timedelta(seconds=20), 5, 2),
+        sample(H + timedelta(minutes=10), 25, 4),
+    ]
+    (row,) = models([cost("8")], held, serving).to_dicts()
+    assert (row["model"], row["prompt_token_count"], row["generated_token_count"]) == ("llm", 70, 2)
+
+
+def test_a_server_whose_job_is_unknown_stands_under_its_own_name() -> None:
+    serving = [sample(H, 1, job_id=""), sample(H + timedelta(seconds=10), 4, job_id="")]
+    (row,) = models([], [], serving).to_dicts()
+    assert (row["billing_currency"], row["model"], row["prompt_token_count"]) == ("", "served-name", 3)
+    assert (row["generated_token_count"], row["effective_cost"], row["gpu_allocated_seconds"]) == (None, None, 0)
+
+
+def test_days_apart_are_days_together() -> None:
+    held = [
+        job_hour(at(5, 23), "g0", "j1", productive_seconds=3600, model="llm"),
+        job_hour(at(6), "g0", "j1", productive_seconds=3600, model="llm"),
+    ]
+    serving = [sample(at(5, 22) + timedelta(minutes=25 * index), 100.0 * index, index) for index in range(9)]
+    serving.append(sample(at(6, 12), 9999, 9))
+    costs = [cost("8", at(5, 23)), cost("8", at(6))]
+    made = models(costs, held, serving)
+    assert made["prompt_token_count"].to_list() == [400, 400]
+    apart = [models(costs, held, serving, at(day), at(day + 1)) for day in range(1, 31)]
+    assert pl.concat(apart).equals(made)
