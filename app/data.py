@@ -132,19 +132,31 @@ def computed(
 
 
 def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
-    """Return the rows of `queries/sql/QUESTION.sql`; `$team` in it is '' for all teams.
+    """Return the rows of `queries/sql/QUESTION.sql`, cached; `$team` in it is '' for all teams.
 
     A viewer of role `team` gets an answer only from a question that takes `$team`.
+    """
+    at = hub()
+    hashed = tuple(sorted((name, tuple(value) if isinstance(value, list) else value) for name, value in params.items()))
+    key = ("answer", at.version(_tables(_text(question))), scope, question, hashed)
+    return _CACHE.get(key, lambda: answered(at, question, scope=scope, **params))
+
+
+def answered(at: Context, question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
+    """Return what `answer` returns, from a context and uncached: for mails and commands.
+
+    Raises: InputError: the question tells of all teams, and the scope is one team.
     """
     text = _text(question)
     if "$team" in text:
         params["team"] = scope.team if scope.is_limited else params.get("team", scope.team)
-    elif scope.is_limited:
+    elif scope.is_limited and question not in _OPEN_QUESTIONS:
         raise InputError(f"{question}: it tells of all teams", hint="ask an admin, or look at your own team's jobs")
-    at = hub()
-    hashed = tuple(sorted((name, tuple(value) if isinstance(value, list) else value) for name, value in params.items()))
-    key = ("answer", at.version(_tables(text)), scope, question, hashed)
-    return _CACHE.get(key, lambda: at.store.select(text, **params))
+    return at.store.select(text, **params)
+
+
+_OPEN_QUESTIONS: Final = frozenset({"freshness"})
+"""Questions about the ledger itself, which tell of no team."""
 
 
 def act(name: str, **params: object) -> Any:

@@ -93,6 +93,8 @@ def weekly_report(context: Context, due_at: datetime) -> str:
     """Send the report of the week that was over when it was due."""
     if not context.settings.report.recipients:
         return "no recipient is configured"
+    if not context.settings.mail.host:
+        return "dry run: mail.host is not set"
     local = due_at.astimezone(ZoneInfo(context.settings.report.time_zone)) - timedelta(days=7)
     year, week, _ = local.isocalendar()
     report = named("report")

@@ -122,8 +122,11 @@ def _grouped(frame: pl.DataFrame, part: pl.Expr, name: Callable[[Any], str]) -> 
     """Add up two hashes of each row: a sum does not depend on the order, 128 bits do not meet by chance."""
     if frame.is_empty():
         return {}
-    hashed = frame.select(part.alias("part")).with_columns(
-        first=frame.hash_rows(seed=1), second=frame.hash_rows(seed=2)
+    # A table that is one partition has a literal here: `select` would return one row of it.
+    hashed = (
+        frame.with_columns(part.alias("part"))
+        .select("part")
+        .with_columns(first=frame.hash_rows(seed=1), second=frame.hash_rows(seed=2))
     )
     sums = hashed.group_by("part").agg(pl.len(), pl.col("first").sum(), pl.col("second").sum())
     return {

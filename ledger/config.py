@@ -61,13 +61,16 @@ class HubSettings(Section):
     host: Annotated[str, Field(description="Address to listen on; loopback unless something protects it")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one")] = 8501
     url: Annotated[str, Field(description="Address that people use, for links in mails")] = ""
+    allowed_hosts: Annotated[
+        tuple[str, ...], Field(description="Further host names under which it may be called; addresses always may")
+    ] = ()
     rollup_every_seconds: Annotated[int, Field(ge=5, le=3600, description="Pace of the rollup job")] = 60
     ingest_max_bytes: Annotated[int, Field(ge=1024, description="Largest compressed body of an ingest call")] = (
         8_388_608
     )
     ingest_max_rows: Annotated[int, Field(ge=1, description="Most rows in one batch")] = 200_000
     admin_token: Annotated[
-        SecretStr | None, Field(description="Token for the API from elsewhere; loopback needs none")
+        SecretStr | None, Field(description="Token for the services of the API; pages need none")
     ] = None
 
 

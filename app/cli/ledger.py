@@ -163,12 +163,15 @@ def report_weekly(
         str, typer.Option("--week", metavar="YYYY-Www", help="Report this ISO week; else the last whole one.")
     ] = "",
     to: Annotated[str, typer.Option("--to", metavar="ADDR", help="Address it to this person only.")] = "",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Write .eml, .html and .txt there.")] = Path(),
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write .eml, .html and .txt there; else here.")
+    ] = None,
     send: Annotated[bool, typer.Option("--send", help="Send it; without this nothing leaves the machine.")] = False,
     store: Store = None,
 ) -> None:
     """Write the weekly report, and send it where that is asked for."""
-    found = asked("report", store, week=week, to=to, out=out, send=send)
+    folder = out or (None if send else Path.cwd())
+    found = asked("report", store, week=week, to=to, out=folder, send=send)
     for each in found["files"]:
         print(each)
     for each in found["sent"]:

@@ -42,7 +42,9 @@ def ask(hub: HubFile, service: Service, params: Params) -> Any:
     Raises: the error that the hub met; StoreError: it does not answer.
     """
     values = params.model_dump(mode="json")
-    sent, received = _files(service, values), Path(str(values.get(service.writes) or "."))
+    sent, received = _files(service, values), Path(str(values.get(service.writes) or ".")).absolute()
+    if values.get(service.writes):
+        values[service.writes] = str(received)
     with tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as body:
         pack(body, dumps(values), sent)
         body.seek(0)
@@ -58,7 +60,7 @@ def ask(hub: HubFile, service: Service, params: Params) -> Any:
                     answer.write(block)
                 answer.seek(0)
                 if response.headers.get("content-type") == MEDIA_TYPE:
-                    return unpack(answer, received.absolute().parent)
+                    return unpack(answer, received.parent)
                 return _result(response.status_code, answer.read())
         except httpx2.HTTPError as error:
             raise StoreError(

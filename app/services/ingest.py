@@ -58,7 +58,7 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
     imported = shown_as(imported, path, name)
     outcome = keep(context, imported, accept=params.accept)
     _rejections.keep(context, [_rejections.of_bill(each).row(name) for each in imported.rejected])
-    return _told(name, outcome, (*imported.remarks, *outcome.remarks, *_zoneless(imported.naive_instant_count)))
+    return _told(name, outcome, (*imported.remarks, *outcome.remarks))
 
 
 def _zoneless(count: int) -> tuple[str, ...]:

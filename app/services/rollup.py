@@ -7,7 +7,9 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from app.context import Context
+from app.services._matching import match
 from app.services._service import Params, Progress, service
+from app.services._simulated import fitted
 from ledger.tables import TABLES
 from queries.executor import Ran, run_due
 from queries.graph import load
@@ -52,9 +54,10 @@ def compute(
         progress(name, (names.index(name) + done / max(due, 1)) / len(names))
 
     with context.work:
+        match(context)
         ran = run_due(
             context.store,
-            context.settings,
+            fitted(context),
             since=since,
             until=until,
             everything=everything,
