@@ -13,6 +13,7 @@ from ledger.registry import discover
 
 _START_BYTES = 64 * 2**10
 _SHOWN_COLUMNS = 6
+_SHOWN_CHARACTERS = 40
 
 
 def bill_formats() -> dict[str, BillFormat]:
@@ -75,15 +76,18 @@ def _told(
     if wanted is not None:
         found = {wanted: found.get(wanted, "")}
     if len(found) != 1:
-        shown = ", ".join(columns[:_SHOWN_COLUMNS]) or repr(content[:40].decode(errors="replace"))
-        several = (
-            f"what could be {' or '.join(found)}"
-            if found
-            else f"{shown}{' ...' if len(columns) > _SHOWN_COLUMNS else ''}"
-        )
+        several = f"what could be {' or '.join(found)}" if found else _shown(columns, content)
         raise InputError(
             f"{file.label}: found {several}, expected one of {', '.join(known)}",
             hint=f"name the format with --format, or check that {source.path} is a bill",
         )
     name, version = next(iter(found.items()))
     return known[name], version
+
+
+def _shown(columns: tuple[str, ...], content: bytes) -> str:
+    """Return the start of a file in one short line."""
+    if not columns:
+        return repr(content[:_SHOWN_CHARACTERS].decode(errors="replace"))
+    names = (" ".join(each.split())[:_SHOWN_CHARACTERS] for each in columns[:_SHOWN_COLUMNS])
+    return ", ".join(names) + (" ..." if len(columns) > _SHOWN_COLUMNS else "")

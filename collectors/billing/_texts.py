@@ -20,6 +20,8 @@ from ledger.errors import InputError
 _PARQUET: Final = b"PAR1"
 _BLOCK_BYTES: Final = 32 * 2**20
 _HEAD_BYTES: Final = 256 * 2**10
+# What Arrow raises for bytes that are not what their footer says.
+_DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
 _KNOWN_STARTS: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"%PDF": "a PDF",
@@ -64,8 +66,8 @@ def columns_of(file: SourceFile, content: bytes) -> tuple[str, ...]:
     if not content.strip():
         raise InputError(f"{file.label}: found an empty file, expected a bill", hint="export it again")
     if content.startswith(_PARQUET):
-        return tuple(_parquet(file.label, content).schema_arrow.names)
-    header, _ = _header(file.label, _utf8(file.label, content))
+        return _parquet_names(file.label, content)
+    header, _ = _header(_utf8(file.label, content))
     return tuple(header)
 
 
@@ -75,7 +77,7 @@ def read_texts(file: SourceFile, content: bytes) -> Texts:
     Raises: InputError: the file is cut, is no table, or names a column twice.
     """
     if content.startswith(_PARQUET):
-        return _parquet_texts(file.label, _parquet(file.label, content))
+        return _parquet_texts(file.label, content)
     return _csv_texts(file.label, _utf8(file.label, content))
 
 
@@ -95,20 +97,19 @@ def _utf8(label: str, content: bytes) -> bytes:
         raise InputError(
             f"{label}: found binary data, expected CSV, gzipped CSV or Parquet", hint="export it as CSV or Parquet"
         )
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{label}: found bytes that are no UTF-8 text at byte {error.start}, expected CSV or Parquet",
+            hint="save the file as UTF-8",
+        ) from error
     return content.removeprefix(b"\xef\xbb\xbf")
 
 
-def _header(label: str, content: bytes) -> tuple[list[str], str]:
+def _header(content: bytes) -> tuple[list[str], str]:
     """Return the column names and the character between them."""
-    try:
-        head = content[:_HEAD_BYTES].decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(content[:_HEAD_BYTES]) - 4:
-            raise InputError(
-                f"{label}: found bytes that are no UTF-8 text at byte {error.start}, expected CSV or Parquet",
-                hint="save the file as UTF-8",
-            ) from error
-        head = content[: error.start].decode()
+    head = content[:_HEAD_BYTES].decode(errors="ignore")  # the cut may fall into a character
     rows = {mark: next(csv.reader(io.StringIO(head, newline=""), delimiter=mark), []) for mark in ",;\t|"}
     mark = max(rows, key=lambda each: len(rows[each]))
     names = [each.strip() for each in rows[mark]]
@@ -116,7 +117,7 @@ def _header(label: str, content: bytes) -> tuple[list[str], str]:
 
 
 def _csv_texts(label: str, content: bytes) -> Texts:
-    names, mark = _header(label, content)
+    names, mark = _header(content)
     folded = [each.casefold() for each in names]
     twice = next((name for index, name in enumerate(names) if folded[index] in folded[:index]), None)
     if twice is not None:
@@ -184,29 +185,21 @@ def _lines(
     return pl.Series(lines[:height], dtype=pl.Int64), tuple(broken)
 
 
-def _parquet(label: str, content: bytes) -> parquet.ParquetFile:
-    if not content.endswith(_PARQUET):
-        raise InputError(
-            f"{label}: found a Parquet file without its end, expected a whole one",
-            hint="fetch the file again, and compare its size with the original",
-        )
+def _parquet_names(label: str, content: bytes) -> tuple[str, ...]:
+    """Return the columns of a Parquet file; only its footer is read."""
     try:
-        return parquet.ParquetFile(pa.BufferReader(content))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"{label}: found a damaged Parquet file ({str(error).splitlines()[0]}), expected a whole one",
-            hint="fetch the file again, and compare its size with the original",
-        ) from error
+        return tuple(parquet.read_schema(pa.BufferReader(content)).names)
+    except _DAMAGE as error:
+        raise _damaged(label, content, error) from error
 
 
-def _parquet_texts(label: str, file: parquet.ParquetFile) -> Texts:
+def _parquet_texts(label: str, content: bytes) -> Texts:
+    """Return a Parquet file as texts, every value checked against its type first."""
     try:
-        table = file.read()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"{label}: found a damaged Parquet file ({str(error).splitlines()[0]}), expected a whole one",
-            hint="fetch the file again, and compare its size with the original",
-        ) from error
+        table = parquet.read_table(pa.BufferReader(content))
+        table.validate(full=True)
+    except _DAMAGE as error:
+        raise _damaged(label, content, error) from error
     naive = frozenset(
         field.name.casefold()
         for field in table.schema
@@ -216,6 +209,15 @@ def _parquet_texts(label: str, file: parquet.ParquetFile) -> Texts:
     lines = pl.int_range(1, frame.height + 1, eager=True)
     return Texts(
         label, frame.with_columns(_text(frame[name]) for name in frame.columns), lines, (), is_line=False, naive=naive
+    )
+
+
+def _damaged(label: str, content: bytes, error: Exception) -> InputError:
+    what = "a damaged Parquet file" if content.endswith(_PARQUET) else "a Parquet file without its end"
+    detail = next(iter(str(error).splitlines()), type(error).__name__)
+    return InputError(
+        f"{label}: found {what} ({detail}), expected a whole one",
+        hint="fetch the file again, and compare its size with the original",
     )
 
 

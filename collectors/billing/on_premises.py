@@ -1,0 +1,158 @@
+"""Owned hardware: a TOML or CSV table of assets, from which charges are made as a cloud would bill them.
+
+In TOML, keys at the top are the value of every `[[asset]]` that does not state its own.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+import polars as pl
+
+from collectors.billing._cells import Cells
+from collectors.billing._charges import import_frame
+from collectors.billing._format import BillFormat, Head, Imported, Rejected, Request
+from collectors.billing._source import SourceFile
+from collectors.billing._texts import Texts, read_texts
+from ledger.errors import InputError
+from ledger.tables import Asset, NodeResource, declared
+
+_NEEDED: Final = (
+    "asset_id",
+    "cluster",
+    "node",
+    "owner",
+    "billing_currency",
+    "purchase_cost",
+    "life_start",
+    "life_end",
+)
+_MONEY: Final = ("purchase_cost", "residual_cost", "energy_price", "space_month_cost", "staff_month_cost")
+_TEXTS: Final = ("asset_id", "cluster", "node", "owner", "billing_currency")
+_LEAST_PUE: Final = 1.0
+_MOST_PUE: Final = 5.0
+_TABLE: Final = "asset"
+_LIKELY_TOML: Final = b"[[asset]]"
+
+
+def _kind(head: Head) -> str | None:
+    """Return toml or csv where the file is a table of assets."""
+    if {"asset_id", "purchase_cost"} <= head.folded:
+        return "csv"
+    return "toml" if head.name.lower().endswith(".toml") and _LIKELY_TOML in head.start else None
+
+
+def _read(request: Request) -> Imported:
+    """Return the assets, and the link from each node to the charges that its assets will have."""
+    frames: list[pl.DataFrame] = []
+    rejected: list[Rejected] = []
+    remarks: list[str] = []
+    for file in request.source.files:
+        content = file.content()
+        is_toml = file.name.lower().endswith(".toml")
+        cells = Cells(_toml_texts(file, content) if is_toml else read_texts(file, content), declared(Asset).name)
+        frames.append(_assets(cells, request))
+        rejected.extend(cells.rejected())
+        unknown = sorted(cells.columns.keys() - set(Asset.column_names()))
+        if unknown:
+            remarks.append(f"{file.label}: {', '.join(unknown)} are no columns of an asset and were left out")
+    assets = pl.concat(frames)
+    if assets.is_empty() and not rejected:
+        raise InputError(f"{request.source.path}: found no asset, expected one or more")
+    return Imported(
+        path=request.source.path,
+        format=on_premises.name,
+        version=request.version,
+        source_name=request.source.name,
+        sha256=request.sha256,
+        import_id=request.import_id,
+        tables={Asset: Asset.cast(assets), NodeResource: NodeResource.cast(_links(assets))},
+        imports=import_frame([]),
+        rejected=tuple(rejected),
+        remarks=tuple(remarks),
+    )
+
+
+def _toml_texts(file: SourceFile, content: bytes) -> Texts:
+    """Return the assets of a TOML file as texts; a number keeps every digit that was written."""
+    try:
+        document = tomllib.loads(content.decode(), parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file.label}: found text that is no TOML ({error}), expected [[asset]] tables") from error
+    listed = document.pop(_TABLE, [])
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise InputError(f"{file.label}: found [asset], expected [[asset]], once per asset")
+    columns = Asset.column_names()
+    for place, table in [("the top", document), *((f"asset {index}", each) for index, each in enumerate(listed, 1))]:
+        strange = next((name for name in table if name not in columns), None)
+        if strange is not None:
+            raise InputError(
+                f"{file.label}: {place}: found {strange!r}, expected one of {', '.join(columns)}",
+                hint="correct the name of the key",
+            )
+    rows = [{name: _written({**document, **each}, name) for name in columns} for each in listed]
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
+    return Texts(file.label, frame, pl.int_range(1, frame.height + 1, eager=True), (), is_line=False)
+
+
+def _written(table: Mapping[str, object], name: str) -> str | None:
+    value = table.get(name)
+    return None if value is None else str(value)
+
+
+def _assets(cells: Cells, request: Request) -> pl.DataFrame:
+    """Return the good assets of one file."""
+    stated = {name.casefold(): value for name, value in request.defaults.items()}
+    missing = [name for name in _NEEDED if not cells.has(name) and name not in stated]
+    if missing:
+        raise InputError(
+            f"{cells.texts.label}: line 1: found no column {', '.join(missing)}, expected {', '.join(_NEEDED)}",
+            hint="add the column, or state a value for the whole file with --set COLUMN=VALUE",
+        )
+    columns = {name: cells.text(name, stated.get(name)) for name in _TEXTS}
+    columns |= {name: cells.amount(name, is_needed=name == "purchase_cost").amounts for name in _MONEY}
+    for name in ("life_start", "life_end"):
+        columns[name] = cells.instant(name, is_needed=True, default=stated.get(name)).dt.date()
+    columns["gpu_count"] = cells.whole("gpu_count")
+    columns["power_watts"] = cells.number("power_watts")
+    columns["pue_ratio"] = cells.number("pue_ratio")
+    for name in _TEXTS:
+        cells.need(name, columns[name], "a value for every asset")
+    frame = pl.DataFrame([column.alias(name) for name, column in columns.items()])
+    _judge(cells, frame)
+    return cells.kept(frame.select(Asset.column_names()))
+
+
+def _judge(cells: Cells, frame: pl.DataFrame) -> None:
+    """Refuse assets that cannot be written off: a life without length, a residual above the price."""
+    wrong = (
+        ("asset_id", ~pl.col("asset_id").is_first_distinct(), "each asset once"),
+        ("billing_currency", ~pl.col("billing_currency").str.contains(r"^[A-Z]{3}$"), "three letters of ISO 4217"),
+        ("life_end", pl.col("life_end") <= pl.col("life_start"), "a day after life_start"),
+        ("residual_cost", pl.col("residual_cost") > pl.col("purchase_cost"), "at most purchase_cost"),
+        ("pue_ratio", ~pl.col("pue_ratio").is_between(_LEAST_PUE, _MOST_PUE), "1 to 5"),
+        ("power_watts", pl.col("power_watts") < 0, "0 or more"),
+        ("gpu_count", pl.col("gpu_count") < 0, "0 or more"),
+        *((name, pl.col(name) < 0, "0 or more") for name in _MONEY),
+    )
+    for name, is_wrong, expected in wrong:
+        for index in frame.select(pl.arg_where(is_wrong)).to_series().to_list():
+            cells.refuse(index, name, frame[name][index], expected)
+
+
+def _links(assets: pl.DataFrame) -> pl.DataFrame:
+    """Return the node of each asset under the resource id that its charges will carry."""
+    day_start = pl.Datetime("us", "UTC")
+    return assets.select(
+        "cluster",
+        "node",
+        pl.col("owner").alias("provider"),
+        pl.col("asset_id").str.to_lowercase().alias("resource_id"),
+        pl.col("life_start").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(day_start).alias("valid_start"),
+        pl.col("life_end").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(day_start).alias("valid_end"),
+        pl.lit("configuration").alias("match_method"),
+    )
+
+
+on_premises = BillFormat(name="on_premises", detect=_kind, read=_read, module=__name__)

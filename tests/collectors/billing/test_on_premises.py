@@ -1,0 +1,236 @@
+"""Owned hardware costs what it cost to have: no more and no less, to the last digit."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.billing._charges import import_frame
+from collectors.billing._format import Imported
+from collectors.billing._ownership import own_charges
+from collectors.billing._read import read_bill
+from collectors.billing._snapshot import decide
+from ledger import money
+from ledger.errors import InputError
+from ledger.tables import Asset, BillImport, FocusCharge, NodeResource
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+TOML = """
+owner = "Example Institute"
+cluster = "hpc"
+billing_currency = "EUR"
+pue_ratio = 1.3
+energy_price = 0.21
+
+[[asset]]
+asset_id = "INV-1"
+node = "gpu01"
+purchase_cost = "280000.10"
+residual_cost = 20000
+life_start = 2026-01-01
+life_end = 2031-01-01
+gpu_count = 8
+power_watts = 10200
+space_month_cost = 400
+staff_month_cost = 250.5
+
+[[asset]]
+asset_id = "INV-2"
+node = "gpu02"
+purchase_cost = 1000
+life_start = 2026-01-15
+life_end = 2026-02-15
+"""
+
+
+def _assets(path: Path, text: str = TOML) -> pl.DataFrame:
+    path.write_text(text)
+    read = read_bill(path)
+    assert read.format == "on_premises"
+    assert read.rejected == ()
+    return Asset.validate(read.tables[Asset])
+
+
+def _charges(months: list[Imported]) -> pl.DataFrame:
+    for each in months:
+        FocusCharge.validate(each.tables[FocusCharge])
+        BillImport.validate(each.imports)
+    return pl.concat([each.tables[FocusCharge] for each in months])
+
+
+def _by_kind(charges: pl.DataFrame) -> dict[str, Decimal]:
+    sums = money.summed(charges, by=["ServiceName"], columns=["BilledCost"])
+    return {name.removeprefix("Owned hardware: "): cost for name, cost in sums.rows()}
+
+
+def test_assets_of_toml_and_csv_are_the_same(tmp_path: Path) -> None:
+    assets = _assets(tmp_path / "assets.toml")
+    first = assets.row(0, named=True)
+    assert first["purchase_cost"] == Decimal("280000.10")
+    assert first["energy_price"] == Decimal("0.21")
+    assert first["life_end"] == date(2031, 1, 1)
+    assert (first["pue_ratio"], first["gpu_count"], first["owner"]) == (1.3, 8, "Example Institute")
+    assert assets["power_watts"].to_list() == [10200.0, None]
+    assets.write_csv(tmp_path / "assets.csv")
+    read = read_bill(tmp_path / "assets.csv")
+    assert read.tables[Asset].equals(assets)
+    links = NodeResource.validate(read.tables[NodeResource])
+    assert links.select("node", "provider", "resource_id", "valid_start").row(0) == (
+        "gpu01",
+        "Example Institute",
+        "inv-1",
+        datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def test_a_day_costs_its_part_of_everything(tmp_path: Path) -> None:
+    assets = _assets(tmp_path / "assets.toml").head(1)
+    start = datetime(2026, 1, 31, tzinfo=UTC)
+    kinds = _by_kind(_charges(own_charges(assets, start, start + timedelta(days=1), imported_at=NOW)))
+    life_days = (date(2031, 1, 1) - date(2026, 1, 1)).days
+    expected = {
+        "depreciation": Fraction("260000.10") / life_days,
+        "energy": Fraction(10200 * 24, 1000) * Fraction("1.3") * Fraction("0.21"),
+        "space": 400 * 12 / Fraction("365.2425"),
+        "staff": Fraction("250.5") * 12 / Fraction("365.2425"),
+    }
+    assert kinds.keys() == expected.keys()
+    for kind, cost in kinds.items():
+        assert abs(Fraction(cost) - expected[kind]) < Fraction(1, 10**18)
+    assert kinds["energy"] == Decimal("66.8304")
+
+
+def test_a_life_sums_to_purchase_less_residual(tmp_path: Path) -> None:
+    assets = _assets(tmp_path / "assets.toml")
+    months = own_charges(assets, datetime(2025, 1, 1, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC), imported_at=NOW)
+    assert len(months) == 60
+    sums = money.summed(_charges(months), by=["ResourceId", "ServiceName"], columns=["EffectiveCost"]).rows()
+    written_off = {resource: cost for resource, name, cost in sums if name.endswith("depreciation")}
+    assert written_off == {"INV-1": Decimal("260000.10"), "INV-2": Decimal(1000)}
+    assert {name for resource, name, _ in sums if resource == "INV-2"} == {"Owned hardware: depreciation"}
+
+
+@given(st.integers(0, 40), st.integers(1, 40))
+def test_hours_sum_to_days(first: int, length: int) -> None:
+    assets = Asset.cast(
+        pl.DataFrame(
+            [
+                {
+                    "asset_id": "a",
+                    "cluster": "c",
+                    "node": "n",
+                    "owner": "o",
+                    "billing_currency": "USD",
+                    "purchase_cost": Decimal("99999.99"),
+                    "residual_cost": None,
+                    "life_start": date(2026, 1, 1),
+                    "life_end": date(2029, 7, 3),
+                    "gpu_count": 1,
+                    "power_watts": None,
+                    "pue_ratio": None,
+                    "energy_price": None,
+                    "space_month_cost": Decimal("33.33"),
+                    "staff_month_cost": None,
+                }
+            ]
+        )
+    )
+    start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=first)
+    end = start + timedelta(days=length)
+    by_hour, by_day = (
+        _charges(own_charges(assets, start, end, step=step, imported_at=NOW)) for step in ("hour", "day")
+    )
+    assert by_hour.height == 24 * by_day.height
+    assert _by_kind(by_hour) == _by_kind(by_day)
+
+
+def test_measured_energy_replaces_rated_power(tmp_path: Path) -> None:
+    assets = _assets(tmp_path / "assets.toml").head(1)
+    at = datetime(2026, 2, 1, tzinfo=UTC)
+    energy = pl.DataFrame(
+        {
+            "cluster": ["hpc"] * 3,
+            "node": ["gpu01", "gpu01", "other"],
+            "at": [at, at + timedelta(minutes=30), at],
+            "joules": [3_600_000.0, 1_800_000.0, 1e9],
+            "measured_seconds": [1200.0, 600.0, 3600.0],
+        }
+    )
+    charges = _charges(own_charges(assets, at, at + timedelta(hours=2), step="hour", energy=energy, imported_at=NOW))
+    rows = charges.filter(pl.col("ServiceName").str.ends_with("energy")).sort("ChargePeriodStart")
+    first = (Fraction("1.5") + Fraction(10200 * 1800, 3_600_000)) * Fraction("1.3")
+    assert Fraction(rows["ConsumedQuantity"][0]) == first
+    assert Fraction(rows["BilledCost"][0]) == first * Fraction("0.21")
+    assert [text.split("(")[1] for text in rows["ChargeDescription"]] == ["measured and rated)", "rated power)"]
+    unrated = assets.with_columns(power_watts=pl.lit(None, pl.Float64))
+    only = _charges(own_charges(unrated, at, at + timedelta(hours=2), step="hour", energy=energy, imported_at=NOW))
+    energy_rows = only.filter(pl.col("ServiceName").str.ends_with("energy"))
+    assert energy_rows["ChargeDescription"].to_list() == ["Energy of INV-1 (measured for 1800 of 3600 s)"]
+
+
+def test_months_are_imports_that_replace_each_other(tmp_path: Path) -> None:
+    assets = _assets(tmp_path / "assets.toml")
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    half = own_charges(assets, start, start + timedelta(days=10), imported_at=NOW)
+    whole = own_charges(assets, start, start + timedelta(days=35), imported_at=NOW)
+    assert [each.path for each in whole] == ["on_premises/2026-01", "on_premises/2026-02"]
+    table = decide(import_frame([]), half[0].imports).imports
+    for each in whole:
+        table = decide(table, each.imports).imports
+    assert table.sort("billing_period_start", "row_count")["status"].to_list() == ["superseded", "current", "current"]
+    again = own_charges(assets, start, start + timedelta(days=35), imported_at=NOW + timedelta(days=1))
+    assert all(decide(table, each.imports).is_unchanged for each in again)
+
+
+def test_bad_assets_are_named_and_good_ones_stay(tmp_path: Path) -> None:
+    path = tmp_path / "assets.csv"
+    header = "asset_id,cluster,node,owner,billing_currency,purchase_cost,residual_cost,life_start,life_end,colour"
+    good = "a,c,n,o,USD,100,0,2026-01-01,2027-01-01,red"
+    rows = (
+        good,
+        good,
+        "b,c,n,o,USD,cheap,0,2026-01-01,2027-01-01,",
+        "d,c,n,o,USD,1,2,2026-01-01,2027-01-01,",
+        "e,c,n,o,USD,1,0,2027-01-01,2027-01-01,",
+        "f,c,,o,USD,1,0,2026-01-01,2027-01-01,",
+    )
+    path.write_text("\n".join((header, *rows)))
+    read = read_bill(path)
+    assert read.tables[Asset]["asset_id"].to_list() == ["a"]
+    assert [each.reason.removeprefix(f"{path}: ") for each in read.rejected] == [
+        "line 3, column asset_id: found 'a', expected each asset once",
+        "line 4, column purchase_cost: found 'cheap', expected a decimal number such as -12.50",
+        "line 5, column residual_cost: found '2.000000000000000000', expected at most purchase_cost",
+        "line 6, column life_end: found '2027-01-01', expected a day after life_start",
+        "line 7, column node: found nothing, expected a value for every asset",
+    ]
+    assert read.remarks == (f"{path}: colour are no columns of an asset and were left out",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[asset]]\npurchse_cost = 5\n", "asset 1: found 'purchse_cost', expected one of asset_id"),
+        ("[[asset]]\nx = \n", "found text that is no TOML"),
+        ("[[asset]]\nasset_id = 'a'\n", None),
+    ],
+)
+def test_bad_toml_is_said_in_one_line(tmp_path: Path, text: str, message: str | None) -> None:
+    path = tmp_path / "assets.toml"
+    path.write_text(text)
+    if message is None:
+        refused = read_bill(path).rejected
+        assert [each.reason for each in refused] == [
+            f"{path}: row 1, column purchase_cost: found nothing, expected a decimal number such as -12.50"
+        ]
+        return
+    with pytest.raises(InputError) as caught:
+        read_bill(path)
+    assert caught.value.message.startswith(f"{path}: ")
+    assert message in caught.value.message
