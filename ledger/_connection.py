@@ -32,7 +32,7 @@ def path_of(url: str) -> Path | None:
         raise ConfigError(
             f"store {url!r}: found no known kind, expected duckdb:PATH",
             hint='set store.url = "duckdb:clusterledger.duckdb"',
-        )  # noqa: E501
+        )
     rest = url.removeprefix(_SCHEME)
     return None if rest == _MEMORY else Path(rest)
 
@@ -86,7 +86,7 @@ def explained(url: str, error: duckdb.Error) -> StoreError:
         )
     if _FULL.search(text):
         return StoreError(
-            f"store {url}: found no space to write to ({text[:200]}), expected a disk with room; this write was not kept",
+            f"store {url}: found no space to write to ({text[:200]}), expected a disk with room; nothing was kept",
             hint="free space on the disk, then repeat; what was stored before is intact",
         )
     return StoreError(f"store {url}: {text[:500]}")

@@ -249,7 +249,7 @@ def test_touched_hours_are_those_in_which_the_interval_differs(
     start: int,
     old_end: int | None,
     new_end: int | None,
-    watched: bool,  # noqa: FBT001  drawn
+    watched: bool,
 ) -> None:
     quarter = timedelta(minutes=30)
     midnight = AT.replace(hour=0, minute=0)
