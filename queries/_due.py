@@ -130,7 +130,7 @@ class Inputs:
         return fingerprint(";".join(parts))
 
     def recent_version(self, end: datetime) -> str:
-        """Return a fingerprint of all input versions, as far back as each input says."""
+        """Return a fingerprint of all input versions, as far back as each input says; the clock's hour is one."""
         parts = [self.whole]
         for source, group, tokens in self.timed:
             if group.every is None:
@@ -139,6 +139,8 @@ class Inputs:
             oldest = "" if recent is None else key_of(floor(end - recent, group.every), group.every)
             newest = key_of(floor(end - timedelta(microseconds=1), group.every), group.every)
             parts.append(",".join(f"{key}={tokens[key]}" for key in sorted(tokens) if oldest <= key <= newest))
+        if self.rollup.takes_span:
+            parts.append(end.strftime("%Y-%m-%dT%H"))
         return fingerprint(";".join(parts))
 
     def row_count(self, versions: Versions, start: datetime, end: datetime) -> int:
