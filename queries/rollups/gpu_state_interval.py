@@ -85,9 +85,11 @@ def gpu_state_interval(
 
 
 def _limits(existing: pl.DataFrame) -> pl.DataFrame:
-    """Return from when on which power and memory limits hold for a device."""
+    """Return from when on which power and memory limits hold for a device: its first row from ever on."""
+    is_first = pl.col("device").ne_missing(pl.col("device").shift(1))
+    since = pl.when(is_first).then(0).otherwise(pl.col("exists_start").dt.timestamp("ms"))
     return existing.select(
-        packed(pl.col("exists_start").dt.timestamp("ms")).alias("key"),
+        packed(since).alias("key"),
         "idle_power_watts",
         pl.col("power_limit_watts").alias("rated_power_watts"),
         "memory_baseline_bytes",

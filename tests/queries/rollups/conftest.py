@@ -181,7 +181,11 @@ class Generator:
         """Draw a device's samples: regimes of minutes, jitter, gaps, resets, invisible processes."""
         pace = self.draw.choice((30.0, 60.0))
         rows: Rows = []
-        time, energy, heat = at(-30) + timedelta(seconds=self.draw.randrange(60)), 1e6, {"hw": 5.0, "sw": 9.0, "brake": 0.0}
+        time, energy, heat = (
+            at(-30) + timedelta(seconds=self.draw.randrange(60)),
+            1e6,
+            {"hw": 5.0, "sw": 9.0, "brake": 0.0},
+        )
         regime: dict[str, Any] = {}
         while time < at(self.hours * 60 + 10):
             if not regime or self.draw.random() < 0.1:

@@ -88,7 +88,9 @@ def grade_of(row: dict[str, object]) -> str:
         return "B"
     if declared in {"A", "B", "C", None} and row["kernel_active_ratio"] is not None:
         return "C"
-    known = row["power_watts"] is not None and row["idle_power_watts"] is not None and row["power_limit_watts"] is not None
+    known = (
+        row["power_watts"] is not None and row["idle_power_watts"] is not None and row["power_limit_watts"] is not None
+    )
     return "D" if declared != "X" and known else "X"
 
 
