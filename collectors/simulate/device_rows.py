@@ -1,7 +1,7 @@
 """Samples of devices: `gpu_sample`, `gpu_process_sample` and `gpu_health_sample` of a stretch of time.
 
-A sample describes the ten seconds that end with it. Counters are the exact integral of the rates: the energy counter is
-the sum of the sampled power times ten seconds, whichever window is asked for.
+A sample describes the ten seconds that begin with it, as the ledger reads samples. Counters are the exact integral of the
+rates: energy grows by the sampled power times ten seconds, whichever window is asked for.
 """
 
 from dataclasses import dataclass
@@ -115,16 +115,17 @@ def instants(line: Timeline, window: tuple[int, int], step: int) -> tuple[Ints, 
     A silent agent leaves out the samples inside its gap; those at both edges exist.
     """
     lower, upper = window
-    # The first stretch of a device has a sample at its very start too.
-    opens = np.append(np.array([True]), line.device[1:] != line.device[:-1]).astype(np.int64)
-    first = np.maximum(-(-(line.start + 1 - opens) // step), -(-lower // step))
-    last = np.minimum(line.end // step, (upper - 1) // step)
+    other = line.device[1:] != line.device[:-1]
+    opens, closes = np.append(np.array([True]), other), np.append(other, np.array([True]))
+    first = -(-np.maximum(line.start, lower) // step)
+    # What ends a device's existence is its last sample: without it the last step would have no end.
+    last = np.minimum(np.where(closes, line.end // step, -(-line.end // step) - 1), (upper - 1) // step)
     count = np.maximum(last - first + 1, 0)
     index = np.repeat(np.arange(len(count), dtype=np.int64), count)
     offset = np.arange(len(index), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
     at = (first[index] + offset) * step
-    # The sample that ends a gap is the agent's first: it exists, and tells of the time before it what counters tell.
-    keep = line.is_seen[index] | (at == line.end[index])
+    falls_silent = ~line.is_seen & (opens | np.append(np.array([True]), line.is_seen[:-1]))
+    keep = line.is_seen[index] | (falls_silent[index] & (at == line.start[index]))
     return index[keep], at[keep]
 
 
@@ -175,7 +176,7 @@ def boot_of(plan: Cluster, node: Ints, at: Ints) -> Ints:
     boots = np.zeros(len(node), dtype=np.int64)
     for fault in plan.faults:
         if fault.kind == "down":
-            boots += (node == fault.node) & (at > fault.end)
+            boots += (node == fault.node) & (at >= fault.end)
     return boots
 
 
@@ -186,7 +187,9 @@ def _rates(known: Devices, index: Ints, device: Ints, activity: Ints, at: Ints) 
     kind = line.kind[index]
     busy = kind == RUN
     blind = np.where(known.profiled[device], 1.0, np.nan)
-    watts = known.watts[index] + _JITTER_WATTS * known.fraction[device] * (noise(device, at, 2) - noise(device, at - STEP, 2))
+    watts = known.watts[index] + _JITTER_WATTS * known.fraction[device] * (
+        noise(device, at + STEP, 2) - noise(device, at, 2)
+    )
     warm = 30 + 42 * watts / np.maximum(spec["limit_watts"][device], 1) + 2 * noise(device, at, 3)
     hot = line.is_hot[index]
     keeps = (kind == HELD) | busy | (kind == ORPHAN) | (kind == GRACE)

@@ -51,7 +51,7 @@ def moments(plan: Cluster, around: Surroundings, window: tuple[int, int], step: 
         begin = max(-(-node.start // step) * step, lower)
         grid = np.arange(begin, min(plan.node_end(node.index) + 1, upper), step, dtype=np.int64)
         silent = [(gap.start, gap.end) for gap in plan.gaps if gap.node == node.index]
-        silent += [(each.start, each.end + 1) for each in plan.faults if each.kind == "down" and each.node == node.index]
+        silent += [(each.start, each.end) for each in plan.faults if each.kind == "down" and each.node == node.index]
         for start, end in silent:
             grid = grid[(grid <= start) | (grid >= end)]
         parts_node.append(np.full(len(grid), node.index, dtype=np.int64))
@@ -63,7 +63,7 @@ def moments(plan: Cluster, around: Surroundings, window: tuple[int, int], step: 
         "sampled_at": at, "cluster": words(clusters, node_column), "node": words(names, node_column),
         "boot_id": words(boot_ids(plan), node_column * 4 + boots), "step_seconds": float(step),
     }  # fmt: skip
-    return Moments(node_column, at, np.maximum(around.place(node_column, at), 0), identity)
+    return Moments(node_column, at, around.place(node_column, at), identity)
 
 
 def host_rows(plan: Cluster, around: Surroundings, when: Moments) -> pl.DataFrame:
@@ -92,7 +92,7 @@ def _since_boot(plan: Cluster, when: Moments, start: Ints) -> Ints:
     since = when.at - start
     for fault in plan.faults:
         if fault.kind == "down":
-            after = (when.node == fault.node) & (when.at > fault.end)
+            after = (when.node == fault.node) & (when.at >= fault.end)
             since = np.where(after, np.minimum(since, when.at - fault.end), since)
     return since
 

@@ -120,8 +120,7 @@ def _served(cluster: Cluster, job: Job, span: tuple[int, int]) -> pl.DataFrame:
             at = at[(at <= gap.start) | (at >= gap.end)]
     if len(at) == 0:
         return frame(ServingSample, {}, 0)
-    place = np.searchsorted(edges, at, side="left") - 1
-    place = np.maximum(place, 0)
+    place = np.searchsorted(edges, at, side="right") - 1
     work = before[place] + level[place] * (at - edges[place])
     peak = float(_TOKENS_PER_SECOND.get(job.model, _USUAL_TOKENS))
     tokens = np.floor(work * peak)

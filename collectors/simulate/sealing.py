@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from collectors.simulate import device_rows
-from collectors.simulate.frames import Column, exact_seconds, frame, noise, places, words
+from collectors.simulate.frames import Column, exact_seconds, frame, noise, words
 from collectors.simulate.phases import HELD, LOST, ORPHAN, RUN
 from collectors.simulate.sampling import Chunk, Scene, scene, seconds_of
 from collectors.simulate.sealed_nodes import network_rows, storage_rows
-from collectors.simulate.shapes import Cluster
-from collectors.simulate.timeline import CODE, HOT_HARD, HOT_SOFT, REASONS, Timeline
+from collectors.simulate.shapes import STEP, Cluster
+from collectors.simulate.timeline import CODE, HOT_SOFT, REASONS, Timeline
+from collectors.simulate.surroundings import PORTS
 from ledger.names import STATES
 from ledger.tables import GpuMinute, GpuStateInterval, NetworkHour, StorageDay
 
@@ -60,25 +60,26 @@ def pieces(line: Timeline, span: tuple[int, int], width: int) -> tuple[Ints, Int
 
 def hot_milliseconds(line: Timeline, index: Ints, length: Ints) -> Ints:
     """Return how much of each piece the clock was slowed for heat, in milliseconds."""
-    return np.asarray(line.is_hot[index] * line.is_seen[index] * length * (HOT_SOFT + HOT_HARD), dtype=np.int64)
+    return np.asarray(line.is_hot[index] * line.is_seen[index] * length * HOT_SOFT, dtype=np.int64)
 
 
 def interval_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
     """Return the stretches of one state, joined where only the activity changed, cut at clock hours."""
     line = known.line
-    index, start, end = pieces(line, span, _HOUR)
+    index, start, end = _by_hour_or_step(line, span)
     alike = (
         (line.device[index][1:] == line.device[index][:-1]) & (start[1:] == end[:-1]) & (start[1:] % _HOUR != 0)
         & (line.state[index][1:] == line.state[index][:-1]) & (line.reason[index][1:] == line.reason[index][:-1])
         & (line.job[index][1:] == line.job[index][:-1]) & (line.is_seen[index][1:] == line.is_seen[index][:-1])
-        & (line.is_hot[index][1:] == line.is_hot[index][:-1])
+        & ~hot_milliseconds(line, index, end - start)[1:].astype(np.bool_)
+        & ~hot_milliseconds(line, index, end - start)[:-1].astype(np.bool_)
     )  # fmt: skip
     opens = np.flatnonzero(np.append(np.array([True]), ~alike)) if len(index) else index
     last = np.append(opens[1:], len(index)) - 1
     index, start, end = index[opens], start[opens] * _MILLI, end[last] * _MILLI
     hot = hot_milliseconds(line, index, (end - start) // _MILLI)
     split = hot > 0
-    # A hot stretch is told as its slowed milliseconds first, then its work.
+    # A hot step is told as its slowed milliseconds first, then its work.
     state = np.concatenate([np.where(split, CODE["throttled"], line.state[index]), line.state[index][split]])
     start, end = (
         np.concatenate([start, (start + hot)[split]]),
@@ -87,6 +88,19 @@ def interval_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
     index = np.concatenate([index, index[split]])
     order = np.lexsort((start, known.devices.rank[line.device[index]]))
     return _intervals(known, index[order], start[order], end[order], state[order])
+
+
+def _by_hour_or_step(line: Timeline, span: tuple[int, int]) -> tuple[Ints, Ints, Ints]:
+    """Return pieces of clock hours; hot stretches, which are told step by step, in pieces of one step."""
+    index, start, end = pieces(line, span, _HOUR)
+    hot = line.is_hot[index] & line.is_seen[index]
+    if not hot.any():
+        return index, start, end
+    fine = pieces(line, span, STEP)
+    keep = line.is_hot[fine[0]] & line.is_seen[fine[0]]
+    joined = [np.concatenate([whole[~hot], part[keep]]) for whole, part in zip((index, start, end), fine, strict=True)]
+    order = np.lexsort((joined[1], joined[0]))
+    return joined[0][order], joined[1][order], joined[2][order]
 
 
 def _intervals(known: Scene, index: Ints, start: Ints, end: Ints, state: Ints) -> pl.DataFrame:
@@ -106,7 +120,8 @@ def _intervals(known: Scene, index: Ints, start: Ints, end: Ints, state: Ints) -
         "holder_count": np.where(job < 0, 0, 1 + shared).astype(np.int64),
         "user": words([*(each.user for each in plan.jobs), None], single),
         "team": words([*(each.team for each in plan.jobs), None], single),
-        "evidence_quality": words(["C", "A", "X"], np.where(seen, quality, 2)), "is_observed": pl.Series(seen),
+        "evidence_quality": words(["C", "A", "X", None], np.where(seen, quality, 3)), "is_observed": pl.Series(seen),
+        "rule_version": "simulation",
     }  # fmt: skip
     return frame(GpuStateInterval, data, len(index))
 
@@ -226,28 +241,34 @@ class _Parts:
                 else:
                     values[name] = add(known * weight, starts) / np.where(measured > 0, measured, np.nan)
         capped = values.pop("capped")
-        longest = _longest(self.job, self.length, group, starts)
+        longest = _longest(self.job, self.length, group)
         data |= {
             "existed_seconds": exact_seconds(length * _MILLI),
             "observed_seconds": exact_seconds(add(self.length * _MILLI * self.seen, starts)),
             "power_capped_seconds": _maybe_seconds(capped), **values,
         }  # fmt: skip
-        dimensions = self._dimensions(self.device[starts], self.index[starts], longest, minute[starts])
+        told = np.lexsort((weight, group))[np.append(starts[1:], len(group)) - 1]
+        dimensions = self._dimensions(self.device[starts], self.index[told], longest, minute[starts])
+        dimensions["holder_count"] = np.maximum.reduceat(self._holder_count(self.job), starts)
         return frame(GpuMinute, {**data, **dimensions}, len(starts))
+
+    def _holder_count(self, job: Ints) -> Ints:
+        shared = np.isin(job, np.array(list(self.known.line.partner), dtype=np.int64))
+        return np.where(job < 0, 0, 1 + shared).astype(np.int64)
 
     def _dimensions(self, device: Ints, index: Ints, job: Ints, minute: Ints) -> dict[str, Column]:
         plan, line, devices = self.known.plan, self.known.line, self.known.devices
         node = devices.node[device]
-        shared = np.isin(job, np.array(list(line.partner), dtype=np.int64))
+        single = np.where(np.isin(job, np.array(list(line.partner), dtype=np.int64)), -1, job)
         seen = line.is_seen[index]
         quality = np.where(line.kind[index] == LOST, 2, devices.profiled[device].astype(np.int64))
         return {
             "minute_start": minute, "cluster": words(devices.cluster_names, node),
             "node": words(devices.node_names, node), "gpu_uuid": words(devices.uuids, device),
-            "job_id": words([*(each.job_id for each in plan.jobs), ""], job),
-            "restart_count": _restarts(plan, job).fill_null(0), "submitted_at": _submitted(plan, job),
-            "holder_count": np.where(job < 0, 0, 1 + shared).astype(np.int64),
-            "evidence_quality": words(["C", "A", "X"], np.where(seen, quality, 2)),
+            "job_id": words(devices.holders, job),
+            "restart_count": _restarts(plan, single).fill_null(0), "submitted_at": _submitted(plan, single),
+            "holder_count": self._holder_count(job),
+            "evidence_quality": words(["C", "A", "X", None], np.where(seen, quality, 3)),
             **node_evidence(self.known, node, minute, seen),
         }  # fmt: skip
 
@@ -258,31 +279,37 @@ def _maybe_seconds(seconds: Floats) -> pl.Series:
     return exact.to_frame("value").select(pl.when(~pl.Series(blank)).then(pl.col("value"))).to_series()
 
 
-def _longest(job: Ints, length: Ints, group: Ints, starts: Ints) -> Ints:
-    """Return the holder of most of each group's time."""
-    order = np.lexsort((length, group))
-    last = np.append(starts[1:], len(group)) - 1
-    return job[order][last]
+def _longest(job: Ints, length: Ints, group: Ints) -> Ints:
+    """Return the holder of most of each group's time, the earlier of equals."""
+    order = np.lexsort((np.arange(len(job)), job, group))
+    opens = np.flatnonzero(np.append(np.array([True]), (np.diff(group[order]) != 0) | (np.diff(job[order]) != 0)))
+    sums, first = np.add.reduceat(length[order], opens), order[opens]
+    best = np.lexsort((-first, sums, group[first]))
+    last = np.append(np.flatnonzero(np.diff(group[first][best])), len(best) - 1)
+    found: Ints = job[first[best[last]]]
+    return found
 
 
 def node_evidence(known: Scene, node: Ints, minute: Ints, seen: Bools) -> dict[str, Column]:
-    """Return how each minute's node was: at the minute's middle, since a minute rarely changes."""
+    """Return how each minute's node was: means over the part of the minute in which it existed."""
     around, plan = known.around, known.plan
-    place = np.maximum(around.place(node, minute + 30), 0)
-    rate = {name: np.where(seen, values[place], np.nan) for name, values in around.rate.items() if name != "jobs"}
+    last = np.array([plan.node_end(each.index) for each in plan.nodes], dtype=np.int64)[node]
+    first = np.maximum(minute, np.array([each.start for each in plan.nodes], dtype=np.int64)[node])
+    end = np.minimum(minute + _MINUTE, last)
+    here, there = around.place(node, first), around.place(node, end)
+    length = np.where(seen, (end - first).astype(float), np.nan)
+    rate = {}
+    for name in ("user", "system", "iowait", "pressure_cpu", "pressure_io", "pressure_memory", "transmit", "receive", "wait"):
+        running, slope = around.running[name], around.rate[name]
+        upper = running[there] + slope[there] * (end - around.start[there])
+        rate[name] = (upper - running[here] - slope[here] * (first - around.start[here])) / length
     processors = np.array([float(each.hardware.cpu_count) for each in plan.nodes])[node] * 1e6
     port = np.array([float(each.hardware.line_rate_bytes_per_second) for each in plan.nodes])[node]
-    waits = np.where(seen, rate["wait"] * _MINUTE * 2, 0)
     return {
         "node_cpu_active_ratio": (rate["user"] + rate["system"]) / processors,
         "node_cpu_iowait_ratio": rate["iowait"] / processors, "node_cpu_pressure_ratio": rate["pressure_cpu"] / 1e6,
         "node_io_pressure_ratio": rate["pressure_io"] / 1e6, "node_memory_pressure_ratio": rate["pressure_memory"] / 1e6,
         "node_network_active_ratio": np.maximum(rate["transmit"], rate["receive"]) / port,
-        "node_network_wait_count": pl.Series(waits.astype(np.int64)).to_frame("value").select(
-            pl.when(pl.Series(seen)).then(pl.col("value"))
-        ).to_series(),
-        "node_job_count": around.rate["jobs"][place],
+        "node_network_wait_count": np.rint(rate["wait"] * length * PORTS),
+        "node_job_count": around.rate["jobs"][around.place(node, (first + end) // 2)],
     }  # fmt: skip
-
-
-__all__ = ["device_rows", "interval_rows", "minute_rows", "places", "sealed"]

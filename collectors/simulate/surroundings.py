@@ -41,21 +41,18 @@ class Surroundings:
     boot: Ints
     rate: dict[str, Ints]
     before: dict[str, Ints]
+    running: dict[str, Ints]
+    """Each column's sum since the first second of all, over boots: differences are amounts."""
     key: Ints
 
     def place(self, node: Ints, at: Ints) -> Ints:
-        """Return the stretch that holds each node's ten seconds before an instant."""
-        return np.asarray(np.searchsorted(self.key, node * _LARGE + at - 1, side="right") - 1, dtype=np.int64)
+        """Return the stretch that holds an instant of each node; the last one for its very end."""
+        return np.asarray(np.searchsorted(self.key, node * _LARGE + at, side="right") - 1, dtype=np.int64)
 
     def total(self, column: str, place: Ints, at: Ints) -> Ints:
         """Return a counter's value at instants inside the stretches."""
         found: Ints = self.before[column][place] + self.rate[column][place] * (at - self.start[place])
         return found
-
-    def since_start(self, column: str) -> Ints:
-        """Return each stretch's sum since the node's first second, over boots."""
-        amount = self.rate[column] * (self.end - self.start)
-        return np.asarray(np.cumsum(amount) - amount, dtype=np.int64)
 
 
 def surroundings(plan: Cluster, line: Timeline) -> Surroundings:
@@ -94,8 +91,10 @@ def surroundings(plan: Cluster, line: Timeline) -> Surroundings:
     for fault in plan.faults:
         if fault.kind == "down":
             boot += (own == fault.node) & (start >= fault.end)
-    before = {name: since_boot(rate[name] * (end - start), own * 64 + boot) for name in COLUMNS}
-    return Surroundings(own, start, end, boot, rate, before, own * _LARGE + start)
+    amount = {name: rate[name] * (end - start) for name in COLUMNS}
+    before = {name: since_boot(each, own * 64 + boot) for name, each in amount.items()}
+    running = {name: np.cumsum(each) - each for name, each in amount.items()}
+    return Surroundings(own, start, end, boot, rate, before, running, own * _LARGE + start)
 
 
 def since_boot(amount: npt.NDArray[np.int64], group: Ints) -> Ints:

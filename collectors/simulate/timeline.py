@@ -16,12 +16,12 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 REASONS: Final = (
-    "", "no_sample", "xid_79", "node_down", "drained", "reservation", "fragmentation", "no_demand",
+    "", "no_sample", "lost", "node_down", "drained", "reservation", "fragmentation", "no_demand",
 )  # fmt: skip
 _GRACE_SECONDS: Final = 300
 HOT_SOFT: Final = 300
 HOT_HARD: Final = 50
-"""Thousandths of a hot stretch in which the driver, and the board itself, slow the clock."""
+"""Thousandths of a hot stretch in which the driver slows the clock, and in which of them the board does so too."""
 
 CODE: Final = {state: code for code, state in enumerate(STATES)}
 _LARGE: Final = 2**36
@@ -238,7 +238,7 @@ def _states(plan: Cluster, raw: _Raw, busy: Ints, seen: Bools) -> tuple[Ints, In
     unseen_loss = ~seen & (raw.kind == LOST)
     state[broken & ~unseen_loss] = CODE["faulty"]
     state[unseen_loss] = CODE["unknown"]
-    reason[raw.kind == LOST] = reasons["xid_79"]
+    reason[raw.kind == LOST] = reasons["lost"]
     reason[unseen_loss] = reasons["no_sample"]
     reason[raw.kind == DOWN] = reasons["node_down"]
     return state, reason
