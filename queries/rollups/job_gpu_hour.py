@@ -62,7 +62,9 @@ def _holders(
     cut = pieces(window, devices, told)
     covered = spread(told.select("device", "start", "end", *HOLDER, "requested_share_ratio"), cut)
     once = covered.group_by("device", "piece", *HOLDER).agg(pl.col("requested_share_ratio").max())
-    return weighed(once.join(cut.select("piece", "start", "end"), on="piece"), measured)
+    rows = once.join(cut.select("piece", "start", "end"), on="piece")
+    # Floats are summed over these rows: in one order, a second run gives the same last digit.
+    return weighed(rows.sort("device", "piece", *HOLDER), measured)
 
 
 def _seconds(holders: pl.DataFrame, done: pl.DataFrame, devices: pl.DataFrame, window: tuple[int, int]) -> pl.DataFrame:
@@ -98,7 +100,7 @@ def _means(holders: pl.DataFrame, minutes: pl.DataFrame, devices: pl.DataFrame) 
         (pl.col("existed_seconds").cast(pl.Float64) * 1000).alias("existed"),
         (pl.col("observed_seconds").cast(pl.Float64) * 1000).alias("observed"),
     )
-    rows = parts.join(measured, on=["device", "minute"]).with_columns(
+    rows = parts.join(measured, on=["device", "minute"], maintain_order="left").with_columns(
         (pl.col("minute") * MINUTE // HOUR).alias("hour"), (pl.col("part") * pl.col("observed")).alias("weight")
     )
     # A device that existed for a part of the minute was held for a part of that part.

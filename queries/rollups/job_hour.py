@@ -16,11 +16,12 @@ _WHOSE: Final = ("user", "team", "model", "workload_kind")
 
 @rollup()
 def job_hour(
-    devices: Annotated[dy.LazyFrame[JobGpuHour], Input(columns=(*_BY, "node", *_WHOSE, *COLUMNS))],
+    devices: Annotated[dy.LazyFrame[JobGpuHour], Input(columns=(*_BY, "node", "gpu_uuid", *_WHOSE, *COLUMNS))],
 ) -> dy.LazyFrame[JobHour]:
     """Sum the device hours of each run; `gpu_count` counts parts of devices as what they are."""
     rows = (
-        devices.with_columns(gpu_time())
+        devices.sort(*_BY, "node", "gpu_uuid")
+        .with_columns(gpu_time())
         .group_by(_BY)
         .agg(
             pl.col(_WHOSE).first(),

@@ -15,7 +15,17 @@ from queries.rollups._naming import Naming, named
 
 _MEANS: Final = ("sm_active_ratio", "kernel_active_ratio")
 _TIMES: Final = ("gpu_allocated_seconds", "gpu_idle_seconds", "gpu_productive_seconds")
-_DEVICE_COLUMNS: Final = (*RUN, "is_estimated", "evidence_quality", "memory_used_bytes", *_MEANS, *COLUMNS)
+_DEVICE_COLUMNS: Final = (
+    *RUN,
+    "hour_start",
+    "node",
+    "gpu_uuid",
+    "is_estimated",
+    "evidence_quality",
+    "memory_used_bytes",
+    *_MEANS,
+    *COLUMNS,
+)
 
 
 @rollup()
@@ -62,7 +72,8 @@ def _measured(devices: pl.DataFrame) -> pl.DataFrame:
         pl.when(known[name] > 0).then((pl.col(name) * pl.col("weight")).sum() / known[name]).alias(name)
         for name in _MEANS
     )
-    rows = devices.with_columns(gpu_time()).with_columns(weight.alias("weight"))
+    ordered = devices.sort(*RUN, "hour_start", "node", "gpu_uuid")
+    rows = ordered.with_columns(gpu_time()).with_columns(weight.alias("weight"))
     grades = rows.group_by(*RUN, "evidence_quality").agg(pl.col("gpu_allocated_seconds").sum())
     grades = grades.sort(
         *RUN, "gpu_allocated_seconds", "evidence_quality", descending=[*(False for _ in RUN), True, True]

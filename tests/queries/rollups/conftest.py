@@ -114,7 +114,7 @@ class Generator:
     hours: int = 3
 
     def __post_init__(self) -> None:
-        self.draw = random.Random(self.seed)
+        self.draw = random.Random(self.seed)  # noqa: S311  seeded, not secret
         self.ledger = Ledger()
 
     def when(self, low: float = -30, high: float | None = None) -> datetime:

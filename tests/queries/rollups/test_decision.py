@@ -22,7 +22,7 @@ ACTIVITY = ("idle", "underused", "busy", None)
 MAYBE = (True, False, None)
 
 
-def state_of(  # noqa: C901, PLR0911, PLR0912  one return per row of the table
+def state_of(  # noqa: C901, PLR0911  one return per row of the table
     seen: str,
     fault: bool,
     drained: bool,
@@ -94,7 +94,7 @@ def grade_of(row: dict[str, object]) -> str:
     return "D" if declared != "X" and known else "X"
 
 
-def active_of(grade: str, row: dict[str, float | None]) -> str | None:  # noqa: C901  one branch per grade
+def active_of(grade: str, row: dict[str, float | None]) -> str | None:
     """Return what the activity says by the defaults of the ledger."""
     power, idle_power, limit = row["power_watts"], row["idle_power_watts"], row["power_limit_watts"]
     proxy = None

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -54,7 +57,7 @@ class Oracle:
         if uuid not in self._steps:
             found = []
             rows = self.samples.get(uuid, [])
-            for row, after in zip(rows, rows[1:], strict=False):
+            for row, after in pairwise(rows):
                 length = after["sampled_at"] - row["sampled_at"]
                 if length <= timedelta(seconds=3 * row["step_seconds"]):
                     found.append((row["sampled_at"], length, {**row, "throttle": _throttle(row, after, length)}))
@@ -97,13 +100,8 @@ class Oracle:
     def alien(self, gpu: Row, at: datetime) -> bool:
         """Tell whether a process of nobody who holds the device was seen at an instant."""
         found = self.sample_at(gpu["gpu_uuid"], at)
-        held = self.held(gpu, at)
-        if (
-            found is None
-            or held is None
-            or self.holder_of(gpu["node"], at) == "process"
-            and not self.holders(gpu["gpu_uuid"], at)
-        ):
+        by_process = self.holder_of(gpu["node"], at) == "process" and not self.holders(gpu["gpu_uuid"], at)
+        if found is None or by_process or self.held(gpu, at) is None:
             return False
         row = found[1]
         return bool(row["jobless_process_count"]) or bool(_ids(row) - self.holders(gpu["gpu_uuid"], at))
@@ -164,9 +162,6 @@ def _throttle(row: Row, after: Row, length: timedelta) -> int:
 @pytest.fixture(scope="module")
 def state_of() -> Callable[..., str]:
     """Return the plain reading of the decision, from the test that walks it."""
-    from importlib.util import module_from_spec, spec_from_file_location
-    from pathlib import Path
-
     spec = spec_from_file_location("decision_reading", Path(__file__).with_name("test_decision.py"))
     assert spec is not None
     assert spec.loader is not None
@@ -221,7 +216,7 @@ def test_intervals_say_what_a_literal_reading_says_at_each_instant(
         edges = oracle.edges(gpu)
         earlier = sorted({*before.edges(gpu), *edges})
         index = 0
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             exists = gpu["exists_start"] <= start and (gpu["exists_end"] is None or start < gpu["exists_end"])
             if not exists:
                 continue

@@ -1,0 +1,236 @@
+"""Minutes, hours and jobs: nothing of a device's time or energy is lost or counted twice on the way up."""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from ledger.names import STATES
+
+HOURS = 3
+STATE_COLUMNS = [f"{state}_seconds" for state in STATES]
+CHAIN = ("gpu_state_interval", "gpu_minute", "gpu_hour", "job_gpu_hour")
+
+Ledgers = Callable[[int], Any]
+Spans = Callable[..., Any]
+Minutes = Callable[[float], datetime]
+
+seeds = st.integers(min_value=0, max_value=2**32)
+
+
+def milliseconds(seconds: pl.Series) -> list[int]:
+    """Return exact seconds as whole milliseconds."""
+    return [int(each * 1000) for each in seconds]
+
+
+def by_state(rows: pl.DataFrame) -> dict[str, int]:
+    """Return milliseconds by state."""
+    return {name: sum(milliseconds(rows[name])) for name in STATE_COLUMNS}
+
+
+@given(seed=seeds)
+def test_nine_states_sum_to_existence_and_are_the_same_in_intervals_minutes_and_hours(
+    seed: int, generated: Ledgers, hours: Spans
+) -> None:
+    ledger, span = generated(seed), hours(HOURS)
+    ledger.chain(span, *CHAIN)
+    intervals, minutes, found = (ledger.get(name) for name in CHAIN[:3])
+    for rows in (minutes, found):
+        assert rows.select(pl.sum_horizontal(STATE_COLUMNS) == pl.col("existed_seconds")).to_series().all()
+    length = (pl.col("ended_at") - pl.col("started_at")).dt.total_milliseconds()
+    states = dict(intervals.group_by("state").agg(length.sum()).iter_rows())
+    expected = {f"{state}_seconds": states.get(state, 0) for state in STATES}
+    assert by_state(minutes) == expected
+    assert by_state(found) == expected
+    observed = intervals.filter("is_observed").select(length.sum()).item() or 0
+    assert sum(milliseconds(minutes["observed_seconds"])) == observed
+
+
+@given(seed=seeds)
+def test_joules_are_those_of_the_steps_at_every_grain(seed: int, generated: Ledgers, hours: Spans) -> None:
+    ledger, span = generated(seed), hours(HOURS)
+    ledger.add("gpu_sample", [])
+    ledger.tables["gpu"] = ledger.get("gpu").with_columns(exists_end=None, exists_start=pl.col("exists_start").min())
+    ledger.chain(span, *CHAIN)
+    samples = ledger.get("gpu_sample").sort("gpu_uuid", "sampled_at")
+    expected = 0.0
+    for _, mine in samples.group_by("gpu_uuid"):
+        rows = mine.select("sampled_at", "step_seconds", "energy_joules_total").rows()
+        for (start, pace, low), (end, _, high) in pairwise(rows):
+            length = (end - start).total_seconds()
+            inside = (min(end, span.end) - max(start, span.start)).total_seconds()
+            if length <= 3 * pace and high >= low and inside > 0:
+                expected += (high - low) * inside / length
+    for name in ("gpu_minute", "gpu_hour"):
+        assert ledger.get(name)["energy_joules"].sum() == pytest.approx(expected, rel=1e-9)
+
+
+@given(seed=seeds)
+def test_over_its_jobs_a_device_has_its_held_time_and_energy_exactly(
+    seed: int, generated: Ledgers, hours: Spans
+) -> None:
+    ledger, span = generated(seed), hours(HOURS)
+    ledger.chain(span, *CHAIN)
+    intervals, jobs = ledger.get("gpu_state_interval"), ledger.get("job_gpu_hour")
+    held = intervals.join(ledger.get("job_gpu"), on=["cluster", "node", "gpu_uuid"], suffix="_job").filter(
+        (pl.col("held_start") < pl.col("ended_at"))
+        & (pl.col("held_end").is_null() | (pl.col("held_end") > pl.col("started_at")))
+    )
+    once = held.unique(["gpu_uuid", "started_at"])
+    length = (pl.col("ended_at") - pl.col("started_at")).dt.total_milliseconds()
+    states = dict(once.group_by("state").agg(length.sum()).iter_rows())
+    assert by_state(jobs) == {f"{state}_seconds": states.get(state, 0) for state in STATES}
+    assert jobs["share_ratio"].is_between(0, 1).all()
+    alone = jobs.filter(pl.sum_horizontal(STATE_COLUMNS) == pl.col("held_seconds"))
+    assert not alone.filter("is_estimated").height or jobs["is_estimated"].any()
+    hourly = ledger.get("gpu_hour").select(
+        "gpu_uuid", "hour_start", pl.col("energy_joules").alias("all"), "existed_seconds"
+    )
+    shared = jobs.group_by("gpu_uuid", "hour_start").agg(
+        pl.col("energy_joules").sum(), pl.sum_horizontal(STATE_COLUMNS).sum().alias("held")
+    )
+    both = shared.join(hourly, on=["gpu_uuid", "hour_start"])
+    assert (both["energy_joules"] <= both["all"].fill_null(0) * (1 + 1e-9) + 1e-6).all()
+    whole = both.filter((pl.col("held") == pl.col("existed_seconds")) & pl.col("all").is_not_null())
+    assert whole["energy_joules"].to_list() == pytest.approx(whole["all"].to_list(), rel=1e-9)
+
+
+@given(seed=seeds)
+def test_hours_apart_row_order_and_a_second_run_change_nothing(seed: int, generated: Ledgers, hours: Spans) -> None:
+    ledger, span = generated(seed), hours(HOURS)
+    ledger.chain(span, *CHAIN)
+    together = {name: ledger.get(name) for name in CHAIN}
+    ledger.chain(span, *CHAIN)
+    assert all(ledger.get(name).equals(together[name]) for name in CHAIN)
+    other = ledger.shuffled(seed % 1000)
+    apart: dict[str, list[pl.DataFrame]] = {name: [] for name in CHAIN}
+    for hour in range(HOURS):
+        other.chain(hours(1, first=hour, now=HOURS), *CHAIN)
+        for name in CHAIN:
+            apart[name].append(other.get(name))
+    for name, parts in apart.items():
+        key = [
+            each
+            for each in together[name].columns
+            if each in {"gpu_uuid", "started_at", "minute_start", "hour_start", "job_id"}
+        ]
+        assert_frame_equal(pl.concat(parts).sort(key), together[name].sort(key), rel_tol=1e-9)
+
+
+@given(seed=seeds)
+def test_another_job_on_its_own_device_takes_nothing_from_the_others(
+    seed: int, generated: Ledgers, hours: Spans, minute: Minutes
+) -> None:
+    ledger, span = generated(seed), hours(HOURS)
+    ledger.tables["job_gpu"] = ledger.get("job_gpu").filter(pl.col("gpu_uuid") != "G1")
+    before = ledger.chain(span, *CHAIN)
+    run = {"cluster": "c", "job_id": "77", "submitted_at": minute(-20), "restart_count": 0}
+    ledger.add("job", [{**run, "state": "RUNNING", "source": "simulation", "started_at": minute(-20)}])
+    ledger.add("job_gpu", [{**run, "node": "n1", "gpu_uuid": "G1", "held_start": minute(3), "held_end": minute(100)}])
+    after = ledger.chain(span, *CHAIN)
+    assert_frame_equal(after.filter(pl.col("job_id") != "77"), before)
+
+
+def device(ledger: Any, minute: Minutes, **more: object) -> None:
+    """Add one whole device of a node with a scheduler."""
+    place = {"cluster": "c", "node": "n", "exists_start": minute(-600)}
+    ledger.add("node", [{**place, "holder": "scheduler"}])
+    ledger.add("gpu", [{**place, "gpu_uuid": "G", "parent_gpu_uuid": "", "gpu_fraction": Decimal(1), **more}])
+
+
+def test_a_node_that_joins_at_twenty_past_has_two_thirds_of_an_hour_of_unknown_time(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = ledger()
+    device(mine, minute, exists_start=minute(20), gpu_model="H100")
+    row = mine.chain(hours(1), *CHAIN[:3]).row(0, named=True)
+    assert row["existed_seconds"] == Decimal(2400)
+    assert row["unknown_seconds"] == Decimal(2400)
+    assert row["coverage_ratio"] == 0
+    assert row["allocation_coverage_ratio"] == 1
+    assert row["evidence_quality"] == "X"
+    assert row["energy_joules"] is None
+    assert mine.get("gpu_state_interval")["reason"].to_list() == ["no_sample"]
+
+
+def busy(ledger: Any, minute: Minutes, until: float = 60, **more: object) -> None:
+    """Add samples of a busy device, one a minute."""
+    place = {
+        "cluster": "c",
+        "node": "n",
+        "gpu_uuid": "G",
+        "status": "ok",
+        "step_seconds": 60.0,
+        "evidence_quality": "A",
+    }
+    values = {
+        "graphics_active_ratio": 0.9,
+        "sm_active_ratio": 0.8,
+        "process_count": 2,
+        "process_job_ids": "1,2",
+        **more,
+    }
+    ledger.add("gpu_sample", [{**place, **values, "sampled_at": minute(at)} for at in range(int(until) + 1)])
+
+
+def hold(ledger: Any, minute: Minutes, job_id: str, start: float, end: float | None, share: float | None) -> None:
+    """Let a job hold the device."""
+    run = {"cluster": "c", "job_id": job_id, "submitted_at": minute(-60), "restart_count": 0}
+    ledger.add(
+        "job", [{**run, "state": "RUNNING", "source": "simulation", "account": "lab", "started_at": minute(start)}]
+    )
+    times = {"held_start": minute(start), "held_end": None if end is None else minute(end)}
+    ledger.add("job_gpu", [{**run, "node": "n", "gpu_uuid": "G", **times, "requested_share_ratio": share}])
+
+
+def test_a_shared_device_is_divided_by_request_and_says_that_it_is_an_estimate(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = ledger()
+    device(mine, minute)
+    busy(mine, minute)
+    hold(mine, minute, "1", 0, None, 0.75)
+    hold(mine, minute, "2", 0, 30, 0.25)
+    rows = {row["job_id"]: row for row in mine.chain(hours(1), *CHAIN).to_dicts()}
+    assert rows["1"]["productive_seconds"] == Decimal(1350 + 1800)
+    assert rows["2"]["productive_seconds"] == Decimal(450)
+    assert rows["1"]["held_seconds"] == Decimal(3600)
+    assert rows["2"]["share_ratio"] == pytest.approx(0.25)
+    assert rows["1"]["is_estimated"]
+    assert rows["2"]["team"] == "lab"
+
+
+def test_measured_process_time_goes_before_the_request(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    device(mine, minute)
+    busy(mine, minute)
+    hold(mine, minute, "1", 0, None, 0.75)
+    hold(mine, minute, "2", 0, None, 0.25)
+    place = {"cluster": "c", "node": "n", "gpu_uuid": "G", "sampled_at": minute(5), "step_seconds": 60.0}
+    used = {"1": 0.2, "2": 0.6}
+    mine.add(
+        "gpu_process_sample",
+        [{**place, "pid_code": int(job), "job_id": job, "kernel_active_ratio": ratio} for job, ratio in used.items()],
+    )
+    rows = {row["job_id"]: row for row in mine.chain(hours(1), *CHAIN).to_dicts()}
+    assert rows["1"]["productive_seconds"] == Decimal(900)
+    assert rows["2"]["productive_seconds"] == Decimal(2700)
+    assert not rows["1"]["is_estimated"]
+
+
+def test_three_even_holders_of_a_time_that_three_does_not_divide_lose_no_millisecond(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = ledger()
+    device(mine, minute, exists_start=minute(50), exists_end=minute(50 + 1 / 60000 * 1000))
+    for job in ("1", "2", "3"):
+        hold(mine, minute, job, 0, None, None)
+    rows = mine.chain(hours(1), *CHAIN)
+    assert milliseconds(rows.sort("job_id")["unknown_seconds"]) == [334, 333, 333]
