@@ -47,7 +47,7 @@ class Shipper:
         self._client = httpx2.Client(
             base_url=hub.rstrip("/"),
             timeout=_TIMEOUT_SECONDS,
-            headers={"Authorization": f"Bearer {token}", "Content-Type": CONTENT_TYPE},
+            headers={"Content-Type": CONTENT_TYPE} | ({"Authorization": f"Bearer {token}"} if token else {}),
         )
         self._pause = 0.0
 

@@ -11,9 +11,7 @@ from collectors.node._files import text
 _SLURM_JOB: Final = re.compile(r"slurm[^:]*?/job_(\d+)(?:/|$)")
 # Since Slurm 26.05 the folder carries the job's SLUID; the scheduler's records translate it.
 _SLURM_SLUID: Final = re.compile(r"slurm[^:]*?/(s[0-9A-Z]{5,})(?:/|$)")
-_POD: Final = re.compile(
-    r"kubepods[^:]*?pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})"
-)
+_POD: Final = re.compile(r"kubepods[^:]*?pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})")
 
 # A cgroup is made by the scheduler and cannot be left by the user; a stale one can outlive its job.
 _CGROUP_CONFIDENCE: Final = 0.9

@@ -21,9 +21,7 @@ _CALM_ROUNDS: Final = 6
 class Card:
     """A whole device and, under MIG, the slices that it is cut into."""
 
-    def __init__(
-        self, uuid: str, index: int, driver: Driver, procfs: Path, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, uuid: str, index: int, driver: Driver, procfs: Path, clock: Callable[[], float]) -> None:
         self.uuid = uuid
         self.is_lost = False
         self.index = index
@@ -108,9 +106,7 @@ class Card:
 
     def _read_slices(self, parts: list[mig.Slice], *, with_processes: bool) -> Iterator[tuple[str, Row]]:
         """Yield a sample per slice, and one for the rest that is nobody's."""
-        self._slices = {
-            part.uuid: self._slices.get(part.uuid) or self._new_slice(part) for part in parts
-        }
+        self._slices = {part.uuid: self._slices.get(part.uuid) or self._new_slice(part) for part in parts}
         for part in parts:
             sample, processes = self._slices[part.uuid].read(
                 part.handle, with_processes=with_processes, clock=self._clock

@@ -47,7 +47,9 @@ class Device:
         self._is_slice = is_slice
         self._samples_seen_until = 0
 
-    def read(self, handle: Any, *, with_processes: bool, clock: Callable[[], float] = time.monotonic) -> tuple[Row, list[Row]]:  # noqa: E501
+    def read(
+        self, handle: Any, *, with_processes: bool, clock: Callable[[], float] = time.monotonic
+    ) -> tuple[Row, list[Row]]:
         """Return the device's sample and the rows of its processes; a device that is gone gives a status row.
 
         A slice has memory, profiling and processes; power, clocks and links belong to the whole device.

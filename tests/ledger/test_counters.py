@@ -31,9 +31,7 @@ GIB = 2.0**30
         (1.0, 2.0, {"elapsed_seconds": 0.0}, Delta(None, "absurd")),
     ],
 )
-def test_each_rule(
-    previous: float | None, current: float | None, options: dict[str, float], expected: Delta
-) -> None:
+def test_each_rule(previous: float | None, current: float | None, options: dict[str, float], expected: Delta) -> None:
     arguments: dict[str, float] = {"elapsed_seconds": 10.0, **options}
     assert delta(previous, current, **arguments) == expected  # type: ignore[arg-type]
 

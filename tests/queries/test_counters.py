@@ -39,7 +39,9 @@ rows = st.lists(
 
 
 @given(rows)
-def test_every_row_equals_the_scalar_rule(drawn: list[tuple[str, str, int, str | None, float | None, float | None, float | None]]) -> None:  # noqa: E501
+def test_every_row_equals_the_scalar_rule(
+    drawn: list[tuple[str, str, int, str | None, float | None, float | None, float | None]],
+) -> None:  # noqa: E501
     records = [
         (node, device, T0 + timedelta(seconds=second), boot, 10.0, rate, wide, narrow)
         for node, device, second, boot, rate, wide, narrow in drawn
@@ -65,7 +67,11 @@ def test_every_row_equals_the_scalar_rule(drawn: list[tuple[str, str, int, str |
                 ("narrow_total", {"width": 16}),
             ):
                 expected = delta(
-                    previous[name], row[name], elapsed_seconds=elapsed, step_seconds=row["step_seconds"], **options  # type: ignore[arg-type]
+                    previous[name],
+                    row[name],
+                    elapsed_seconds=elapsed,
+                    step_seconds=row["step_seconds"],
+                    **options,  # type: ignore[arg-type]
                 ).value
                 if previous["boot_id"] != row["boot_id"]:
                     expected = None

@@ -13,9 +13,7 @@ def by_resource(procfs: Path) -> dict[object, Row]:
     return {row["resource"]: row for _, row in pressure.open(procfs=procfs)()}
 
 
-def test_microseconds_and_percent_are_converted(
-    small_node: Path, kept: Callable[..., dict[str, pl.DataFrame]]
-) -> None:
+def test_microseconds_and_percent_are_converted(small_node: Path, kept: Callable[..., dict[str, pl.DataFrame]]) -> None:
     rows = by_resource(small_node / "proc")
     assert list(rows) == ["cpu", "io", "irq"]
     assert rows["cpu"] == {

@@ -1,0 +1,66 @@
+"""The fake driver says what its scenario says, in pynvml's own shape."""
+
+import inspect
+from pathlib import Path
+
+import msgspec
+import pynvml
+import pytest
+
+from collectors.fake_nvml import FakeNvml, Gpu, Handle, Incident, Phase, Scenario, scenario
+
+STORY = """
+[[gpus]]
+uuid = "GPU-a"
+generation = "ampere"
+[[gpus.phases]]
+power_watts = 100.0
+[[gpus.phases]]
+start_seconds = 10.0
+power_watts = 300.0
+[[gpus.incidents]]
+kind = "lost"
+start_seconds = 30.0
+"""
+
+
+def test_a_scenario_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text(STORY)
+    played = scenario(path)
+    assert played.gpus[0].phases[1].start_seconds == 10.0
+    now = [20.0]
+    fake = FakeNvml(played, lambda: now[0])
+    handle = fake.nvmlDeviceGetHandleByIndex(0)
+    assert fake.nvmlDeviceGetTotalEnergyConsumption(handle) == (10 * 100 + 10 * 300) * 1000
+    now[0] = 31.0
+    with pytest.raises(pynvml.NVMLError) as caught:
+        fake.nvmlDeviceGetTotalEnergyConsumption(handle)
+    assert caught.value.value == pynvml.NVML_ERROR_GPU_IS_LOST
+
+
+def test_a_scenario_with_a_typo_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="kind"):
+        scenario({"gpus": [{"uuid": "GPU-a", "incidents": [{"kind": "lots"}]}]})
+
+
+def test_an_empty_list_raises_success_as_the_binding_does() -> None:
+    fake = FakeNvml(Scenario((Gpu("GPU-a"),)), lambda: 0.0)
+    with pytest.raises(pynvml.NVMLError) as caught:
+        fake.nvmlDeviceGetProcessUtilization(Handle(0), 0)
+    assert caught.value.value == pynvml.NVML_SUCCESS
+
+
+def test_every_call_exists_in_the_binding() -> None:
+    ours = [name.removeprefix("_") for name, _ in inspect.getmembers(FakeNvml) if name.startswith("_nvml")]
+    assert len(ours) > 35
+    assert [name for name in ours if not hasattr(pynvml, name)] == []
+
+
+def test_calls_are_counted_and_refused_one_by_one() -> None:
+    incident = Incident("error", call="nvmlDeviceGetPowerUsage", code=pynvml.NVML_ERROR_NO_PERMISSION)
+    fake = FakeNvml(Scenario((Gpu("GPU-a", phases=(Phase(),), incidents=(incident,)),)), lambda: 0.0)
+    with pytest.raises(pynvml.NVMLError):
+        fake.nvmlDeviceGetPowerUsage(Handle(0))
+    assert fake.nvmlDeviceGetTemperature(Handle(0), 0) == 35
+    assert fake.calls["nvmlDeviceGetPowerUsage"] == 1

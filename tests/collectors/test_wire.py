@@ -1,0 +1,84 @@
+"""The batch codec: what goes in comes out, and what is wrong is refused in one line."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.wire import Limits, decode, encode
+from ledger.errors import InputError
+
+values = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.text(max_size=20), st.floats())
+rows = st.lists(st.dictionaries(st.sampled_from("abcd"), values, min_size=1), min_size=1, max_size=10)
+
+
+@given(rows)
+def test_rows_come_out_as_they_went_in(given_rows: list[dict[str, object]]) -> None:
+    batch = decode(encode("id", "node", "boot", {"gpu_sample": given_rows}))
+    columns = batch.tables["gpu_sample"]
+    assert batch.row_count == len(given_rows)
+    for position, row in enumerate(given_rows):
+        for name in columns:
+            expected = row.get(name)
+            if isinstance(expected, float) and (expected != expected or abs(expected) == float("inf")):  # noqa: PLR0124
+                expected = None
+            assert columns[name][position] == expected
+
+
+def test_instants_are_milliseconds_and_decimals_text() -> None:
+    row = {"at": datetime(2026, 11, 20, 12, 0, 0, 123000, tzinfo=UTC), "part": Decimal("0.142857")}
+    columns = decode(encode("id", "node", "boot", {"gpu": [row]})).tables["gpu"]
+    assert columns == {"at": [1_795_176_000_123], "part": ["0.142857"]}
+
+
+def test_what_is_no_plain_value_is_a_mistake_of_the_collector() -> None:
+    with pytest.raises(TypeError, match="found list"):
+        encode("id", "node", "boot", {"gpu": [{"x": [1]}]})
+
+
+def packed(content: object) -> bytes:
+    return zstandard.ZstdCompressor().compress(msgspec.msgpack.encode(content))
+
+
+GOOD = {"v": 1, "batch_id": "b", "node": "n", "boot_id": "", "tables": {"t": {"a": [1, 2]}}}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "batch: "),
+        (b"not zstd", "expected msgpack in zstd"),
+        (packed(GOOD)[:-4], "batch: "),
+        (zstandard.ZstdCompressor().compress(b"\xc1\xc1"), "expected msgpack in zstd"),
+        (packed([1, 2]), "Expected `object`"),
+        (packed(GOOD | {"v": 2}), "found version 2, expected 1"),
+        (packed(GOOD | {"batch_id": ""}), "batch_id"),
+        (packed({name: value for name, value in GOOD.items() if name != "node"}), "node"),
+        (packed(GOOD | {"tables": {"t": {"a": [1], "b": [1, 2]}}}), r"found columns of \[1, 2\] rows"),
+        (packed(GOOD | {"tables": {"t": {"a": [{"x": 1}]}}}), "tables"),
+        (packed(GOOD | {"tables": {"t": {"a": [float("nan")]}}}), "found NaN or infinity"),
+        (packed(GOOD | {"tables": {"t": {"a": [1] * 11}}}), "found 11 rows, expected at most 10"),
+        (packed(GOOD | {"tables": {f"t{n}": {} for n in range(5)}}), "found 5 tables"),
+        (packed(GOOD | {"tables": {"t": {f"c{n}": [] for n in range(5)}}}), "found 5 columns"),
+        (packed(GOOD | {"tables": {"t": {"a": ["x" * 200_000]}}}), "when decompressed"),
+        (b"x" * 5000, "found 5000 bytes, expected at most 4000"),
+    ],
+)
+def test_a_wrong_body_is_refused_in_words(body: bytes, words: str) -> None:
+    limits = Limits(body_bytes=4000, decoded_bytes=100_000, rows=10, tables=4, columns=4)
+    with pytest.raises(InputError, match=words):
+        decode(body, limits)
+
+
+def test_unknown_fields_of_a_newer_agent_are_passed_over() -> None:
+    assert decode(packed(GOOD | {"later": 1})).row_count == 2
+
+
+@given(st.binary(max_size=200))
+def test_no_body_breaks_the_decoder(body: bytes) -> None:
+    with pytest.raises(InputError):
+        decode(body)
