@@ -58,3 +58,7 @@ fmt: $(STAMP) ## Format and apply safe fixes
 
 clean: ## Remove the environment and caches; data in var/ stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: picture
+picture: $(STAMP) chromium ## Take the README's screenshot again
+	@$(BIN)/python -m bench.picture docs/overview.png

@@ -1,0 +1,62 @@
+"""What each measurement shares: a line of the table, and a child process whose time and memory are known."""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure: what was measured, what came out, and what it should be at most."""
+
+    what: str
+    figure: str
+    budget: str = ""
+
+
+def child(module: str, *arguments: str, environment: dict[str, str] | None = None) -> dict[str, float]:
+    """Run a module in a process of its own and return what it prints as JSON, with `seconds` and `peak_bytes`."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+    out, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"bench: {module} ended with {process.returncode}")
+    found: dict[str, float] = json.loads(out.strip().splitlines()[-1]) if out.strip() else {}
+    return {"seconds": time.perf_counter() - began, **found}
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def timed(function: Callable[[], object], times: int = 1) -> list[float]:
+    """Return how long each of some calls took, in seconds."""
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def p95(values: Sequence[float]) -> float:
+    """Return the value that 95 of 100 stay below."""
+    return statistics.quantiles(values, n=20)[-1]
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Return the figures as a Markdown table."""
+    head = ["| what | measured | budget |", "|---|---|---|"]
+    return "\n".join(head + [f"| {line.what} | {line.figure} | {line.budget} |" for line in lines])
