@@ -248,8 +248,11 @@ def _totals(
         row[:3]: UnitTotals(row[3] or Decimal(0), row[4] or Decimal(0), Decimal(0), 0) for row in sums.iter_rows()
     }
     touched = sorted({*billed_residues, *effective_residues, *refused})
+    rows_of: dict[tuple[object, ...], list[int]] = {}
     for index, unit in zip(touched, frame.select(UNIT)[touched].rows(), strict=True):
-        billed = billed_residues.get(index, Decimal(0))
-        effective = effective_residues.get(index, Decimal(0))
-        totals[unit] += UnitTotals(billed, effective, billed, int(index in refused))
+        rows_of.setdefault(unit, []).append(index)
+    for unit, rows in rows_of.items():
+        billed = money.add(*(billed_residues[index] for index in rows if index in billed_residues))
+        effective = money.add(*(effective_residues[index] for index in rows if index in effective_residues))
+        totals[unit] += UnitTotals(billed, effective, billed, sum(index in refused for index in rows))
     return totals

@@ -63,7 +63,7 @@ def columns_of(file: SourceFile, content: bytes) -> tuple[str, ...]:
 
     Raises: InputError: the file is empty, or is nothing that could be read as a table.
     """
-    if not content.strip():
+    if not content[:_HEAD_BYTES].strip():
         raise InputError(f"{file.label}: found an empty file, expected a bill", hint="export it again")
     if content.startswith(_PARQUET):
         return _parquet_names(file.label, content)
@@ -110,10 +110,17 @@ def _utf8(label: str, content: bytes) -> bytes:
 def _header(content: bytes) -> tuple[list[str], str]:
     """Return the column names and the character between them."""
     head = content[:_HEAD_BYTES].decode(errors="ignore")  # the cut may fall into a character
-    rows = {mark: next(csv.reader(io.StringIO(head, newline=""), delimiter=mark), []) for mark in ",;\t|"}
+    rows = {mark: _first_record(head, mark) for mark in ",;\t|"}
     mark = max(rows, key=lambda each: len(rows[each]))
     names = [each.strip() for each in rows[mark]]
     return names, mark
+
+
+def _first_record(text: str, mark: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
+    except csv.Error:  # a quote that never closes makes one endless cell
+        return []
 
 
 def _csv_texts(label: str, content: bytes) -> Texts:
@@ -124,10 +131,10 @@ def _csv_texts(label: str, content: bytes) -> Texts:
         raise InputError(
             f"{label}: line 1: found column {twice!r} twice, expected each column once", hint="export the file again"
         )
-    broken_numbers: list[int] = []
+    skipped: list[Broken] = []
 
     def skip(row: arrow_csv.InvalidRow) -> str:
-        broken_numbers.append(row.number)
+        skipped.append(Broken(row.number, f"{row.actual_columns} cells", f"{row.expected_columns} as in the header"))
         return "skip"
 
     try:
@@ -154,34 +161,39 @@ def _csv_texts(label: str, content: bytes) -> Texts:
     unclosed = content.count(b'"') % 2 == 1 and frame.height and any("\n" in str(each) for each in frame.row(-1))
     if unclosed:
         frame = frame.head(-1)
-    lines, broken = _lines(content, mark, len(names), frame.height, is_exact=not (broken_numbers or unclosed))
+    lines, broken = _lines(content, mark, len(names), frame.height, skipped, is_exact=not (skipped or unclosed))
     if unclosed:
         broken = (*broken, Broken(int(lines[-1] or 1) + 1 if len(lines) else 2, "a quote that never closes", "a row"))
     return Texts(label, frame, lines, broken, is_line=True)
 
 
 def _lines(
-    content: bytes, mark: str, width: int, height: int, *, is_exact: bool
+    content: bytes, mark: str, width: int, height: int, skipped: list[Broken], *, is_exact: bool
 ) -> tuple[pl.Series, tuple[Broken, ...]]:
     """Return the line at which each kept row starts, and the rows of another width.
 
-    The file is only walked again where records and lines differ: broken rows, or line breaks in cells.
+    The file is only walked again where records and lines differ: broken rows, or line breaks in cells. Where
+    that walk sees other records (a cell beyond its limit), rows are counted instead of lines.
     """
+    counted = pl.int_range(2, height + 2, eager=True)
     if is_exact and content.count(b"\n") + (not content.endswith(b"\n")) == height + 1:
-        return pl.int_range(2, height + 2, eager=True), ()
+        return counted, ()
     reader = csv.reader(io.StringIO(content.decode(), newline=""), delimiter=mark)
     lines: list[int] = []
     broken: list[Broken] = []
-    next(reader, None)
-    start = reader.line_num + 1
-    for record in reader:
-        if len(record) == width:
-            lines.append(start)
-        elif record:
-            broken.append(Broken(start, f"{len(record)} cells", f"{width} as in the header"))
+    try:
+        next(reader, None)
         start = reader.line_num + 1
-    if len(lines) < height:
-        return pl.int_range(2, height + 2, eager=True), tuple(broken)
+        for record in reader:
+            if len(record) == width:
+                lines.append(start)
+            elif record:
+                broken.append(Broken(start, f"{len(record)} cells", f"{width} as in the header"))
+            start = reader.line_num + 1
+    except csv.Error:
+        return counted, tuple(skipped)
+    if len(lines) < height or len(broken) < len(skipped):
+        return counted, tuple(skipped)
     return pl.Series(lines[:height], dtype=pl.Int64), tuple(broken)
 
 

@@ -370,3 +370,18 @@ def test_the_worked_examples_come_in_with_what_they_leave_out_stated(shared_data
 def test_focus_0_5_is_named_and_refused(shared_data: Path) -> None:
     with pytest.raises(InputError, match="found FOCUS 0"):
         read_bill(shared_data / "billing/focus/focus_0.5_all_pass.csv")
+
+
+def test_a_cell_of_a_megabyte_is_read_and_rows_are_still_told(tmp_path: Path) -> None:
+    path = bill(tmp_path / "a.csv", {"ChargeDescription": "x" * 2**20}, {"BilledCost": "much"}, {})
+    with path.open("a", newline="") as file:
+        file.write("1,2\r\n")
+    read = read_bill(path)
+    assert _charges(read).height == 2
+    assert [each.found for each in read.rejected] == ["'much'", "2 cells"]
+
+
+def test_a_header_that_never_ends_is_no_bill(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('"' + "x" * 2**20)
+    with pytest.raises(InputError, match="expected one of"):
+        read_bill(tmp_path / "a.csv")
