@@ -23,7 +23,10 @@ _INVOICE_COLUMNS: Final = (
     "invoiced", "issue_status", "issued_at",
 )  # fmt: skip
 _CENT: Final = Decimal("0.01")
-_ISSUERS: Final = {estate.AWS.name: "Amazon Web Services, Inc.", estate.AZURE.name: "Microsoft Ireland Operations Limited"}
+_ISSUERS: Final = {
+    estate.AWS.name: "Amazon Web Services, Inc.",
+    estate.AZURE.name: "Microsoft Ireland Operations Limited",
+}
 _NAMES: Final = {
     estate.AWS_ACCOUNT: "Example research", estate.AWS_LABS_ACCOUNT: "Example labs", estate.AZURE_ACCOUNT: "Example EU",
 }  # fmt: skip
@@ -109,8 +112,10 @@ def _focus(row: Charge, end: int) -> dict[str, str | None]:
         "CommitmentDiscountUnit": "Hours" if committed else row.unit if row.commitment else None,
         "CapacityReservationId": None, "CapacityReservationStatus": None, "ResourceId": row.resource or None,
         "ResourceName": row.resource.rpartition("/")[2] or None,
-        "ResourceType": "Instance" if row.node is not None else None, "RegionId": _region(row), "RegionName": _region(row),
-        "AvailabilityZone": None, "SkuId": row.details.get("InstanceType"), "SkuMeter": "Compute Usage" if row.node is not None else None,
+        "ResourceType": "Instance" if row.node is not None else None, "RegionId": _region(row),
+        "RegionName": _region(row),
+        "AvailabilityZone": None, "SkuId": row.details.get("InstanceType"),
+        "SkuMeter": "Compute Usage" if row.node is not None else None,
         "SkuPriceId": None, "SkuPriceDetails": json.dumps(row.details) if row.details else None,
         "SubAccountId": row.sub_account, "SubAccountName": row.sub_account[-8:],
         "Tags": json.dumps({"estate": "ai"}) if row.node is not None else "{}",
@@ -153,7 +158,7 @@ def _csv(header: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
 
 def _invoices(path: Path, cluster: Cluster, rows: Sequence[Charge], difference: Decimal) -> Path:
     whose = {row.account: row for row in rows}
-    lines = []
+    lines: list[dict[str, object]] = []
     for (account, invoice, period), total in sorted(invoice_totals(cluster, rows).items()):
         charge = whose[account]
         lines.append({
@@ -168,9 +173,15 @@ def _invoices(path: Path, cluster: Cluster, rows: Sequence[Charge], difference: 
 
 def _price_list(path: Path, cluster: Cluster) -> Path:
     """Write the public on-demand prices of AWS: what is used, and what advice may name instead."""
-    listed = [(kind, str(price), "h100", 81_920, processors, memory) for provider, _, kind, _, price, _, processors, memory
-              in LIST_PRICES if provider == estate.AWS.name]  # fmt: skip
-    listed += [("p4d.24xlarge", "21.957642", "a100", 40_960, 96, 1_152), ("g6e.48xlarge", "30.13118", "l40s", 45_776, 192, 1_536)]
+    listed = [
+        (kind, str(price), "h100", 81_920, processors, memory)
+        for provider, _, kind, _, price, _, processors, memory in LIST_PRICES
+        if provider == estate.AWS.name
+    ]
+    listed += [
+        ("p4d.24xlarge", "21.957642", "a100", 40_960, 96, 1_152),
+        ("g6e.48xlarge", "30.13118", "l40s", 45_776, 192, 1_536),
+    ]
     rows = [
         {"region": estate.AWS.region, "instance_type": kind, "usd_per_hour_on_demand": price, "gpu_count": 8,
          "gpu_name": gpu, "gpu_memory_mib_each": memory_each, "vcpus": processors, "memory_mib": memory * 1024,

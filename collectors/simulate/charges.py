@@ -1,7 +1,7 @@
 """What the owners charge: one object per row of a bill, before it is written.
 
-Rates are round numbers of the demo; what they obey is FOCUS: a commitment's purchase has no effective cost, the usage it
-covers has no billed cost, and its unused part stands in rows of its own.
+Rates are round numbers of the demo; what they obey is FOCUS: a commitment's purchase has no effective cost, the usage
+that it covers has no billed cost, and its unused part stands in rows of its own.
 """
 
 from collections.abc import Iterator
@@ -97,7 +97,9 @@ def charges(cluster: Cluster) -> list[Charge]:
         rows = [*_aws(cluster), *_azure(cluster), *_around(cluster)]
         rows += list(_corrections(cluster, rows))
         rows += list(_taxes(cluster, rows))
-    return sorted(rows, key=lambda row: (row.account, row.period, row.start, row.category, row.resource, row.description))
+    return sorted(
+        rows, key=lambda row: (row.account, row.period, row.start, row.category, row.resource, row.description)
+    )
 
 
 def _cost(rate: Decimal, seconds: int) -> Decimal:
@@ -126,7 +128,8 @@ def _aws(cluster: Cluster) -> Iterator[Charge]:
             cost = _cost(rate, seconds)
             yield Charge(
                 estate.AWS.name, account, node.account, "USD", month_of(start), start, end, "Usage",
-                "Amazon Elastic Compute Cloud", "p5.48xlarge Linux/UNIX", Decimal(0) if node.is_committed else cost, cost,
+                "Amazon Elastic Compute Cloud", "p5.48xlarge Linux/UNIX", Decimal(0) if node.is_committed else cost,
+                cost,
                 _cost(AWS_LIST, seconds), _cost(Decimal(1), seconds), resource=node.resource_id, node=node.index,
                 commitment="Used" if node.is_committed else "",
                 details={"InstanceType": "p5.48xlarge", "GpuCount": "8"},
@@ -175,14 +178,20 @@ def _azure(cluster: Cluster) -> Iterator[Charge]:
 
 # What stands around the servers each day: account, sub-account, service, words, resource ('' for none), cost of a day.
 _DAILY: Final = (
-    ("aws", estate.AWS_RESEARCH, "Amazon Simple Storage Service", "TimedStorage-ByteHrs", "arn:aws:s3:::example-datasets", "41.8367291840"),
-    ("aws", estate.AWS_RESEARCH, "Amazon FSx", "Lustre storage", "arn:aws:fsx:us-east-1:483911111111:file-system/fs-0a1b2c3d", "96.5512000000"),
+    ("aws", estate.AWS_RESEARCH, "Amazon Simple Storage Service", "TimedStorage-ByteHrs",
+     "arn:aws:s3:::example-datasets", "41.8367291840"),
+    ("aws", estate.AWS_RESEARCH, "Amazon FSx", "Lustre storage",
+     "arn:aws:fsx:us-east-1:483911111111:file-system/fs-0a1b2c3d", "96.5512000000"),
     ("aws", estate.AWS_RESEARCH, "AWS Data Transfer", "DataTransfer-Out-Bytes", "", "12.0783364411"),
-    ("aws", estate.AWS_WEB, "Amazon Elastic Compute Cloud", "m6i.4xlarge Linux/UNIX", "i-0web0000000000001", "18.4320000000"),
-    ("aws", estate.AWS_WEB, "Amazon Relational Database Service", "db.r6g.2xlarge", "arn:aws:rds:us-east-1:483933333333:db:shop", "21.5040000000"),
-    ("azure", estate.AZURE_AI, "Storage Accounts", "Hot LRS data stored", "/subscriptions/ai/storageaccounts/modelcache", "33.2910557310"),
+    ("aws", estate.AWS_WEB, "Amazon Elastic Compute Cloud", "m6i.4xlarge Linux/UNIX", "i-0web0000000000001",
+     "18.4320000000"),
+    ("aws", estate.AWS_WEB, "Amazon Relational Database Service", "db.r6g.2xlarge",
+     "arn:aws:rds:us-east-1:483933333333:db:shop", "21.5040000000"),
+    ("azure", estate.AZURE_AI, "Storage Accounts", "Hot LRS data stored",
+     "/subscriptions/ai/storageaccounts/modelcache", "33.2910557310"),
     ("azure", estate.AZURE_AI, "Bandwidth", "Inter-region transfer", "", "4.8820199172"),
-    ("azure", estate.AZURE_OFFICE, "Azure App Service", "P1v3 instance", "/subscriptions/office/sites/intranet", "9.1200000000"),
+    ("azure", estate.AZURE_OFFICE, "Azure App Service", "P1v3 instance", "/subscriptions/office/sites/intranet",
+     "9.1200000000"),
 )  # fmt: skip
 
 _MONTHLY: Final = (
@@ -209,7 +218,8 @@ def _around(cluster: Cluster) -> Iterator[Charge]:
             for day in range(first, min(last, until[provider] // _DAY * _DAY), _DAY):
                 cost = (Decimal(amount) * Decimal(int(rng.integers(900, 1100))) / 1000).quantize(_PLACES)
                 yield Charge(
-                    provider, account, sub_account, currency, month, day, day + _DAY, "Usage", service, words, cost, cost,
+                    provider, account, sub_account, currency, month, day, day + _DAY, "Usage", service, words, cost,
+                    cost,
                     cost, Decimal(1), unit="Days", resource=resource,
                 )  # fmt: skip
         for word, sub_account, category, service, words, amount in _MONTHLY:

@@ -1,7 +1,8 @@
-"""Samples of devices: `gpu_sample`, `gpu_process_sample` and `gpu_health_sample` of a stretch of time.
+"""Samples of devices: `gpu_sample` of a stretch of time.
 
-A sample describes the ten seconds that begin with it, as the ledger reads samples. Counters are the exact integral of the
-rates: energy grows by the sampled power times ten seconds, whichever window is asked for.
+A sample describes the ten seconds that begin with it,
+as the ledger reads samples. Counters are the exact integral of
+the rates: energy grows by the sampled power times ten seconds, whichever window is asked for.
 """
 
 from dataclasses import dataclass
@@ -12,21 +13,18 @@ import numpy.typing as npt
 import polars as pl
 
 from collectors.simulate.frames import Column, frame, noise, places, words
-from collectors.simulate.phases import FREE, GRACE, HELD, LOST, ORPHAN, RUN, SETUP
+from collectors.simulate.phases import GRACE, HELD, LOST, ORPHAN, RUN
 from collectors.simulate.shapes import STEP, Cluster
 from collectors.simulate.surroundings import since_boot
 from collectors.simulate.timeline import HOT_HARD, HOT_SOFT, Timeline
-from ledger.tables import GpuHealthSample, GpuProcessSample, GpuSample
+from ledger.tables import GpuSample
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-SLOW_STEP: Final = 60
 _JITTER_WATTS: Final = 2.0
 """How far a board's power wanders; small against its idle power, so that no counter ever falls."""
 
-_PCIE_IDLE: Final = 2e6
-_REMAPPED: Final = 5
 _IDLE_CLOCK: Final = 0.18
 
 
@@ -135,7 +133,7 @@ def gpu_rows(known: Devices, window: tuple[int, int]) -> pl.DataFrame:
     index, at = instants(line, window, STEP)
     device, activity = line.device[index], line.activity[index]
     lost = line.kind[index] == LOST
-    data = {**_identity(known, device, at, STEP), **_rates(known, index, device, activity, at)}
+    data = {**identity(known, device, at, STEP), **_rates(known, index, device, activity, at)}
     data |= _counters(known, index, device, activity, at) | _processes(known, index)
     blank = lost if lost.any() else None
     if blank is not None:
@@ -152,11 +150,13 @@ _KEPT: Final = frozenset({"sampled_at", "cluster", "node", "boot_id", "gpu_uuid"
 def _blanked(value: Column, lost: npt.NDArray[np.bool_], name: str) -> Column:
     if name in _KEPT:
         return value
-    series = value if isinstance(value, pl.Series) else pl.Series(value)
-    return series.to_frame("value").select(pl.when(~pl.Series(lost)).then(pl.col("value"))).to_series()
+    if not isinstance(value, (pl.Series, np.ndarray)):
+        return value
+    return pl.Series(value).to_frame("value").select(pl.when(~pl.Series(lost)).then(pl.col("value"))).to_series()
 
 
-def _identity(known: Devices, device: Ints, at: Ints, step: int) -> dict[str, Column]:
+def identity(known: Devices, device: Ints, at: Ints, step: int) -> dict[str, Column]:
+    """Return what says when and of which device each row is."""
     node = known.node[device]
     boots = boot_of(known.plan, node, at)
     return {
@@ -168,7 +168,9 @@ def _identity(known: Devices, device: Ints, at: Ints, step: int) -> dict[str, Co
 
 def boot_ids(plan: Cluster) -> list[str]:
     """Return the boot ids of each node, four for each: no plan starts one more often."""
-    return [f"{node.index:08x}-{plan.seed % 65_536:04x}-4000-8000-{boot:012x}" for node in plan.nodes for boot in range(4)]
+    return [
+        f"{node.index:08x}-{plan.seed % 65_536:04x}-4000-8000-{boot:012x}" for node in plan.nodes for boot in range(4)
+    ]
 
 
 def boot_of(plan: Cluster, node: Ints, at: Ints) -> Ints:
@@ -207,7 +209,8 @@ def _rates(known: Devices, index: Ints, device: Ints, activity: Ints, at: Ints) 
         **ratios,
         "kernel_active_ratio": np.round(np.minimum(duty * wobble, 1.0), 2),
         "memory_active_ratio": np.round(np.minimum(of["dram"] * wobble, 1.0), 2),
-        "memory_used_bytes": spec["baseline_bytes"][device] + np.where(keeps, of["memory"], 0.0) * spec["memory_bytes"][device],
+        "memory_used_bytes": spec["baseline_bytes"][device]
+        + np.where(keeps, of["memory"], 0.0) * spec["memory_bytes"][device],
         "memory_total_bytes": spec["memory_bytes"][device], "power_watts": watts,
         "power_limit_watts": spec["limit_watts"][device], "temperature_celsius": np.round(np.where(hot, 88.0, warm)),
         "memory_temperature_celsius": np.round(np.where(hot, 94.0, warm + 8)),
@@ -251,71 +254,3 @@ def _processes(known: Devices, index: Ints) -> dict[str, Column]:
         "process_job_ids": words(known.holders, named),
         "jobless_process_count": (stray & (named < 0)).astype(np.int64),
     }
-
-
-def process_rows(known: Devices, window: tuple[int, int]) -> pl.DataFrame:
-    """Return the processes on all devices, once a minute."""
-    line, plan = known.line, known.plan
-    index, at = instants(line, window, SLOW_STEP)
-    kind = line.kind[index]
-    keep = (kind == HELD) | (kind == RUN) | (kind == ORPHAN) | (kind == GRACE)
-    index, at = index[keep], at[keep]
-    job = line.job[index]
-    partner = np.full(len(plan.jobs) + 1, -1, dtype=np.int64)
-    for first, second in line.partner.items():
-        partner[first] = second
-    both = partner[job] >= 0
-    owner = np.concatenate([job, partner[job][both]])
-    index, at = np.concatenate([index, index[both]]), np.concatenate([at, at[both]])
-    device, kind = line.device[index], line.kind[index]
-    is_shared = partner[owner] >= 0
-    is_shared[len(job) :] = True
-    graphics = line.activities["graphics"][line.activity[index]]
-    memory = line.activities["memory"][line.activity[index]] * known.spec["memory_bytes"][device]
-    stray = owner < 0
-    jobs = [*(each.job_id for each in plan.jobs), ""]
-    dead = np.array([each.job if each.keeps_id else -1 for each in plan.orphans] + [-1], dtype=np.int64)
-    user_of = np.array([each.job for each in plan.orphans] + [-1], dtype=np.int64)
-    named = np.where(stray, dead[line.orphan[index]], owner)
-    data: dict[str, Column] = {
-        **_identity(known, device, at, SLOW_STEP),
-        "pid_code": 2_000 + (owner % 30_000 + 1) * 40 + device % 40,
-        "process_name": words(["python3", "vllm"], np.isin(owner, _servers(plan)).astype(np.int64)),
-        "process_state": words(["R", "S", "D"], np.where(stray, 2, (kind == HELD).astype(np.int64))),
-        "user": words(known.users, np.where(stray, user_of[line.orphan[index]], owner)),
-        "job_id": words(jobs, named),
-        "attribution_source": words(["cgroup", "none"], (named < 0).astype(np.int64)),
-        "attribution_confidence_ratio": np.where(named < 0, np.nan, 0.95),
-        "memory_used_bytes": np.where(is_shared, memory / 2, memory),
-        "kernel_active_ratio": np.round(np.where(kind == RUN, graphics, 0.0) * np.where(is_shared, 0.5, 1.0), 2),
-    }
-    return frame(GpuProcessSample, data, len(index))
-
-
-def _servers(plan: Cluster) -> Ints:
-    return np.array([job.index for job in plan.jobs if job.kind == "inference"], dtype=np.int64)
-
-
-def health_rows(known: Devices, window: tuple[int, int]) -> pl.DataFrame:
-    """Return the health of all whole devices and slices, once a minute; a lost device has no row."""
-    line, plan = known.line, known.plan
-    index, at = instants(line, window, SLOW_STEP)
-    keep = line.kind[index] != LOST
-    index, at = index[keep], at[keep]
-    device = line.device[index]
-    whole = np.array([not each.parent for each in plan.devices])
-    idle = (line.kind[index] == FREE) | (line.kind[index] == SETUP)
-    data: dict[str, Column] = {
-        **_identity(known, device, at, SLOW_STEP),
-        "gpu_model": words([plan.hardware(each.index).gpu_model for each in plan.devices], device),
-        "gpu_index": np.array([each.gpu_index for each in plan.devices], dtype=np.int64)[device],
-        "pci_bus_id": words([f"0000:{0x18 + each.gpu_index * 8:02X}:00.0" for each in plan.devices], device),
-        "driver_version": "580.95.05", "is_mig_enabled": pl.Series(~whole[device]), "is_persistence_enabled": True,
-        "is_ecc_enabled": True, "ecc_corrected_count_total": (device % 7 == _REMAPPED) * 3.0,
-        "ecc_uncorrected_count_total": np.zeros(len(index)), "remapped_corrected_count": (device % 7 == _REMAPPED).astype(np.int64),
-        "remapped_uncorrected_count": np.zeros(len(index), dtype=np.int64), "is_remap_pending": False,
-        "is_remap_failed": False, "recovery_action": "none", "pcie_replay_count_total": np.zeros(len(index)),
-        "pcie_link_generation_index": np.where(idle, 1, 5 - 1 * (~known.profiled[device])),
-        "pcie_link_width_count": np.full(len(index), 16), "nvlink_active_count": np.where(known.profiled[device], 18, 12),
-    }  # fmt: skip
-    return frame(GpuHealthSample, data, len(index))

@@ -99,7 +99,9 @@ def _node(
         is_labs = rank == count - 1 and count > 2  # noqa: PLR2004  the other billing account gets the last one
         account = AWS_LABS if is_labs else AWS_RESEARCH
         committed = not is_labs and rank < 2 and not again  # noqa: PLR2004  the commitment is for two servers
-        return Node(index, f"p5-{rank + 1:03d}", provider, _H100, size, start, end, instance, instance, committed, account)
+        return Node(
+            index, f"p5-{rank + 1:03d}", provider, _H100, size, start, end, instance, instance, committed, account
+        )
     if provider is AZURE:
         name = f"nd96-{rank + 1:03d}"
         resource = (
@@ -125,7 +127,10 @@ def _devices(rng: np.random.Generator, every: tuple[Node, ...]) -> Iterator[Devi
             name = _uuid(rng)
             if node.index == sliced and slot == node.gpu_count - 1:
                 for profile, part in _SLICES:
-                    yield Device(index, node.index, f"MIG-{_uuid(rng)}", slot, part, f"GPU-{name}", profile, False, False)  # noqa: FBT003, E501
+                    yield Device(
+                        index, node.index, f"MIG-{_uuid(rng)}", slot, part, f"GPU-{name}", profile,
+                        is_shared=False, is_placeable=False,
+                    )  # fmt: skip
                     index += 1
                 continue
             is_shared = node.index == shared and slot == node.gpu_count - 1

@@ -10,7 +10,7 @@ import polars as pl
 
 from collectors.simulate.shapes import Cluster
 
-Column = npt.NDArray[np.generic] | pl.Series | Sequence[object] | str | float | bool | None  # noqa: PYI041
+Column = npt.NDArray[np.generic] | pl.Series | Sequence[object] | str | float | bool | None
 
 _MICRO = 1_000_000
 _THOUSANDTH = pl.Series([Decimal("0.001")], dtype=pl.Decimal(4, 3))

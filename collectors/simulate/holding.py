@@ -14,13 +14,23 @@ from collectors.simulate.frames import frame
 from collectors.simulate.sampling import Chunk
 from collectors.simulate.shapes import Cluster, Job, instant
 from collectors.simulate.surroundings import PORTS
-from ledger.tables import Asset, Budget, ExchangeRate, Gpu, Job as JobRow, JobGpu, Model, Node, NodeResource, NodeState, Price, Team
+from ledger.tables import Asset, Budget, ExchangeRate, Gpu, JobGpu, Model, Node, NodeResource, NodeState, Price, Team
+from ledger.tables import Job as JobRow
 
 EURO_IN_DOLLARS: Final = Decimal("1.0850")
 PURCHASE: Final = {"DGX H100": Decimal(310_000), "DGX A100": Decimal(165_000)}
 LIST_PRICES: Final = (
     ("AWS", "us-east-1", "p5.48xlarge", "USD", Decimal("55.04"), "NVIDIA H100 80GB HBM3", 192, 2048),
-    ("Microsoft", "westeurope", "Standard_ND96amsr_A100_v4", "EUR", Decimal("35.29"), "NVIDIA A100-SXM4-80GB", 96, 1800),
+    (
+        "Microsoft",
+        "westeurope",
+        "Standard_ND96amsr_A100_v4",
+        "EUR",
+        Decimal("35.29"),
+        "NVIDIA A100-SXM4-80GB",
+        96,
+        1800,
+    ),
 )
 """Published on-demand prices of an hour; the second is a euro price of the demo."""
 
@@ -58,7 +68,8 @@ def _nodes(cluster: Cluster) -> list[dict[str, object]]:
             "provider_instance_id": node.instance_id, "holder": "scheduler", "cpu_count": node.hardware.cpu_count,
             "memory_bytes": float(node.hardware.host_memory_bytes), "gpu_count": node.gpu_count,
             "expected_port_count": PORTS,
-            "expected_line_rate_bytes_per_second": float(node.hardware.line_rate_bytes_per_second), "source": "simulation",
+            "expected_line_rate_bytes_per_second": float(node.hardware.line_rate_bytes_per_second),
+            "source": "simulation",
         }
         for node in cluster.nodes
     ]  # fmt: skip
@@ -93,7 +104,8 @@ def _job(cluster: Cluster, job: Job) -> dict[str, object]:
         "qos": "normal", "state": job.state, "pending_reason": job.reason or None, "eligible_at": instant(job.eligible),
         "started_at": None if job.started is None else instant(job.started),
         "ended_at": None if ended is None else instant(ended),
-        "time_limit_seconds": None if job.kind == "inference" else 3.0 * 86_400, "exit_code": job.exit_code if ended else None,
+        "time_limit_seconds": None if job.kind == "inference" else 3.0 * 86_400,
+        "exit_code": job.exit_code if ended else None,
         "requested_gpu_count": float(job.gpus), "requested_gpu_model": job.gpu_model or None,
         "gpu_count": None if job.started is None else (0.5 if is_shared else float(held)),
         "cpu_count": None if job.started is None else max(1, int(12 * job.gpus)),
@@ -115,7 +127,8 @@ def _job_gpus(cluster: Cluster) -> list[dict[str, object]]:
                 "cluster": job.cluster, "node": cluster.nodes[device.node].name, "gpu_uuid": device.uuid,
                 "job_id": job.job_id, "submitted_at": instant(job.submitted), "restart_count": job.restart_count,
                 "held_start": instant(job.started), "held_end": None if ended is None else instant(ended),
-                "requested_share_ratio": 0.5 if device.is_shared else 1.0, "source": "simulation", "confidence_ratio": 1.0,
+                "requested_share_ratio": 0.5 if device.is_shared else 1.0, "source": "simulation",
+                "confidence_ratio": 1.0,
             })  # fmt: skip
     return found
 
@@ -128,9 +141,11 @@ def _node_states(cluster: Cluster) -> Iterator[dict[str, object]]:
         for pause in cluster.pauses:
             if pause.node == node.index:
                 marks.extend(_paused(cluster, node.index, pause.start, min(pause.end, last), pause.kind, pause.reason))
-        for fault in cluster.faults:
-            if fault.kind == "down" and fault.node == node.index:
-                marks.append((fault.start, min(fault.end, last), "DOWN", "not responding"))
+        marks.extend(
+            (fault.start, min(fault.end, last), "DOWN", "not responding")
+            for fault in cluster.faults
+            if fault.kind == "down" and fault.node == node.index
+        )
         at = node.start
         for start, end, state, reason in sorted(marks):
             if at < start:
@@ -142,7 +157,7 @@ def _node_states(cluster: Cluster) -> Iterator[dict[str, object]]:
             yield _state(cluster, node.index, at, last, "UP", None)
 
 
-def _paused(  # noqa: PLR0917
+def _paused(
     cluster: Cluster, node: int, start: int, end: int, kind: str, reason: str
 ) -> list[tuple[int, int, str, str | None]]:
     """Return a pause as states: a drained node drains while jobs that began before still run."""
@@ -156,9 +171,7 @@ def _paused(  # noqa: PLR0917
     return [(start, left, "DRAINING", reason), (left, end, "DRAINED", reason)]
 
 
-def _state(  # noqa: PLR0917
-    cluster: Cluster, node: int, start: int, end: int, state: str, reason: str | None
-) -> dict[str, object]:
+def _state(cluster: Cluster, node: int, start: int, end: int, state: str, reason: str | None) -> dict[str, object]:
     known = cluster.nodes[node]
     lasts = end >= cluster.end and known.end is None
     return {
@@ -182,7 +195,8 @@ def _prices(cluster: Cluster) -> list[dict[str, object]]:
     return [
         {
             "provider": provider, "region": region, "instance_type": kind, "price_category": "on_demand",
-            "billing_currency": currency, "valid_start": instant(cluster.start), "unit_price": price, "pricing_unit": "Hours",
+            "billing_currency": currency, "valid_start": instant(cluster.start), "unit_price": price,
+            "pricing_unit": "Hours",
             "gpu_model": model, "gpu_count": 8, "gpu_memory_bytes": 80.0 * _GIB, "cpu_count": processors,
             "memory_bytes": float(memory * _GIB), "source": "simulation",
         }
@@ -195,7 +209,8 @@ def assets(cluster: Cluster) -> list[dict[str, object]]:
     first = instant(cluster.start).date()
     return [
         {
-            "asset_id": node.resource_id, "cluster": node.provider.cluster, "node": node.name, "owner": node.provider.name,
+            "asset_id": node.resource_id, "cluster": node.provider.cluster, "node": node.name,
+            "owner": node.provider.name,
             "billing_currency": node.provider.currency, "purchase_cost": PURCHASE[node.hardware.instance_type],
             "residual_cost": Decimal(12_000), "life_start": first, "life_end": date(first.year + 4, first.month, 1),
             "gpu_count": node.gpu_count, "power_watts": 10_200.0 if node.hardware.quality == "A" else 6_500.0,
@@ -209,7 +224,13 @@ def assets(cluster: Cluster) -> list[dict[str, object]]:
 
 def _teams() -> list[dict[str, object]]:
     return [
-        {"team": team.name, "match_field": "account", "match_value": team.account, "rank_index": rank, "owner": team.owner}
+        {
+            "team": team.name,
+            "match_field": "account",
+            "match_value": team.account,
+            "rank_index": rank,
+            "owner": team.owner,
+        }
         for rank, team in enumerate(estate.TEAMS)
     ]
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from collectors.simulate.device_rows import SLOW_STEP, boot_ids, boot_of
+from collectors.simulate.device_rows import boot_ids, boot_of
 from collectors.simulate.frames import Column, frame, noise, places, words
-from collectors.simulate.shapes import STEP, Cluster
+from collectors.simulate.shapes import Cluster
 from collectors.simulate.surroundings import PORTS, Surroundings
 from ledger.tables import (
     BlockDeviceSample,
@@ -147,7 +147,8 @@ def disk_rows(around: Surroundings, when: Moments) -> pl.DataFrame:
     read = around.total("read", when.place, when.at) * 0.1
     written = around.total("written", when.place, when.at) * 0.1
     data: dict[str, Column] = {
-        **when.identity, "device": "nvme0n1", "read_bytes_total": np.floor(read), "written_bytes_total": np.floor(written),
+        **when.identity, "device": "nvme0n1", "read_bytes_total": np.floor(read),
+        "written_bytes_total": np.floor(written),
         "read_count_total": np.floor(read / _MIB), "write_count_total": np.floor(written / _MIB),
         "read_seconds_total": read / _MIB * 0.0002, "write_seconds_total": written / _MIB * 0.0003,
         "io_seconds_total": (read + written) / 4e9, "in_flight_count": np.zeros(len(when.at), dtype=np.int64),
@@ -184,14 +185,9 @@ def run_rows(when: Moments) -> pl.DataFrame:
         fails = (noise(when.node, when.at, 40) < 0.002) & (collector == "filesystem")  # noqa: PLR2004
         data: dict[str, Column] = {
             **when.identity, "collector": collector, "is_ok": pl.Series(~fails),
-            "row_count": np.where(fails, 0, 1 + rank), "duration_seconds": 0.002 + 0.01 * noise(when.node, when.at, 41 + rank),
+            "row_count": np.where(fails, 0, 1 + rank),
+            "duration_seconds": 0.002 + 0.01 * noise(when.node, when.at, 41 + rank),
             "error": words([None, "/scratch: found no answer in 5 s, expected one"], fails.astype(np.int64)),
         }  # fmt: skip
         parts.append(frame(CollectorRun, data, len(when.at)))
     return pl.concat(parts)
-
-
-__all__ = [
-    "COLLECTORS", "SLOW_STEP", "STEP", "Moments", "disk_rows", "host_rows", "moments", "mount_rows", "port_rows",
-    "pressure_rows", "run_rows",
-]  # fmt: skip

@@ -59,14 +59,12 @@ def _of(cluster: Cluster, provider: str) -> list[int]:
 
 
 def _pauses(cluster: Cluster) -> list[Pause]:
-    found = []
+    found: list[Pause] = []
     owned, rented = _of(cluster, estate.OWNED.name), _of(cluster, estate.AZURE.name)
     for at, hours in zip(_moment(cluster, 0.30, 26), (9, 7), strict=True):
-        for node in owned[-1:]:
-            found.append(Pause(node, at, at + hours * _HOUR, "DRAINED", "nhc: InfiniBand port down"))
+        found += [Pause(node, at, at + hours * _HOUR, "DRAINED", "nhc: InfiniBand port down") for node in owned[-1:]]
     for at in _moment(cluster, 0.55, 44)[:1]:
-        for node in rented[-1:]:
-            found.append(Pause(node, at, at + 5 * _HOUR, "RESERVED", "reservation: course"))
+        found += [Pause(node, at, at + 5 * _HOUR, "RESERVED", "reservation: course") for node in rented[-1:]]
     return [pause for pause in found if pause.start < cluster.end]
 
 
@@ -135,10 +133,19 @@ def _special_holders(cluster: Cluster, rng: np.random.Generator) -> None:
     _hold(cluster, rng, name, "slice-serve", "inference", (cluster.start, None), slices[0].index, 0.5)
     for day in range(cluster.start, cluster.end, 86_400):
         for device, begin, hours in ((slices[1], 8, 9), (slices[2], 10, 5)):
-            start = on_grid(day + begin * _HOUR + rng.integers(0, _HOUR))
+            start = on_grid(day + begin * _HOUR + int(rng.integers(0, _HOUR)))
             if (day // 86_400 + 3) % 7 < 5 and start < cluster.end - _HOUR:  # noqa: PLR2004  Monday to Friday
                 serial = f"slice-{day // 86_400}-{device.mig_profile}"
-                _hold(cluster, rng, name, serial, "notebook", (start, start + hours * _HOUR), device.index, float(device.fraction))
+                _hold(
+                    cluster,
+                    rng,
+                    name,
+                    serial,
+                    "notebook",
+                    (start, start + hours * _HOUR),
+                    device.index,
+                    float(device.fraction),
+                )
 
 
 def _hold(

@@ -4,8 +4,8 @@ The numbers are chosen well inside the classes that they stand for, so that nois
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np

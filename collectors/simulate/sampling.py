@@ -10,10 +10,11 @@ import dataframely as dy
 import numpy as np
 import polars as pl
 
-from collectors.simulate import device_rows, node_rows
+from collectors.simulate import device_rows, node_rows, process_rows
+from collectors.simulate.events import gpu_events, node_events
 from collectors.simulate.frames import Column, frame
 from collectors.simulate.phases import load_at
-from collectors.simulate.shapes import STEP, Cluster, Job, instant
+from collectors.simulate.shapes import SLOW_STEP, STEP, Cluster, Job
 from collectors.simulate.surroundings import Surroundings, surroundings
 from collectors.simulate.timeline import Timeline, timeline
 from ledger.tables import (
@@ -36,8 +37,6 @@ Chunk = tuple[type[dy.Schema], pl.DataFrame]
 _HOUR: Final = 3_600
 _CHUNK_ROWS: Final = 400_000
 _SERVING_STEP: Final = 60
-_CRITICAL_XID: Final = 79
-_APPLICATION_XID: Final = 31
 
 _TOKENS_PER_SECOND: Final = {"atlas-70b": 900, "atlas-8b": 4_800, "iris-2": 1_400, "echo-large": 1_100}
 _USUAL_TOKENS: Final = 2_600
@@ -80,20 +79,20 @@ def samples(cluster: Cluster, window: tuple[datetime, datetime]) -> Iterator[Chu
         stop = min(((at // _HOUR) + hours) * _HOUR, upper)
         yield from _chunk(known, (at, stop))
         at = stop
-    yield GpuEvent, _gpu_events(cluster, lower, upper)
-    yield NodeEvent, _node_events(cluster, lower, upper)
+    yield GpuEvent, gpu_events(cluster, lower, upper)
+    yield NodeEvent, node_events(cluster, lower, upper)
 
 
 def _chunk(known: Scene, span: tuple[int, int]) -> Iterator[Chunk]:
     yield GpuSample, device_rows.gpu_rows(known.devices, span)
-    yield GpuProcessSample, device_rows.process_rows(known.devices, span)
-    yield GpuHealthSample, device_rows.health_rows(known.devices, span)
+    yield GpuProcessSample, process_rows.process_rows(known.devices, span)
+    yield GpuHealthSample, process_rows.health_rows(known.devices, span)
     when = node_rows.moments(known.plan, known.around, span, STEP)
     yield HostSample, node_rows.host_rows(known.plan, known.around, when)
     yield PressureSample, node_rows.pressure_rows(known.around, when)
     yield NetworkPortSample, node_rows.port_rows(known.plan, known.around, when)
     yield BlockDeviceSample, node_rows.disk_rows(known.around, when)
-    slow = node_rows.moments(known.plan, known.around, span, device_rows.SLOW_STEP)
+    slow = node_rows.moments(known.plan, known.around, span, SLOW_STEP)
     yield MountSample, node_rows.mount_rows(known.plan, known.around, slow)
     yield CollectorRun, node_rows.run_rows(slow)
     yield ServingSample, serving(known.plan, span)
@@ -128,58 +127,9 @@ def _served(cluster: Cluster, job: Job, span: tuple[int, int]) -> pl.DataFrame:
         "sampled_at": at, "cluster": job.cluster, "node": node.name, "boot_id": f"{job.job_id}-{job.restart_count}",
         "step_seconds": float(_SERVING_STEP), "endpoint": f"http://{node.name}:8000/{job.name}", "model": job.model,
         "job_id": job.job_id, "prompt_token_count_total": np.floor(tokens * 3.2), "generated_token_count_total": tokens,
-        "request_count_total": np.floor(tokens / 240), "running_request_count": np.rint(level[place] * 24).astype(np.int64),
+        "request_count_total": np.floor(tokens / 240),
+        "running_request_count": np.rint(level[place] * 24).astype(np.int64),
         "waiting_request_count": np.rint(np.maximum(level[place] - 0.8, 0) * 30).astype(np.int64),
         "prefill_seconds_total": work * 2.1, "decode_seconds_total": work * 17.0, "is_ready": True,
     }  # fmt: skip
     return frame(ServingSample, data, len(at))
-
-
-def _gpu_events(cluster: Cluster, lower: int, upper: int) -> pl.DataFrame:
-    rows: list[dict[str, object]] = []
-    for fault in cluster.faults:
-        if fault.kind == "xid":
-            words = (("xid", _CRITICAL_XID, True, "GPU has fallen off the bus."), ("lost", 0, True, "GPU is lost"))
-            rows += [_event(cluster, fault.devices[0], fault.start, *each) for each in words]
-            if fault.end < cluster.end:
-                rows.append(_event(cluster, fault.devices[0], fault.end, "recovered", 0, False, "GPU answers again"))  # noqa: FBT003
-        elif fault.end < cluster.end:
-            rows += [_event(cluster, device, fault.end, "driver_reload", 0, False, "driver loaded") for device in fault.devices]  # noqa: E501, FBT003
-    for job in cluster.jobs:
-        if job.state == "FAILED" and job.ended is not None and job.devices and job.index % 9 == 0:
-            at = job.ended - STEP
-            rows.append(_event(cluster, job.devices[0], at, "xid", _APPLICATION_XID, False, f"MMU fault, pid {job.index + 2_000}"))  # noqa: E501, FBT003
-    inside = [row for row in rows if instant(lower) <= row["occurred_at"] < instant(upper)]  # type: ignore[operator]
-    return frame(GpuEvent, {name: [row[name] for row in inside] for name in GpuEvent.columns()}, len(inside))
-
-
-def _event(  # noqa: PLR0917
-    cluster: Cluster, device: int, at: int, event: str, xid: int, is_critical: bool, message: str
-) -> dict[str, object]:
-    node = cluster.nodes[cluster.devices[device].node]
-    return {
-        "occurred_at": instant(at), "cluster": node.provider.cluster, "node": node.name,
-        "gpu_uuid": cluster.devices[device].uuid, "event": event, "xid_code": xid, "is_critical": is_critical,
-        "message": message, "source": "simulation",
-    }  # fmt: skip
-
-
-def _node_events(cluster: Cluster, lower: int, upper: int) -> pl.DataFrame:
-    found: list[tuple[int, int, str, str]] = []
-    for node in cluster.nodes:
-        found.append((node.start, node.index, "agent_started", "agent 0.1.0"))
-        if node.end is not None:
-            found.append((node.end, node.index, "agent_stopped", "node left"))
-    for gap in cluster.gaps:
-        found.append((gap.end, gap.node, "agent_started", "agent 0.1.0"))
-    for fault in cluster.faults:
-        if fault.kind == "down" and fault.end < cluster.end:
-            found.append((fault.end, fault.node, "boot", "kernel started"))
-    inside = sorted(each for each in found if lower <= each[0] < upper)
-    nodes = [cluster.nodes[each[1]] for each in inside]
-    data: dict[str, Column] = {
-        "occurred_at": [instant(each[0]) for each in inside], "cluster": [node.provider.cluster for node in nodes],
-        "node": [node.name for node in nodes], "event": [each[2] for each in inside],
-        "message": [each[3] for each in inside],
-    }  # fmt: skip
-    return frame(NodeEvent, data, len(inside))

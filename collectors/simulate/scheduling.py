@@ -15,6 +15,7 @@ _NEVER: Final = 2**60
 _WIDTH: Final = 8
 _LEAST_RUN: Final = 60
 _MARGIN: Final = 1_200
+_NAMED_SHARE: Final = 0.3
 
 # Hours after which a person takes a waiting job back.
 _PATIENCE_HOURS: Final = (4.0, 30.0)
@@ -162,7 +163,7 @@ def _run(board: Board, job: Job) -> Job | None:
     if finish <= plan.end:
         job.ended = finish
         job.state, job.exit_code = _outcome(rng) if finish < leaves else ("NODE_FAIL", "0:1")
-    busy = {place: finish for place in places}
+    busy = dict.fromkeys(places, finish)
     _leave_orphan(board, job, places, busy)
     for place, until in busy.items():
         board.free[place] = until
@@ -227,7 +228,9 @@ def _leave_orphan(board: Board, job: Job, places: list[tuple[int, int]], busy: d
     blocked = any(pause.node == node and pause.start < until and job.ended < pause.end for pause in plan.pauses)
     if until < job.ended + 900 or blocked:
         return
-    plan.orphans.append(Orphan(int(board.device[place]), job.index, job.ended, until, keeps_id=bool(rng.random() < 0.3)))  # noqa: PLR2004
+    plan.orphans.append(
+        Orphan(int(board.device[place]), job.index, job.ended, until, keeps_id=bool(rng.random() < _NAMED_SHARE))
+    )
     busy[place] = until
 
 

@@ -126,7 +126,8 @@ def storage_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
     read, written = seen.total(around, "read").astype(float), seen.total(around, "written").astype(float)
     filled = 0.42 + 0.3 * (end - plan.start) / max(plan.end - plan.start, 1)
     common: dict[str, Column] = {
-        "day": [instant(int(each)).date() for each in start], "cluster": words(clusters, node), "node": words(names, node),
+        "day": [instant(int(each)).date() for each in start], "cluster": words(clusters, node),
+        "node": words(names, node),
         "unresponsive_count": 0, "observed_seconds": exact_seconds(seen.seconds * 1_000),
     }  # fmt: skip
     scratch: dict[str, Column] = {

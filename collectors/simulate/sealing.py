@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from collectors.simulate.frames import Column, exact_seconds, frame, noise, words
-from collectors.simulate.phases import HELD, LOST, ORPHAN, RUN
+from collectors.simulate.frames import Column, frame, words
+from collectors.simulate.phases import LOST
+from collectors.simulate.pieces import hot_milliseconds, pieces, restarts, submitted
 from collectors.simulate.sampling import Chunk, Scene, scene, seconds_of
+from collectors.simulate.sealed_minutes import minute_rows
 from collectors.simulate.sealed_nodes import network_rows, storage_rows
 from collectors.simulate.shapes import STEP, Cluster
-from collectors.simulate.timeline import CODE, HOT_SOFT, REASONS, Timeline
-from collectors.simulate.surroundings import PORTS
+from collectors.simulate.timeline import CODE, REASONS, Timeline
 from ledger.names import STATES
 from ledger.tables import GpuMinute, GpuStateInterval, NetworkHour, StorageDay
 
@@ -43,24 +44,6 @@ def sealed(cluster: Cluster, window: tuple[datetime, datetime]) -> Iterator[Chun
         yield GpuMinute, minute_rows(known, span)
         yield NetworkHour, network_rows(known, span)
         yield StorageDay, storage_rows(known, span)
-
-
-def pieces(line: Timeline, span: tuple[int, int], width: int) -> tuple[Ints, Ints, Ints]:
-    """Return the stretches of a span cut at multiples of `width`: stretch, start and end of each piece."""
-    lower, upper = span
-    inside = np.flatnonzero((line.start < upper) & (line.end > lower))
-    start, end = np.maximum(line.start[inside], lower), np.minimum(line.end[inside], upper)
-    first = start // width
-    count = -(-end // width) - first
-    index = np.repeat(np.arange(len(inside), dtype=np.int64), count)
-    offset = np.arange(len(index), dtype=np.int64) - np.repeat(np.cumsum(count) - count, count)
-    cell = (first[index] + offset) * width
-    return inside[index], np.maximum(cell, start[index]), np.minimum(cell + width, end[index])
-
-
-def hot_milliseconds(line: Timeline, index: Ints, length: Ints) -> Ints:
-    """Return how much of each piece the clock was slowed for heat, in milliseconds."""
-    return np.asarray(line.is_hot[index] * line.is_seen[index] * length * HOT_SOFT, dtype=np.int64)
 
 
 def interval_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
@@ -116,7 +99,7 @@ def _intervals(known: Scene, index: Ints, start: Ints, end: Ints, state: Ints) -
         "gpu_uuid": words(devices.uuids, device), "started_at": _instants(start), "ended_at": _instants(end),
         "state": words(list(STATES), state), "reason": words([None, *REASONS[1:]], line.reason[index]),
         "job_id": words(devices.holders, job),
-        "submitted_at": _submitted(plan, single), "restart_count": _restarts(plan, single),
+        "submitted_at": submitted(plan, single), "restart_count": restarts(plan, single),
         "holder_count": np.where(job < 0, 0, 1 + shared).astype(np.int64),
         "user": words([*(each.user for each in plan.jobs), None], single),
         "team": words([*(each.team for each in plan.jobs), None], single),
@@ -128,188 +111,3 @@ def _intervals(known: Scene, index: Ints, start: Ints, end: Ints, state: Ints) -
 
 def _instants(milliseconds: Ints) -> pl.Series:
     return (pl.Series(milliseconds) * _MILLI).cast(pl.Datetime("us", "UTC"))
-
-
-def _submitted(plan: Cluster, job: Ints) -> pl.Series:
-    values = pl.Series([*(each.submitted * 1_000_000 for each in plan.jobs), None], dtype=pl.Int64)
-    return values.cast(pl.Datetime("us", "UTC")).gather(pl.Series(np.where(job < 0, len(plan.jobs), job)))
-
-
-def _restarts(plan: Cluster, job: Ints) -> pl.Series:
-    values = pl.Series([*(each.restart_count for each in plan.jobs), None], dtype=pl.Int64)
-    return values.gather(pl.Series(np.where(job < 0, len(plan.jobs), job)))
-
-
-def minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
-    """Return one row per device and minute; minutes in which something changed are sums over their parts."""
-    index, start, end = pieces(known.line, span, _MINUTE)
-    minute = start // _MINUTE * _MINUTE
-    device = known.line.device[index]
-    is_first = np.append(np.array([True]), (device[1:] != device[:-1]) | (minute[1:] != minute[:-1]))
-    group = np.cumsum(is_first) - 1
-    alone = np.bincount(group)[group] == 1
-    whole = _Parts(known, index[alone], start[alone], end[alone])
-    mixed = _Parts(known, index[~alone], start[~alone], end[~alone])
-    both = pl.concat([whole.frame(minute[alone]), mixed.joined(group[~alone], minute[~alone])])
-    # Sorting by numbers and gathering is several times faster than sorting by names.
-    rank = known.devices.rank[np.concatenate([device[alone], device[~alone & is_first]])]
-    order = np.lexsort((np.concatenate([minute[alone], minute[~alone & is_first]]), rank))
-    return both[pl.Series(order)]
-
-
-class _Parts:
-    """Pieces of minutes with what they measure, as arrays."""
-
-    def __init__(self, known: Scene, index: Ints, start: Ints, end: Ints) -> None:
-        self.known, self.index, self.start = known, index, start
-        line = known.line
-        self.device = line.device[index]
-        self.length = end - start
-        self.job = line.job[index]
-        hot = hot_milliseconds(line, index, self.length)
-        self.seen = line.is_seen[index]
-        state = line.state[index]
-        self.states = {
-            word: np.where(state == code, self.length * _MILLI - hot, 0) for word, code in CODE.items()
-        }
-        self.states["throttled"] = self.states["throttled"] + hot
-        self.reads = self.seen & (line.kind[index] != LOST)
-        self.values = self._values(minute=start // _MINUTE)
-
-    def _values(self, minute: Ints) -> dict[str, Floats]:
-        line, devices = self.known.line, self.known.devices
-        spec = devices.spec
-        kind = line.kind[self.index]
-        of = {name: values[line.activity[self.index]] for name, values in line.activities.items()}
-        busy = kind == RUN
-        wobble = 1 + 0.02 * (noise(self.device, minute, 21) - 0.5)
-        blind = np.where(devices.profiled[self.device], 1.0, np.nan)
-        keeps = (kind >= HELD) & (kind <= ORPHAN)
-        hot = np.where(line.is_hot[self.index], 0.72, 1.0)
-        link = of["nvlink"] * spec["nvlink_bytes_per_second"][self.device]
-        duty = np.where(busy, np.minimum(of["graphics"] + 0.03, 1.0), 0.0)
-        values = {
-            "kernel_active_ratio": np.minimum(duty * wobble, 1.0),
-            "memory_used_bytes": spec["baseline_bytes"][self.device]
-            + np.where(keeps, of["memory"], 0.0) * spec["memory_bytes"][self.device],
-            "power_watts": devices.watts[self.index], "power_limit_watts": spec["limit_watts"][self.device],
-            "sm_clock_ratio": np.where(busy, of["clock"] * hot, 0.18),
-            "pcie_bytes_per_second": of["pcie"], "nvlink_bytes_per_second": 2 * link,
-        }  # fmt: skip
-        for name, source in (
-            ("graphics_active_ratio", "graphics"), ("sm_active_ratio", "sm"), ("sm_occupancy_ratio", "occupancy"),
-            ("tensor_active_ratio", "tensor"), ("dram_active_ratio", "dram"),
-        ):  # fmt: skip
-            values[name] = np.minimum(of[source] * wobble, 1.0) * blind
-        hidden = ~self.reads
-        for each in values.values():
-            each[hidden] = np.nan
-        values["capped"] = np.where(hidden, np.nan, of["capped"] * self.length)
-        values["energy_joules"] = np.where(hidden, np.nan, devices.watts[self.index] * self.length)
-        return values
-
-    def frame(self, minute: Ints) -> pl.DataFrame:
-        """Return a row for each piece."""
-        values = dict(self.values)
-        capped = values.pop("capped")
-        data: dict[str, Column] = {f"{word}_seconds": exact_seconds(each) for word, each in self.states.items()}
-        data |= {
-            "existed_seconds": exact_seconds(self.length * _MILLI),
-            "observed_seconds": exact_seconds(self.length * _MILLI * self.seen),
-            "power_capped_seconds": _maybe_seconds(capped), **values,
-        }  # fmt: skip
-        return frame(GpuMinute, {**data, **self._dimensions(self.device, self.index, self.job, minute)}, len(minute))
-
-    def joined(self, group: Ints, minute: Ints) -> pl.DataFrame:
-        """Return a row for each group of pieces that share a minute."""
-        starts = np.unique(group, return_index=True)[1]
-        if len(starts) == 0:
-            return frame(GpuMinute, {}, 0)
-        add = np.add.reduceat
-        length = add(self.length, starts)
-        data: dict[str, Column] = {f"{word}_seconds": exact_seconds(add(each, starts)) for word, each in self.states.items()}
-        values: dict[str, Floats] = {}
-        weight = self.length * self.reads
-        for name, each in self.values.items():
-            known = np.where(np.isnan(each), 0.0, each)
-            measured = add(weight * ~np.isnan(each), starts)
-            with np.errstate(invalid="ignore"):
-                if name in {"capped", "energy_joules"}:
-                    values[name] = np.where(measured > 0, add(known, starts), np.nan)
-                elif name in {"memory_used_bytes", "power_limit_watts"}:
-                    values[name] = np.where(measured > 0, np.maximum.reduceat(known, starts), np.nan)
-                else:
-                    values[name] = add(known * weight, starts) / np.where(measured > 0, measured, np.nan)
-        capped = values.pop("capped")
-        longest = _longest(self.job, self.length, group)
-        data |= {
-            "existed_seconds": exact_seconds(length * _MILLI),
-            "observed_seconds": exact_seconds(add(self.length * _MILLI * self.seen, starts)),
-            "power_capped_seconds": _maybe_seconds(capped), **values,
-        }  # fmt: skip
-        told = np.lexsort((weight, group))[np.append(starts[1:], len(group)) - 1]
-        dimensions = self._dimensions(self.device[starts], self.index[told], longest, minute[starts])
-        dimensions["holder_count"] = np.maximum.reduceat(self._holder_count(self.job), starts)
-        return frame(GpuMinute, {**data, **dimensions}, len(starts))
-
-    def _holder_count(self, job: Ints) -> Ints:
-        shared = np.isin(job, np.array(list(self.known.line.partner), dtype=np.int64))
-        return np.where(job < 0, 0, 1 + shared).astype(np.int64)
-
-    def _dimensions(self, device: Ints, index: Ints, job: Ints, minute: Ints) -> dict[str, Column]:
-        plan, line, devices = self.known.plan, self.known.line, self.known.devices
-        node = devices.node[device]
-        single = np.where(np.isin(job, np.array(list(line.partner), dtype=np.int64)), -1, job)
-        seen = line.is_seen[index]
-        quality = np.where(line.kind[index] == LOST, 2, devices.profiled[device].astype(np.int64))
-        return {
-            "minute_start": minute, "cluster": words(devices.cluster_names, node),
-            "node": words(devices.node_names, node), "gpu_uuid": words(devices.uuids, device),
-            "job_id": words(devices.holders, job),
-            "restart_count": _restarts(plan, single).fill_null(0), "submitted_at": _submitted(plan, single),
-            "holder_count": self._holder_count(job),
-            "evidence_quality": words(["C", "A", "X", None], np.where(seen, quality, 3)),
-            **node_evidence(self.known, node, minute, seen),
-        }  # fmt: skip
-
-
-def _maybe_seconds(seconds: Floats) -> pl.Series:
-    blank = np.isnan(seconds)
-    exact = exact_seconds(np.rint(np.where(blank, 0, seconds) * _MILLI).astype(np.int64))
-    return exact.to_frame("value").select(pl.when(~pl.Series(blank)).then(pl.col("value"))).to_series()
-
-
-def _longest(job: Ints, length: Ints, group: Ints) -> Ints:
-    """Return the holder of most of each group's time, the earlier of equals."""
-    order = np.lexsort((np.arange(len(job)), job, group))
-    opens = np.flatnonzero(np.append(np.array([True]), (np.diff(group[order]) != 0) | (np.diff(job[order]) != 0)))
-    sums, first = np.add.reduceat(length[order], opens), order[opens]
-    best = np.lexsort((-first, sums, group[first]))
-    last = np.append(np.flatnonzero(np.diff(group[first][best])), len(best) - 1)
-    found: Ints = job[first[best[last]]]
-    return found
-
-
-def node_evidence(known: Scene, node: Ints, minute: Ints, seen: Bools) -> dict[str, Column]:
-    """Return how each minute's node was: means over the part of the minute in which it existed."""
-    around, plan = known.around, known.plan
-    last = np.array([plan.node_end(each.index) for each in plan.nodes], dtype=np.int64)[node]
-    first = np.maximum(minute, np.array([each.start for each in plan.nodes], dtype=np.int64)[node])
-    end = np.minimum(minute + _MINUTE, last)
-    here, there = around.place(node, first), around.place(node, end)
-    length = np.where(seen, (end - first).astype(float), np.nan)
-    rate = {}
-    for name in ("user", "system", "iowait", "pressure_cpu", "pressure_io", "pressure_memory", "transmit", "receive", "wait"):
-        running, slope = around.running[name], around.rate[name]
-        upper = running[there] + slope[there] * (end - around.start[there])
-        rate[name] = (upper - running[here] - slope[here] * (first - around.start[here])) / length
-    processors = np.array([float(each.hardware.cpu_count) for each in plan.nodes])[node] * 1e6
-    port = np.array([float(each.hardware.line_rate_bytes_per_second) for each in plan.nodes])[node]
-    return {
-        "node_cpu_active_ratio": (rate["user"] + rate["system"]) / processors,
-        "node_cpu_iowait_ratio": rate["iowait"] / processors, "node_cpu_pressure_ratio": rate["pressure_cpu"] / 1e6,
-        "node_io_pressure_ratio": rate["pressure_io"] / 1e6, "node_memory_pressure_ratio": rate["pressure_memory"] / 1e6,
-        "node_network_active_ratio": np.maximum(rate["transmit"], rate["receive"]) / port,
-        "node_network_wait_count": np.rint(rate["wait"] * length * PORTS),
-        "node_job_count": around.rate["jobs"][around.place(node, (first + end) // 2)],
-    }  # fmt: skip

@@ -11,6 +11,9 @@ from typing import Final, Literal
 STEP: Final = 10
 """Seconds between two samples; every edge in a plan is a multiple of it."""
 
+SLOW_STEP: Final = 60
+"""Seconds between two rounds of the slow collectors."""
+
 Trouble = Literal["xid", "down"]
 Halt = Literal["DRAINED", "RESERVED"]
 

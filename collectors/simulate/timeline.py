@@ -147,8 +147,11 @@ def _edges(plan: Cluster) -> tuple[Ints, Ints]:
     on_node: dict[int, list[int]] = {}
     for device in plan.devices:
         on_node.setdefault(device.node, []).append(device.index)
-    for each in (*plan.gaps, *plan.pauses, *(fault for fault in plan.faults if fault.kind == "down")):
-        points.update((device, at) for device in on_node.get(each.node, ()) for at in (each.start, each.end))
+    silent = [(gap.node, gap.start, gap.end) for gap in plan.gaps]
+    silent += [(pause.node, pause.start, pause.end) for pause in plan.pauses]
+    silent += [(fault.node, fault.start, fault.end) for fault in plan.faults if fault.kind == "down"]
+    for node, start, end in silent:
+        points.update((device, at) for device in on_node.get(node, ()) for at in (start, end))
     for stretch in plan.stretches:
         points.update((device, at) for device in stretch.devices for at in (stretch.start, stretch.end))
     spans = {each.cluster: waiting(plan, each.cluster) for each in plan.providers}
@@ -207,7 +210,8 @@ def _seen(plan: Cluster, raw: _Raw) -> Bools:
     seen = np.ones(len(raw.device), dtype=np.bool_)
     for gap in plan.gaps:
         seen &= ~((node == gap.node) & (raw.start >= gap.start) & (raw.end <= gap.end))
-    return seen & (raw.kind != DOWN)
+    found: Bools = seen & (raw.kind != DOWN)
+    return found
 
 
 def _states(plan: Cluster, raw: _Raw, busy: Ints, seen: Bools) -> tuple[Ints, Ints]:

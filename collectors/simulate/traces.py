@@ -33,7 +33,14 @@ BATCH: Final = Durations(741, 8_962)
 
 # Alex: 198 of 216 jobs hold one GPU, 2 two, 5 four, 11 eight; Kalos: 26.8 GPUs on average with a median of 1, so a few
 # jobs of several nodes hold most of the time.
-TRAINING_SIZES: Final[tuple[tuple[int, float], ...]] = ((1, 0.55), (2, 0.08), (4, 0.12), (8, 0.15), (16, 0.08), (24, 0.02))
+TRAINING_SIZES: Final[tuple[tuple[int, float], ...]] = (
+    (1, 0.55),
+    (2, 0.08),
+    (4, 0.12),
+    (8, 0.15),
+    (16, 0.08),
+    (24, 0.02),
+)
 BATCH_SIZES: Final[tuple[tuple[int, float], ...]] = ((1, 0.92), (2, 0.04), (4, 0.03), (8, 0.01))
 
 # Alex: 30.6 % of jobs average below 5 % utilisation.

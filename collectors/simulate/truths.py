@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from collectors.simulate.charges import charges, complete_through
+from collectors.simulate.pieces import hot_milliseconds, pieces
 from collectors.simulate.sampling import scene
-from collectors.simulate.sealing import hot_milliseconds, pieces
 from collectors.simulate.shapes import Cluster, instant
 from collectors.simulate.timeline import CODE
 from ledger.names import HELD_IDLE_STATES, STATES, UNATTRIBUTED
@@ -66,7 +66,8 @@ def truth(cluster: Cluster) -> Truth:
             complete_through={name: instant(at).isoformat() for name, at in complete_through(cluster).items()},
             device_seconds=_device_seconds(cluster, cells),
             existed_seconds={
-                each.uuid: Decimal(cluster.node_end(each.node) - cluster.nodes[each.node].start) for each in cluster.devices
+                each.uuid: Decimal(cluster.node_end(each.node) - cluster.nodes[each.node].start)
+                for each in cluster.devices
             },
             job_seconds=_job_seconds(cluster, cells), model_costs=_plain(costs.models), team_costs=_plain(costs.teams),
             state_costs=_plain(costs.states), idle_costs=_plain(costs.idle),

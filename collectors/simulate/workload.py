@@ -21,7 +21,8 @@ _SATURDAY: Final = 5
 
 _TRAINING_PROFILES: Final = (
     ("compute_tensor", 0.34), ("communication", 0.10), ("input_storage", 0.11), ("input_cpu", 0.09),
-    ("dram_bound", 0.09), ("compute_other", 0.08), ("power_capped", 0.07), ("host_memory", 0.04), ("launch_bound", 0.08),
+    ("dram_bound", 0.09), ("compute_other", 0.08), ("power_capped", 0.07), ("host_memory", 0.04), ("launch_bound",
+     0.08),
 )  # fmt: skip
 _BATCH_PROFILES: Final = (
     ("launch_bound", 0.22), ("compute_other", 0.20), ("input_cpu", 0.15), ("compute_tensor", 0.15),
@@ -39,9 +40,7 @@ def pick(rng: np.random.Generator, weights: tuple[tuple[str, float], ...]) -> st
     return weights[int(rng.choice(len(weights), p=parts / parts.sum()))][0]
 
 
-def requests(
-    rng: np.random.Generator, cluster: str, gpus: int, widest: int, start: int, end: int
-) -> Iterator[Job]:
+def requests(rng: np.random.Generator, cluster: str, gpus: int, widest: int, start: int, end: int) -> Iterator[Job]:
     """Yield jobs until each day's demand is about what the cluster can give on a weekday."""
     owed = 0.0
     for day in range(start, end, _DAY):
@@ -49,7 +48,7 @@ def requests(
         owed += gpus * _DAY * (_LOAD if weekday < _SATURDAY else _LOAD * _WEEKEND)
         while owed > 0:
             hour = int(rng.choice(24, p=_BY_HOUR / _BY_HOUR.sum()))
-            submitted = on_grid(day + hour * _HOUR + rng.integers(0, _HOUR))
+            submitted = on_grid(day + hour * _HOUR + int(rng.integers(0, _HOUR)))
             job = _request(rng, cluster, submitted, widest)
             owed -= job.gpus * job.duration
             if submitted < end - 600:
@@ -72,7 +71,7 @@ def _request(rng: np.random.Generator, cluster: str, submitted: int, widest: int
     return asked(rng, cluster, kind, profile, size, submitted, duration)
 
 
-def asked(  # noqa: PLR0917
+def asked(
     rng: np.random.Generator, cluster: str, kind: str, profile: str, size: float, submitted: int, duration: int
 ) -> Job:
     """Return a request with its people, model and name; it has no id and no place yet."""
@@ -85,6 +84,7 @@ def asked(  # noqa: PLR0917
         index=-1, cluster=cluster, job_id="", submitted=submitted, restart_count=0, user=str(rng.choice(team.users)),
         account=team.account, team=team.name, model="" if nameless else model,
         is_model_stated=not nameless and bool(rng.random() < _STATED_SHARE), kind=kind, name=name, profile=profile,
-        level=float(np.round(rng.uniform(0.93, 1.04), 2)), gpus=size, duration=duration, eligible=submitted, gpu_model="",
+        level=float(np.round(rng.uniform(0.93, 1.04), 2)), gpus=size, duration=duration, eligible=submitted,
+        gpu_model="",
         setup=STEP * int(rng.integers(3, 12)), load=STEP * int(rng.integers(6, 30)),
     )  # fmt: skip
