@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 
 from ledger import _ddl
+from ledger._commit import Commit
 from ledger._ddl import quoted
 from ledger._opening import opened
 from ledger.errors import StoreError
@@ -52,3 +53,9 @@ def copy_rows(
     created = source.execute(f"SELECT created_at FROM {prefix}{_ddl.META}").fetchone()
     if created is not None:
         target.execute(f"UPDATE {target_prefix}{_ddl.META} SET created_at = ?", [created[0]])
+
+
+def load(commit: Commit, source: duckdb.DuckDBPyConnection, prefix: str) -> None:
+    """Put all rows of another store in the place of all rows, in a transaction."""
+    commit.rewritten |= set(TABLES)
+    copy_rows(source, prefix, commit.cursor, commit.prefix)

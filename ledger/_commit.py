@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import dataframely as dy
@@ -14,6 +15,7 @@ from ledger import _versions
 from ledger._connection import fetch, fetch_with_rows, insert, with_rows
 from ledger._ddl import quoted
 from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, admit, second_rows, unknown_columns
+from ledger._latest import Latest, time_of
 from ledger.errors import ContractError
 from ledger.frames import dtypes
 from ledger.tables import TABLES, Batch, RejectedRow, declared
@@ -59,7 +61,10 @@ class Commit:
     cursor: duckdb.DuckDBPyConnection
     prefix: str
     now: datetime
+    latest: Latest
     changes: _versions.Changes = field(default_factory=dict)
+    added: list[tuple[Table, pl.DataFrame]] = field(default_factory=list)
+    rewritten: set[str] = field(default_factory=set)
 
     def of(self, table: Table) -> str:
         """Return a table's qualified name."""
@@ -112,7 +117,13 @@ class Commit:
 
     def _is_new(self, table: Table, frame: pl.DataFrame) -> bool:
         """Tell whether no stored row has a key of the frame."""
+        if frame.is_empty() or self.latest.is_beyond(table, frame, partial(self._ends, table)):
+            return True
         return self._stored(table, frame, only_keys=True).is_empty()
+
+    def _ends(self, table: Table) -> pl.DataFrame:
+        query = f"SELECT cluster, node, max({time_of(table)}) FROM {self.of(table)} GROUP BY cluster, node"
+        return fetch(self.cursor, query)
 
     def _append_only(self, table: Table, frame: pl.DataFrame) -> tuple[int, int, pl.DataFrame]:
         key = list(table.key)
@@ -154,6 +165,7 @@ class Commit:
         if frame.is_empty():
             return
         insert(self.cursor, self.of(table), frame)
+        self.added.append((table, frame))
         self.note_changed(table, frame.clear(), frame)
 
     def _stored(self, table: Table, frame: pl.DataFrame, *, only_keys: bool) -> pl.DataFrame:

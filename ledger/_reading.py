@@ -1,15 +1,43 @@
 """The queries by which tables are read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from ledger._ddl import quoted
 from ledger._replaced import bounds
 from ledger.errors import ContractError
+from ledger.tables import PartitionState
 from ledger.tables.partition import Spanning, Table, Timed
 
 Window = tuple[datetime, datetime]
 """A stretch of time, half-open."""
+
+
+@dataclass(frozen=True)
+class PartitionStateRow:
+    """One partition's version, and for a rollup what it was computed from."""
+
+    partition_key: str
+    version_count: int
+    content_fingerprint: str | None
+    input_version: str | None
+    code_version: str | None
+    settings_fingerprint: str | None
+    is_sealed: bool
+    row_count: int | None
+    changed_at: datetime
+
+
+def versions_query(states: str, table_name: str, since_key: str | None) -> tuple[str, dict[str, object]]:
+    """Return the query, with its parameters, that reads a table's rows of `partition_state`, from one key on."""
+    names = [name for name in PartitionState.columns() if name != "table_name"]
+    query = f"SELECT {', '.join(names)} FROM {states} WHERE table_name = $name"
+    params: dict[str, object] = {"name": table_name}
+    if since_key is not None:
+        query += " AND substr(partition_key, strpos(partition_key, ':') + 1) >= $since"
+        params["since"] = since_key
+    return f"{query} ORDER BY partition_key", params
 
 
 def query_of(

@@ -103,6 +103,7 @@ def replace(
 
     Raises: SealedError: one of them is sealed.
     """
+    commit.rewritten.add(table.name)
     before = _states(commit, table, partitions)
     sealed = sorted(key for key, (is_sealed, _) in before.items() if is_sealed)
     if sealed:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,18 +18,19 @@ import duckdb
 import polars as pl
 
 from ledger import _people_sql
-from ledger._backup import copy_rows, write_copy
+from ledger._backup import load, write_copy
 from ledger._commit import Commit, NodeBatch, append_batches, prepared
-from ledger._connection import connect, explained, fetch, path_of
+from ledger._connection import connect, explained, fetch, fetch_row, path_of
 from ledger._ddl import FENCE, quoted
 from ledger._door import Written, admit
+from ledger._latest import Latest
 from ledger._opening import opened
 from ledger._order import arranged
-from ledger._reading import Window, query_of
+from ledger._reading import PartitionStateRow, Window, query_of, versions_query
 from ledger._replaced import RollupState, checked, replace
 from ledger._writer import Writer
 from ledger.errors import StoreError
-from ledger.tables import TABLES, PartitionState, declared
+from ledger.tables import TABLES, declared
 from ledger.tables.partition import Timed, floor
 
 T = TypeVar("T")
@@ -38,27 +38,12 @@ T = TypeVar("T")
 Schema = type[dy.Schema]
 
 # A conflict means that somebody else committed meanwhile: soon again, then with patience.
-_PAUSES_SECONDS: Final = (0.0, 0.002, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
+_PAUSES_SECONDS: Final = (0.001, 0.002, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def utcnow() -> datetime:
     """Return what time it is."""
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class PartitionStateRow:
-    """One partition's version, and for a rollup what it was computed from."""
-
-    partition_key: str
-    version_count: int
-    content_fingerprint: str | None
-    input_version: str | None
-    code_version: str | None
-    settings_fingerprint: str | None
-    is_sealed: bool
-    row_count: int | None
-    changed_at: datetime
 
 
 class Store:
@@ -73,6 +58,7 @@ class Store:
         self._memory_limit = memory_limit
         self._connection, self._prefix = opened(url, memory_limit)
         self._local = threading.local()
+        self._latest = Latest()
         self._writer = Writer(url)
 
     @classmethod
@@ -207,14 +193,9 @@ class Store:
 
     def versions(self, table_name: str, since_key: str | None = None) -> dict[str, PartitionStateRow]:
         """Return what is known of a table's partitions, and of its other groupings, from one key on."""
-        names = [name for name in PartitionState.columns() if name != "table_name"]
-        query = f"SELECT {', '.join(names)} FROM {self._prefix}partition_state WHERE table_name = $name"
-        params: dict[str, object] = {"name": table_name}
-        if since_key is not None:
-            query += " AND substr(partition_key, strpos(partition_key, ':') + 1) >= $since"
-            params["since"] = since_key
+        query, params = versions_query(f"{self._prefix}partition_state", table_name, since_key)
         with self._reading() as cursor:
-            rows = self._fetch(cursor, f"{query} ORDER BY partition_key", params)
+            rows = self._fetch(cursor, query, params)
         return {row["partition_key"]: PartitionStateRow(**row) for row in rows.iter_rows(named=True)}
 
     def backup(self, path: Path) -> None:
@@ -236,7 +217,7 @@ class Store:
         source, prefix = opened(f"duckdb:{path}")
         try:
             with source.cursor() as cursor:
-                self._commit(lambda commit: copy_rows(cursor, prefix, commit.cursor, commit.prefix))
+                self._commit(lambda commit: load(commit, cursor, prefix))
         finally:
             source.close()
 
@@ -277,26 +258,29 @@ class Store:
         return self._writer.run(lambda: self._attempts(work))
 
     def _attempts(self, work: Callable[[Commit], T]) -> T:
-        for pause in _PAUSES_SECONDS:
-            time.sleep(pause)
+        for pause in (*_PAUSES_SECONDS, None):
             try:
                 return self._attempt(work)
-            except duckdb.TransactionException as error:
-                conflict = error
             except duckdb.Error as error:
-                self._recover(error)
-                raise explained(self.url, error) from error
-        raise explained(self.url, conflict) from conflict
+                is_conflict = isinstance(error, duckdb.TransactionException) and "onflict" in str(error)
+                if not is_conflict or pause is None:
+                    self._recover(error)
+                    raise explained(self.url, error) from error
+                time.sleep(pause)
+        raise AssertionError  # the last attempt returned or raised
 
     def _attempt(self, work: Callable[[Commit], T]) -> T:
         with self._cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
             # Without this row two writers of one empty partition would both commit.
             cursor.execute(f"UPDATE {self._prefix}{FENCE} SET turn_count = turn_count + 1")
-            commit = Commit(cursor, self._prefix, self._now())
+            (turn,) = fetch_row(cursor, f"SELECT turn_count FROM {self._prefix}{FENCE}")
+            self._latest.begin(int(str(turn)))
+            commit = Commit(cursor, self._prefix, self._now(), self._latest)
             result = work(commit)
             commit.finish()
             cursor.execute("COMMIT")
+            self._latest.commit(int(str(turn)), commit.added, commit.rewritten)
             return result
 
     def _recover(self, error: duckdb.Error) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import dataframely as dy
@@ -276,6 +277,24 @@ def test_touched_hours_are_those_in_which_the_interval_differs(
     assert touched - expected <= {partition_key(begin, "hour")} | (
         {partition_key(now + step * HOUR, "hour") for step in range(6)} if begin > now else set()
     )
+
+
+def test_keys_are_held_apart_however_often_and_by_whomever_rows_are_written(tmp_path: Path) -> None:
+    url = f"duckdb:{tmp_path}/ledger.duckdb"
+    with Store.open(url) as one, Store.open(url) as other:
+        for step in range(5):
+            rows = frame_of(GpuSample, sample(at=AT + timedelta(seconds=step)))
+            assert one.append(GpuSample, rows, source="t").rows == 1
+            assert one.append(GpuSample, rows, source="t").duplicates == 1
+            assert other.append(GpuSample, rows, source="t").duplicates == 1
+            early = frame_of(GpuSample, sample(at=AT - timedelta(seconds=step)), sample("m", AT - HOUR))
+            assert other.append(GpuSample, early, source="t").duplicates == 1
+            assert one.append(GpuSample, early, source="t").duplicates == 2
+        one.backup(tmp_path / "copy.duckdb")
+        one.expire(GpuSample, AT + 48 * HOUR)
+        later = frame_of(GpuSample, sample(at=AT + timedelta(seconds=4)))
+        one.load(tmp_path / "copy.duckdb")
+        assert one.append(GpuSample, later, source="t").duplicates == 1
 
 
 def test_whole_tables_have_one_version(store: Store) -> None:

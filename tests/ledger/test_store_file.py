@@ -329,8 +329,11 @@ from ledger.tables import GpuSample
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 at = datetime(2026, 11, 20, 5, tzinfo=UTC)
 def samples(step, count):
-    rows = [{"sampled_at": at + timedelta(seconds=i), "cluster": "c", "node": f"n{step}-{i}", "gpu_uuid": f"g{i * 7919}",
-             "status": "ok", "power_watts": (i * 31 % 1999) / 7} for i in range(count)]
+    rows = [
+        {"sampled_at": at + timedelta(seconds=i), "cluster": "c", "node": f"n{step}-{i}", "gpu_uuid": f"g{i * 7919}",
+         "status": "ok", "power_watts": (i * 31 % 1999) / 7}
+        for i in range(count)
+    ]
     return to_frame(GpuSample, rows)
 store = Store.open(sys.argv[1])
 kept = store.append(GpuSample, samples(0, 100), source="t").rows
@@ -384,9 +387,9 @@ with Store.open(sys.argv[1], now=lambda: at) as store:
     assert store.versions("gpu_sample")["2026-03-08T04"].changed_at == at
     day = {"day": date(2026, 3, 8), "cluster": "c", "node": "n", "gpu_existed_seconds": 0, "gpu_observed_seconds": 0,
            "gpu_held_known_seconds": 0, "coverage_ratio": 0.0, "allocation_coverage_ratio": 0.0}
-    store.replace(CoverageDay, to_frame(CoverageDay, [day]).cast({"gpu_existed_seconds": CoverageDay.gpu_existed_seconds.dtype}), partitions=["2026-03-08"])
+    store.replace(CoverageDay, to_frame(CoverageDay, [day]), partitions=["2026-03-08"])
     assert store.read(CoverageDay, (at.replace(hour=0, minute=0), at))["day"].to_list() == [date(2026, 3, 8)]
-    shown = store.people_sql("SELECT CAST(sampled_at AS VARCHAR) AS at, CAST(sampled_at AS DATE) AS day FROM gpu_sample")
+    shown = store.people_sql("SELECT CAST(sampled_at AS VARCHAR), CAST(sampled_at AS DATE) FROM gpu_sample")
     assert shown.rows() == [("2026-03-08 04:30:00+00", date(2026, 3, 8))], shown
     assert store.select("SELECT count(*) AS n FROM gpu_sample WHERE sampled_at = $at", at=at)["n"].to_list() == [1]
     assert store.expire(GpuSample, at) == 0
