@@ -31,6 +31,8 @@ _TELLING: Final = frozenset(
     }
 )
 _ENOUGH: Final = 6
+_KEPT: Final = frozenset(name.casefold() for name in (*FocusCharge.column_names(), *OLDER_NAMES.values()))
+_SHOWN_COLUMNS: Final = 10
 _INVOICE_DETAIL: Final = frozenset({"invoicedetailgrain", "invoiceissuestatus", "paymentterms"})
 
 # The first column of each version that older ones lack; a file need not have them all.
@@ -66,12 +68,14 @@ def _read(request: Request) -> Imported:
         )
     files: list[Charges] = []
     first_index = 0
+    left_out: set[str] = set()
     for file in request.source.files:
         texts = read_texts(file, file.content())
         cells = Cells(texts, declared(FocusCharge).name)
         _need_columns(cells, texts, request)
         files.append(charges_of(cells, request.defaults, first_index=first_index))
         first_index += texts.frame.height
+        left_out |= {actual for name, actual in cells.columns.items() if name not in _KEPT}
     if not any(each.frame.height or each.rejected for each in files):
         raise InputError(f"{request.source.path}: found a header and no rows, expected charges", hint="export it again")
     whole = pl.concat([each.frame for each in files], how="vertical")
@@ -88,7 +92,7 @@ def _read(request: Request) -> Imported:
         rejected=tuple(each for file in files for each in file.rejected),
         normalised_count=sum(each.normalised_count for each in files),
         naive_instant_count=sum(each.naive_instant_count for each in files),
-        remarks=_remarks(files),
+        remarks=(*_remarks(files), *_left_out(left_out)),
     )
 
 
@@ -106,8 +110,16 @@ def _need_columns(cells: Cells, texts: Texts, request: Request) -> None:
     if missing:
         raise InputError(
             f"{texts.label}: line 1: found no column {', '.join(missing)}, expected all that FOCUS makes mandatory",
-            hint="export with all columns, or state a value for the whole file with --set COLUMN=VALUE",
+            hint="export with all columns, or add the column to the file",
         )
+
+
+def _left_out(columns: set[str]) -> tuple[str, ...]:
+    """Name the columns of a delivery that have no place in the ledger."""
+    if not columns:
+        return ()
+    more = f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else ""
+    return (f"columns that are not kept: {', '.join(sorted(columns)[:_SHOWN_COLUMNS])}{more}",)
 
 
 def _remarks(files: list[Charges]) -> tuple[str, ...]:

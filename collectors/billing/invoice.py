@@ -89,7 +89,7 @@ def _lines(cells: Cells, names: dict[str, str], request: Request) -> pl.DataFram
     if missing:
         raise InputError(
             f"{cells.texts.label}: line 1: found no column {', '.join(missing)}, expected {', '.join(names.values())}",
-            hint="add the column, or state a value for the whole file with --set COLUMN=VALUE",
+            hint="add the column to the file",
         )
     columns = {name: cells.text(actual, stated.get(actual.casefold())) for name, actual in names.items()}
     columns["invoiced"] = cells.amount(names["invoiced"], is_needed=True).amounts

@@ -108,7 +108,7 @@ def _assets(cells: Cells, request: Request) -> pl.DataFrame:
     if missing:
         raise InputError(
             f"{cells.texts.label}: line 1: found no column {', '.join(missing)}, expected {', '.join(_NEEDED)}",
-            hint="add the column, or state a value for the whole file with --set COLUMN=VALUE",
+            hint="add the column to the file",
         )
     columns = {name: cells.text(name, stated.get(name)) for name in _TEXTS}
     columns |= {name: cells.amount(name, is_needed=name == "purchase_cost").amounts for name in _MONEY}

@@ -219,7 +219,7 @@ def _dated(cells: Cells, request: Request) -> str | None:
     if date is None and not cells.has("price_date"):
         raise InputError(
             f"{cells.texts.label}: found no date, neither in a column price_date nor in the file's name",
-            hint="state the date of the list with --set price_date=2026-01-01",
+            hint="put the date of the list into the file's name, such as prices_2026-01.csv",
         )
     return date
 

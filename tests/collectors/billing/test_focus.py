@@ -334,6 +334,7 @@ def test_the_real_sample_sums_to_the_last_digit(shared_data: Path) -> None:
         assert dict(sums.rows()) == {k: Decimal(v) for k, v in expected[f"BilledCost_by_{key}"].items()}
     assert read.imports["billed_cost"].sum() == Decimal(expected["BilledCost"])
     assert read.naive_instant_count == 4 * charges.height
+    assert read.remarks[-1] == "columns that are not kept: Id"
 
 
 EXAMPLES = {

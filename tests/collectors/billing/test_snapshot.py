@@ -162,3 +162,13 @@ def test_half_a_period_over_a_whole_one_waits(tmp_path: Path) -> None:
         "found billed_cost 15 USD, expected close to the 30 that it replaces",
         "found effective_cost 12.5 USD, expected close to the 25 that it replaces",
     ]
+
+
+@pytest.mark.real_data
+def test_importing_the_real_sample_twice_changes_nothing(shared_data: Path) -> None:
+    path = shared_data / "billing/focus/focus_1.0_sample_aws_1to15_microsoft.csv"
+    first = decide(NOTHING, read_bill(path).imports)
+    assert first.imports["status"].to_list() == ["current", "current"]
+    again = decide(first.imports, read_bill(path).imports)
+    assert again.is_unchanged
+    assert again.imports.equals(first.imports)
