@@ -30,8 +30,9 @@ def minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
     is_first = np.append(np.array([True]), (device[1:] != device[:-1]) | (minute[1:] != minute[:-1]))
     group = np.cumsum(is_first) - 1
     alone = np.bincount(group)[group] == 1
-    whole = _Parts(known, index[alone], start[alone], end[alone])
-    mixed = _Parts(known, index[~alone], start[~alone], end[~alone])
+    around = _Around(known, span)
+    whole = _Parts(known, around, index[alone], start[alone], end[alone])
+    mixed = _Parts(known, around, index[~alone], start[~alone], end[~alone])
     both = pl.concat([whole.frame(minute[alone]), mixed.joined(group[~alone], minute[~alone])])
     # Sorting by numbers and gathering is several times faster than sorting by names.
     rank = known.devices.rank[np.concatenate([device[alone], device[~alone & is_first]])]
@@ -42,8 +43,8 @@ def minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
 class _Parts:
     """Pieces of minutes with what they measure, as arrays."""
 
-    def __init__(self, known: Scene, index: Ints, start: Ints, end: Ints) -> None:
-        self.known, self.index, self.start = known, index, start
+    def __init__(self, known: Scene, around: "_Around", index: Ints, start: Ints, end: Ints) -> None:
+        self.known, self.around, self.index = known, around, index
         line = known.line
         self.device = line.device[index]
         self.length = end - start
@@ -151,7 +152,7 @@ class _Parts:
             "restart_count": restarts(plan, single).fill_null(0), "submitted_at": submitted(plan, single),
             "holder_count": self._holder_count(job),
             "evidence_quality": words(["C", "A", "X", None], np.where(seen, quality, 3)),
-            **node_evidence(self.known, node, minute, seen),
+            **self.around.columns(node, minute, seen),
         }  # fmt: skip
 
 
@@ -172,37 +173,54 @@ def _longest(job: Ints, length: Ints, group: Ints) -> Ints:
     return found
 
 
-def node_evidence(known: Scene, node: Ints, minute: Ints, seen: Bools) -> dict[str, Column]:
-    """Return how each minute's node was: means over the part of the minute in which it existed."""
-    around, plan = known.around, known.plan
-    last = np.array([plan.node_end(each.index) for each in plan.nodes], dtype=np.int64)[node]
-    first = np.maximum(minute, np.array([each.start for each in plan.nodes], dtype=np.int64)[node])
-    end = np.minimum(minute + _MINUTE, last)
-    here, there = around.place(node, first), around.place(node, end)
-    length = np.where(seen, (end - first).astype(float), np.nan)
-    rate = {}
-    for name in (
-        "user",
-        "system",
-        "iowait",
-        "pressure_cpu",
-        "pressure_io",
-        "pressure_memory",
-        "transmit",
-        "receive",
-        "wait",
-    ):
-        running, slope = around.running[name], around.rate[name]
-        upper = running[there] + slope[there] * (end - around.start[there])
-        rate[name] = (upper - running[here] - slope[here] * (first - around.start[here])) / length
-    processors = np.array([float(each.hardware.cpu_count) for each in plan.nodes])[node] * 1e6
-    port = np.array([float(each.hardware.line_rate_bytes_per_second) for each in plan.nodes])[node]
-    return {
-        "node_cpu_active_ratio": (rate["user"] + rate["system"]) / processors,
-        "node_cpu_iowait_ratio": rate["iowait"] / processors, "node_cpu_pressure_ratio": rate["pressure_cpu"] / 1e6,
-        "node_io_pressure_ratio": rate["pressure_io"] / 1e6,
-        "node_memory_pressure_ratio": rate["pressure_memory"] / 1e6,
-        "node_network_active_ratio": np.maximum(rate["transmit"], rate["receive"]) / port,
-        "node_network_wait_count": np.rint(rate["wait"] * length * PORTS),
-        "node_job_count": around.rate["jobs"][around.place(node, (first + end) // 2)],
-    }  # fmt: skip
+class _Around:
+    """How each node was in each minute of a span: means over the part of the minute in which it existed."""
+
+    def __init__(self, known: Scene, span: tuple[int, int]) -> None:
+        plan, around = known.plan, known.around
+        self.first = span[0] // _MINUTE * _MINUTE
+        self.count = -(-(span[1] - self.first) // _MINUTE)
+        node = np.repeat(np.arange(len(plan.nodes), dtype=np.int64), self.count)
+        minute = np.tile(np.arange(self.count, dtype=np.int64) * _MINUTE + self.first, len(plan.nodes))
+        begins = np.array([each.start for each in plan.nodes], dtype=np.int64)[node]
+        ends = np.array([plan.node_end(each.index) for each in plan.nodes], dtype=np.int64)[node]
+        lower, upper = np.clip(minute, begins, ends), np.clip(minute + _MINUTE, begins, ends)
+        here, there = around.place(node, lower), around.place(node, upper)
+        length = (upper - lower).astype(float)
+        self.values: dict[str, Floats] = {}
+        for name in _MEANS:
+            running, slope = around.running[name], around.rate[name]
+            amount = running[there] + slope[there] * (upper - around.start[there])
+            amount = amount - running[here] - slope[here] * (lower - around.start[here])
+            self.values[name] = amount / np.maximum(length, 1.0)
+        self.values["wait_count"] = np.rint(self.values["wait"] * length * PORTS)
+        self.jobs = around.rate["jobs"][around.place(node, (lower + upper) // 2)]
+        processors = np.array([each.hardware.cpu_count * 1e6 for each in plan.nodes])[node]
+        port = np.array([float(each.hardware.line_rate_bytes_per_second) for each in plan.nodes])[node]
+        self.values["cpu"] = (self.values["user"] + self.values["system"]) / processors
+        self.values["iowait"] = self.values["iowait"] / processors
+        self.values["network"] = np.maximum(self.values["transmit"], self.values["receive"]) / port
+        for name in ("pressure_cpu", "pressure_io", "pressure_memory"):
+            self.values[name] = self.values[name] / 1e6
+
+    def columns(self, node: Ints, minute: Ints, seen: Bools) -> dict[str, Column]:
+        """Return the evidence of some nodes' minutes; null where nothing was seen."""
+        place = node * self.count + (minute - self.first) // _MINUTE
+        found: dict[str, Column] = {
+            column: np.where(seen, self.values[name][place], np.nan) for column, name in _COLUMNS.items()
+        }
+        return {**found, "node_job_count": self.jobs[place]}
+
+
+_MEANS: Final = (
+    "user", "system", "iowait", "pressure_cpu", "pressure_io", "pressure_memory", "transmit", "receive", "wait",
+)  # fmt: skip
+_COLUMNS: Final = {
+    "node_cpu_active_ratio": "cpu",
+    "node_cpu_iowait_ratio": "iowait",
+    "node_cpu_pressure_ratio": "pressure_cpu",
+    "node_io_pressure_ratio": "pressure_io",
+    "node_memory_pressure_ratio": "pressure_memory",
+    "node_network_active_ratio": "network",
+    "node_network_wait_count": "wait_count",
+}
