@@ -112,8 +112,8 @@ def _commands(command: Any, prefix: str) -> Iterable[tuple[str, str]]:
             yield f"`{prefix}{name}{' ' if arguments else ''}{arguments}`", _first(inner.help or "")
 
 
-def _modules(package: ModuleType, kind: type) -> list[str]:
-    return [unit.module.rpartition(".")[2] or name for name, unit in discover(package, kind).items()]
+def _modules(package: ModuleType, kind: type[Any]) -> list[str]:
+    return list(discover(package, kind))
 
 
 def _first(doc: str) -> str:
