@@ -118,7 +118,9 @@ class Agent:
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._deadlines = Deadlines()
         self._gpus: dict[str, Row] = {}
-        self._node_row_at = -_NODE_ROW_SECONDS
+        self._node_row: tuple[float, int] | None = None
+        self._lost_rows = 0
+        self._errors: dict[str, str | None] = {}
         agent = settings.agent
         if not agent.hub:
             raise ConfigError("agent.hub: found nothing, expected the hub's address", hint="pass --hub URL")
@@ -175,28 +177,41 @@ class Agent:
 
     def _keep(self, results: list[Result], events: list[Row]) -> None:
         """Put rows into the spool; a disk that is full costs these rows and is said, and nothing else stops."""
-        memory: Memory = self.spool
+        for result in results:
+            self._tell(result.run)
         try:
-            tables = stamped(results, self.identity, memory)
-            for row in tables.get("gpu", []):
-                self._gpus[str(row["gpu_uuid"])] = row
-            self._inventory(tables, memory)
-            dropped = self.spool.dropped()
-            if dropped:
-                events = [*events, {**self._event("rows_dropped", "the spool was full"), "row_count": dropped}]
+            tables = stamped(results, self.identity, self.spool)
+            self._inventory(tables, self.spool)
+            self._lost_rows += self.spool.dropped()
+            if self._lost_rows:
+                events = [*events, {**self._event("rows_dropped", "the spool was full"), "row_count": self._lost_rows}]
             if events:
                 tables["node_event"] = list(events)
             if tables:
                 self.spool.append(tables)
+                self._lost_rows = 0
         except StoreError as error:
-            rows = sum(result.run.rows for result in results)
-            log.error("rows were lost", error=error.message, row_count=rows)
+            self._lost_rows += sum(result.run.rows for result in results)
+            log.error("rows were lost", error=error.message, row_count=self._lost_rows)
+
+    def _tell(self, run: Run) -> None:
+        """Log what is wrong with a collector, or not on this node, when it changes and not in every round."""
+        if run.error != self._errors.get(run.collector):
+            self._errors[run.collector] = run.error
+            say = log.info if run.ok else log.warning
+            say("collector has something to say", collector=run.collector, is_ok=run.ok, error=run.error)
 
     def _inventory(self, tables: Tables, memory: Memory) -> None:
-        """Add this node's own row, now and then."""
-        if not tables or time.monotonic() - self._node_row_at < _NODE_ROW_SECONDS:
+        """Add this node's own row, now and then, and when its GPUs change."""
+        for gpu in tables.get("gpu", []):
+            self._gpus[str(gpu["gpu_uuid"])] = gpu
+            if gpu["exists_end"] is not None:
+                del self._gpus[str(gpu["gpu_uuid"])]
+        now = time.monotonic()
+        told_at, told_gpus = self._node_row or (-_NODE_ROW_SECONDS, -1)
+        if not tables or (told_gpus == len(self._gpus) and now - told_at < _NODE_ROW_SECONDS):
             return
-        self._node_row_at = time.monotonic()
+        self._node_row = (now, len(self._gpus))
         row = node_row(self._procfs, self._sysfs, self._now(), self._gpus.values())
         place = {"cluster": self.identity.cluster, "node": self.identity.node}
         tables["node"] = [existing("node", {**place, **row}, memory)]

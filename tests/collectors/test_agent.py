@@ -444,6 +444,48 @@ def test_one_hanging_collector_stops_no_other(settings: Settings, hub: Hub) -> N
         agent.close()
 
 
+def test_a_full_disk_costs_rows_that_are_counted_later(agent: Agent, hub: Hub) -> None:
+    connection = agent.spool._connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    for _ in range(40):
+        agent._keep([each.collect_in_time() for each in agent._sources if each.name == "host"], [])
+    kept = agent.spool.waiting()
+    connection.execute("PRAGMA max_page_count = 100000")
+    assert agent.once() is True
+    (event,) = [row for row in hub.rows("node_event") if row["event"] == "rows_dropped"]
+    assert event["row_count"] == 40 - sum(1 for row in hub.rows("host_sample")) + 1
+    assert kept < 40 * 2
+
+
+def test_a_spool_that_dropped_rows_says_so(settings: Settings, hub: Hub) -> None:
+    small = settings.agent.model_copy(update={"spool_max_bytes": 4_000})
+    agent = Agent(settings.model_copy(update={"agent": small}), procfs=FIXTURES / "proc", sysfs=FIXTURES / "sys")
+    hub.stop()
+    for _ in range(8):
+        agent.once()
+    hub.start()
+    assert agent.once() is True
+    dropped = [row["row_count"] for row in hub.rows("node_event") if row["event"] == "rows_dropped"]
+    assert dropped
+    assert all(count > 0 for count in dropped)
+    agent.close()
+
+
+def test_the_node_says_how_many_gpus_it_has_once_they_are_known(settings: Settings, hub: Hub) -> None:
+    fake = FakeNvml(Scenario((Gpu("GPU-a"), Gpu("GPU-b"))), lambda: 1.0)
+    changed = settings.model_copy(update={"collectors": {}})
+    agent = Agent(changed, procfs=FIXTURES / "proc", sysfs=FIXTURES / "sys", offers={"library": fake})
+    by_name = {source.name: source for source in agent._sources}
+    for name in ("host", "nvml", "host"):
+        agent._keep([by_name[name].collect_in_time()], [])
+    agent.once()
+    rows = hub.rows("node")
+    assert [row["gpu_count"] for row in rows] == [None, 2]
+    assert len({row["exists_start"] for row in rows}) == 1, "it is one node that learned more"
+    agent.close()
+
+
 def test_without_a_hub_there_is_no_agent(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"agent\.hub"):
         Agent(Settings(agent=AgentSettings(spool=tmp_path / "spool.db")), procfs=FIXTURES / "proc")
