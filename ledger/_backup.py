@@ -9,6 +9,7 @@ from ledger._commit import Commit
 from ledger._ddl import quoted
 from ledger._opening import opened
 from ledger.errors import StoreError
+from ledger.frames import columns_of
 from ledger.tables import TABLES
 
 _BATCH_ROWS = 122_880  # one row group of DuckDB
@@ -43,7 +44,7 @@ def copy_rows(
 ) -> None:
     """Put all rows of one store in the place of all rows of another."""
     for table in TABLES.values():
-        columns = ", ".join(quoted(name) for name in table.schema.columns())
+        columns = ", ".join(quoted(name) for name in columns_of(table.schema))
         reader = source.execute(f"SELECT {columns} FROM {prefix}{quoted(table.name)}").to_arrow_reader(_BATCH_ROWS)
         name = f"{target_prefix}{quoted(table.name)}"
         target.execute(f"DELETE FROM {name}")

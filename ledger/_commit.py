@@ -17,7 +17,7 @@ from ledger._ddl import quoted
 from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, admit, second_rows, unknown_columns
 from ledger._latest import Latest, time_of
 from ledger.errors import ContractError
-from ledger.frames import dtypes
+from ledger.frames import columns_of, dtypes
 from ledger.tables import TABLES, Batch, RejectedRow, declared
 from ledger.tables.partition import Spanning, Table, Timed
 
@@ -251,7 +251,7 @@ def _joined(schema: type[dy.Schema], frames: Sequence[pl.DataFrame]) -> pl.DataF
     for frame in frames:
         for name, dtype in frame.schema.items():
             kinds.setdefault(name, set()).add(dtype)
-    columns = schema.columns()
+    columns = columns_of(schema)
     for name, found in kinds.items():
         is_float = (
             name in columns and isinstance(columns[name], dy.Float64) and all(kind.is_numeric() for kind in found)

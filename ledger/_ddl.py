@@ -8,6 +8,7 @@ from typing import Final
 import dataframely as dy
 
 from ledger.errors import ContractError
+from ledger.frames import columns_of
 from ledger.tables import TABLES, Table
 
 META: Final = "meta"
@@ -46,7 +47,7 @@ def column_definition(name: str, column: dy.Column) -> str:
 
 def create_table(table: Table, prefix: str) -> str:
     """Return the statement that makes a table; `prefix` is the catalog and schema, with the last point."""
-    columns = ", ".join(column_definition(name, column) for name, column in table.schema.columns().items())
+    columns = ", ".join(column_definition(name, column) for name, column in columns_of(table.schema).items())
     return f"CREATE TABLE {prefix}{quoted(table.name)} ({columns})"
 
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from ledger._order import arranged, has_repeats
 from ledger.errors import ContractError
-from ledger.frames import typed
+from ledger.frames import columns_of, typed
 from ledger.tables.partition import Group, Table
 
 APPEND_ONLY: Final[frozenset[Group]] = frozenset({"sample", "slow_sample", "event"})
@@ -119,13 +119,13 @@ def checks(schema: type[dy.Schema]) -> tuple[Check, ...]:
             most=getattr(column, "max", None),
             among=(column.metadata or {}).get("among"),
         )
-        for name, column in schema.columns().items()
+        for name, column in columns_of(schema).items()
     )
 
 
 def unknown_columns(table: Table, frame: pl.DataFrame) -> tuple[str, ...]:
     """Return the columns that the table does not have."""
-    return tuple(name for name in frame.columns if name not in table.schema.columns())
+    return tuple(name for name in frame.columns if name not in columns_of(table.schema))
 
 
 def admit(table: Table, frame: pl.DataFrame) -> Admitted:
@@ -136,7 +136,7 @@ def admit(table: Table, frame: pl.DataFrame) -> Admitted:
     fitted = pl.DataFrame(series)
     reason = pl.Series("reason", [None] * frame.height, dtype=pl.String)
     for name, mask in misfits:
-        kind = table.schema.columns()[name].dtype
+        kind = columns_of(table.schema)[name].dtype
         reason = _explain(reason, mask, name, frame[name], f"a value that fits {kind} unchanged")
     for check in known:
         if not check.is_fulfilled(fitted[check.name]):

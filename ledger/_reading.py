@@ -7,6 +7,7 @@ from datetime import datetime
 from ledger._ddl import quoted
 from ledger._replaced import bounds
 from ledger.errors import ContractError
+from ledger.frames import columns_of
 from ledger.tables import PartitionState
 from ledger.tables.partition import Spanning, Table, Timed
 
@@ -31,7 +32,7 @@ class PartitionStateRow:
 
 def versions_query(states: str, table_name: str, since_key: str | None) -> tuple[str, dict[str, object]]:
     """Return the query, with its parameters, that reads a table's rows of `partition_state`, from one key on."""
-    names = [name for name in PartitionState.columns() if name != "table_name"]
+    names = [name for name in columns_of(PartitionState) if name != "table_name"]
     query = f"SELECT {', '.join(names)} FROM {states} WHERE table_name = $name"
     params: dict[str, object] = {"name": table_name}
     if since_key is not None:
@@ -51,7 +52,7 @@ def query_of(
 ) -> tuple[str, dict[str, object]]:
     """Return the query, with its parameters, that reads columns of the rows in a window; `name` is qualified."""
     for column in (*columns, *where, *([by] if by else [])):
-        if column not in table.schema.columns():
+        if column not in columns_of(table.schema):
             raise ContractError(f"{table.name}: found no column {column}, expected one to read by")
     conditions: list[str] = []
     params: dict[str, object] = {}

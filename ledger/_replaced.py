@@ -14,6 +14,7 @@ from ledger._ddl import quoted
 from ledger._door import checks
 from ledger._order import has_repeats
 from ledger.errors import ContractError, SealedError
+from ledger.frames import columns_of
 from ledger.tables import TABLES
 from ledger.tables.partition import WHOLE, Keyed, Spanning, Table, Timed, Whole, after, start_of
 from ledger.units import is_money
@@ -61,7 +62,7 @@ def checked(table: Table, frame: pl.DataFrame, partitions: Sequence[str]) -> pl.
 
 
 def _cast(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    wanted = table.schema.columns()
+    wanted = columns_of(table.schema)
     for name, column in wanted.items():
         if name not in frame.columns and not column.nullable:
             raise ContractError(f"{table.name}: found no column {name}, expected one")
@@ -224,7 +225,7 @@ def predicate(table: Table, keys: Sequence[str]) -> tuple[str, list[object]]:
 
 def bounds(table: Table, column: str, low: datetime, high: datetime) -> tuple[object, object]:
     """Return a window's edges in the type of a column; a day is in the window if its first instant is."""
-    if table.schema.columns()[column].dtype == pl.Date:
+    if columns_of(table.schema)[column].dtype == pl.Date:
         return _day_from(low), _day_from(high)
     return low, high
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation, localcontext
+from functools import cache
 from typing import Any, Final, cast
 
 import dataframely as dy
@@ -27,9 +28,15 @@ _MONEY_LIMIT: Final = Decimal(10**20)
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
+@cache
+def columns_of(schema: type[dy.Schema]) -> Mapping[str, dy.Column]:
+    """Return a table's columns by name; the schema itself makes them anew each time it is asked."""
+    return schema.columns()
+
+
 def dtypes(schema: type[dy.Schema]) -> dict[str, pl.DataType]:
     """Return the types of a table's columns."""
-    return {name: column.dtype for name, column in schema.columns().items()}
+    return {name: column.dtype for name, column in columns_of(schema).items()}
 
 
 def to_frame(schema: type[dy.Schema], rows: Iterable[Row] | Mapping[str, Sequence[object]]) -> pl.DataFrame:
@@ -42,7 +49,7 @@ def to_frame(schema: type[dy.Schema], rows: Iterable[Row] | Mapping[str, Sequenc
     columns = _columns(rows)
     height = max((len(values) for values in columns.values()), default=0)
     series = []
-    for name, column in schema.columns().items():
+    for name, column in columns_of(schema).items():
         values = columns.pop(name, None)
         if values is None:
             series.append(pl.Series(name, [None] * height, dtype=column.dtype))

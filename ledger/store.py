@@ -30,6 +30,7 @@ from ledger._reading import PartitionStateRow, Window, query_of, versions_query
 from ledger._replaced import RollupState, checked, replace
 from ledger._writer import Writer
 from ledger.errors import StoreError
+from ledger.frames import columns_of
 from ledger.tables import TABLES, declared
 from ledger.tables.partition import Timed, floor
 
@@ -155,13 +156,13 @@ class Store:
         `ordered=False` saves the sort where the order does not matter.
         """
         table = declared(schema)
-        names = list(columns) or list(schema.columns())
+        names = list(columns) or list(columns_of(schema))
         query, params = query_of(table, f"{self._prefix}{quoted(table.name)}", names, window, by=by, where=where or {})
         if ordered:
             query += f" ORDER BY {', '.join(quoted(name) for name in table.order or table.key)}"
         with self._reading() as cursor:
             frame = self._fetch(cursor, query, params)
-        return frame.select(pl.col(name).cast(schema.columns()[name].dtype) for name in names)
+        return frame.select(pl.col(name).cast(columns_of(schema)[name].dtype) for name in names)
 
     def select(self, sql: str, **params: object) -> pl.DataFrame:
         """Return the rows of our own SQL text, which names its parameters as $name."""

@@ -17,6 +17,7 @@ import duckdb
 from ledger import _ddl
 from ledger._ddl import quoted
 from ledger.errors import StoreError
+from ledger.frames import columns_of
 from ledger.tables import TABLES
 
 Step = Callable[[duckdb.DuckDBPyConnection, str], None]
@@ -75,7 +76,7 @@ def missing(cursor: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
         if there is None:
             statements.append(_ddl.create_table(table, prefix))
             continue
-        for name, column in table.schema.columns().items():
+        for name, column in columns_of(table.schema).items():
             wanted = _ddl.sql_type(column)
             if name in there and there[name] != wanted:
                 raise StoreError(f"store {catalog}: {table.name}.{name}: found {there[name]}, expected {wanted}")
