@@ -4,6 +4,7 @@ APScheduler only wakes us; it forgets what it missed. A job that was due while t
 when it is back, for its newest due instant, and never twice for the same one.
 """
 
+import logging
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,6 +47,8 @@ class Scheduler:
     def start(self) -> None:
         """Close runs that a killed hub left open, and begin."""
         close_interrupted(self._context)
+        # A tick that lasts longer than the pace is no event: the next one finds what is due.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._clock.add_job(
             self.tick, "interval", seconds=_WAKE_SECONDS, coalesce=True, max_instances=1, misfire_grace_time=None
         )

@@ -29,7 +29,10 @@ def ingest(context: Context, params: Files, progress: Progress) -> dict[str, obj
     """Import files and return what each gave; a bad one is told in one line and the others are kept."""
     known = {*bill_formats(), *_dumps.formats()}
     if params.format and params.format not in known:
-        raise InputError(f"format: found {params.format!r}, expected one of {', '.join(sorted(known))}")
+        raise InputError(
+            f"format: found {params.format!r}, expected one of {', '.join(sorted(known))}",
+            hint="leave it out to detect it",
+        )
     files: list[dict[str, object]] = []
     with context.work:
         for index, path in enumerate(params.paths):

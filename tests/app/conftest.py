@@ -1,0 +1,100 @@
+"""A command line, and a hub that really runs, on stores of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from app import cli
+
+_END_SECONDS = 60
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty working directory, with no configuration from outside."""
+    for name in [name for name in os.environ if name.startswith("CLUSTERLEDGER_")]:
+        if name not in {"CLUSTERLEDGER_GOLDEN", "CLUSTERLEDGER_REAL_DATA"}:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Command = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def command(home: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return a function that runs a command here and gives its code, stdout and stderr."""
+
+    def run(*arguments: str) -> SimpleNamespace:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(arguments))
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=ended.value.code, out=out, err=err)
+
+    return run
+
+
+@dataclass(frozen=True)
+class RunningHub:
+    """A hub in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[str]
+    folder: Path
+
+
+@pytest.fixture
+def hub(home: Path) -> Iterator[RunningHub]:
+    """Return a hub on a free port of loopback, over the store in the working directory."""
+    with running(home) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """Return a hub that the tests of a module share; they leave it as it is."""
+    with running(tmp_path_factory.mktemp("hub")) as found:
+        yield found
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[RunningHub]:
+    """Start a hub in a folder, and end it."""
+    with start_hub(folder) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:"), (url, (folder / "hub.log").read_text(encoding="utf-8"))
+            yield RunningHub(url, process, folder)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=_END_SECONDS)
+
+
+def start_hub(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """Start a hub; its address is the first line of its output."""
+    with (folder / "hub.log").open("a", encoding="utf-8") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from app.cli import main; main()", "up", "--port", "0", *options],
+            cwd=folder,
+            env={**_outside(), "PYTHONPATH": str(Path(cli.__file__).parents[2])},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+
+def _outside() -> dict[str, str]:
+    """Return the environment without settings of ours: the hub of a module starts before a test clears them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CLUSTERLEDGER_")}
