@@ -65,7 +65,11 @@ def _pauses(cluster: Cluster) -> list[Pause]:
         found += [Pause(node, at, at + hours * _HOUR, "DRAINED", "nhc: InfiniBand port down") for node in owned[-1:]]
     for at in _moment(cluster, 0.55, 44)[:1]:
         found += [Pause(node, at, at + 5 * _HOUR, "RESERVED", "reservation: course") for node in rented[-1:]]
-    return [pause for pause in found if pause.start < cluster.end]
+    apart: list[Pause] = []
+    for pause in found:
+        if pause.start < cluster.end and not any(each.node == pause.node and each.end >= pause.start for each in apart):
+            apart.append(pause)
+    return apart
 
 
 def _gaps(cluster: Cluster) -> list[Gap]:

@@ -15,6 +15,9 @@ _NEVER: Final = 2**60
 _WIDTH: Final = 8
 _LEAST_RUN: Final = 60
 _MARGIN: Final = 1_200
+_NOTICE: Final = 7_200
+"""Seconds that a job may run into a pause."""
+
 _NAMED_SHARE: Final = 0.3
 
 # Hours after which a person takes a waiting job back.
@@ -53,7 +56,9 @@ class Board:
         for pause in self.plan.pauses:
             if pause.node in self.nodes:
                 row = self.nodes.index(pause.node)
-                if pause.start <= at[row] < pause.end:
+                # Nothing long is started shortly before: the pause was announced.
+                stays = at[row] < pause.start < at[row] + job.duration - _NOTICE
+                if stays or pause.start <= at[row] < pause.end:
                     at[row] = pause.end
         for row, node in enumerate(self.nodes):
             known = self.plan.nodes[node]
