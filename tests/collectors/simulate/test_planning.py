@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -15,8 +16,8 @@ END = datetime(2026, 11, 20, 23, 16, 33, tzinfo=UTC)
 
 EXPECTED = {
     "two clouds and owned hardware", "H100", "A100", "training", "inference", "notebook", "batch", "idle job",
-    "job without a process", "input bound by storage", "input bound by processors", "communication bound", "memory bound",
-    "power capped", "oversized on H100", "orphan", "orphan that keeps its job's id", "pending for resources",
+    "job without a process", "input bound by storage", "input bound by processors", "communication bound",
+    "memory bound", "power capped", "oversized on H100", "orphan", "orphan that keeps its job's id", "pending for resources",
     "pending while devices are free", "waited with a reason", "xid", "node down", "drain", "reservation", "agent gap",
     "node joins", "node leaves", "name comes back on other hardware", "requeued", "recurring id", "slice",
     "rest of a sliced device", "shared device", "thermal", "straggler with four peers", "several nodes", "unattributed",
@@ -134,7 +135,7 @@ def test_no_device_is_held_twice(demo: Cluster) -> None:
         spans[orphan.device].append((orphan.start, orphan.end))
     for device, own in spans.items():
         own.sort()
-        overlaps = [pair for pair in zip(own, own[1:], strict=False) if pair[0][1] > pair[1][0]]
+        overlaps = [pair for pair in pairwise(own) if pair[0][1] > pair[1][0]]
         assert bool(overlaps) == demo.devices[device].is_shared
 
 
