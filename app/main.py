@@ -5,6 +5,9 @@ import streamlit as st
 from app import context, controls, data, links, trust
 from app.page import SECTIONS, pages
 
+# Streamlit leaves room for a toolbar that the hub does not show.
+_STYLE = "<style>.stMainBlockContainer { padding-top: 2.4rem; padding-bottom: 3rem; }</style>"
+
 
 def run() -> None:
     """Offer the pages of the viewer's role, and show the chosen one."""
@@ -28,6 +31,7 @@ def run() -> None:
         for section in SECTIONS
         if any(each.section == section for each in found)
     }
+    st.html(_STYLE)
     links.register(built)
     chosen = st.navigation(offered)
     controls.draw()

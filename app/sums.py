@@ -32,6 +32,14 @@ def shown(totals: Mapping[str, Decimal], *, compact: bool = True) -> str:
     return " + ".join(written.money(amount, currency, compact=compact) for currency, amount in totals.items())
 
 
+def headline(totals: Mapping[str, Decimal]) -> tuple[str, str]:
+    """Return the largest currency's total as the number of a card, and the others' as its small print."""
+    if not totals:
+        return written.UNKNOWN, ""
+    first, *others = (written.money(amount, currency, compact=True) for currency, amount in totals.items())
+    return first, " and ".join(others)
+
+
 def grouped(frame: pl.DataFrame, by: Sequence[str], column: str) -> pl.DataFrame:
     """Return the exact sums of a money column, the largest first."""
     return money.summed(frame, by=by, columns=[column]).sort(column, descending=True, nulls_last=True)

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import polars as pl
 import streamlit as st
 
+from app.format import UNKNOWN
 from app.theme import STATE_WORDS
 
 Kind = Literal[
@@ -52,13 +53,14 @@ def show(
             column_config=config,
             key=key,
             height=height,
+            placeholder=UNKNOWN,
             on_select="rerun",
             selection_mode="single-row",
         )
         picked = event.selection.rows
         chosen = picked[0] if picked and picked[0] < frame.height else None
     else:
-        st.dataframe(drawn, hide_index=True, column_config=config, key=key, height=height)
+        st.dataframe(drawn, hide_index=True, column_config=config, key=key, height=height, placeholder=UNKNOWN)
     if file_name:
         downloads(frame, file_name, key)
     return None if chosen is None else frame.row(chosen, named=True)

@@ -1,12 +1,15 @@
 """Money over time, by group, and against a forecast."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import polars as pl
 from plotly import graph_objects as go
 
 from app.charts._base import figure, largest, pivot
 from app.theme import ACCENT, CATEGORICAL, OTHER_COLOUR
+
+_LABELLED_DAYS: Final = 16
 
 
 def stacked(frame: pl.DataFrame, currency: str, *, most: int = 9) -> go.Figure:
@@ -27,7 +30,12 @@ def stacked(frame: pl.DataFrame, currency: str, *, most: int = 9) -> go.Figure:
         )
         for index, name in enumerate(names)
     ]
-    return figure(traces, barmode="relative", yaxis={"title": {"text": currency}})
+    return figure(traces, barmode="relative", yaxis={"title": {"text": currency}}, xaxis=_days(drawn["day"].n_unique()))
+
+
+def _days(number: int) -> dict[str, object]:
+    """Label each day while there is room for it."""
+    return {"tickformat": "%-d %b", "dtick": 86_400_000} if number <= _LABELLED_DAYS else {"tickformat": "%-d %b"}
 
 
 def bars(names: Sequence[str], parts: Sequence[tuple[str, str, Sequence[float]]], currency: str) -> go.Figure:

@@ -27,7 +27,7 @@ ADVICE = {
 }
 
 
-@page("Bottlenecks", section="Observe", order=3, icon="🚦")
+@page("Bottlenecks", section="Observe", order=3, icon=":material/filter_alt:")
 def bottlenecks() -> None:
     """Show the share of GPU time and money that each cause takes, then the jobs it hits worst."""
     window = controls.window()

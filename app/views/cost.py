@@ -5,7 +5,7 @@ from decimal import Decimal
 import polars as pl
 import streamlit as st
 
-from app import controls, data, sums, table
+from app import cards, controls, data, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.page import page
@@ -14,7 +14,7 @@ from app.table import Column
 _BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "category")
 
 
-@page("Cost", section="Money", order=0, icon="💵")
+@page("Cost", section="Money", order=0, icon=":material/payments:")
 def cost() -> None:
     """Show cost by team, model, provider or resource, billed or effective, in scope or all."""
     window = controls.window()
@@ -39,27 +39,20 @@ def cost() -> None:
     )
     totals, old = sums.by_currency(days, "cost"), sums.by_currency(earlier, "cost")
     estimated = days.filter(pl.col("has_estimate"))
-    with st.grid("auto", min_column_width=210):
+    with cards.row():
         for currency, amount in totals.items():
-            st.metric(
+            cards.card(
                 f"{measure.capitalize()} cost, {currency}",
                 written.money(amount, currency, compact=True),
-                border=True,
-                height="stretch",
-                delta=_change(amount, old.get(currency)),
-                delta_color="off",
-                help="Against the stretch of the same length before. Currencies are never added.",
+                change=_change(amount, old.get(currency)),
+                meaning="Against the stretch of the same length before. Currencies are never added.",
             )
         _price(window)
-        st.metric(
+        cards.card(
             "Days with estimates",
             written.count(estimated["day"].n_unique()),
-            border=True,
-            height="stretch",
-            delta=f"of {days['day'].n_unique()}",
-            delta_color="off",
-            delta_arrow="off",
-            help="Hours that no bill covers yet, priced at the last billed or the list rate.",
+            f"of {days['day'].n_unique()}",
+            meaning="Hours that no bill covers yet, priced at the last billed or the list rate.",
         )
     for currency in totals:
         mine = days.filter(pl.col("billing_currency") == currency)
@@ -119,12 +112,10 @@ def _price(window: data.Window) -> None:
     hours = float(mine["gpu_hours"].sum() or 0)
     spent = sums.by_currency(mine, "effective_cost").get(currency)
     per_hour = spent / Decimal(str(hours)) if spent is not None and hours else None
-    st.metric(
+    cards.card(
         "Per held GPU-hour",
         written.unit_price(per_hour, currency) if currency else written.UNKNOWN,
-        border=True,
-        height="stretch",
-        help="Effective cost of held GPU time, divided by that time.",
+        meaning="Effective cost of held GPU time, divided by that time.",
     )
 
 

@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from app import controls, data, sums, table
+from app import cards, controls, data, sums, table
 from app import format as written
 from app.data import Window
 from app.page import page
@@ -11,7 +11,14 @@ from app.table import Column
 from ledger.tables import Reconciliation
 
 
-@page("Data health", section="Operate", order=0, icon="🩺", path="data-health", roles=("admin", "manager", "sre"))
+@page(
+    "Data health",
+    section="Operate",
+    order=0,
+    icon=":material/monitor_heart:",
+    path="data-health",
+    roles=("admin", "manager", "sre"),
+)
 def data_health() -> None:
     """Show what is not seen, not matched, not accepted and not reconciled."""
     window = controls.window()
@@ -38,38 +45,24 @@ def _headline(coverage: pl.DataFrame, charges: pl.DataFrame, invoices: pl.DataFr
     seen = (coverage["existed_gpu_hours"] * coverage["coverage_ratio"]).sum()
     known = (coverage["existed_gpu_hours"] * coverage["allocation_coverage_ratio"]).sum()
     differing = invoices.filter(pl.col("status") == "differs").height
-    with st.grid("auto", min_column_width=180):
-        st.metric(
+    with cards.row():
+        cards.card(
             "Coverage",
             written.percent(sums.share(seen, hours)),
-            border=True,
-            height="stretch",
-            help="Share of existing GPU time that samples cover.",
+            meaning="Share of existing GPU time that samples cover.",
         )
-        st.metric(
+        cards.card(
             "Holder known",
             written.percent(sums.share(known, hours)),
-            border=True,
-            height="stretch",
-            help="Share of existing GPU time whose holder is known.",
+            meaning="Share of existing GPU time whose holder is known.",
         )
-        st.metric(
+        cards.money(
             "Unmatched charges",
-            sums.shown(sums.by_currency(charges.filter(pl.col("in_scope")), "effective_cost")),
-            border=True,
-            height="stretch",
-            help="Charges in scope whose resource belongs to no node.",
+            sums.by_currency(charges.filter(pl.col("in_scope")), "effective_cost"),
+            meaning="Charges in scope whose resource belongs to no node.",
         )
-        st.metric(
-            "Invoices that differ",
-            written.count(differing),
-            border=True,
-            height="stretch",
-            delta=f"of {invoices.height}",
-            delta_color="off",
-            delta_arrow="off",
-        )
-        st.metric("Refused rows", written.count(rejected["row_count"].sum()), border=True, height="stretch")
+        cards.card("Invoices that differ", written.count(differing), f"of {invoices.height}")
+        cards.card("Refused rows", written.count(rejected["row_count"].sum()))
 
 
 def _coverage(coverage: pl.DataFrame, window: Window) -> None:

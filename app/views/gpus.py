@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import polars as pl
 import streamlit as st
 
-from app import controls, data, links, table
+from app import cards, controls, data, links, table
 from app import format as written
 from app.charts import lines
 from app.charts import states as state_charts
@@ -20,7 +20,7 @@ from ledger.tables import GpuMinute, GpuProcessSample, GpuSample, GpuStateInterv
 _RAW_FOR = timedelta(hours=3)
 
 
-@page("GPUs", section="Observe", order=1, icon="🖥️")
+@page("GPUs", section="Observe", order=1, icon=":material/memory:")
 def gpus() -> None:
     """Show free GPUs against waiting jobs, then each GPU's states, then one GPU down to its samples."""
     _now()
@@ -55,7 +55,7 @@ def _now() -> None:
     if devices.is_empty():
         return
     counts = {str(state): int(number) for state, number in devices.group_by("state").len().iter_rows()}
-    with st.grid("auto", min_column_width=150):
+    with cards.row():
         _card("Free", counts.get("unallocated", 0), devices.height, "Nobody holds them.")
         _card(
             "Held and idle",
@@ -65,21 +65,17 @@ def _now() -> None:
         )
         _card("Productive", counts.get("productive", 0), devices.height, "Busy, not throttled, not underused.")
         _card(
-            "Faulty or unknown",
+            "Faulty, unknown",
             counts.get("faulty", 0) + counts.get("unknown", 0),
             devices.height,
             "Broken, drained, or not seen.",
         )
         wanted = pending["requested_gpu_count"].sum() or 0
-        st.metric(
-            "GPUs asked for by waiting jobs",
+        cards.card(
+            "GPUs wanted",
             written.count(wanted),
-            border=True,
-            height="stretch",
-            delta=f"{pending.height} jobs",
-            delta_color="off",
-            delta_arrow="off",
-            help="Jobs that wait, with the GPUs they ask for.",
+            f"{pending.height} jobs",
+            meaning="Jobs that wait, with the GPUs they ask for.",
         )
     st.caption(f"As of {written.instant(now)}; refreshes by itself.")
     left, right = st.columns([3, 2], gap="large")
@@ -90,16 +86,7 @@ def _now() -> None:
 
 
 def _card(label: str, number: int, whole: int, meaning: str) -> None:
-    st.metric(
-        label,
-        written.count(number),
-        border=True,
-        height="stretch",
-        delta=f"of {whole}",
-        delta_color="off",
-        delta_arrow="off",
-        help=meaning,
-    )
+    cards.card(label, written.count(number), f"of {whole}", meaning=meaning)
 
 
 def _to_minute(at: datetime) -> datetime:

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import controls, data, sums, table
+from app import cards, controls, data, sums, table
 from app import format as written
 from app.charts import bottlenecks as bottleneck_charts
 from app.page import page
@@ -34,7 +34,7 @@ _COLUMNS = {
 }
 
 
-@page("Jobs", section="Observe", order=2, icon="🧮")
+@page("Jobs", section="Observe", order=2, icon=":material/list_alt:")
 def jobs() -> None:
     """List jobs, the most idle first, and open one of them."""
     window = controls.window()
@@ -92,18 +92,16 @@ def _summary(shown: pl.DataFrame) -> None:
     runs = shown.unique(["cluster", "job_id", "submitted_at", "restart_count"])
     held, idle = runs["gpu_allocated_seconds"].sum(), runs["gpu_idle_seconds"].sum()
     waiting = runs.filter(pl.col("state") == "PENDING").height
-    with st.grid("auto", min_column_width=170):
-        st.metric("Job runs", written.count(runs.height), border=True, height="stretch")
-        st.metric("Held", written.gpu_hours(held), border=True, height="stretch")
-        st.metric(
+    with cards.row():
+        cards.card("Job runs", written.count(runs.height))
+        cards.card("GPU-hours held", written.large(float(held or 0) / 3600))
+        cards.card(
             "Idle while held",
             written.percent(sums.share(idle, held)),
-            border=True,
-            height="stretch",
-            help="Where only a job's mean is known, below 5 % counts as idle.",
+            meaning="Where only a job's mean is known, below 5 % counts as idle.",
         )
-        st.metric("Idle cost of jobs", sums.shown(sums.by_currency(shown, "idle_cost")), border=True, height="stretch")
-        st.metric("Waiting", written.count(waiting), border=True, height="stretch")
+        cards.money("Idle cost of jobs", sums.by_currency(shown, "idle_cost"))
+        cards.card("Waiting", written.count(waiting))
 
 
 def _job(job: dict[str, Any]) -> None:
@@ -123,40 +121,20 @@ def _job(job: dict[str, Any]) -> None:
         + (f" · run {job['restart_count'] + 1}" if job["restart_count"] else "")
     )
     waste = costs.filter(pl.col("state").is_in(HELD_IDLE_STATES))
-    with st.grid("auto", min_column_width=170):
-        st.metric(
-            "Held",
-            written.gpu_hours(job["gpu_allocated_seconds"]),
-            border=True,
-            height="stretch",
-            delta=f"{written.count(job['gpu_count'])} GPUs",
-            delta_color="off",
-            delta_arrow="off",
+    with cards.row():
+        cards.card(
+            "GPU-hours held",
+            written.large(float(job["gpu_allocated_seconds"] or 0) / 3600),
+            f"{written.count(job['gpu_count'])} GPUs",
         )
-        st.metric("Idle", written.percent(job["idle_ratio"]), border=True, height="stretch")
-        st.metric(
+        cards.card("Idle", written.percent(job["idle_ratio"]))
+        cards.money(
             "Cost",
-            sums.shown(sums.by_currency(costs, "effective_cost")),
-            border=True,
-            height="stretch",
-            help="Effective cost since it began; hours that no bill covers yet are estimated.",
+            sums.by_currency(costs, "effective_cost"),
+            meaning="Effective cost since it began; hours that no bill covers yet are estimated.",
         )
-        st.metric(
-            "Wasted",
-            sums.shown(sums.by_currency(waste, "effective_cost")),
-            border=True,
-            height="stretch",
-            help="Cost of its idle time.",
-        )
-        st.metric(
-            "Queued",
-            written.duration(job["queue_seconds"]),
-            border=True,
-            height="stretch",
-            delta=job["pending_reason"],
-            delta_color="off",
-            delta_arrow="off",
-        )
+        cards.money("Wasted", sums.by_currency(waste, "effective_cost"), meaning="Cost of its idle time.")
+        cards.card("Queued", written.duration(job["queue_seconds"]), job["pending_reason"] or "")
     if job["is_estimated"]:
         st.caption("Its GPU time is an estimate: only a mean over the job, or a share of a device, is known.")
     hours = data.answer("job_hours", scope=controls.scope(), **key)

@@ -5,7 +5,7 @@ from decimal import Decimal
 import polars as pl
 import streamlit as st
 
-from app import controls, data, sums, table
+from app import cards, controls, data, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.page import page
@@ -14,7 +14,7 @@ from app.theme import STATE_COLOURS
 from ledger.names import UNATTRIBUTED
 
 
-@page("Models", section="Money", order=1, icon="🧠")
+@page("Models", section="Money", order=1, icon=":material/neurology:")
 def models() -> None:
     """Show cost per model, how much of it was productive, and what names no model."""
     window = controls.window()
@@ -24,6 +24,9 @@ def models() -> None:
         return
     currencies = list(sums.by_currency(costs, "effective_cost"))
     currency = _currency(currencies)
+    if not currency:
+        st.info("No price of what these jobs held is known. Import a bill or a price list with `clusterledger ingest`.")
+        return
     mine = costs.filter(pl.col("billing_currency") == currency).with_columns(
         pl.struct("effective_cost", "prompt_token_count", "generated_token_count")
         .map_elements(_per_million, return_dtype=pl.String)
@@ -33,30 +36,22 @@ def models() -> None:
     whole = sums.by_currency(mine, "effective_cost").get(currency, Decimal(0))
     productive = sums.by_currency(mine, "productive_cost").get(currency)
     unnamed = sums.by_currency(mine.filter(pl.col("model") == UNATTRIBUTED), "effective_cost").get(currency, Decimal(0))
-    with st.grid("auto", min_column_width=190):
-        st.metric(
-            "Models", written.count(mine.filter(pl.col("model") != UNATTRIBUTED).height), border=True, height="stretch"
-        )
-        st.metric(
+    with cards.row():
+        cards.card("Models", written.count(mine.filter(pl.col("model") != UNATTRIBUTED).height))
+        cards.card(
             "Allocated to models",
             written.money(whole - unnamed, currency, compact=True),
-            border=True,
-            height="stretch",
-            help="Effective cost of what their jobs held, idle time included.",
+            meaning="Effective cost of what their jobs held, idle time included.",
         )
-        st.metric(
+        cards.card(
             "Productive",
             written.percent(sums.share(productive, whole)),
-            border=True,
-            height="stretch",
-            help="Cost of productive time against the cost of all held time.",
+            meaning="Cost of productive time against the cost of all held time.",
         )
-        st.metric(
+        cards.card(
             "Unattributed",
             written.money(unnamed, currency, compact=True),
-            border=True,
-            height="stretch",
-            help="Held by jobs that no naming rule gives a model.",
+            meaning="Held by jobs that no naming rule gives a model.",
         )
     _bars(mine, currency)
     days = data.answer("model_days", scope=controls.scope(), start=window.start, end=window.end, team=controls.team())
@@ -90,8 +85,9 @@ def models() -> None:
 
 
 def _currency(currencies: list[str]) -> str:
-    if len(currencies) == 1:
-        return currencies[0]
+    """Return the currency that is shown, '' where no price is known."""
+    if len(currencies) <= 1:
+        return currencies[0] if currencies else ""
     chosen = st.segmented_control("Currency", currencies, default=currencies[0], key="currency", bind="query-params")
     return str(chosen or currencies[0])
 

@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from app import controls, data, table
+from app import cards, controls, data, table
 from app import format as written
 from app.charts import lines
 from app.data import Window
@@ -13,7 +13,7 @@ from app.table import Column
 _FULL = 0.9
 
 
-@page("Network and storage", section="Observe", order=4, icon="🔌", path="network-storage")
+@page("Network and storage", section="Observe", order=4, icon=":material/lan:", path="network-storage")
 def network_storage() -> None:
     """Show what the network carried and where it failed, then storage that is full or does not answer."""
     window = controls.window()
@@ -36,37 +36,15 @@ def _headline(ports: pl.DataFrame, disks: pl.DataFrame) -> None:
     full = disks.filter(pl.col("used_bytes") / pl.col("capacity_bytes") >= _FULL).height
     silent = disks.filter(pl.col("unresponsive_count") > 0).height
     peak = ports["peak_active_ratio"].max()
-    with st.grid("auto", min_column_width=170):
-        st.metric(
+    with cards.row():
+        cards.card(
             "Busiest port",
             written.percent(peak if isinstance(peak, float) else None),
-            border=True,
-            height="stretch",
-            help="Highest step against the line rate, in the busier direction.",
+            meaning="Highest step against the line rate, in the busier direction.",
         )
-        st.metric(
-            "Ports with errors",
-            written.count(failing),
-            border=True,
-            height="stretch",
-            delta=f"of {ports.height}",
-            delta_color="off",
-            delta_arrow="off",
-        )
-        st.metric(
-            "Nearly full",
-            written.count(full),
-            border=True,
-            height="stretch",
-            help="File systems with 90 % or more in use.",
-        )
-        st.metric(
-            "Did not answer",
-            written.count(silent),
-            border=True,
-            height="stretch",
-            help="File systems that hung at least once.",
-        )
+        cards.card("Ports with errors", written.count(failing), f"of {ports.height}")
+        cards.card("Nearly full", written.count(full), meaning="File systems with 90 % or more in use.")
+        cards.card("Did not answer", written.count(silent), meaning="File systems that hung at least once.")
 
 
 def _network(ports: pl.DataFrame, window: Window) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from app import controls, data, links, sums, table
+from app import cards, controls, data, links, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.charts import states as state_charts
@@ -17,7 +17,7 @@ from ledger.tables import ForecastDay
 from ledger.tables.partition import after, floor
 
 
-@page("Overview", section="Observe", order=0, icon="📊", path="")
+@page("Overview", section="Observe", order=0, icon=":material/dashboard:", path="")
 def overview() -> None:
     """Say what the AI estate costs, how much of it idles, and what to change first."""
     window = controls.window()
@@ -57,41 +57,27 @@ def overview() -> None:
 
 
 def _headline(found: Headline) -> None:
-    with st.grid("auto", min_column_width=190):
+    shares = [f"{written.percent(part, 0)} of {name} spend" for name, part in found.idle_share_of_spend().items()]
+    with cards.row():
         _month()
-        _metric(
+        cards.money(
             "Idle cost",
-            sums.shown(found.idle_cost),
-            ", ".join(
-                f"{written.percent(ratio, 0)} of {name} spend" for name, ratio in found.idle_share_of_spend().items()
-            ),
-            "Unallocated, allocated idle and held idle GPU time, at its effective cost, in the window.",
+            found.idle_cost,
+            ", ".join(shares),
+            meaning="Unallocated, allocated idle and held idle GPU time, at its effective cost, in the window.",
         )
-        _metric(
+        cards.card(
             "Idle GPU time",
             written.percent(found.idle_ratio),
             written.gpu_hours(found.idle_hours * 3600),
-            "Share of existing GPU time that was unallocated, allocated idle or held idle. Unknown is not idle.",
+            meaning="Share of existing GPU time that was unallocated, allocated or held idle. Unknown is not idle.",
         )
-        _metric(
-            "Productive GPU time",
+        cards.card(
+            "Productive time",
             written.percent(found.productive_ratio),
             written.gpu_hours(found.state_hours.get("productive", 0.0) * 3600),
-            "Share of existing GPU time in which the GPU was busy, not throttled and not underused.",
+            meaning="Share of existing GPU time in which the GPU was busy, not throttled and not underused.",
         )
-
-
-def _metric(label: str, value: str, detail: str, meaning: str) -> None:
-    st.metric(
-        label,
-        value,
-        border=True,
-        height="stretch",
-        delta=detail or None,
-        delta_color="off",
-        delta_arrow="off",
-        help=meaning,
-    )
 
 
 def _month() -> None:
@@ -111,14 +97,11 @@ def _month() -> None:
     spent = sums.by_currency(spend, "cost")
     main = next(iter(spent), "")
     daily = sums.grouped(spend.filter(pl.col("billing_currency") == main), ["day"], "cost").sort("day")["cost"]
-    st.metric(
+    cards.money(
         f"AI spend, {now:%B}",
-        sums.shown(spent),
-        border=True,
-        height="stretch",
-        chart_data=[float(cost) for cost in daily.drop_nulls()],
-        chart_type="bar",
-        help="Effective (amortised) cost of the AI estate this month. Hours that no bill covers yet are estimated.",
+        spent,
+        meaning="Effective (amortised) cost of the AI estate this month. Hours that no bill covers yet are estimated.",
+        chart=[float(cost) for cost in daily.drop_nulls()],
     )
     scope = f"team:{controls.team()}" if controls.team() else "total"
     rows = data.rows(ForecastDay, scope=controls.scope(), where={"scope": [scope]})
@@ -127,11 +110,11 @@ def _month() -> None:
     interval = ""
     if first and first.lower is not None and first.upper is not None:
         interval = " to ".join(written.money(end, first.currency, compact=True) for end in (first.lower, first.upper))
-    _metric(
-        "Expected at month end",
-        sums.shown({end.currency: end.expected for end in ends}),
+    cards.money(
+        "Month end",
+        {end.currency: end.expected for end in ends},
         interval,
-        "Spend so far, and the days to come as the same weekday before, with an interval. Needs complete weeks.",
+        meaning="Expected: spend so far, and the days to come as the same weekdays before. Needs complete weeks.",
     )
 
 

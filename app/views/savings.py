@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import controls, data, sums, table
+from app import cards, controls, data, sums, table
 from app import format as written
 from app.page import page
 from app.table import Column
 
 
-@page("Savings", section="Act", order=0, icon="✂️")
+@page("Savings", section="Act", order=0, icon=":material/savings:")
 def savings() -> None:
     """List findings by money, each with its evidence and the change to make."""
     now = data.now().replace(second=0, microsecond=0)
@@ -60,29 +60,18 @@ def savings() -> None:
 def _headline(found: pl.DataFrame) -> None:
     unique = _counted_once(found.filter(pl.col("status") == "open"))
     applied = found.filter(pl.col("status") == "applied")
-    with st.grid("auto", min_column_width=190):
-        st.metric(
-            "Open findings",
-            written.count(found.filter(pl.col("status") == "open").height),
-            border=True,
-            height="stretch",
-        )
-        st.metric(
+    with cards.row():
+        cards.card("Open findings", written.count(found.filter(pl.col("status") == "open").height))
+        cards.money(
             "Frees a month",
-            sums.shown(sums.by_currency(unique, "saving_effective_month")),
-            border=True,
-            height="stretch",
-            help="Findings that claim the same saving are counted once.",
+            sums.by_currency(unique, "saving_effective_month"),
+            meaning="Findings that claim the same saving are counted once.",
         )
-        st.metric(
-            "Of it cash", sums.shown(sums.by_currency(unique, "saving_cash_month")), border=True, height="stretch"
-        )
-        st.metric(
+        cards.money("Of it cash", sums.by_currency(unique, "saving_cash_month"))
+        cards.money(
             "You saved",
-            sums.shown(sums.by_currency(applied, "saving_realised_month")),
-            border=True,
-            height="stretch",
-            help="Realised by findings that were applied, a month.",
+            sums.by_currency(applied, "saving_realised_month"),
+            meaning="Realised by findings that were applied, a month.",
         )
 
 
