@@ -97,20 +97,23 @@ def _with(rows: pl.DataFrame, other: pl.DataFrame, names: tuple[str, ...], by: s
 def _with_processes(rows: pl.DataFrame, context: pl.DataFrame) -> pl.DataFrame:
     """Add `held`, `has_holder_process` and whether there is a process of nobody who holds the device.
 
-    Which jobs are among the holders is text work: it is done once for each pair that occurs.
+    Which jobs are among the holders is text work: it is done once for each run of rows with the same of both.
     """
     holders = context.select("holders_code", "holders").unique("holders_code")
-    pairs = rows.select("jobs", "holders_code").unique().join(holders, on="holders_code", how="left")
+    names = ("jobs", "holders_code")
+    changes = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in names)
+    begins = rows.select(changes.alias("begins")).to_series()
+    pairs = rows.select(names).filter(begins)
+    pairs = pairs.join(holders, on="holders_code", how="left", maintain_order="left")
     jobs = pl.col("jobs").cast(pl.String)
     ids = pl.when(jobs == "").then(pl.lit([], dtype=pl.List(pl.String))).otherwise(jobs.str.split(","))
     own = pl.col("holders").str.split(",")
     pairs = pairs.select(
-        "jobs",
-        "holders_code",
         (ids.list.set_intersection(own).list.len() > 0).alias("_own"),
         (ids.list.set_difference(own).list.len() > 0).alias("_alien"),
     )
-    rows = rows.join(pairs, on=["jobs", "holders_code"], how="left", nulls_equal=True, maintain_order="left")
+    runs = begins.cum_sum().cast(pl.UInt32) - 1
+    rows = rows.with_columns(pairs.get_column(name).gather(runs) for name in pairs.columns)
     by, running = pl.col("by"), pl.col("processes") > 0
     known = by.is_in([BY_JOB, BY_NOBODY])
     return rows.with_columns(

@@ -9,20 +9,21 @@ from queries.rollups._timeline import MINUTE, packed
 def by_minute(rows: pl.DataFrame, start: str, length: str) -> pl.DataFrame:
     """Return the rows once for each minute that they touch, with `minute`, `part_start` and `part` in milliseconds.
 
-    Most rows lie in one minute: only the others are multiplied.
+    Most rows lie in one minute, and all keep their place: what reaches into later minutes is added behind them.
     """
     begin, end = pl.col(start), pl.col(start) + pl.col(length)
-    rows = rows.with_columns((begin // MINUTE).alias("minute"))
-    across = (end - 1) // MINUTE > pl.col("minute")
-    inside = rows.filter(~across).with_columns(begin.alias("part_start"), pl.col(length).alias("part"))
-    crossing = (
-        rows.filter(across)
-        .with_columns(pl.int_ranges("minute", (end - 1) // MINUTE + 1).alias("minute"))
-        .explode("minute", empty_as_null=False)
-        .with_columns(pl.max_horizontal(begin, pl.col("minute") * MINUTE).alias("part_start"))
-        .with_columns((pl.min_horizontal(end, (pl.col("minute") + 1) * MINUTE) - pl.col("part_start")).alias("part"))
+    last = pl.min_horizontal(end, (pl.col("minute") + 1) * MINUTE)
+    first = rows.with_columns((begin // MINUTE).alias("minute"), begin.alias("part_start")).with_columns(
+        (last - begin).alias("part")
     )
-    return pl.concat([inside, crossing.select(inside.columns)])
+    later = (
+        first.filter(pl.col("part") < pl.col(length))
+        .with_columns(pl.int_ranges(pl.col("minute") + 1, (end - 1) // MINUTE + 1).alias("minute"))
+        .explode("minute", empty_as_null=False)
+        .with_columns((pl.col("minute") * MINUTE).alias("part_start"))
+        .with_columns((last - pl.col("part_start")).alias("part"))
+    )
+    return pl.concat([first, later])
 
 
 def share(counted: str, length: str) -> pl.Expr:
@@ -59,18 +60,18 @@ def interval_minutes(intervals: pl.DataFrame) -> pl.DataFrame:
     """
     length = (pl.col("end") - pl.col("start")).alias("length")
     parts = by_minute(intervals.with_columns(length), "start", "length").drop("length", "start", "end")
+    parts = parts.with_columns(packed("minute").alias("key")).sort("key", "part_start")
     parts = parts.with_columns(
-        packed("minute").alias("key"),
         pl.when("is_observed").then("part").otherwise(0).alias("observed"),
         pl.col("part").alias("existed"),
         *state_milliseconds(),
-    ).sort("key", "part_start")
+    )
     key = pl.col("key")
     alone = key.ne_missing(key.shift(1)) & key.ne_missing(key.shift(-1))
     holder = ("job_id", "restart_count", "submitted_at")
     sums = ("existed", "observed", *STATE_COLUMNS)
     several = parts.filter(~alone)
-    groups = several.group_by("key").agg(
+    groups = several.group_by("key", maintain_order=True).agg(
         pl.col("device", "minute").first(), pl.col(sums).sum(), pl.col("holder_count").max()
     )
     groups = groups.join(_longest(several, holder), on="key").join(
@@ -82,6 +83,6 @@ def interval_minutes(intervals: pl.DataFrame) -> pl.DataFrame:
 
 def _longest(parts: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
     """Return the values that hold for the longest part of each minute."""
-    sums = parts.group_by("key", *names).agg(pl.col("part").sum(), pl.col("part_start").min())
+    sums = parts.group_by("key", *names, maintain_order=True).agg(pl.col("part").sum(), pl.col("part_start").min())
     ordered = sums.sort("key", "part", "part_start", descending=[False, True, False])
     return ordered.unique("key", keep="first", maintain_order=True).select("key", *names)

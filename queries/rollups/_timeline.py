@@ -48,10 +48,10 @@ def located(frame: pl.DataFrame, devices: pl.DataFrame, *, at: str) -> pl.DataFr
     Rows of one device usually lie together: its number is looked up once for each run of rows.
     """
     changes = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in DEVICE)
-    frame = frame.with_columns(changes.alias("_head"))
-    heads = frame.filter("_head").select(DEVICE).join(devices, on=DEVICE, how="left", maintain_order="left")
-    runs = frame.get_column("_head").cum_sum().cast(pl.UInt32) - 1
-    frame = frame.drop("_head").with_columns(
+    begins = frame.select(changes.alias("begins")).to_series()
+    heads = frame.select(DEVICE).filter(begins).join(devices, on=DEVICE, how="left", maintain_order="left")
+    runs = begins.cum_sum().cast(pl.UInt32) - 1
+    frame = frame.with_columns(
         heads.get_column("device").gather(runs).alias("device"), pl.col(at).dt.timestamp("ms").alias("time")
     )
     if frame.get_column("device").null_count():

@@ -56,8 +56,8 @@ def test_nine_states_sum_to_existence_and_are_the_same_in_intervals_minutes_and_
 @given(seed=seeds)
 def test_joules_are_those_of_the_steps_at_every_grain(seed: int, generated: Ledgers, hours: Spans) -> None:
     ledger, span = generated(seed), hours(HOURS)
-    ledger.add("gpu_sample", [])
-    ledger.tables["gpu"] = ledger.get("gpu").with_columns(exists_end=None, exists_start=pl.col("exists_start").min())
+    always = {"exists_start": span.start, "exists_end": None}
+    ledger.tables["gpu"] = ledger.get("gpu").with_columns(**always).cast(dict(ledger.get("gpu").schema))
     ledger.chain(span, *CHAIN)
     samples = ledger.get("gpu_sample").sort("gpu_uuid", "sampled_at")
     expected = 0.0
