@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from app.context import Context
-from app.services import named
+from app.services import _owned, named
 from app.services._service import silent
 from app.services.rollup import compute
 from ledger.config import Settings
@@ -89,6 +89,12 @@ def _forget_runs(context: Context) -> None:
         context.store.replace(JobRun, kept, partitions=[WHOLE])
 
 
+def owned_hardware(context: Context, due_at: datetime) -> str:
+    """Charge owned hardware up to the day."""
+    del due_at
+    return f"{_owned.charge(context)} charges"
+
+
 def weekly_report(context: Context, due_at: datetime) -> str:
     """Send the report of the week that was over when it was due."""
     if not context.settings.report.recipients:
@@ -103,6 +109,7 @@ def weekly_report(context: Context, due_at: datetime) -> str:
 
 
 JOBS: Final = (
+    Job("owned_hardware", every_night, owned_hardware),
     Job("rollup", every_rollup, rollup),
     Job("expire", every_night, expire),
     Job("weekly_report", every_week, weekly_report, starts_at_once=False, is_finished_when_stopped=False),

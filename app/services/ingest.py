@@ -5,11 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from app.context import Context
-from app.services import _dumps, _rejections
+from app.services import _dumps, _owned, _rejections
 from app.services._bills import Outcome, keep, shown_as
 from app.services._service import Params, Progress, service
 from collectors.billing._read import bill_formats, read_bill
 from ledger.errors import ClusterLedgerError, InputError
+
+# An inventory holds no charges: they follow from it.
+_OWNED = "on_premises"
 
 
 class Files(Params):
@@ -43,6 +46,8 @@ def ingest(context: Context, params: Files, progress: Progress) -> dict[str, obj
                 files.append(_imported(context, params, path, name, source))
             except ClusterLedgerError as error:
                 files.append(_failed(name, error, path))
+        if any(each["format"] == _OWNED for each in files):
+            _owned.charge(context)
         context.changed()
     return {"files": files}
 
