@@ -1,7 +1,8 @@
 """The way to DuckDB: how a store's file is opened, and what its errors mean to a person."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,7 @@ def path_of(url: str) -> Path | None:
     return None if rest == _MEMORY else Path(rest)
 
 
-def connect(url: str, memory_limit: str = "") -> duckdb.DuckDBPyConnection:
+def connect(url: str, memory_limit: str = "", *, for_reading: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a store's database, closed to everything outside it, with UTC as its time zone.
 
     Raises: StoreError: the file is held by another process, is no store, or cannot be read.
@@ -47,7 +48,7 @@ def connect(url: str, memory_limit: str = "") -> duckdb.DuckDBPyConnection:
     if memory_limit:
         config["memory_limit"] = memory_limit
     try:
-        connection = duckdb.connect(_MEMORY if path is None else str(path), config=config)
+        connection = duckdb.connect(_MEMORY if path is None else str(path), config=config, read_only=for_reading)
         query = "SELECT current_setting('lock_configuration'), current_setting('TimeZone')"
         locked, zone = fetch_row(connection, query)
         # A second store of this process on the same file shares the instance, which is locked by then.
@@ -57,6 +58,15 @@ def connect(url: str, memory_limit: str = "") -> duckdb.DuckDBPyConnection:
     except duckdb.Error as error:
         raise explained(url, error) from error
     return connection
+
+
+@contextmanager
+def read_only(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let a cursor read one snapshot, and change nothing."""
+    cursor.execute("BEGIN TRANSACTION READ ONLY")
+    yield
+    # The cursor is closed after this, which ends the transaction in every other case.
+    cursor.execute("ROLLBACK")
 
 
 def fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[object, ...]:
@@ -121,7 +131,12 @@ def _whole(series: pl.Series) -> pl.Series:
 def insert(cursor: duckdb.DuckDBPyConnection, target: str, frame: pl.DataFrame) -> None:
     """Insert a frame, whose columns are named as the target's."""
     columns = ", ".join(f'"{name}"' for name in frame.columns)
-    with_rows(cursor, frame, f"INSERT INTO {target} ({columns}) SELECT {columns} FROM incoming")
+    # Views of text are not copied; a filter on them, as a join pushes down, would fail in Arrow.
+    cursor.register("incoming", frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+    try:
+        cursor.execute(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM incoming")
+    finally:
+        cursor.unregister("incoming")
 
 
 def with_rows(

@@ -1,7 +1,10 @@
 """Opening a store: make it, bring it up to this version, or say why not."""
 
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 
@@ -23,8 +26,7 @@ def opened(
     expected = migrations.version_of(available)
     connection = connect(url, memory_limit)
     try:
-        catalog = str(fetch_row(connection, "SELECT current_database()")[0])
-        prefix = f"{quoted(catalog)}.main."
+        catalog, prefix = _names(connection)
         found = migrations.stored_version(connection, catalog)
         if found is None:
             _create(connection, prefix, expected)
@@ -40,6 +42,39 @@ def opened(
         connection.close()
         raise
     return connection, prefix
+
+
+@contextmanager
+def reading(path: Path, scratch: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """Open a store file without changing it; an older one is copied into a folder and migrated there."""
+    url = f"duckdb:{path}"
+    connection = connect(url, for_reading=True)
+    try:
+        catalog, prefix = _names(connection)
+        found, expected = migrations.stored_version(connection, catalog), migrations.version_of(migrations.steps())
+        if found is None:
+            raise StoreError(f"store {url}: found an empty database, expected a clusterledger store")
+        if found > expected:
+            _refuse(url, found, expected)
+        if found == expected and not migrations.missing(connection, catalog):
+            yield connection, prefix
+            return
+    finally:
+        connection.close()
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        copy = Path(folder) / "older.duckdb"
+        shutil.copy2(path, copy)
+        connection, prefix = opened(f"duckdb:{copy}")
+        try:
+            yield connection, prefix
+        finally:
+            connection.close()
+
+
+def _names(connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+    """Return the name of the catalog, and the prefix of its tables' names."""
+    catalog = str(fetch_row(connection, "SELECT current_database()")[0])
+    return catalog, f"{quoted(catalog)}.main."
 
 
 def _refuse(url: str, found: int, expected: int) -> None:

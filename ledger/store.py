@@ -4,13 +4,13 @@ Only this module and its private parts talk to DuckDB. Writes go through the doo
 in one transaction; reads give frames in exactly the types of their table.
 """
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import dataframely as dy
@@ -20,11 +20,12 @@ import polars as pl
 from ledger import _people_sql
 from ledger._backup import load, write_copy
 from ledger._commit import Commit, NodeBatch, append_batches, prepared
-from ledger._connection import connect, explained, fetch, fetch_row, path_of
+from ledger._connection import connect, explained, fetch, fetch_row, path_of, read_only
 from ledger._ddl import FENCE, quoted
 from ledger._door import Written, admit
+from ledger._erasure import erase_user
 from ledger._latest import Latest
-from ledger._opening import opened
+from ledger._opening import opened, reading
 from ledger._order import arranged
 from ledger._reading import PartitionStateRow, Window, query_of, versions_query
 from ledger._replaced import RollupState, checked, replace
@@ -79,9 +80,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def append(self, schema: Schema, frame: pl.DataFrame, *, source: str) -> Written:
@@ -139,6 +138,10 @@ class Store:
             before = floor(before, table.partition.every)
         return self._commit(lambda commit: commit.expire(table, before))
 
+    def erase_user(self, user: str, *, replacement: str = "erased") -> dict[str, int]:
+        """Write another name in the place of a person's, everywhere; return how many rows changed, by table."""
+        return self._commit(lambda commit: erase_user(commit, user, replacement))
+
     def read(
         self,
         schema: Schema,
@@ -174,7 +177,7 @@ class Store:
 
         Raises: InputError: it is anything else, it fails, takes longer, or has more rows.
         """
-        with self._cursor() as cursor, _read_only(cursor):
+        with self._cursor() as cursor, read_only(cursor):
             return _people_sql.run(cursor, sql, limit=limit, timeout_seconds=timeout_seconds)
 
     @contextmanager
@@ -183,7 +186,7 @@ class Store:
         if getattr(self._local, "cursor", None) is not None:
             yield
             return
-        with self._cursor() as cursor, _read_only(cursor):
+        with self._cursor() as cursor, read_only(cursor):
             # A snapshot begins with the first read, not with BEGIN.
             self._fetch(cursor, f"SELECT turn_count FROM {self._prefix}{FENCE}", {})
             self._local.cursor = cursor
@@ -201,7 +204,7 @@ class Store:
 
     def backup(self, path: Path) -> None:
         """Write a copy of the whole store, as it is at one instant, into a new file that opens as a store."""
-        with self._cursor() as cursor, _read_only(cursor):
+        with self._cursor() as cursor, read_only(cursor):
             try:
                 write_copy(cursor, self._prefix, Path(path))
             except duckdb.Error as error:
@@ -215,12 +218,9 @@ class Store:
         path = Path(path)
         if not path.is_file():
             raise StoreError(f"restore {path}: found no file, expected a backup")
-        source, prefix = opened(f"duckdb:{path}")
-        try:
-            with source.cursor() as cursor:
-                self._commit(lambda commit: load(commit, cursor, prefix))
-        finally:
-            source.close()
+        scratch = path_of(self.url) or Path(tempfile.gettempdir()) / "store"
+        with reading(path, scratch.parent) as (source, prefix), source.cursor() as cursor:
+            self._commit(lambda commit: load(commit, cursor, prefix))
 
     @classmethod
     def restore(cls, url: str, path: Path) -> None:
@@ -251,7 +251,7 @@ class Store:
         if held is not None:
             yield held
             return
-        with self._cursor() as cursor, _read_only(cursor):
+        with self._cursor() as cursor, read_only(cursor):
             yield cursor
 
     def _commit(self, work: Callable[[Commit], T]) -> T:
@@ -290,14 +290,6 @@ class Store:
             return
         self._connection.close()
         self._connection = connect(self.url, self._memory_limit)
-
-
-@contextmanager
-def _read_only(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    cursor.execute("BEGIN TRANSACTION READ ONLY")
-    yield
-    # The cursor is closed after this, which ends the transaction in every other case.
-    cursor.execute("ROLLBACK")
 
 
 __all__ = ["NodeBatch", "PartitionStateRow", "RollupState", "Store", "Written", "utcnow"]

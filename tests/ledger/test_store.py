@@ -19,6 +19,7 @@ from ledger.errors import ContractError, SealedError, StoreError
 from ledger.frames import dtypes, to_frame
 from ledger.store import NodeBatch, RollupState, Store
 from ledger.tables import (
+    TABLES,
     Batch,
     CoverageDay,
     ExchangeRate,
@@ -86,6 +87,17 @@ def test_rows_come_back_typed_in_the_tables_order(store: Store) -> None:
     assert store.read(GpuSample, ordered=False).height == 3
     with pytest.raises(ContractError, match="gpu_sample: found no column colour"):
         store.read(GpuSample, where={"colour": ["red"]})
+
+
+@pytest.mark.parametrize("name", sorted(TABLES.keys() - {"partition_state"}))
+def test_every_table_takes_a_row_once_and_gives_it_back(name: str) -> None:
+    schema = TABLES[name].schema
+    row = frame_of(schema, {})
+    with Store.open("duckdb::memory:", now=lambda: NOW) as store:
+        for rows, duplicates in ((1, 0), (0, 1), (0, 1)):
+            written = store.append(schema, row, source="t")
+            assert (written.rows, written.duplicates, written.rejected) == (rows, duplicates, 0)
+        assert store.read(schema).equals(row)
 
 
 def test_a_window_is_half_open(store: Store) -> None:
@@ -412,6 +424,20 @@ def test_expired_rows_go_and_their_versions_stay(store: Store) -> None:
     assert counts(store, "gpu_sample") == before
     with pytest.raises(ContractError, match="exchange_rate: found no time to expire by"):
         store.expire(ExchangeRate, AT)
+
+
+def test_a_person_is_erased_everywhere(store: Store) -> None:
+    rows = [{"job_id": "1", "user": "ada", "ended_at": AT}, {"job_id": "2", "user": "bob", "ended_at": AT}]
+    store.append(Job, frame_of(Job, *rows), source="t")
+    store.replace(JobHour, frame_of(JobHour, hour_row(5, user="ada")), partitions=["2026-11-20T05"])
+    bad = to_frame(Job, [filled(Job, user="ada", job_id="3", state=None)])
+    assert store.append(Job, bad, source="t").rejected == 1
+    before = counts(store, "job")
+    assert store.erase_user("ada") == {"job": 1, "job_hour": 1, "rejected_row": 1}
+    assert sorted(store.read(Job)["user"]) == ["bob", "erased"]
+    assert store.read(JobHour)["user"].to_list() == ["erased"]
+    assert counts(store, "job") == {key: count + 1 for key, count in before.items()}
+    assert store.erase_user("ada") == {}
 
 
 # Several threads

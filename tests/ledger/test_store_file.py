@@ -251,6 +251,27 @@ def test_a_backup_comes_back_into_a_new_an_old_and_a_running_store(path: Path, t
             assert [str(value) for value in store.read(ExchangeRate)["unit_price"]] == ["1.000000000000000001"]
 
 
+def test_an_older_backup_comes_back_and_stays_as_it_is(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "older.duckdb"
+    with Store.open(url_of(copy)) as store:
+        store.append(GpuSample, samples(3), source="t")
+    change(copy, "ALTER TABLE gpu_sample DROP COLUMN power_watts", "DROP TABLE network_hour")
+    copy.chmod(0o444)
+    before = copy.read_bytes()
+    with Store.open(url_of(path)) as store:
+        store.load(copy)
+        assert store.read(GpuSample)["power_watts"].to_list() == [None] * 3
+    assert copy.read_bytes() == before
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["ledger.duckdb", "older.duckdb"]
+
+
+def test_a_newer_backup_is_refused(path: Path, tmp_path: Path) -> None:
+    Store.open(url_of(tmp_path / "newer")).close()
+    change(tmp_path / "newer", "UPDATE meta SET schema_version = 99")
+    with Store.open(url_of(path)) as store, pytest.raises(StoreError, match="found schema version 99"):
+        store.load(tmp_path / "newer")
+
+
 def rates(price: str) -> pl.DataFrame:
     row = {"rate_date": AT.date(), "from_currency": "EUR", "to_currency": "USD", "unit_price": price}
     return to_frame(ExchangeRate, [row])
