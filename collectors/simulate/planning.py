@@ -169,10 +169,12 @@ def _hold(
 def _stretches(cluster: Cluster, rng: np.random.Generator) -> list[Stretch]:
     """Pick running training jobs of which a device gets hot, or falls behind its peers."""
     found: list[Stretch] = []
-    recent = cluster.end - 40 * _HOUR
+    recent = cluster.end - 14 * _HOUR
     for kind, least in (("thermal", 1), ("straggler", _STRAGGLER_PEERS)):
         for after in (cluster.start, recent):
             fit = [job for job in cluster.jobs if _fits(cluster, job, after, least)]
+            # Only profiling shows that a device lags behind its peers.
+            fit = [job for job in fit if cluster.hardware(job.devices[0]).quality == "A"] or fit
             for job in (fit[int(index)] for index in rng.permutation(len(fit))[:3]):
                 begin = max(job.started or 0, after) + 2_400
                 until = min(begin + 7_200, (job.ended or cluster.end) - 600)

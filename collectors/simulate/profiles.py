@@ -73,7 +73,7 @@ PROFILES: Final[dict[str, Activity]] = {
     "compute_other": _run(graphics=0.95, sm=0.82, tensor=0.02, dram=0.30, power=0.68, occupancy=0.45),
     "dram_bound": _run(graphics=0.95, sm=0.60, tensor=0.12, dram=0.74, power=0.62),
     "communication": _run(
-        graphics=0.97, sm=0.34, tensor=0.09, dram=0.16, power=0.40, nvlink=0.70, network=0.74, wait=9e5
+        graphics=0.98, sm=0.34, tensor=0.07, dram=0.14, power=0.37, nvlink=0.70, network=0.74, wait=9e5
     ),
     "input_storage": _run(
         graphics=0.38, sm=0.31, tensor=0.10, dram=0.15, power=0.34, pressure_io=0.42, iowait=0.25, read=4e8

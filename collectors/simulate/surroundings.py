@@ -119,9 +119,9 @@ def _asked(plan: Cluster, line: Timeline, node: Ints) -> dict[str, Ints]:
         "system": 0.08 * of["cpu"] * processors * part * _MICRO * held,
         "iowait": of["iowait"] * processors * part * _MICRO,
         # One stalled job stalls "some task" of its node, whatever else runs there.
-        "pressure_cpu": of["pressure_cpu"] * _MICRO * np.minimum(part * 4, 1),
-        "pressure_io": of["pressure_io"] * _MICRO * np.minimum(part * 4, 1),
-        "pressure_memory": of["pressure_memory"] * _MICRO * np.minimum(part * 4, 1),
+        "pressure_cpu": of["pressure_cpu"] * _MICRO * np.minimum(part * 6, 1),
+        "pressure_io": of["pressure_io"] * _MICRO * np.minimum(part * 6, 1),
+        "pressure_memory": of["pressure_memory"] * _MICRO * np.minimum(part * 6, 1),
         "transmit": of["network"] * port * part,
         "receive": of["network"] * port * part * 0.98,
         "wait": of["wait"] * part,

@@ -20,7 +20,7 @@ _WEEKEND: Final = 0.6
 _SATURDAY: Final = 5
 
 _TRAINING_PROFILES: Final = (
-    ("compute_tensor", 0.34), ("communication", 0.10), ("input_storage", 0.11), ("input_cpu", 0.09),
+    ("compute_tensor", 0.34), ("communication", 0.16), ("input_storage", 0.11), ("input_cpu", 0.09),
     ("dram_bound", 0.09), ("compute_other", 0.08), ("power_capped", 0.07), ("host_memory", 0.04), ("launch_bound",
      0.08),
 )  # fmt: skip
@@ -67,6 +67,8 @@ def _request(rng: np.random.Generator, cluster: str, submitted: int, widest: int
         # A job that never uses its GPU is small: with big ones somebody notices.
         idles = size <= 2 and rng.random() < traces.IDLE_JOB_SHARE * 0.5  # noqa: PLR2004
         profile = "idle" if idles else pick(rng, _TRAINING_PROFILES if kind == "training" else _BATCH_PROFILES)
+        # A device alone waits for no other.
+        profile = "compute_tensor" if profile == "communication" and size == 1 else profile
     duration = on_grid(min(max(length, 120.0), 3.0 * _DAY))
     return asked(rng, cluster, kind, profile, size, submitted, duration)
 
