@@ -19,7 +19,8 @@ EXPECTED = {
     "job without a process", "input bound by storage", "input bound by processors", "communication bound",
     "memory bound", "power capped", "oversized on H100", "orphan", "orphan that keeps its job's id",
     "pending for resources", "pending while devices are free", "waited with a reason", "xid", "node down", "drain",
-    "reservation", "agent gap", "node joins", "node leaves", "name comes back on other hardware", "requeued", "recurring id", "slice",
+    "reservation", "agent gap", "node joins", "node leaves", "name comes back on other hardware", "requeued",
+    "recurring id", "slice",
     "rest of a sliced device", "shared device", "thermal", "straggler with four peers", "several nodes", "unattributed",
     "model by name only", "cancelled while waiting", "server at night", "two accounts at AWS",
 }  # fmt: skip
