@@ -25,6 +25,7 @@ from app.context import Context
 from app.guard import Guard, host_names
 from app.page import pages
 from app.scheduler import Scheduler
+from app.services import named, names
 from app.services._hub_file import HubFile, found, leave
 from app.theme import streamlit_options
 from ledger.config import HubSettings
@@ -70,10 +71,12 @@ def application(context: Context, token: str) -> App:
 
 
 def warm() -> None:
-    """Import what pages need and keep it out of garbage collection, which Streamlit does after each run."""
+    """Import what pages and services need, and keep it out of the garbage collection after each page run."""
     for name in _HEAVY:
         importlib.import_module(name)
     pages()
+    for name in names():
+        named(name)
     gc.collect()
     gc.freeze()
 

@@ -28,7 +28,7 @@ async def listed(context: Context, token: str, request: Request) -> Response:
     """Answer which services there are and what each takes."""
     if (refused := _refused(context, token, request)) is not None:
         return refused
-    found = [each for each in (named(name) for name in names()) if not each.local]
+    found = [each for each in await to_thread.run_sync(_all) if not each.local]
     return answer([{"name": each.name, "doc": each.doc, "params": each.params.model_json_schema()} for each in found])
 
 
@@ -50,6 +50,10 @@ async def called(context: Context, token: str, request: Request) -> Response:
             return await to_thread.run_sync(_run, context, request.path_params["name"], body, is_tar)
         except ClusterLedgerError as error:
             return failure(error)
+
+
+def _all() -> list[Service]:
+    return [named(name) for name in names()]
 
 
 def _refused(context: Context, token: str, request: Request) -> Response | None:

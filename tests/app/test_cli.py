@@ -133,7 +133,8 @@ def test_a_smaller_bill_waits_for_accept(command: Command, home: Path) -> None:
 
 def test_a_scheduler_dump_is_detected(command: Command, home: Path) -> None:
     head = "JobID|JobIDRaw|Cluster|User|Account|Partition|JobName|Submit|Start|End|State|ExitCode|AllocTRES|NodeList"
-    row = "7|7|c|ann|lab|gpu|train|2026-11-01T10:00:00Z|2026-11-01T10:01:00Z|2026-11-01T11:00:00Z|COMPLETED|0:0|gres/gpu=2|n1"
+    times = "2026-11-01T10:00:00Z|2026-11-01T10:01:00Z|2026-11-01T11:00:00Z"
+    row = f"7|7|c|ann|lab|gpu|train|{times}|COMPLETED|0:0|gres/gpu=2|n1"
     (home / "sacct.txt").write_text(f"{head}\n{row}\n7|broken\n", encoding="utf-8")
     found = json.loads(command("ingest", "sacct.txt", "--json").out)["files"][0]
     assert (found["format"], found["rows"], found["rejected"]) == ("slurm", 1, 1)

@@ -172,7 +172,9 @@ def test_services_ask_for_a_token_and_say_what_is_wrong(shared_hub: RunningHub) 
         answer = post(hub, key, body, path)
         assert answer.status_code == 422, path
         assert message in answer.json()["error"]
-    listed = httpx2.get(f"{hub.url}/api/v1/services", headers={"Authorization": f"Bearer {key}"}, trust_env=False)
+    listed = httpx2.get(
+        f"{hub.url}/api/v1/services", headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False
+    )
     assert {"sql", "ingest", "rollup"} <= {each["name"] for each in listed.json()}
 
 

@@ -1,0 +1,152 @@
+"""What pages read: fresh after a change, cached before, and never another team's."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from app import context as contexts
+from app import data
+from app.cache import Cache
+from app.context import Context
+from app.page import ROLES, SECTIONS, pages
+from ledger.config import load
+from ledger.errors import ConfigError, InputError
+from ledger.frames import to_frame
+from ledger.tables import Gpu, JobUsage, Node, Team
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+LAB = data.Scope("team", "lab")
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    monkeypatch.delenv("CLUSTERLEDGER_STORE", raising=False)
+    found = Context(load(store={"url": "duckdb::memory:"}))
+    contexts.use(found)
+    yield found
+    contexts.use(None)
+    found.close()
+
+
+def add(here: Context, *names: str) -> None:
+    rows = [{"cluster": "c", "node": name, "exists_start": AT} for name in names]
+    here.store.append(Node, to_frame(Node, rows), source="test")
+    here.changed({"node"})
+
+
+def test_a_read_is_cached_until_its_table_changes(here: Context) -> None:
+    add(here, "n1")
+    first = data.rows(Node, scope=data.Scope())
+    assert data.rows(Node, scope=data.Scope()) is first
+    here.changed({"job"})
+    assert data.rows(Node, scope=data.Scope()) is first
+    add(here, "n2")
+    assert data.rows(Node, scope=data.Scope())["node"].to_list() == ["n1", "n2"]
+
+
+def test_a_team_sees_its_own_rows_only(here: Context) -> None:
+    usage = [
+        {
+            "cluster": "c", "job_id": team, "submitted_at": AT, "restart_count": 0, "user": "u", "team": team,
+            "model": "m", "state": "COMPLETED", "workload_kind": "training", "is_estimated": False,
+        }
+        for team in ("lab", "other")
+    ]  # fmt: skip
+    frame = to_frame(JobUsage, usage)
+    filled = frame.with_columns(pl.col(name).fill_null(0) for name, dtype in frame.schema.items() if dtype.is_numeric())
+    here.store.append(JobUsage, filled, source="test")
+    here.changed()
+    assert set(data.rows(JobUsage, scope=data.Scope())["team"]) == {"lab", "other"}
+    assert set(data.rows(JobUsage, scope=LAB)["team"]) == {"lab"}
+    assert data.rows(JobUsage, scope=LAB, where={"team": ["other"]}).is_empty()
+    assert data.rows(JobUsage, scope=data.Scope("team", "nobody")).is_empty()
+
+
+def test_a_team_sees_nothing_of_tables_that_name_no_team(here: Context) -> None:
+    from ledger.tables import FocusCharge  # noqa: PLC0415  only here
+
+    assert data.rows(FocusCharge, scope=LAB).is_empty()
+    assert data.rows(FocusCharge, scope=LAB, columns=("BilledCost",)).columns == ["BilledCost"]
+    add(here, "n1")
+    assert data.rows(Node, scope=LAB).height == 1
+    assert {"node", "gpu", "team"} <= data.OPEN_TO_TEAMS
+    assert {Gpu, Team}
+
+
+def test_an_answer_is_limited_to_the_viewers_team(here: Context) -> None:
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    assert data.answer("freshness", scope=data.Scope(), now=now).height == 1
+    assert data.answer("freshness", scope=LAB, now=now).height == 1
+    with pytest.raises(InputError, match="tells of all teams"):
+        data.answer("unmatched_charges", scope=LAB, start=AT, end=now)
+
+
+def test_what_is_computed_from_rows_is_cached_too(here: Context) -> None:
+    add(here, "n1")
+    calls: list[int] = []
+
+    def counted(frame: pl.DataFrame, factor: int) -> int:
+        calls.append(factor)
+        return frame.height * factor
+
+    for _ in range(2):
+        assert data.computed(counted, Node, None, data.Scope(), 3) == 3
+    assert calls == [3]
+    add(here, "n2")
+    assert data.computed(counted, Node, None, data.Scope(), 3) == 6
+
+
+def test_outside_a_hub_a_page_is_told_what_to_run() -> None:
+    with pytest.raises(InputError, match="no hub runs") as caught:
+        data.now()
+    assert "clusterledger up" in caught.value.hint
+
+
+def test_the_cache_drops_what_was_used_least_recently() -> None:
+    cache = Cache(3 * 8_000)
+    made: list[str] = []
+
+    def frame(name: str) -> pl.DataFrame:
+        made.append(name)
+        return pl.DataFrame({"x": range(1_000)})
+
+    for name in ("a", "b", "c", "a", "d", "a", "b"):
+        cache.get(name, lambda name=name: frame(name))
+    assert made == ["a", "b", "c", "d", "b"]
+
+
+def test_a_failed_read_is_not_kept() -> None:
+    cache = Cache(1_000_000)
+
+    def fails() -> int:
+        raise ConfigError("no")
+
+    with pytest.raises(ConfigError):
+        cache.get("k", fails)
+    assert cache.get("k", lambda: 1) == 1
+
+
+def test_pages_are_found_in_order_and_have_paths_of_their_own() -> None:
+    found = pages()
+    assert [SECTIONS.index(each.section) for each in found] == sorted(SECTIONS.index(each.section) for each in found)
+    assert len({each.path for each in found}) == len(found)
+    assert found[0].path == ""
+    assert all(each.doc for each in found)
+    assert all(set(each.roles) <= set(ROLES) for each in found)
+
+
+def test_no_module_of_app_hides_another_package() -> None:
+    """Streamlit puts `app/` first on the path when it is run on `main.py`."""
+    import sys  # noqa: PLC0415  only here
+    from importlib.metadata import packages_distributions  # noqa: PLC0415  only here
+    from pathlib import Path  # noqa: PLC0415  only here
+
+    import app  # noqa: PLC0415  only here
+
+    own = {path.stem for path in Path(next(iter(app.__path__))).iterdir() if not path.name.startswith("_")}
+    others = (
+        (set(packages_distributions()) - {"app"}) | set(sys.stdlib_module_names) | {"ledger", "queries", "collectors"}
+    )
+    assert own & others == set()

@@ -1,0 +1,157 @@
+"""Jobs: what is due, once, also after the hub was down."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app import jobs
+from app.context import Context
+from app.jobs import Job
+from app.scheduler import close_interrupted, due, run
+from ledger.config import load
+from ledger.errors import StoreError
+from ledger.tables import JobRun
+
+MONDAY = datetime(2026, 11, 16, 7, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(MONDAY - timedelta(days=2))
+
+
+@pytest.fixture
+def here(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Context:
+    monkeypatch.delenv("CLUSTERLEDGER_STORE", raising=False)
+    return Context(load(store={"url": "duckdb::memory:"}), now=clock)
+
+
+def report(ran: list[datetime], *, fails: int = 0) -> Job:
+    """Return a weekly job that notes when it ran, after some failures."""
+
+    def act(here: Context, due_at: datetime) -> str:
+        del here
+        ran.append(due_at)
+        if len(ran) <= fails:
+            raise StoreError("mail server: connection refused")
+        return "sent"
+
+    return Job("weekly_report", jobs.every_week, act, starts_at_once=False, is_finished_when_stopped=False)
+
+
+def turn(here: Context, job: Job) -> None:
+    """Do for one job what a tick does."""
+    at = due(here, job)
+    if at is not None:
+        run(here, job, at)
+
+
+def test_on_a_new_store_no_report_of_the_past_goes_out(here: Context) -> None:
+    ran: list[datetime] = []
+    turn(here, report(ran))
+    turn(here, report(ran))
+    assert ran == []
+    assert here.store.read(JobRun)["status"].to_list() == ["skipped"]
+
+
+def test_a_report_goes_out_once_when_it_is_due(here: Context, clock: Clock) -> None:
+    ran: list[datetime] = []
+    job = report(ran)
+    turn(here, job)
+    for minutes in (-1, 0, 1, 60, 24 * 60):
+        clock.at = MONDAY + timedelta(minutes=minutes)
+        turn(here, job)
+    assert ran == [MONDAY]
+
+
+def test_a_report_missed_while_the_hub_was_down_goes_out_once(here: Context, clock: Clock) -> None:
+    ran: list[datetime] = []
+    job = report(ran)
+    turn(here, job)
+    clock.at = MONDAY + timedelta(days=16)
+    turn(here, job)
+    turn(here, job)
+    assert ran == [MONDAY + timedelta(days=14)]
+
+
+def test_a_failed_job_is_tried_three_times_with_a_pause(here: Context, clock: Clock) -> None:
+    ran: list[datetime] = []
+    job = report(ran, fails=9)
+    turn(here, job)
+    clock.at = MONDAY
+    for _ in range(60):
+        turn(here, job)
+        clock.at += timedelta(minutes=1)
+    assert ran == [MONDAY] * 3
+    runs = here.store.read(JobRun)
+    assert sorted(runs.filter(runs["due_at"] == MONDAY)["attempt_count"]) == [1, 2, 3]
+    assert set(runs.filter(runs["due_at"] == MONDAY)["status"]) == {"failed"}
+
+
+def test_a_run_that_a_killed_hub_left_open_is_tried_again(here: Context, clock: Clock) -> None:
+    ran: list[datetime] = []
+    turn(here, report(ran))
+    clock.at = MONDAY
+
+    def killed(here: Context, due_at: datetime) -> str:
+        raise KeyboardInterrupt
+
+    dying = Job("weekly_report", jobs.every_week, killed, starts_at_once=False)
+    with pytest.raises(KeyboardInterrupt):
+        turn(here, dying)
+    runs = here.store.read(JobRun, where={"status": ["failed"]})
+    open_again = runs.with_columns(status=runs["status"].str.replace("failed", "running"), ended_at=None)
+    here.store.append(JobRun, open_again.cast(dict(runs.schema)), source="test")
+    close_interrupted(here)
+    turn(here, report(ran))
+    assert ran == [MONDAY]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("2026-11-16T05:59:00Z", "2026-11-09T06:00:00Z"),
+        ("2026-11-16T06:00:00Z", "2026-11-16T06:00:00Z"),
+        ("2026-11-22T23:00:00Z", "2026-11-16T06:00:00Z"),
+        ("2026-10-26T06:30:00Z", "2026-10-26T06:00:00Z"),
+        ("2026-10-19T05:30:00Z", "2026-10-19T05:00:00Z"),
+    ],
+)
+def test_the_week_is_the_reports_own(now: str, expected: str) -> None:
+    settings = load(report={"weekday": 1, "hour": 7, "time_zone": "Europe/Berlin"})
+    assert jobs.every_week(settings, datetime.fromisoformat(now)) == datetime.fromisoformat(expected)
+
+
+def test_the_rollup_is_due_each_minute_and_the_expiry_each_night() -> None:
+    settings = load()
+    now = datetime(2026, 11, 20, 2, 30, 45, tzinfo=UTC)
+    assert jobs.every_rollup(settings, now) == datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
+    assert jobs.every_night(settings, now) == datetime(2026, 11, 19, 3, tzinfo=UTC)
+
+
+def test_the_jobs_of_the_hub_run_on_an_empty_store(here: Context) -> None:
+    for job in jobs.JOBS:
+        assert run(here, job, job.due_at(here.settings, here.now())) == "done"
+
+
+def test_old_runs_are_forgotten_and_the_newest_of_each_job_stays(here: Context, clock: Clock) -> None:
+    named = {job.name: job for job in jobs.JOBS}
+    rollup, expire, weekly = named["rollup"], named["expire"], named["weekly_report"]
+    run(here, weekly, MONDAY - timedelta(days=7))
+    for _ in range(3):
+        clock.at += timedelta(days=1)
+        run(here, rollup, jobs.every_rollup(here.settings, clock.at))
+    clock.at += timedelta(days=3)
+    run(here, expire, jobs.every_night(here.settings, clock.at))
+    kept = here.store.read(JobRun).sort("job_name", "due_at")
+    assert kept["job_name"].to_list() == ["expire", "rollup", "weekly_report"]
