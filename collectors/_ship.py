@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
+import msgspec
 
 from collectors._spool import Sealed, Spool
 from collectors._stamp import Identity
@@ -81,6 +82,8 @@ class Shipper:
             self._put_aside(batch, answer.status_code, answer.text[:2000])
         elif not answer.is_success:
             return self._later(f"HTTP {answer.status_code}: {answer.text[:200]}")
+        else:
+            _tell_rejected(answer.content)
         self._spool.forget(batch.batch_id)
         self._pause = 0.0
         return True
@@ -111,3 +114,27 @@ class Shipper:
         }
         with self._refused.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+class _Kept(msgspec.Struct):
+    """What the hub says of one table."""
+
+    rejected: int = 0
+
+
+class _Acknowledged(msgspec.Struct):
+    """What the hub answers to a batch that it has."""
+
+    tables: dict[str, _Kept] = {}
+
+
+def _tell_rejected(content: bytes) -> None:
+    """Log rows that the hub kept apart: a collector yields what its table does not allow."""
+    try:
+        answer = msgspec.json.decode(content, type=_Acknowledged)
+    except msgspec.DecodeError:
+        # Another hub's words: that it has the batch is all that counts.
+        return
+    for name, kept in answer.tables.items():
+        if kept.rejected:
+            log.warning("hub rejected rows", table=name, row_count=kept.rejected)

@@ -1,5 +1,7 @@
-"""What the loop watches: rounds that do not end, and a clock that jumps."""
+"""What the loop watches: rounds that do not end, a clock that jumps, memory that is not needed."""
 
+import ctypes
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -51,3 +53,15 @@ def clock_jump(
     jump = (wall_now - wall_before).total_seconds() - (steady_now - steady_before)
     if abs(jump) > _JUMP_SECONDS:
         yield {"event": "clock_jump", "message": f"the clock moved by {jump:+.3f} s", "amount_seconds": jump}
+
+
+def give_back_memory() -> None:
+    """Give back what loading libraries took and left free: a fifth of the process, once after the start.
+
+    What lives on is no longer looked at by the collector of cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

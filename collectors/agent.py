@@ -19,7 +19,7 @@ from collectors._round import Result, Run, Source, Tables, sources, utc_now
 from collectors._ship import Shipper
 from collectors._spool import Spool
 from collectors._stamp import Forgetful, Identity, Memory, boot_id, existing, stamped
-from collectors._watch import Deadlines, clock_jump
+from collectors._watch import Deadlines, clock_jump, give_back_memory
 from ledger.config import Settings
 from ledger.errors import ConfigError, StoreError
 from ledger.log import log
@@ -29,6 +29,7 @@ _PROC: Final = Path("/proc")
 _SYS: Final = Path("/sys")
 _FLUSH_SECONDS: Final = 1.0
 _NODE_ROW_SECONDS: Final = 3600.0
+_SETTLED_FLUSHES: Final = 5  # by then every library is loaded
 
 # Collectors start a little apart: a node must not do all its work in one instant, nor all nodes at once.
 _JITTER_SECONDS: Final = 0.5
@@ -143,8 +144,11 @@ class Agent:
         pace = self._settings.agent.ship_every_seconds
         shipping = threading.Thread(target=self._shipper.run, args=(pace, stop), name="ship", daemon=True)
         shipping.start()
-        wall, steady = self._now(), time.monotonic()
+        wall, steady, flushes = self._now(), time.monotonic(), 0
         while not stop.wait(_FLUSH_SECONDS):
+            flushes += 1
+            if flushes == _SETTLED_FLUSHES:
+                give_back_memory()
             events = clock_jump(wall, steady, wall := self._now(), steady := time.monotonic())
             self._keep(self._arrived(), [self._event(**event) for event in events])
         self._keep(self._arrived(), [self._event("agent_stopped", "told to stop")])

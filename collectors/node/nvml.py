@@ -1,5 +1,6 @@
 """NVIDIA GPUs and MIG slices, through NVML."""
 
+import ctypes
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -53,7 +54,14 @@ def nvml(
 
 
 def _binding() -> Any:
-    """Return the binding; only a node that runs this collector loads it."""
+    """Return the binding; it takes 15 MB, so a node without the driver never loads it.
+
+    Raises: SourceMissing: there is no driver.
+    """
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        raise _missing("libnvidia-ml.so.1 is not installed") from None
     import pynvml  # noqa: PLC0415  see above
 
     return pynvml
@@ -69,10 +77,13 @@ def _start(library: Any) -> None:
     except library.NVMLError as error:
         absent = {library.NVML_ERROR_LIBRARY_NOT_FOUND, library.NVML_ERROR_DRIVER_NOT_LOADED}
         if error.value in absent:
-            raise SourceMissing(
-                f"NVML: {error}", hint="install the NVIDIA driver, or set collectors.nvml.enabled = false on this node"
-            ) from error
+            raise _missing(str(error)) from error
         raise SourceError(f"NVML: {error}, expected a working driver", hint="run nvidia-smi on this node") from error
+
+
+def _missing(found: str) -> SourceMissing:
+    hint = "install the NVIDIA driver, or set collectors.nvml.enabled = false on this node"
+    return SourceMissing(f"NVML: {found}", hint=hint)
 
 
 class _Node:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from collectors._round import Source
 from collectors._spool import Spool
@@ -41,6 +42,7 @@ class Hub:
     port: int = 0
     status: int = 200
     lose_answer: bool = False
+    answer: bytes = b'{"error": "because"}'
     received: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     batches: dict[str, Batch] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Hub:
                     return
                 self.send_response(hub.status)
                 self.end_headers()
-                self.wfile.write(b'{"error": "because"}')
+                self.wfile.write(hub.answer)
 
             def log_message(self, *_: object) -> None:
                 """Keep the test's output clean."""
@@ -539,3 +541,11 @@ def test_a_source_that_is_missing_is_no_failure() -> None:
 
     result = Source(unit("missing", missing), {}, {}).collect(lambda: AT)
     assert (result.run.ok, result.run.rows, result.run.error) == (True, 0, "there is none")
+
+
+def test_rows_that_the_hub_rejects_are_said(agent: Agent, hub: Hub) -> None:
+    hub.answer = b'{"status": "kept", "tables": {"host_sample": {"rows": 0, "duplicates": 0, "rejected": 1}}}'
+    with capture_logs() as said:
+        assert agent.once() is True
+    rejected = [each for each in said if each["event"] == "hub rejected rows"]
+    assert [(each["table"], each["row_count"]) for each in rejected] == [("host_sample", 1)]
