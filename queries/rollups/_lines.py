@@ -24,6 +24,9 @@ CHARGE: Final = (
 )
 """The parts of the key of a cost that a charge brings along."""
 
+_OWN: Final = CHARGE[:-1]
+"""What of it is the charge's own: whether it is in scope may depend on its node."""
+
 COSTS: Final = ("billed_cost", "effective_cost", "list_cost")
 SHARED_COSTS: Final = ("shared_billed_cost", "shared_effective_cost")
 
@@ -87,7 +90,8 @@ def lines(charges: pl.DataFrame, scope: ScopeSettings) -> pl.DataFrame:
     )
     # Sorted, so that lines have the same numbers, and the small rests the same places, in any order of rows.
     key = [*CHARGE, *_PLACE, *_WORDS]
-    return money.summed(renamed, by=key, columns=COSTS).sort(key).with_row_index("line")
+    summed = money.summed(renamed, by=key, columns=COSTS).sort(key).with_row_index("line")
+    return summed.with_columns(pl.struct(_OWN).rle_id().alias("charge"))
 
 
 def placed(lines: pl.DataFrame, present: pl.DataFrame, pools: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +109,7 @@ def placed(lines: pl.DataFrame, present: pl.DataFrame, pools: pl.DataFrame) -> p
         tie=["hour_start", "cluster", "node"],
         columns=COSTS,
     )
-    rest = lines.select("line", *CHARGE, *_WORDS, "is_shared")
+    rest = lines.select("line", "charge", *CHARGE, *_WORDS, "is_shared")
     parts = pl.concat([whole.select(split.parts.columns), split.parts]).join(rest, on="line")
     # A charge of a node belongs to the AI estate, whatever account or tag it carries.
     ours = ((pl.col("node") != "").any().over("line")) | pl.col("in_scope")
@@ -114,7 +118,8 @@ def placed(lines: pl.DataFrame, present: pl.DataFrame, pools: pl.DataFrame) -> p
 
 def by_hour(parts: pl.DataFrame) -> pl.DataFrame:
     """Return one row per hour of the costs that have one key, with the least certain way of spreading."""
-    key = ["hour_start", *CHARGE, "cluster", "node"]
+    # Charges go by their numbers here: a dozen texts per row would take most of the time.
+    key = ["hour_start", "charge", "in_scope", "cluster", "node"]
     # What no node and no commitment explains is shared only if its service serves everybody.
     is_used = (pl.col("charge_category") == "Usage") & (pl.col("commitment_status") != "Unused")
     serves_all = (pl.col("node") == "") & is_used & pl.col("is_shared")
@@ -122,13 +127,13 @@ def by_hour(parts: pl.DataFrame) -> pl.DataFrame:
         pl.when(serves_all).then(measure).cast(money.MONEY).alias(shared)
         for measure, shared in zip(COSTS, SHARED_COSTS, strict=False)
     ]
-    ranked = parts.with_columns(
-        *shares, pl.col("spread_method").replace_strict(METHODS, range(len(METHODS)), return_dtype=pl.Int8)
-    )
-    ranked = ranked.sort(key)
+    certainty = pl.col("spread_method").replace_strict(METHODS, range(len(METHODS)), return_dtype=pl.Int8)
+    ranked = parts.select(*key, *COSTS, *shares, certainty, *_WORDS).sort(key)
     sums = money.summed(ranked, by=key, columns=[*COSTS, *SHARED_COSTS])
     words = ranked.group_by(key, maintain_order=True).agg(
         pl.col("spread_method").min().replace_strict(range(len(METHODS)), METHODS, return_dtype=pl.String),
         *(pl.col(each).min() for each in _WORDS),
     )
-    return pl.concat([sums, words.select("spread_method", *_WORDS)], how="horizontal")
+    charges = parts.select("charge", *_OWN).unique("charge")
+    described = pl.concat([sums, words.select("spread_method", *_WORDS)], how="horizontal")
+    return described.join(charges, on="charge", maintain_order="left")

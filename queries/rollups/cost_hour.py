@@ -85,11 +85,12 @@ def _month(known: _Known, month: datetime, now: datetime, settings: MoneySetting
     finished = min(end, floor(now, "hour"))
     missing = without_charge(node_hours(nodes, month, finished), parts)
     if missing.is_empty():
-        return _ordered(billed)
+        return billed.select(CostHour.column_names())
     last = placed(lines(_last_usage(near.filter(period < end)), settings.scope), present, pools)
     rates = billed_rates(last, node_hours(nodes, earliest - timedelta(days=31), end))
     guessed = estimates(not_yet_billed(missing, last_owner(last), _complete(near)), rates, known.prices)
-    return _ordered(pl.concat([billed, guessed.with_columns(pl.lit(value=True).alias("is_estimated"))], how="diagonal"))
+    estimated = guessed.with_columns(pl.lit(value=True).alias("is_estimated")).sort("hour_start", "cluster", "node")
+    return pl.concat([each.select(CostHour.column_names()) for each in (billed, estimated)])
 
 
 def _complete(bills: pl.DataFrame) -> pl.DataFrame:
@@ -110,7 +111,3 @@ def _last_usage(bills: pl.DataFrame) -> pl.DataFrame:
     usage = bills.filter(pl.col("ChargeCategory") == "Usage", pl.col("ChargeClass").is_null())
     last = pl.col("ChargePeriodEnd").max().over("ServiceProviderName", "BillingAccountId", "ResourceId")
     return usage.filter(pl.col("ChargePeriodEnd") > last - _RATE_DAYS)
-
-
-def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(CostHour.column_names()).sort(CostHour.primary_key())
