@@ -30,12 +30,16 @@ def utc_now() -> datetime:
 
 @dataclass(eq=False)
 class Context:
-    """One store with what belongs to it; it is opened when it is first asked for."""
+    """One store with what belongs to it; it is opened when it is first asked for.
+
+    `matched` says on which nodes and bills the links between them were last computed.
+    """
 
     settings: Settings
     now: Callable[[], datetime] = utc_now
     work: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
+    matched: object = None
     _store: "Store | None" = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _versions: Counter[str] = field(default_factory=Counter)

@@ -16,7 +16,7 @@ import polars as pl
 
 from app import context as contexts
 from app.cache import Cache
-from app.context import Context
+from app.context import Context, acting
 from app.page import Role
 from ledger.config import Settings
 from ledger.errors import InputError
@@ -164,7 +164,11 @@ def act(name: str, **params: object) -> Any:
     from app.services import named  # noqa: PLC0415  pages that only read need no service
 
     found = named(name)
-    return found.run(hub(), found.asked(params))
+    reset = acting.set("page")
+    try:
+        return found.run(hub(), found.asked(params))
+    finally:
+        acting.reset(reset)
 
 
 @cache

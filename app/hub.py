@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import ipaddress
 import os
 import secrets
 import signal
@@ -96,6 +97,8 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
         contexts.use(context)
         address = f"http://{_shown(host)}:{port}"
         token = secrets.token_urlsafe(32)
+        if not ipaddress.ip_address(host).is_loopback:
+            log.warning("everybody who reaches this address sees the pages", address=address)
         file = leave(settings.store.url, HubFile(f"http://{_reached(host)}:{port}", os.getpid(), token))
         try:
             config = uvicorn.Config(

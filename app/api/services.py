@@ -15,9 +15,13 @@ from app.api._answers import answer, failure, refusal
 from app.api._tokens import bearer, is_admin
 from app.context import Context, acting
 from app.services import Service, named, names
+from app.services._audit import audited
 from app.services._pack import MEDIA_TYPE, chunks, pack, unpack
 from app.services._plain import dumps
 from ledger.errors import ClusterLedgerError, InputError
+
+_QUIET = frozenset({"reconcile", "findings", "incidents", "tokens"})
+"""Services that read what every page shows, or that keep a log of their own."""
 
 _MOST_JSON_BYTES = 1_048_576
 _MOST_UPLOAD_BYTES = 256 * 1024**3
@@ -87,6 +91,8 @@ def _answered(context: Context, service: Service, body: IO[bytes], is_tar: bool,
     reset = acting.set("api")
     try:
         result = dumps(service.run(context, service.asked(values)))
+        if service.name not in _QUIET:
+            audited(context, action=f"service {service.name}", subject=context.settings.store.url)
     except ClusterLedgerError as error:
         message, hint = _renamed(error.message, places), _renamed(error.hint, places)
         raise _as(error, message, hint) from None

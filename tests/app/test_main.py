@@ -1,0 +1,37 @@
+"""The entry of the pages, inside a hub and outside of one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import app
+from app import context as contexts
+from app.context import Context
+from ledger.config import load
+
+MAIN = Path(next(iter(app.__path__))) / "main.py"
+
+
+@pytest.fixture
+def empty_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("CLUSTERLEDGER_STORE", raising=False)
+    found = Context(load(store={"url": "duckdb::memory:"}))
+    contexts.use(found)
+    yield
+    contexts.use(None)
+    found.close()
+
+
+def test_outside_a_hub_it_says_what_to_run() -> None:
+    shown = AppTest.from_file(str(MAIN), default_timeout=60).run()
+    assert [each.value for each in shown.error] == ["No hub runs in this process. Start it with `clusterledger up`."]
+    assert not shown.exception
+
+
+@pytest.mark.usefixtures("empty_hub")
+def test_on_an_empty_store_the_first_page_says_what_to_do() -> None:
+    shown = AppTest.from_file(str(MAIN), default_timeout=60).run()
+    assert not shown.exception
+    assert "clusterledger demo" in shown.info[0].value
