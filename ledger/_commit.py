@@ -181,7 +181,8 @@ class Commit:
             column = table.partition.column
             query += f" WHERE s.{quoted(column)} BETWEEN ? AND ?"
             params = [keys[column].min(), keys[column].max()]
-        return fetch_with_rows(self.cursor, keys, query, params).cast(dict(frame.select(selected).schema))
+        found = fetch_with_rows(self.cursor, keys, query, params)
+        return found.select(pl.col(name).cast(frame.schema[name]) for name in selected)
 
     def delete_keys(self, table: Table, rows: pl.DataFrame) -> None:
         query = f"DELETE FROM {self.of(table)} s USING incoming i WHERE {_same_key(table)}"

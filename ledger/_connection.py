@@ -116,7 +116,7 @@ def frame_of(table: object) -> pl.DataFrame:
     DuckDB hands over the sum of a BIGINT column as DECIMAL(38, 0). The sum of a DECIMAL(38, 18) stays one, and
     raises beyond 10^20 rather than losing digits.
     """
-    frame = pl.from_arrow(table)  # type: ignore[arg-type]
+    frame = pl.from_arrow(table)
     if isinstance(frame, pl.Series):
         frame = frame.to_frame()
     wide = [name for name, dtype in frame.schema.items() if dtype == pl.Decimal(38, 0)]

@@ -36,7 +36,7 @@ def sql_type(column: dy.Column) -> str:
     try:
         return _TYPES[type(column)]
     except KeyError as error:
-        expected = ", ".join(kind.__name__ for kind in (*_TYPES, dy.Decimal))
+        expected = ", ".join([*(kind.__name__ for kind in _TYPES), dy.Decimal.__name__])
         raise ContractError(f"found a column of kind {type(column).__name__}, expected one of {expected}") from error
 
 

@@ -4,7 +4,7 @@ import polars as pl
 
 from ledger._commit import Commit
 from ledger._connection import fetch, insert
-from ledger.frames import columns_of, dtypes
+from ledger.frames import columns_of, shaped
 from ledger.tables import TABLES, RejectedRow, Table, declared
 
 _PEOPLE = frozenset({"user", "actor", "decided_by"})
@@ -31,7 +31,7 @@ def _rename(commit: Commit, table: Table, user: str, replacement: str) -> int:
         found = fetch(commit.cursor, f'SELECT * FROM {commit.of(table)} WHERE "{name}" = ?', [user])
         if found.is_empty():
             continue
-        old = found.select(*dtypes(table.schema)).cast(dict(dtypes(table.schema)))
+        old = shaped(found, table.schema)
         new = old.with_columns(pl.lit(replacement).alias(name))
         commit.delete_keys(table, old)
         insert(commit.cursor, commit.of(table), new)

@@ -14,7 +14,7 @@ from ledger._ddl import quoted
 from ledger._door import checks
 from ledger._order import has_repeats
 from ledger.errors import ContractError, SealedError
-from ledger.frames import columns_of
+from ledger.frames import columns_of, shaped
 from ledger.tables import TABLES
 from ledger.tables.partition import WHOLE, Keyed, Spanning, Table, Timed, Whole, after, start_of
 from ledger.units import is_money
@@ -141,8 +141,7 @@ def _swap(commit: Commit, table: Table, frame: pl.DataFrame, changed: Sequence[s
         wanted = [value for value in parts.unique() if _versions.key_text(table, value) in set(changed)]
         frame = frame.filter(parts.is_in(pl.Series(wanted, dtype=parts.dtype).implode()))
     if table.also:
-        old = fetch(commit.cursor, f"SELECT * FROM {commit.of(table)} WHERE {where}", params)
-        old = old.select(frame.columns).cast(dict(frame.schema))
+        old = shaped(fetch(commit.cursor, f"SELECT * FROM {commit.of(table)} WHERE {where}", params), table.schema)
         was, now = _versions.also_fingerprints(table, old), _versions.also_fingerprints(table, frame)
         commit.note(table, {key: 0 for key in was.keys() | now.keys() if was.get(key) != now.get(key)})
     commit.cursor.execute(f"DELETE FROM {commit.of(table)} WHERE {where}", params)
@@ -151,7 +150,7 @@ def _swap(commit: Commit, table: Table, frame: pl.DataFrame, changed: Sequence[s
 
 
 def _replace_intervals(commit: Commit, table: Table, frame: pl.DataFrame) -> list[str]:
-    old = fetch(commit.cursor, f"SELECT * FROM {commit.of(table)}").select(frame.columns).cast(dict(frame.schema))
+    old = shaped(fetch(commit.cursor, f"SELECT * FROM {commit.of(table)}"), table.schema)
     added = frame.join(old, on=frame.columns, how="anti", nulls_equal=True)
     gone = old.join(frame, on=frame.columns, how="anti", nulls_equal=True)
     if added.is_empty() and gone.is_empty():

@@ -39,6 +39,11 @@ def dtypes(schema: type[dy.Schema]) -> dict[str, pl.DataType]:
     return {name: column.dtype for name, column in columns_of(schema).items()}
 
 
+def shaped(frame: pl.DataFrame, schema: type[dy.Schema]) -> pl.DataFrame:
+    """Return rows that came from the store in the columns and types of their table."""
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in dtypes(schema).items())
+
+
 def to_frame(schema: type[dy.Schema], rows: Iterable[Row] | Mapping[str, Sequence[object]]) -> pl.DataFrame:
     """Return plain rows, or plain columns, as a frame that has every column of the table.
 
