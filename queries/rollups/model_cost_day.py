@@ -33,7 +33,7 @@ def model_cost_day(
 ) -> dy.LazyFrame[ModelCostDay]:
     """Sum what jobs of one model held, in money and device time, beside the tokens that its servers report.
 
-    Device time on nodes without any cost stands under the currency ''. Tokens are those of the job's model, or of
+    Device time on nodes without any cost stands under the currency '', once its hour is over. Tokens are those of the job's model, or of
     the name that the server gives itself; they stand with the currency of the server's node.
 
     Nulls: a cost is null where no part of it is known; tokens are null where no server reports them.
@@ -41,7 +41,8 @@ def model_cost_day(
     within = pl.col("hour_start").is_between(span.start, span.end, closed="left")
     held = job_hours.filter(within).collect()
     allocated = allocations.filter(within & (pl.col("bucket") == "allocated")).collect()
-    time = pl.concat([_priced(allocated), _unpriced(held, allocated)])
+    over = pl.col("hour_start").dt.offset_by("1h") <= span.now
+    time = pl.concat([_priced(allocated), _unpriced(held.filter(over), allocated)])
     costs = money.summed(time.sort(_KEY), by=_KEY, columns=_COSTS)
     counts = time.group_by(_KEY).agg(
         pl.col("gpu_seconds").sum().alias("gpu_allocated_seconds"),

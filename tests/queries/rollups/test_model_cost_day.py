@@ -61,6 +61,7 @@ def models(
     serving: list[dict[str, Any]] | None = None,
     start: datetime = MONTH,
     end: datetime = NEXT,
+    now: datetime = NEXT,
 ) -> pl.DataFrame:
     devices = [
         device_hour(each["hour_start"], each["gpu_uuid"], each["node"], productive_seconds=3600)
@@ -80,7 +81,7 @@ def models(
         allocations=AllocationHour.validate(allocated.collect()).lazy(),
         job_hours=rows(JobGpuHour, held).lazy(),
         serving=rows(ServingSample, serving or []).lazy(),
-        span=Span(start, end, NEXT),
+        span=Span(start, end, now),
     )
     return ModelCostDay.validate(made.collect())
 
@@ -112,6 +113,12 @@ def test_time_without_a_cost_and_time_without_a_model_are_seen() -> None:
         ("", "llm", None, 900),
         ("USD", "unattributed", 8, 3600),
     ]
+
+
+def test_an_hour_that_is_not_over_waits_for_its_estimate() -> None:
+    held = [job_hour(H, "g0", "j1", productive_seconds=1800)]
+    assert models([], held, now=H + HOUR / 2).is_empty()
+    assert models([], held, now=H + HOUR)["gpu_allocated_seconds"].to_list() == [1800]
 
 
 def test_unknown_cost_stays_unknown() -> None:
