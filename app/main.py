@@ -1,9 +1,14 @@
 """The entry of the pages: Streamlit runs this for each visit; the hub has opened the store."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from app import context, controls, data, links, trust
 from app.page import SECTIONS, pages
+
+# A picture of our own: a named icon would be fetched from another site.
+_ICON = str(Path(__file__).with_name("icon.png"))
 
 # Streamlit leaves room for a toolbar that the hub does not show.
 _STYLE = "<style>.stMainBlockContainer { padding-top: 2.4rem; padding-bottom: 3rem; }</style>"
@@ -11,7 +16,7 @@ _STYLE = "<style>.stMainBlockContainer { padding-top: 2.4rem; padding-bottom: 3r
 
 def run() -> None:
     """Offer the pages of the viewer's role, and show the chosen one."""
-    st.set_page_config(page_title="clusterledger", layout="wide")
+    st.set_page_config(page_title="clusterledger", page_icon=_ICON, layout="wide")
     if context.current() is None:
         st.error("No hub runs in this process. Start it with `clusterledger up`.")
         st.stop()

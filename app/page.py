@@ -20,8 +20,8 @@ ROLES: Final[tuple[Role, ...]] = ("admin", "manager", "sre", "team")
 class Page:
     """One page: its place in the navigation, its path in the URL, and the function that shows it.
 
-    `path` is '' for the first page that opens; `icon` is an emoji or the path of a local picture,
-    since Streamlit's icon fonts are fetched from another site.
+    `path` is '' for the first page that opens; `icon` is a symbol of the font that Streamlit brings
+    (`:material/name:`), or an emoji.
     """
 
     name: str
