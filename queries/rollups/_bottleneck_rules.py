@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from ledger.expressions import per
-from ledger.names import Bottleneck
+from ledger.names import BOTTLENECKS, Bottleneck
 
 MARGIN: Final = 0.05
 """A class that is met by less than this gives way to a later one that is met by more."""
@@ -82,24 +82,32 @@ def _where(condition: pl.Expr, score: pl.Expr) -> pl.Expr:
 
 
 _PROFILED = pl.col("evidence_quality") == "A"
+_DUTY_CYCLE = pl.col("evidence_quality").is_in(["B", "C"])
+
+_ACTIVE: Final = {
+    "graphics_active_ratio": _PROFILED & pl.col("graphics_active_ratio").is_not_null(),
+    "sm_active_ratio": _PROFILED & pl.col("graphics_active_ratio").is_null(),
+    "kernel_active_ratio": _DUTY_CYCLE,
+    "power_ratio": pl.col("evidence_quality") == "D",
+}
+"""Which number says how active a device was, by quality."""
+
+_WAITS_FOR_STORAGE = either(above("node_io_pressure_ratio", PRESSURE_FROM), above("node_cpu_iowait_ratio", IOWAIT_FROM))
+_WAITS_FOR_PROCESSORS = either(
+    above("node_cpu_pressure_ratio", PRESSURE_FROM), above("node_cpu_active_ratio", PROCESSORS_FROM)
+)
 _OVER_DEVICES = pl.col("job_device_count") > 1
 
 CLASSES: Final[tuple[Class, ...]] = (
     Class(
         "input_storage",
-        every(
-            below("active_ratio", INPUT_BELOW),
-            either(above("node_io_pressure_ratio", PRESSURE_FROM), above("node_cpu_iowait_ratio", IOWAIT_FROM)),
-        ),
+        every(below("active_ratio", INPUT_BELOW), _WAITS_FOR_STORAGE),
         ("active_ratio", "node_io_pressure_ratio", "node_cpu_iowait_ratio"),
         is_host_level=True,
     ),
     Class(
         "input_cpu",
-        every(
-            below("active_ratio", INPUT_BELOW),
-            either(above("node_cpu_pressure_ratio", PRESSURE_FROM), above("node_cpu_active_ratio", PROCESSORS_FROM)),
-        ),
+        every(below("active_ratio", INPUT_BELOW), _WAITS_FOR_PROCESSORS),
         ("active_ratio", "node_cpu_pressure_ratio", "node_cpu_active_ratio"),
         is_host_level=True,
     ),
@@ -176,6 +184,8 @@ LEDGER_EVIDENCE: Final[dict[Bottleneck, tuple[str, str, str]]] = {
 }
 """What is shown for a minute that the ledger has decided already."""
 
+_NUMBERS: Final = {**{each.name: each.evidence for each in CLASSES}, **LEDGER_EVIDENCE}
+
 
 def measures() -> list[pl.Expr]:
     """Return the ratios that the scores read and `gpu_minute` does not carry."""
@@ -190,114 +200,105 @@ def measures() -> list[pl.Expr]:
 
 def active() -> pl.Expr:
     """Return how active the device was, by the best evidence that its quality allows."""
-    quality = pl.col("evidence_quality")
-    return (
-        pl.when(quality == "A")
-        .then(pl.coalesce("graphics_active_ratio", "sm_active_ratio"))
-        .when(quality.is_in(["B", "C"]))
-        .then("kernel_active_ratio")
-        .when(quality == "D")
-        .then("power_ratio")
-        .alias("active_ratio")
-    )
+    return pl.coalesce(pl.when(condition).then(name) for name, condition in _ACTIVE.items()).alias("active_ratio")
 
 
-def active_name() -> pl.Expr:
-    """Return which number `active_ratio` is."""
-    quality = pl.col("evidence_quality")
-    return (
-        pl.when(quality == "A")
-        .then(
-            pl.when(pl.col("graphics_active_ratio").is_not_null())
-            .then(pl.lit("graphics_active_ratio"))
-            .otherwise(pl.lit("sm_active_ratio"))
-        )
-        .when(quality.is_in(["B", "C"]))
-        .then(pl.lit("kernel_active_ratio"))
-        .when(quality == "D")
-        .then(pl.lit("power_ratio"))
-    )
-
-
-def score_name(each: Class) -> str:
+def score_name(name: Bottleneck) -> str:
     """Return the column that holds a class's score."""
-    return f"score_{each.name}"
+    return f"score_{name}"
 
 
-def winner() -> pl.Expr:
-    """Return the first class that is met with margin, else the first that is met, else `compute_other`.
+def judged(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the class of their busy part, or what the ledger says where there is none, and its evidence.
 
     Busy time for which no class has evidence stays busy time: it is `compute_other` with a low confidence and
     never `unknown`, because `unknown` is what the ledger calls unknown.
     """
-    clear = [pl.when(pl.col(score_name(each)) >= MARGIN).then(pl.lit(each.name)) for each in CLASSES]
-    met = [pl.when(pl.col(score_name(each)) >= 0).then(pl.lit(each.name)) for each in CLASSES]
-    return pl.coalesce(*clear, *met, pl.lit("compute_other"))
-
-
-def runner_up(chosen: str) -> pl.Expr:
-    """Return the next class that is met besides the chosen one."""
-    return pl.coalesce(
-        *(
-            pl.when((pl.col(score_name(each)) >= 0) & (pl.col(chosen) != each.name)).then(pl.lit(each.name))
-            for each in CLASSES
+    scores = (each.score.cast(pl.Float32).alias(score_name(each.name)) for each in CLASSES)
+    scored = rows.with_columns(scores).with_columns(_winner().alias("class"))
+    parts = []
+    for (place,), part in scored.partition_by("class", as_dict=True).items():
+        name = BOTTLENECKS[int(place)]
+        words = zip(("first", "second", "third"), _NUMBERS[name], strict=True)
+        parts.append(
+            part.with_columns(
+                pl.lit(name).alias("bottleneck"),
+                _runner_up(name).alias("runner_up"),
+                _confidence(name).alias("confidence_ratio"),
+                *(
+                    column
+                    for word, number in words
+                    for column in (
+                        _name(number).alias(f"{word}_evidence"),
+                        pl.col(number).alias(f"{word}_evidence_ratio"),
+                    )
+                ),
+            )
         )
-    )
+    return pl.concat(parts)
 
 
 def idle_cause() -> pl.Expr:
     """Return what a process that holds the device and does nothing waits for, where its node says so."""
     reasons: Sequence[tuple[Bottleneck, pl.Expr]] = (
-        (
-            "input_storage",
-            either(above("node_io_pressure_ratio", PRESSURE_FROM), above("node_cpu_iowait_ratio", IOWAIT_FROM)),
-        ),
-        (
-            "input_cpu",
-            either(above("node_cpu_pressure_ratio", PRESSURE_FROM), above("node_cpu_active_ratio", PROCESSORS_FROM)),
-        ),
+        ("input_storage", _WAITS_FOR_STORAGE),
+        ("input_cpu", _WAITS_FOR_PROCESSORS),
         ("host_memory", above("node_memory_pressure_ratio", MEMORY_PRESSURE_FROM)),
     )
-    return pl.coalesce(*(pl.when(score >= 0).then(pl.lit(name)) for name, score in reasons))
+    return pl.coalesce(pl.when(score >= 0).then(pl.lit(name)) for name, score in reasons)
 
 
-def evidence_name(chosen: str, place: int) -> pl.Expr:
-    """Return the name of one of the three numbers behind the chosen class."""
-    return pl.coalesce(
-        *(
-            pl.when(pl.col(chosen) == name).then(
-                active_name() if numbers[place] == "active_ratio" else pl.lit(numbers[place])
-            )
-            for name, numbers in _numbers().items()
-        )
+def _winner() -> pl.Expr:
+    """Return the place of the first class that is met with margin, else of the first that is met, else of the rest."""
+    unknown = pl.col("held_ms") - pl.col("idle_ms") - pl.col("throttled_ms")
+    decided = (
+        pl.when(pl.col("idle_ms") >= pl.max_horizontal("throttled_ms", unknown))
+        .then(_place("idle"))
+        .when(pl.col("throttled_ms") >= unknown)
+        .then(_place("throttled"))
+        .otherwise(_place("unknown"))
     )
+    clear = [pl.when(pl.col(score_name(each.name)) >= MARGIN).then(_place(each.name)) for each in CLASSES]
+    met = [pl.when(pl.col(score_name(each.name)) >= 0).then(_place(each.name)) for each in CLASSES]
+    limited = pl.coalesce(*clear, *met, _place("compute_other"))
+    return pl.when(pl.col("limited_ms") > 0).then(limited).otherwise(decided)
 
 
-def evidence_value(chosen: str, place: int) -> pl.Expr:
-    """Return one of the three numbers behind the chosen class."""
-    return pl.coalesce(
-        *(pl.when(pl.col(chosen) == name).then(pl.col(numbers[place])) for name, numbers in _numbers().items())
-    )
+def _place(name: Bottleneck) -> pl.Expr:
+    """Return a class as its place in the list of all."""
+    return pl.lit(BOTTLENECKS.index(name), dtype=pl.Int8)
 
 
-def _numbers() -> dict[Bottleneck, tuple[str, str, str]]:
-    """Return the three numbers of each class."""
-    return {**{each.name: each.evidence for each in CLASSES}, **LEDGER_EVIDENCE}
+def _runner_up(name: Bottleneck) -> pl.Expr:
+    """Return the next class that is met besides the chosen one; none where the ledger has decided."""
+    nothing = pl.lit(None, pl.String)
+    if name in LEDGER_EVIDENCE:
+        return nothing
+    others = [each.name for each in CLASSES if each.name != name]
+    return pl.coalesce(*(pl.when(pl.col(score_name(each)) >= 0).then(pl.lit(each)) for each in others), nothing)
 
 
-def confidence(chosen: str) -> pl.Expr:
+def _name(number: str) -> pl.Expr:
+    """Return the name of a number; `active_ratio` is another measurement on each quality of evidence."""
+    if number != "active_ratio":
+        return pl.lit(number)
+    return pl.coalesce(pl.when(condition).then(pl.lit(name)) for name, condition in _ACTIVE.items())
+
+
+def _confidence(name: Bottleneck) -> pl.Expr:
     """Return how far the evidence goes: its quality, its distance from the threshold, and who else was there."""
     quality = pl.col("evidence_quality").replace_strict(_QUALITY_CONFIDENCE, default=0.1, return_dtype=pl.Float64)
-    score = pl.coalesce(*(pl.when(pl.col(chosen) == each.name).then(pl.col(score_name(each))) for each in CLASSES))
-    clear = 0.6 + 0.4 * pl.min_horizontal(score / _CLEAR_SCORE, 1.0)
-    distance = pl.when(score.is_null()).then(1.0).when(score < 0).then(_RESIDUAL_CONFIDENCE).otherwise(clear)
-    host_level = pl.col(chosen).is_in([each.name for each in CLASSES if each.is_host_level])
-    shared_node = host_level & (pl.col("node_job_count") > 1).fill_null(value=False)
-    shared_device = pl.col("holder_count") > 1
+    distance = pl.lit(1.0)
+    if name not in LEDGER_EVIDENCE:
+        score = pl.col(score_name(name)).cast(pl.Float64)
+        clear = 0.6 + 0.4 * pl.min_horizontal(score / _CLEAR_SCORE, 1.0)
+        distance = pl.when(score < 0).then(_RESIDUAL_CONFIDENCE).otherwise(clear)
+    shared_node = (pl.col("node_job_count") > 1).fill_null(value=False)
+    host_level = any(each.is_host_level for each in CLASSES if each.name == name)
     return (
         quality
         * pl.col("coverage_ratio").fill_null(0.0).clip(0.0, 1.0)
         * distance
-        * pl.when(shared_node).then(_SHARED_CONFIDENCE).otherwise(1.0)
-        * pl.when(shared_device).then(_SHARED_CONFIDENCE).otherwise(1.0)
+        * (pl.when(shared_node).then(_SHARED_CONFIDENCE).otherwise(1.0) if host_level else 1.0)
+        * pl.when(pl.col("holder_count") > 1).then(_SHARED_CONFIDENCE).otherwise(1.0)
     )
