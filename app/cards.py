@@ -45,9 +45,15 @@ def card(
 
 
 def money(
-    label: str, totals: Mapping[str, Decimal], detail: str = "", *, meaning: str = "", chart: Sequence[float] = ()
+    label: str,
+    totals: Mapping[str, Decimal],
+    detail: str = "",
+    *,
+    first: str = "",
+    meaning: str = "",
+    chart: Sequence[float] = (),
 ) -> None:
-    """Draw an amount: the largest currency as the number, the others in the small print. They are never added."""
-    value, others = sums.headline(totals)
+    """Draw an amount: one currency as the number, the others in the small print. They are never added."""
+    value, others = sums.headline(totals, first)
     small = ", ".join(part for part in (f"and {others}" if others else "", detail) if part)
     card(label, value, small, meaning=meaning, chart=chart)

@@ -32,12 +32,16 @@ def shown(totals: Mapping[str, Decimal], *, compact: bool = True) -> str:
     return " + ".join(written.money(amount, currency, compact=compact) for currency, amount in totals.items())
 
 
-def headline(totals: Mapping[str, Decimal]) -> tuple[str, str]:
-    """Return the largest currency's total as the number of a card, and the others' as its small print."""
+def headline(totals: Mapping[str, Decimal], first: str = "") -> tuple[str, str]:
+    """Return one currency's total as the number of a card, and the others' as its small print.
+
+    It is `first` where that is known, so that the cards of a page agree, else the largest.
+    """
     if not totals:
         return written.UNKNOWN, ""
-    first, *others = (written.money(amount, currency, compact=True) for currency, amount in totals.items())
-    return first, " and ".join(others)
+    ordered = sorted(totals, key=lambda currency: currency != first)
+    main, *others = (written.money(totals[currency], currency, compact=True) for currency in ordered)
+    return main, " and ".join(others)
 
 
 def grouped(frame: pl.DataFrame, by: Sequence[str], column: str) -> pl.DataFrame:

@@ -12,7 +12,20 @@ from app.format import UNKNOWN
 from app.theme import STATE_WORDS
 
 Kind = Literal[
-    "text", "money", "hours", "percent", "bytes", "rate", "duration", "instant", "day", "count", "state", "flag", "link"
+    "text",
+    "decimal",
+    "money",
+    "hours",
+    "percent",
+    "bytes",
+    "rate",
+    "duration",
+    "instant",
+    "day",
+    "count",
+    "state",
+    "flag",
+    "link",
 ]
 
 _GIB: Final = 2**30
@@ -119,6 +132,7 @@ def _config(column: Column) -> Any:
         "rate": "%,.2f GiB/s",
         "duration": "%,.1f h",
         "count": "%,.10g",
+        "decimal": "%,.1f",
     }
     if column.kind in numbers:
         return st.column_config.NumberColumn(label, help=text, format=numbers[column.kind])

@@ -56,6 +56,20 @@ def bars(names: Sequence[str], parts: Sequence[tuple[str, str, Sequence[float]]]
     return chart
 
 
+def ranked(names: Sequence[str], values: Sequence[float | None], colours: Sequence[str], currency: str) -> go.Figure:
+    """Draw one horizontal bar a name in its own colour; the first name is on top."""
+    bar = go.Bar(
+        x=list(values),
+        y=list(names),
+        orientation="h",
+        marker={"color": list(colours)},
+        hovertemplate=f"<b>%{{y}}</b>: %{{x:,.2f}} {currency}<extra></extra>",
+    )
+    chart = figure([bar], height=70 + 30 * len(names), legend=False, xaxis={"title": {"text": currency}})
+    chart.update_yaxes(autorange="reversed", showgrid=False)
+    return chart
+
+
 def forecast(actual: pl.DataFrame, expected: pl.DataFrame, currency: str) -> go.Figure:
     """Draw the days so far, and the days to come with their interval.
 

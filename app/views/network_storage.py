@@ -116,7 +116,7 @@ def _storage(disks: pl.DataFrame) -> None:
                 "device": Column("Device"),
                 "read_bytes": Column("Read", "bytes"),
                 "written_bytes": Column("Written", "bytes"),
-                "latency": Column("Read latency (ms)", "count"),
+                "latency": Column("Read latency (ms)", "decimal"),
                 "io_active_ratio": Column("Time with I/O", "percent", "No measure of saturation on NVMe."),
             },
             key="disks",

@@ -1,5 +1,6 @@
 """The first page: what the estate costs, what idles, where it goes, and what to do next."""
 
+from decimal import Decimal
 from functools import partial
 
 import polars as pl
@@ -9,7 +10,7 @@ from app import cards, controls, data, links, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.charts import states as state_charts
-from app.headline import Headline, headline, month_end
+from app.headline import Headline, MonthEnd, headline, month_end
 from app.page import page
 from app.table import Column
 from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_WORDS
@@ -57,13 +58,26 @@ def overview() -> None:
 
 
 def _headline(found: Headline) -> None:
-    shares = [f"{written.percent(part, 0)} of {name} spend" for name, part in found.idle_share_of_spend().items()]
+    spent, ends, daily = _month()
+    main = next(iter(spent), "")
     with cards.row():
-        _month()
+        cards.money(
+            f"AI spend, {data.now():%B}",
+            spent,
+            first=main,
+            meaning="Effective (amortised) cost of the AI estate this month. Hours without a bill are estimated.",
+            chart=daily,
+        )
+        cards.money(
+            "Month end",
+            {end.currency: end.expected for end in ends},
+            first=main,
+            meaning="Expected: spend so far, and the days to come as the same weekdays before. Needs complete weeks.",
+        )
         cards.money(
             "Idle cost",
             found.idle_cost,
-            ", ".join(shares),
+            first=main,
             meaning="Unallocated, allocated idle and held idle GPU time, at its effective cost, in the window.",
         )
         cards.card(
@@ -78,10 +92,19 @@ def _headline(found: Headline) -> None:
             written.gpu_hours(found.state_hours.get("productive", 0.0) * 3600),
             meaning="Share of existing GPU time in which the GPU was busy, not throttled and not underused.",
         )
+    remarks = [
+        f"idle is {written.percent(part, 0)} of {name} spend" for name, part in found.idle_share_of_spend().items()
+    ]
+    for end in ends:
+        if end.lower is not None and end.upper is not None:
+            low, high = (written.money(each, end.currency, compact=True) for each in (end.lower, end.upper))
+            remarks.append(f"month end between {low} and {high}")
+    if remarks:
+        st.caption(f"In the window, {'; '.join(remarks)}.")
 
 
-def _month() -> None:
-    """Show what the month has cost and is expected to cost."""
+def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float]]:
+    """Return what the month has cost, what it is expected to cost, and its days in the main currency."""
     now = data.now()
     spend = data.answer(
         "cost_days",
@@ -97,25 +120,10 @@ def _month() -> None:
     spent = sums.by_currency(spend, "cost")
     main = next(iter(spent), "")
     daily = sums.grouped(spend.filter(pl.col("billing_currency") == main), ["day"], "cost").sort("day")["cost"]
-    cards.money(
-        f"AI spend, {now:%B}",
-        spent,
-        meaning="Effective (amortised) cost of the AI estate this month. Hours that no bill covers yet are estimated.",
-        chart=[float(cost) for cost in daily.drop_nulls()],
-    )
     scope = f"team:{controls.team()}" if controls.team() else "total"
     rows = data.rows(ForecastDay, scope=controls.scope(), where={"scope": [scope]})
     ends = [] if controls.cluster() else month_end(spent, rows, now)
-    first = ends[0] if ends else None
-    interval = ""
-    if first and first.lower is not None and first.upper is not None:
-        interval = " to ".join(written.money(end, first.currency, compact=True) for end in (first.lower, first.upper))
-    cards.money(
-        "Month end",
-        {end.currency: end.expected for end in ends},
-        interval,
-        meaning="Expected: spend so far, and the days to come as the same weekdays before. Needs complete weeks.",
-    )
+    return spent, ends, [float(cost) for cost in daily.drop_nulls()]
 
 
 def _idle_parts(idle: pl.DataFrame) -> None:
@@ -127,19 +135,12 @@ def _idle_parts(idle: pl.DataFrame) -> None:
     mine = idle.filter(pl.col("billing_currency") == currency).sort("effective_cost", descending=True, nulls_last=True)
     states = mine["state"].to_list()
     st.plotly_chart(
-        money_charts.bars(
+        money_charts.ranked(
             [STATE_WORDS[state] for state in states],
-            [
-                (
-                    "cost",
-                    "",
-                    mine["effective_cost"].cast(pl.Float64).to_list(),
-                )
-            ],
+            mine["effective_cost"].cast(pl.Float64).to_list(),
+            [STATE_COLOURS[state] for state in states],
             currency,
-        )
-        .update_traces(marker_color=[STATE_COLOURS[state] for state in states])
-        .update_layout(showlegend=False),
+        ),
         key="idle-parts",
         config={"displayModeBar": False},
         alt="Cost of idle GPU time by state",

@@ -6,8 +6,8 @@ SELECT (SELECT max(hour_start) FROM gpu_hour) AS gpu_hour_until,
        (SELECT sum(gpu_observed_seconds) / nullif(sum(gpu_existed_seconds), 0) FROM coverage_day
         WHERE day >= CAST($now AS DATE) - 7) AS coverage_ratio,
        (SELECT min(complete_through) FROM (
-            SELECT source_name, max(complete_through) AS complete_through FROM bill_import
-            WHERE status = 'current' GROUP BY source_name)) AS complete_through,
+            SELECT provider, billing_account_id, max(complete_through) AS complete_through FROM bill_import
+            WHERE status = 'current' GROUP BY ALL)) AS complete_through,
        (SELECT count(*) FROM reconciliation WHERE status = 'differs') AS differing_count,
        (SELECT count(*) FROM reconciliation WHERE status = 'matches_invoice') AS matching_count,
        (SELECT count(*) FROM reconciliation) AS reconciliation_count
