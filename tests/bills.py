@@ -22,6 +22,7 @@ from ledger.tables import (
     Price,
 )
 from queries.graph import Span
+from queries.rollups._lines import CHARGE_COLUMNS
 from queries.rollups.cost_hour import cost_hour
 
 MONTH = datetime(2026, 3, 1, tzinfo=UTC)
@@ -145,7 +146,7 @@ def costs(
     """Return the validated cost hours of a bill; nothing is estimated unless `now` lies later."""
     bill = rows(FocusCharge, charges)
     made = cost_hour.function(
-        charges=bill.lazy(),
+        charges=bill.select(CHARGE_COLUMNS).lazy(),
         imports=(imports_of(bill) if imports is None else imports).lazy(),
         nodes=rows(Node, nodes).lazy(),
         resources=rows(NodeResource, links).lazy(),

@@ -36,6 +36,38 @@ _PLACE: Final = ("start", "end", "period_end", "region", "instance_type", "is_sh
 _SHARED_CATEGORIES: Final = ("Storage", "Networking", "Management and Governance", "Security", "Identity")
 """FOCUS service categories whose cost belongs to all when no resource names an owner."""
 
+CHARGE_COLUMNS: Final = (
+    "import_id",
+    "row_index",
+    "BilledCost",
+    "EffectiveCost",
+    "ListCost",
+    "BillingCurrency",
+    "BillingAccountId",
+    "BillingPeriodStart",
+    "BillingPeriodEnd",
+    "ChargePeriodStart",
+    "ChargePeriodEnd",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ServiceCategory",
+    "ServiceSubcategory",
+    "ServiceName",
+    "ServiceProviderName",
+    "InvoiceIssuerName",
+    "InvoiceId",
+    "CommitmentDiscountStatus",
+    "CapacityReservationStatus",
+    "ResourceId",
+    "RegionId",
+    "SkuId",
+    "SkuPriceDetails",
+    "SubAccountId",
+    "Tags",
+)
+"""What is read of a charge here."""
+
 IMPORT_KEY: Final = {
     "import_id": "import_id",
     "BillingAccountId": "billing_account_id",

@@ -12,7 +12,7 @@ from ledger.tables import BillImport, CostHour, FocusCharge, Node, NodeResource,
 from ledger.tables.partition import after, floor
 from queries.graph import Input, Span, rollup
 from queries.rollups._estimate import billed_rates, estimates, last_owner, node_hours, not_yet_billed, without_charge
-from queries.rollups._lines import by_hour, current, lines, placed
+from queries.rollups._lines import CHARGE_COLUMNS, by_hour, current, lines, placed
 from queries.rollups._spread import pool, presence
 
 _LOOK_BACK: Final = timedelta(days=62)
@@ -29,7 +29,10 @@ _RATE_DAYS: Final = timedelta(days=2)
 
 @rollup()
 def cost_hour(
-    charges: Annotated[dy.LazyFrame[FocusCharge], Input(by="BillingPeriodStart", before=_LOOK_BACK, after=_LOOK_AHEAD)],
+    charges: Annotated[
+        dy.LazyFrame[FocusCharge],
+        Input(by="BillingPeriodStart", before=_LOOK_BACK, after=_LOOK_AHEAD, columns=CHARGE_COLUMNS),
+    ],
     imports: Annotated[
         dy.LazyFrame[BillImport], Input(by="billing_period_start", before=_LOOK_BACK, after=_LOOK_AHEAD)
     ],

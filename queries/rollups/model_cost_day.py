@@ -33,8 +33,8 @@ def model_cost_day(
 ) -> dy.LazyFrame[ModelCostDay]:
     """Sum what jobs of one model held, in money and device time, beside the tokens that its servers report.
 
-    Device time on nodes without any cost stands under the currency '', once its hour is over. Tokens are those of the job's model, or of
-    the name that the server gives itself; they stand with the currency of the server's node.
+    Device time on nodes without any cost stands under the currency '', once its hour is over. Tokens are those of
+    the job's model, or of the name that the server gives itself, with the currency of the server's node.
 
     Nulls: a cost is null where no part of it is known; tokens are null where no server reports them.
     """
