@@ -17,6 +17,7 @@ _RUN = ("job_id", "restart_count", "submitted_at")
 _WINDOW = timedelta(minutes=rules.STRAGGLER_MINUTES)
 _LIMITED_STATES = ("underused", "productive")
 _WORKING = 0.1
+_KEY = ["device", "minute_start"]
 
 _EVIDENCE = (
     "kernel_active_ratio",
@@ -70,14 +71,13 @@ def bottleneck_minute(
     """
     stretches = intervals.filter((pl.col("job_id") != "") & (pl.col("ended_at") > span.start - _WINDOW)).collect()
     devices = stretches.select(_DEVICE).unique().sort(_DEVICE).with_row_index("device")
-    holders = _holders(stretches, holdings.collect())
+    holders = _holders(_with_fraction(stretches, gpus.collect()), holdings.collect())
     runs = holders.select("cluster", *_RUN).unique().sort("cluster", *_RUN).with_row_index("run")
     if holders.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
     held = _held(holders.join(devices, on=_DEVICE).join(runs, on=["cluster", *_RUN]), span)
-    evidence = minutes.select(*_DEVICE, "minute_start", *_EVIDENCE).collect().join(devices, on=_DEVICE).drop(_DEVICE)
     rows = (
-        held.join(evidence, on=["device", "minute_start"], how="left")
+        held.join(_evidence(minutes.collect(), devices), on=_KEY, how="left")
         .with_columns(*rules.measures())
         .with_columns(rules.active())
         .pipe(_with_peers)
@@ -85,8 +85,18 @@ def bottleneck_minute(
     )
     if rows.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
-    named = rules.judged(rows).join(devices, on="device").join(runs, on=["run", "cluster"])
-    return BottleneckMinute.cast(_with_fraction(named, gpus.collect()).lazy().select(_columns()))
+    judged = rules.judged(rows)
+    named = judged.with_columns(
+        *(devices[name].gather(judged["device"]) for name in _DEVICE),
+        *(runs[name].gather(judged["run"]) for name in _RUN),
+    )
+    return BottleneckMinute.cast(named.lazy().select(_columns()))
+
+
+def _evidence(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return what is known of each minute, with its device's number in place of its names."""
+    numbers = minutes.select(_DEVICE).join(devices, on=_DEVICE, how="left", maintain_order="left")["device"]
+    return minutes.select("minute_start", *_EVIDENCE, numbers).filter(pl.col("device").is_not_null())
 
 
 def _holders(stretches: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
@@ -94,7 +104,7 @@ def _holders(stretches: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
     is_shared = pl.col("holder_count").fill_null(1) > 1
     alone = stretches.filter(~is_shared).with_columns(place=pl.lit(0, pl.Int64), holders=pl.lit(1, pl.Int64))
     shared = _shared(stretches.filter(is_shared), holdings)
-    columns = [*_DEVICE, *_RUN, "started_at", "ended_at", "state", "place", "holders"]
+    columns = [*_DEVICE, *_RUN, "started_at", "ended_at", "state", "gpu_fraction", "place", "holders"]
     return pl.concat([alone.select(columns), shared.select(columns)])
 
 
@@ -128,7 +138,7 @@ def _held(holders: pl.DataFrame, span: Span) -> pl.DataFrame:
     last = (pl.col("ended_at") - pl.duration(microseconds=1)).dt.truncate("1m")
     state = pl.col("state")
     cut = holders.select(
-        *("device", "run", "cluster", "ended_at", "place", "holders"),
+        *("device", "run", "ended_at", "gpu_fraction", "place", "holders"),
         begin.alias("started_at"),
         state.is_in(HELD_IDLE_STATES).alias("idle"),
         (state == "held_idle").alias("waiting"),
@@ -149,7 +159,7 @@ def _held(holders: pl.DataFrame, span: Span) -> pl.DataFrame:
             pl.col("held_ms").sum(),
             *((pl.col("held_ms") * pl.col(kind)).sum().alias(f"{kind}_ms") for kind in kinds),
             pl.col("holders").max().alias("holder_count"),
-            pl.col("cluster").first(),
+            pl.col("gpu_fraction").first(),
         )
     )
 
@@ -179,14 +189,12 @@ def _with_peers(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.join(stragglers, on=["device", "run", "minute_start"], how="left")
 
 
-def _with_fraction(rows: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
-    """Add the part of a device that each row is about; a device that inventory does not know is whole."""
+def _with_fraction(stretches: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
+    """Add the part of a device that each stretch is about; a device that inventory does not know is whole."""
     known = gpus.select(*_DEVICE, "exists_start", "gpu_fraction").sort("exists_start")
-    last = pl.col("minute_start") + pl.duration(seconds=59)
     return (
-        rows.with_columns(last_second=last)
-        .sort("last_second")
-        .join_asof(known, left_on="last_second", right_on="exists_start", by=list(_DEVICE), check_sortedness=False)
+        stretches.sort("ended_at")
+        .join_asof(known, left_on="ended_at", right_on="exists_start", by=list(_DEVICE), check_sortedness=False)
         .with_columns(pl.col("gpu_fraction").fill_null(pl.lit(1).cast(pl.Decimal(9, 6))))
     )
 
