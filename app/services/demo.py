@@ -11,6 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from app.context import Context
+from app.services import _demo_feed
 from app.services._service import Params, Progress, service
 from app.services.ingest import Files, ingest
 from app.services.rollup import compute
@@ -65,6 +66,8 @@ def demo(context: Context, params: Demo, progress: Progress) -> dict[str, object
             progress(f"computing {phrase}", _ROLLUPS + (1 - _ROLLUPS) * share)
 
         ran = compute(context, rolled)
+        made = _demo_feed.Demo(params.gpus, params.days, params.seed, end.isoformat(), end.isoformat())
+        _demo_feed.remember(context, made, simulate.truth(cluster))
     context.changed()
     return {"rows": rows, "charges": charges, "rollup_rows": sum(each.rows for each in ran), "gpus": params.gpus}
 
