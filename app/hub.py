@@ -27,7 +27,7 @@ from app.guard import Guard, host_names
 from app.page import pages
 from app.scheduler import Scheduler
 from app.services import named, names
-from app.services._hub_file import HubFile, found, leave
+from app.services._hub_file import HubFile, found, hub_file, leave
 from app.theme import streamlit_options
 from ledger.config import HubSettings
 from ledger.errors import StoreError
@@ -99,7 +99,12 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
         token = secrets.token_urlsafe(32)
         if not ipaddress.ip_address(host).is_loopback:
             log.warning("everybody who reaches this address sees the pages", address=address)
-        file = leave(settings.store.url, HubFile(f"http://{_reached(host)}:{port}", os.getpid(), token))
+
+        def started() -> None:
+            # Only now: whoever finds the file may call.
+            leave(settings.store.url, HubFile(f"http://{_reached(host)}:{port}", os.getpid(), token))
+            announce(address)
+
         try:
             config = uvicorn.Config(
                 application(context, token),
@@ -109,9 +114,13 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 server_header=False,
             )
-            Server(config, lambda: announce(address)).run(sockets=[listener])
+            server = Server(config, started)
+            server.run(sockets=[listener])
+            if not server.started:
+                raise StoreError(f"{address}: the hub did not start", hint="the log above says why")
         finally:
             contexts.use(None)
+            file = hub_file(settings.store.url)
             if file is not None:
                 file.unlink(missing_ok=True)
             context.close()

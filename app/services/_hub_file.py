@@ -2,10 +2,13 @@
 
 import json
 import os
+import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _PREFIX = "duckdb:"
+_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,17 @@ def leave(store_url: str, hub: HubFile) -> Path | None:
 
 
 def found(store_url: str) -> HubFile | None:
-    """Return the hub that holds a store, or None if none does."""
+    """Return the hub that holds a store and answers, or None."""
     path = hub_file(store_url)
     if path is None:
         return None
     try:
         hub = HubFile(**json.loads(path.read_text(encoding="utf-8")))
         os.kill(hub.pid, 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError, TypeError):
-        return None  # a hub that was killed leaves its file behind
-    except PermissionError:
-        return None  # another user's hub: opening the store then says who holds it
+        address = urlsplit(hub.url)
+        socket.create_connection((address.hostname or "", address.port or 0), timeout=_SECONDS).close()
+    except (OSError, ValueError, TypeError):
+        # A hub that was killed leaves its file behind, and its process id may be somebody else's by now.
+        # Where there is a hub after all (another user's), opening the store says who holds it.
+        return None
     return hub

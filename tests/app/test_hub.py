@@ -1,6 +1,7 @@
 """The hub, really running: what it answers, what it refuses, how it ends."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -17,7 +18,7 @@ import msgspec
 import pytest
 import zstandard
 
-from app.services._hub_file import HubFile, found
+from app.services._hub_file import HubFile, found, leave
 from collectors.wire import encode
 from tests.app.conftest import Command, RunningHub, start_hub
 
@@ -221,3 +222,17 @@ def test_a_taken_address_is_one_line(shared_hub: RunningHub, home: Path) -> None
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"error: 127.0.0.1:{port}: Address already in use")
     assert not list(other.glob("*.hub.json"))
+
+
+def test_the_file_of_a_killed_hub_misleads_nobody(command: Command, home: Path) -> None:
+    store = f"duckdb:{home / 'clusterledger.duckdb'}"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    # Its process id is somebody else's by now: ours.
+    assert leave(store, HubFile(dead, os.getpid(), "t")) is not None
+    assert found(store) is None
+    assert rows(command, "SELECT 1 AS one") == [{"one": 1}]
+    (home / "clusterledger.duckdb.hub.json").write_text("{", encoding="utf-8")
+    assert found(store) is None
+    assert found("duckdb::memory:") is None
