@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ledger.config import Settings
 
 if TYPE_CHECKING:
+    from app.data import Scope
     from ledger.store import Store
 
 
@@ -32,16 +33,19 @@ def utc_now() -> datetime:
 class Context:
     """One store with what belongs to it; it is opened when it is first asked for.
 
-    `matched` says on which nodes and bills the links between them were last computed.
+    `matched` says on which nodes and bills the links between them were last computed; `viewer` says who looks
+    at the page that runs now, and without one everybody is an admin.
     """
 
     settings: Settings
     now: Callable[[], datetime] = utc_now
+    viewer: "Callable[[], Scope] | None" = None
     work: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     matched: object = None
     _store: "Store | None" = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
+    _identity: object = field(default_factory=object)
     _versions: Counter[str] = field(default_factory=Counter)
     _all: int = 0
 
@@ -73,9 +77,9 @@ class Context:
         else:
             self._versions.update(set(tables))
 
-    def version(self, tables: Iterable[str]) -> tuple[int, ...]:
-        """Return a value that differs after any of the tables has changed."""
-        return (id(self._store), self._all, *(self._versions[name] for name in sorted(tables)))
+    def version(self, tables: Iterable[str]) -> tuple[object, ...]:
+        """Return a value that differs after any of the tables has changed, and from any other context's."""
+        return (self._identity, self._all, *(self._versions[name] for name in sorted(tables)))
 
     def restore(self, path: Path) -> None:
         """Put the rows of a backup in the place of all rows, while no job works; the store stays open."""

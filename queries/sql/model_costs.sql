@@ -1,12 +1,28 @@
 -- question: What does each model cost, allocated against productive, and for how many tokens?
 -- grain: model, currency
--- params: start, end, team ('' for all; else the models of its jobs)
+-- params: start, end, team ('' for all; else what its own jobs held)
+-- Days are UTC days. Tokens are a server's, whoever's job it is: for one team they are null.
+WITH parts AS (
+    SELECT model, billing_currency, effective_cost, productive_cost, idle_cost, gpu_allocated_seconds, run_count,
+           prompt_token_count, generated_token_count, is_estimated
+    FROM model_cost_day
+    WHERE $team = '' AND day >= CAST($start AS DATE) AND day < CAST($end AS DATE)
+    UNION ALL
+    SELECT model, billing_currency, sum(effective_cost),
+           sum(CASE WHEN state = 'productive' OR effective_cost IS NULL THEN effective_cost ELSE 0::DECIMAL(38, 18) END),
+           sum(CASE WHEN state IN ('allocated_idle', 'held_idle') OR effective_cost IS NULL
+                    THEN effective_cost ELSE 0::DECIMAL(38, 18) END),
+           sum(held_gpu_seconds), count(DISTINCT (cluster, job_id, submitted_at, restart_count)),
+           NULL, NULL, bool_or(is_estimated)
+    FROM allocation_hour
+    WHERE $team <> '' AND team = $team AND bucket = 'allocated'
+      AND CAST(hour_start AS DATE) >= CAST($start AS DATE) AND CAST(hour_start AS DATE) < CAST($end AS DATE)
+    GROUP BY CAST(hour_start AS DATE), model, billing_currency
+)
 SELECT model, billing_currency, sum(effective_cost) AS effective_cost, sum(productive_cost) AS productive_cost,
        sum(idle_cost) AS idle_cost, sum(gpu_allocated_seconds) / 3600 AS gpu_hours, sum(run_count) AS run_days_count,
        sum(prompt_token_count) AS prompt_token_count, sum(generated_token_count) AS generated_token_count,
        bool_or(is_estimated) AS has_estimate
-FROM model_cost_day
-WHERE day >= CAST($start AS DATE) AND day < CAST($end AS DATE)
-  AND ($team = '' OR model IN (SELECT model FROM job_usage WHERE team = $team))
+FROM parts
 GROUP BY ALL
 ORDER BY effective_cost DESC NULLS LAST, model
