@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from collectors.simulate.profiles import CHECKPOINT, EMPTY, LOADED, PROFILES, Activities, scaled, served
-from collectors.simulate.shapes import Job
+from collectors.simulate.shapes import STEP, Job, on_grid
 
 FREE: Final = 0
 SETUP: Final = 1
@@ -20,6 +20,9 @@ in the first 300 s and after, or a fault."""
 _HOUR: Final = 3_600
 _CYCLE: Final = 10_200
 _SAVE: Final = 240
+_FORGETFUL: Final = 3
+"""Of so many notebooks one is left running."""
+
 
 # Requests by hour of the day in UTC, as a share of the peak; an eighth is the smallest level that is not nothing.
 _LOAD_BY_HOUR: Final = (1, 0, 0, 0, 1, 1, 2, 4, 6, 7, 8, 8, 7, 8, 8, 8, 7, 7, 6, 5, 5, 4, 3, 2)
@@ -74,16 +77,19 @@ def _idle(job: Job, start: int, end: int, activities: Activities) -> Iterator[Ph
 
 
 def _notebook(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
-    """Work in bursts, nine minutes of each forty, as a person tries things."""
+    """Work in bursts, nine minutes of each thirty, as a person tries things; some leave and forget it."""
     burst = activities.index(scaled(PROFILES["interactive"], job.level))
     wait = activities.index(scaled(LOADED, job.level * 0.4))
+    left = on_grid(start + 0.6 * (end - start)) if job.index % _FORGETFUL == 0 else end
     at = start
-    while at < end:
+    while at < max(left, start + STEP):
         stop = min(at + 540, end)
         yield at, stop, RUN, burst
-        at = min(stop + 1_860, end)
+        at = min(stop + 1_260, end)
         if stop < at:
             yield stop, at, HELD, wait
+    if at < end:
+        yield at, end, HELD, wait
 
 
 def _serving(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
