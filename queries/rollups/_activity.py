@@ -6,7 +6,7 @@ import polars as pl
 
 from queries.rollups._minutes import by_minute, share, whole_share
 from queries.rollups._steps import grown, grown_milliseconds, steps
-from queries.rollups._timeline import packed
+from queries.rollups._timeline import blocks, packed
 
 MEANS: Final = (
     "kernel_active_ratio",
@@ -48,6 +48,11 @@ def activity_minutes(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFra
     Counters are spread over their step by time; a gap or a reset adds nothing.
     Nulls: where nothing measured the value in this minute.
     """
+    return pl.concat(_activity(block, devices) for block in blocks(samples, at="sampled_at"))
+
+
+def _activity(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return the activity of some devices."""
     rows = steps(samples, devices)
     clock = pl.when(pl.col("sm_clock_max_hertz") > 0).then(pl.col("sm_clock_hertz") / pl.col("sm_clock_max_hertz"))
     values = rows.lazy().with_columns(

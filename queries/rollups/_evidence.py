@@ -5,7 +5,7 @@ from typing import Final
 import polars as pl
 
 from queries.rollups._decision import SEEN_SAMPLE, SEEN_STATUS, Thresholds, activity, power_proxy, quality
-from queries.rollups._steps import grown_milliseconds, steps
+from queries.rollups._steps import grown, steps, whole_milliseconds
 
 COLUMNS: Final = (
     "sampled_at",
@@ -45,7 +45,7 @@ def evidence(
     `throttle` is the longest of the three clock counters' growth: they overlap (heat trips hardware and driver
     at once), so a sum would count a millisecond twice. It ends with the step.
     """
-    rows = steps(samples, devices).join_asof(limits, on="key", check_sortedness=False)
+    rows = _with_throttle(steps(samples, devices)).join_asof(limits, on="key", check_sortedness=False)
     ok = pl.col("status") == "ok"
     above = pl.col("memory_used_bytes") > pl.col("memory_baseline_bytes") + thresholds.memory_above_baseline_bytes
     rows = rows.with_columns(
@@ -57,13 +57,14 @@ def evidence(
         .with_columns(pl.when(ok).then(activity(thresholds)).alias("activity"), above.alias("is_memory_held"))
         .select(
             "key",
+            "device",
             "step",
             "quality",
             "activity",
             "is_memory_held",
-            _throttle().alias("throttle"),
+            "throttle",
             pl.when(ok).then(SEEN_SAMPLE).otherwise(SEEN_STATUS).cast(pl.UInt8).alias("seen"),
-            pl.col("status").replace_strict(_status_codes(), default=2, return_dtype=pl.UInt8).alias("cause"),
+            _status_cause().alias("cause"),
             pl.col("process_count").alias("processes"),
             _jobs_on_device(),
             pl.coalesce("jobless_process_count", pl.when(pl.col("process_job_ids") == "").then("process_count"))
@@ -73,15 +74,19 @@ def evidence(
     )
 
 
-def _throttle() -> pl.Expr:
-    """Return how many milliseconds of the step the clock was held down for heat or by a power brake."""
-    longest = pl.max_horizontal(grown_milliseconds(name) for name in _THROTTLES)
-    return pl.min_horizontal(longest.fill_null(0), "step").fill_null(0)
+def _with_throttle(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add how many milliseconds of the step the clock was held down for heat or by a power brake, as `throttle`."""
+    rows = rows.with_columns(whole_milliseconds(name) for name in _THROTTLES)
+    longest = pl.max_horizontal(grown(name) for name in _THROTTLES)
+    return rows.with_columns(pl.min_horizontal(longest.fill_null(0), "step").fill_null(0).alias("throttle"))
 
 
-def _status_codes() -> dict[str, int]:
-    """Return the code of the cause that a status is."""
-    return {"ok": 0, "lost": 1, "error": 2, "denied": 3}
+def _status_cause() -> pl.Expr:
+    """Return the code of the cause that a status is: none, lost, denied, or else an error."""
+    status = pl.col("status")
+    rest = pl.when(status == "denied").then(CAUSES.index("denied")).otherwise(CAUSES.index("error"))
+    lost = pl.when(status == "lost").then(CAUSES.index("lost")).otherwise(rest)
+    return pl.when(status == "ok").then(0).otherwise(lost).cast(pl.UInt8)
 
 
 def _jobs_on_device() -> pl.Expr:

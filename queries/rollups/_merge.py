@@ -30,10 +30,8 @@ def marks(samples: pl.DataFrame, context: pl.DataFrame) -> pl.DataFrame:
     nothing = samples.height - 1
     index = pl.int_range(pl.len(), dtype=pl.UInt32)
     calm, unset = pl.lit(value=True), pl.lit(None, dtype=pl.UInt32)
-    at = samples.select("key", index.alias("sample"), unset.alias("piece"), calm.not_().alias("calm")).head(nothing)
-    slow = samples.with_columns(index.alias("sample")).filter(
-        (pl.col("throttle") > 0) & (pl.col("throttle") < pl.col("step"))
-    )
+    slow = samples.select("key", index.alias("sample"), "throttle", "step")
+    slow = slow.filter((pl.col("throttle") > 0) & (pl.col("throttle") < pl.col("step")))
     until = slow.select(pl.col("key") + pl.col("throttle"), "sample", unset.alias("piece"), calm.alias("calm"))
     first = pl.col("device").ne_missing(pl.col("device").shift(1))
     cut = context.select(
@@ -42,8 +40,20 @@ def marks(samples: pl.DataFrame, context: pl.DataFrame) -> pl.DataFrame:
         "piece",
         pl.when(first).then(calm.not_()).alias("calm"),
     )
-    merged = at.merge_sorted(until, "key") if until.height else at
-    merged = merged.merge_sorted(cut, "key").with_columns(pl.col("sample", "piece", "calm").forward_fill())
+    more = pl.concat([until, cut]).sort("key", maintain_order=True)
+    at = samples.head(nothing).select("key", index.alias("row"))
+    merged = at.merge_sorted(more.select("key", (index + nothing).cast(pl.UInt32).alias("row")), "key")
+    added = merged.select(pl.when(pl.col("row") >= nothing).then(pl.col("row") - nothing)).to_series()
+    merged = merged.with_columns(
+        more.get_column(name).gather(added).alias(name) for name in ("sample", "piece", "calm")
+    )
+    is_sample = pl.col("row") < nothing
+    merged = merged.select(
+        "key",
+        pl.when(is_sample).then("row").otherwise("sample").forward_fill().alias("sample"),
+        pl.col("piece").forward_fill(),
+        pl.when(is_sample).then(calm.not_()).otherwise("calm").forward_fill().alias("calm"),
+    )
     length = pl.col("key").shift(-1) - pl.col("key")
     return merged.with_columns(length.fill_null(0).alias("length")).filter(
         (pl.col("length") > 0) & pl.col("piece").is_not_null()

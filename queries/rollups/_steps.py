@@ -46,6 +46,11 @@ def grown_milliseconds(column: str) -> pl.Expr:
 
     The counter is rounded, not the difference: over many steps nothing is lost.
     """
-    counted = (pl.col(column) * 1000).floor().cast(pl.Int64)
+    counted = whole_milliseconds(column)
     change = counted.shift(-1) - counted
     return pl.when(pl.col("step").is_not_null() & (change >= 0)).then(change)
+
+
+def whole_milliseconds(column: str) -> pl.Expr:
+    """Return a counter of seconds in whole milliseconds, rounded down."""
+    return (pl.col(column) * 1000).floor().cast(pl.Int64)

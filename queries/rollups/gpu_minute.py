@@ -12,9 +12,11 @@ from queries.rollups._activity import COLUMNS, activity_minutes
 from queries.rollups._minutes import STATE_COLUMNS, interval_minutes
 from queries.rollups._node_evidence import HOST_COLUMNS, PORT_COLUMNS, PRESSURE_COLUMNS, node_minutes
 from queries.rollups._steps import LONGEST_STEP
-from queries.rollups._timeline import DEVICE, MINUTE, instant, located, milliseconds, numbered
+from queries.rollups._timeline import DEVICE, MINUTE, instant, located, milliseconds, numbered, packed
 
 _AROUND: Final = LONGEST_STEP
+
+_OF_DEVICE: Final = (*DEVICE, "host")
 
 _INTERVAL_COLUMNS: Final = (
     *DEVICE,
@@ -54,24 +56,29 @@ def gpu_minute(
     low, high = milliseconds(span.start) // MINUTE, -(-milliseconds(span.end) // MINUTE)
     minutes = minutes.filter(pl.col("minute").is_between(low, high, closed="left"))
     minutes = minutes.join(activity_minutes(samples.collect(), devices), on="key", how="left", maintain_order="left")
-    minutes = minutes.join(devices, on="device", how="left", maintain_order="left")
-    of_node = node_minutes(host.lazy(), pressure.lazy(), ports.lazy()).join(
-        _node_jobs(minutes), on=["cluster", "node", "minute"], how="full", coalesce=True
+    devices = devices.with_columns((pl.struct("cluster", "node").rank("dense") - 1).alias("host"))
+    minutes = minutes.with_columns(devices.get_column(name).gather(minutes.get_column("device")) for name in _OF_DEVICE)
+    minutes = minutes.with_columns(packed("minute", "host").alias("host_key"))
+    hosts = devices.select("cluster", "node", "host").unique()
+    evidence = node_minutes(host.lazy(), pressure.lazy(), ports.lazy()).join(hosts, on=["cluster", "node"])
+    evidence = evidence.with_columns(packed("minute", "host").alias("host_key")).drop(
+        "cluster", "node", "minute", "host"
     )
-    minutes = minutes.join(of_node, on=["cluster", "node", "minute"], how="left", maintain_order="left")
+    minutes = minutes.join(evidence, on="host_key", how="left", maintain_order="left")
+    minutes = minutes.join(_node_jobs(minutes), on="host_key", how="left", maintain_order="left")
     return GpuMinute.cast(_finished(minutes).lazy())
 
 
 def _node_jobs(minutes: pl.DataFrame) -> pl.DataFrame:
     """Return how many jobs hold a device of each node in each minute; null where the holder of one is unknown."""
-    held = minutes.select("cluster", "node", "minute", "job_id", "holder_count")
-    jobs = held.filter(pl.col("job_id") != "").select("cluster", "node", "minute", "job_id").unique()
-    jobs = jobs.with_columns(pl.col("job_id").str.split(",")).explode("job_id", empty_as_null=False).unique()
-    counted = jobs.group_by("cluster", "node", "minute").agg(pl.len().cast(pl.Int64).alias("jobs"))
-    known = held.group_by("cluster", "node", "minute").agg(pl.col("holder_count").is_not_null().all().alias("known"))
-    both = known.join(counted, on=["cluster", "node", "minute"], how="left")
+    jobs = minutes.filter(pl.col("job_id") != "").select("host_key", "job_id")
+    shared = pl.col("job_id").str.contains(",", literal=True)
+    apart = jobs.filter(shared).with_columns(pl.col("job_id").str.split(",")).explode("job_id", empty_as_null=False)
+    each = pl.concat([jobs.filter(~shared), apart]).with_columns(pl.col("job_id").cast(pl.Categorical))
+    counted = each.unique().group_by("host_key").agg(pl.len().cast(pl.Int64).alias("jobs"))
+    known = minutes.group_by("host_key").agg(pl.col("holder_count").is_not_null().all().alias("known"))
     count = pl.when("known").then(pl.col("jobs").fill_null(0)).alias("node_job_count")
-    return both.select("cluster", "node", "minute", count)
+    return known.join(counted, on="host_key", how="left").select("host_key", count)
 
 
 def _finished(minutes: pl.DataFrame) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from queries.rollups._merge import BY_JOB, BY_NOBODY, BY_PROCESS, BY_UNKNOWN, jo
 from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
 from queries.rollups._naming import Naming, named
 from queries.rollups._steps import LONGEST_STEP
-from queries.rollups._timeline import DEVICE, HOUR, instant, milliseconds, packed
+from queries.rollups._timeline import DEVICE, HOUR, blocks, instant, milliseconds, packed
 
 # A stray process must have been seen for its grace, at most nine minutes, before the hour begins.
 _LOOKBACK: Final = LONGEST_STEP + timedelta(minutes=10)
@@ -76,12 +76,28 @@ def gpu_state_interval(
             faults(events.collect(), held, runs, devices, window),
         )
     )
-    seen = evidence(samples.collect(), devices.drop("parent_gpu_uuid"), _limits(existing), thresholds)
-    seen = pl.concat([seen, seen.clear(1).with_columns(pl.lit(0).alias("throttle"))], how="vertical_relaxed")
+    numbers = devices.drop("parent_gpu_uuid")
+    limits = _limits(existing)
+    parts: list[pl.DataFrame] = []
+    for block in blocks(samples.collect(), at="sampled_at"):
+        seen = evidence(block, numbers, limits, thresholds)
+        mine = around.filter(pl.col("device").is_in(seen.get_column("device").unique().implode()))
+        parts.append(_judged(seen, mine, span, thresholds))
+        around = around.join(mine, on="piece", how="anti", maintain_order="left")
+    parts.append(_judged(seen.clear(), around, span, thresholds))
+    intervals = _worded(pl.concat(parts), devices, runs)
+    return GpuStateInterval.cast(_with_reasons(intervals, runs, window, span, thresholds).lazy())
+
+
+def _judged(seen: pl.DataFrame, around: pl.DataFrame, span: Span, thresholds: Thresholds) -> pl.DataFrame:
+    """Return the intervals of some devices, with what is known of them besides their samples."""
+    nothing = seen.clear(1).with_columns(pl.lit(0).alias("throttle"))
+    seen = pl.concat([seen, nothing], how="vertical_relaxed")
+    around = around.drop("piece").with_row_index("piece")
     rows = judged(marks(seen, around), seen, around, thresholds)
     inside = joined(rows.filter(_in_span(around, rows, span)))
-    intervals = _worded(inside, around, devices, runs)
-    return GpuStateInterval.cast(_with_reasons(intervals, runs, window, span, thresholds).lazy())
+    names = around.select("piece", "holders", "holder_count", "submitted_at", "restart_count", "node_state", "fault")
+    return inside.join(names, on="piece", how="left", maintain_order="left")
 
 
 def _limits(existing: pl.DataFrame) -> pl.DataFrame:
@@ -126,16 +142,14 @@ def _in_span(around: pl.DataFrame, rows: pl.DataFrame, span: Span) -> pl.Series:
     return (around.get_column("start") >= milliseconds(span.start)).gather(rows.get_column("piece"))
 
 
-def _worded(rows: pl.DataFrame, around: pl.DataFrame, devices: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+def _worded(rows: pl.DataFrame, devices: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """Return intervals with names instead of numbers, and with whose they were."""
-    names = around.select("piece", "holders", "holder_count", "submitted_at", "restart_count", "node_state", "fault")
     start = pl.col("key") - packed(pl.lit(0))
     of_process = pl.col("process_jobs").cast(pl.String)
     people = runs.select(*RUN, "user", "team")
     held = pl.col("held").eq_missing(HELD_JOB)
     return (
-        rows.join(names, on="piece", how="left", maintain_order="left")
-        .join(devices, on="device", how="left", maintain_order="left")
+        rows.join(devices, on="device", how="left", maintain_order="left")
         .with_columns(
             start.alias("start"),
             (start + pl.col("end_key") - pl.col("key")).alias("end"),
