@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,3 +214,20 @@ def test_an_export_has_the_columns_of_split_costs(command: Command, home: Path) 
     assert command("export", "focus", "--out", "out.parquet").code == 0
     assert command("export", "focus", "--out", "out.pdf").code == 2
     assert command("export", "focus", "--out", "absent/out.csv").code == 2
+
+
+def test_commands_of_a_node_need_nothing_of_what_a_hub_needs(home: Path) -> None:
+    heavy = (
+        "{'polars', 'dataframely', 'duckdb', 'pyarrow', 'streamlit', 'rich.progress', 'ledger.tables', 'ledger.store'}"
+    )
+    code = (
+        "import sys\n"
+        "from app import cli\n"
+        "for arguments in (['collect', '--only', 'host', '--json'], ['config', '--help'], ['agent', '--help']):\n"
+        "    try: cli.main(arguments)\n"
+        "    except SystemExit as ended: assert ended.code == 0\n"
+        f"found = {heavy} & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
