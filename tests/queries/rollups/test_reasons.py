@@ -204,3 +204,14 @@ def test_a_holding_counts_where_nobody_says_how_devices_are_held(ledger: Any, ho
     held(mine, minute, "1", -60, 30)
     mine.add("gpu_sample", sampled(minute, IDLE))
     assert said(mine, hours(1)) == [("allocated_idle", None, 30), ("unknown", "holder_unknown", 30)]
+
+
+def test_a_reset_at_the_instant_of_a_fault_does_not_close_it(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = device(ledger, minute)
+    mine.add("gpu_sample", sampled(minute, IDLE))
+    event = {**PLACE, "occurred_at": minute(10), "xid_code": 0}
+    mine.add(
+        "gpu_event",
+        [{**event, "event": "lost", "is_critical": True}, {**event, "event": "reset", "is_critical": False}],
+    )
+    assert said(mine, hours(1)) == [("unallocated", "no_demand", 10), ("faulty", "lost", 50)]
