@@ -16,14 +16,18 @@ from app.theme import ACCENT, MAIL, STATE_COLOURS, STATE_ORDER, STATE_WORDS
 
 # Twice the size at which it is shown: sharp on dense screens.
 _DPI: Final = 200
-_SIZE: Final = (6.0, 2.5)
+_SIZE: Final = (5.2, 2.5)
+# A mail is 584 points wide, and on a phone a bit more than half of it: still legible there.
+_FONT_POINTS: Final = 9
+_LEGEND_POINTS: Final = 8.5
 
 
 def drawn(weekly: Weekly) -> dict[str, bytes]:
     """Return the report's pictures by name; none where there is nothing to draw."""
     if weekly.is_empty:
         return {}
-    return {"states": states(weekly.now), "spend": spend(weekly.now, weekly.before)}
+    found = {"states": states(weekly.now)}
+    return {**found, "spend": spend(weekly.now, weekly.before)} if weekly.now.spent else found
 
 
 def states(found: Headline) -> bytes:
@@ -49,7 +53,15 @@ def states(found: Headline) -> bytes:
             bottom = [below + value for below, value in zip(bottom, values, strict=True)]
     axes.set_ylabel("GPU-hours")
     axes.set_xticks(range(len(days)), [f"{day:%a %-d}" for day in days])
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=5, frameon=False, fontsize=6.5, handlelength=1)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.16),
+        ncols=4,
+        frameon=False,
+        fontsize=_LEGEND_POINTS,
+        handlelength=1,
+        columnspacing=1,
+    )
     return _png(figure)
 
 
@@ -81,12 +93,14 @@ def spend(now: Headline, before: Headline) -> bytes:
         )
     axes.set_ylabel(currency)
     axes.set_xticks(range(last + 1), labels)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=6.5, handlelength=1)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=_LEGEND_POINTS, handlelength=1
+    )
     return _png(figure)
 
 
 def _axes() -> tuple[Figure, Axes]:
-    mpl.rcParams["font.size"] = 7
+    mpl.rcParams["font.size"] = _FONT_POINTS
     figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right", "left"]].set_visible(False)

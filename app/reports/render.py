@@ -27,7 +27,7 @@ def html(weekly: Weekly, pictures: Mapping[str, str]) -> str:
         .from_string(_template("weekly.html.jinja"))
         .render({**_facts(weekly), "pictures": pictures})
     )
-    return css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=False).inline(body)
+    return css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True).inline(body)
 
 
 def _facts(weekly: Weekly) -> dict[str, object]:

@@ -2,16 +2,16 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from app import format as written
 from app import sums, trust
 from app.headline import Answer, Headline, MonthEnd, headline, month_end
+from app.reports.lines import Action, Card, ModelLine, Part, action, card, change, changes
 from app.reports.week import Week
 from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.names import IDLE_STATES, State
@@ -24,44 +24,11 @@ _PARTS: Final[tuple[State, ...]] = (*IDLE_STATES, "orphaned")
 
 
 @dataclass(frozen=True)
-class Part:
-    """One of the three parts of idle cost, or orphaned time beside them."""
-
-    state: str
-    word: str
-    meaning: str
-    cost: str
-    gpu_hours: str
-    change: str
-
-
-@dataclass(frozen=True)
-class ModelLine:
-    """One model's week."""
-
-    model: str
-    cost: str
-    productive: str
-    change: str
-
-
-@dataclass(frozen=True)
-class Action:
-    """One thing to change, with who can and what it saves."""
-
-    finding_id: str
-    title: str
-    team: str
-    owner: str
-    frees: str
-    cash: str
-    directive: str
-    may_be_wrong: str
-
-
-@dataclass(frozen=True)
 class Weekly:
-    """One week for one scope: '' is all teams."""
+    """One week for one scope: '' is all teams.
+
+    `has_whole_week_before` says whether the week before can be compared with: a ledger begins in some week.
+    """
 
     week: Week
     team: str
@@ -74,6 +41,7 @@ class Weekly:
     open_incidents: int
     marks: tuple[trust.Mark, ...]
     url: str
+    has_whole_week_before: bool = True
 
     @property
     def subject(self) -> str:
@@ -89,6 +57,33 @@ class Weekly:
         return f"AI cluster week {self.week.name}{whose}: {sums.shown(self.now.spent)} spent, {idle}"
 
     @property
+    def lead(self) -> str:
+        """The week in three short sentences."""
+        whose = f"The jobs of team {self.team}" if self.team else "The AI estate"
+        said = [f"{whose} cost {self.spent}."]
+        if self.now.idle_ratio is not None:
+            price = f", which cost {self.idle}" if self.now.idle_cost else ""
+            said.append(f"{self.idle_ratio} of the GPU time was idle{price}.")
+        if self.actions:
+            count = f"{len(self.actions)} changes" if len(self.actions) > 1 else "One change"
+            frees = sums.by_currency(self._chosen, "saving_effective_month")
+            said.append(f"{count} below would free {sums.shown(frees)} a month." if frees else f"See {count} below.")
+        return " ".join(said)
+
+    @cached_property
+    def cards(self) -> list[Card]:
+        """The numbers that open the mail, the currency first that was spent most."""
+        main = next(iter(self.now.spent), "")
+        estimate = ", partly estimated" if self.now.has_estimate else ""
+        ends = {end.currency: end.expected for end in self.month}
+        idle = f"{self.idle_ratio} of GPU time" + (f", {self.idle_change}" if self.idle_change else "")
+        return [
+            card("Spend", self.now.spent, main, f"{self.spent_change or 'no whole week before'}{estimate}"),
+            card("Idle", self.now.idle_cost, main, idle, is_bad=True),
+            card("Month end, expected", ends, main, self.month_interval or "no interval yet"),
+        ]
+
+    @property
     def spent(self) -> str:
         """Effective cost of the week."""
         return sums.shown(self.now.spent)
@@ -96,7 +91,7 @@ class Weekly:
     @property
     def spent_change(self) -> str:
         """Change against the week before, per currency."""
-        return changes(self.now.spent, self.before.spent)
+        return changes(self.now.spent, self.before.spent) if self.has_whole_week_before else ""
 
     @property
     def idle(self) -> str:
@@ -106,7 +101,7 @@ class Weekly:
     @property
     def idle_change(self) -> str:
         """Its change against the week before."""
-        return changes(self.now.idle_cost, self.before.idle_cost)
+        return changes(self.now.idle_cost, self.before.idle_cost) if self.has_whole_week_before else ""
 
     @property
     def idle_ratio(self) -> str:
@@ -148,7 +143,7 @@ class Weekly:
             STATE_MEANINGS[state],
             sums.shown(costs),
             written.gpu_hours(hours * 3600),
-            changes(costs, old),
+            changes(costs, old) if self.has_whole_week_before else written.UNKNOWN,
         )
 
     @staticmethod
@@ -169,16 +164,16 @@ class Weekly:
                 row["model"],
                 written.money(row["effective_cost"], currency, compact=True),
                 written.percent(sums.share(row["productive_cost"], row["effective_cost"]), 0),
-                change(row["effective_cost"], old.get(row["model"])),
+                change(row["effective_cost"], old.get(row["model"])) if self.has_whole_week_before else written.UNKNOWN,
             )
             for row in rows.head(TOP_MODELS).iter_rows(named=True)
         ]
 
     @cached_property
-    def actions(self) -> list[Action]:
+    def _chosen(self) -> pl.DataFrame:
         """The findings that free most, counted once where several claim the same saving."""
         taken: set[str] = set()
-        lines: list[Action] = []
+        kept: list[str] = []
         ordered = self.findings.sort(
             "saving_effective_month",
             "freed_gpu_hours_month",
@@ -187,12 +182,17 @@ class Weekly:
             nulls_last=True,
         )
         for row in ordered.iter_rows(named=True):
-            if len(lines) == ACTIONS:
+            if len(kept) == ACTIONS:
                 break
             if row["finding_id"] not in taken:
-                lines.append(_action(row))
+                kept.append(row["finding_id"])
                 taken.update(each for each in row["excludes"].split(",") if each)
-        return lines
+        return ordered.filter(pl.col("finding_id").is_in(kept))
+
+    @cached_property
+    def actions(self) -> list[Action]:
+        """What to do first."""
+        return [action(row) for row in self._chosen.iter_rows(named=True)]
 
     @property
     def saved(self) -> str:
@@ -249,36 +249,15 @@ def gather(
         open_incidents=answer("open_incidents", cluster="", team=team).height,
         marks=trust.marks(fresh, now),
         url=url.rstrip("/"),
+        has_whole_week_before=_is_whole(answer, week.before),
     )
 
 
-def change(now: Decimal | None, before: Decimal | None) -> str:
-    """Write a change against the week before: `+12 %`, `new`, or a dash."""
-    if now is None or before is None:
-        return "new" if now else written.UNKNOWN
-    ratio = sums.share(now - before, abs(before))
-    return "new" if ratio is None else f"{ratio:+.0%}".replace("%", " %")
-
-
-def changes(now: dict[str, Decimal], before: dict[str, Decimal]) -> str:
-    """Write the changes of several currencies beside each other."""
-    return ", ".join(
-        change(amount, before.get(currency)) + (f" {currency}" if len(now) > 1 else "")
-        for currency, amount in now.items()
-    )
-
-
-def _action(row: dict[str, Any]) -> Action:
-    currency = row["billing_currency"] or ""
-    hours = row["freed_gpu_hours_month"]
-    frees = written.money(row["saving_effective_month"], currency, compact=True) if currency else ""
-    return Action(
-        finding_id=row["finding_id"],
-        title=row["title"],
-        team=row["team"],
-        owner=row["owner"] or row["team"],
-        frees=frees or (f"{written.count(round(hours))} GPU-h" if hours is not None else written.UNKNOWN),
-        cash=written.money(row["saving_cash_month"], currency, compact=True) if currency else written.UNKNOWN,
-        directive=row["directive"],
-        may_be_wrong=row["may_be_wrong"],
-    )
+def _is_whole(answer: Answer, week: Week) -> bool:
+    """Tell whether the ledger knows GPU time from a week's first day on, or never knew any until after it."""
+    window = week.window
+    days = answer("state_hours", start=window.start, end=window.end, cluster="", bucket="day")["at"]
+    first = days.min()
+    if isinstance(first, datetime):
+        return first < window.start + timedelta(days=1)
+    return False

@@ -1,0 +1,102 @@
+"""The lines of the weekly mail, in the words that it shows."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from app import format as written
+from app import sums
+
+_TIMES_FROM: Final = 10
+_MOST_TIMES: Final = 100
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the numbers that open the mail; `beside` holds its other currencies."""
+
+    label: str
+    value: str
+    beside: str
+    detail: str
+    is_bad: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the three parts of idle cost, or orphaned time beside them."""
+
+    state: str
+    word: str
+    meaning: str
+    cost: str
+    gpu_hours: str
+    change: str
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """One model's week."""
+
+    model: str
+    cost: str
+    productive: str
+    change: str
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to change, with who can and what it saves."""
+
+    finding_id: str
+    title: str
+    team: str
+    owner: str
+    frees: str
+    cash: str
+    directive: str
+    may_be_wrong: str
+
+
+def card(label: str, totals: dict[str, Decimal], main: str, detail: str, *, is_bad: bool = False) -> Card:
+    """Return a card with the main currency first, so that cards agree."""
+    value, others = sums.headline(totals, main)
+    return Card(label, value, f"and {others}" if others else "", detail, is_bad)
+
+
+def change(now: Decimal | None, before: Decimal | None) -> str:
+    """Write a change against the week before: `+12 %`, from tenfold on `×25`, `new`, or a dash."""
+    if now is None or before is None:
+        return "new" if now else written.UNKNOWN
+    ratio = sums.share(now - before, abs(before))
+    if ratio is None:
+        return "new"
+    times = ratio + 1
+    if before > 0 and times >= _TIMES_FROM:
+        return f"×{times:,.0f}" if times <= _MOST_TIMES else f"more than ×{_MOST_TIMES}"
+    return f"{ratio:+.0%}".replace("%", " %")
+
+
+def changes(now: dict[str, Decimal], before: dict[str, Decimal]) -> str:
+    """Write the changes of several currencies beside each other."""
+    return ", ".join(
+        change(amount, before.get(currency)) + (f" {currency}" if len(now) > 1 else "")
+        for currency, amount in now.items()
+    )
+
+
+def action(row: dict[str, Any]) -> Action:
+    """Return a finding as a line of the mail."""
+    currency = row["billing_currency"] or ""
+    hours = row["freed_gpu_hours_month"]
+    frees = written.money(row["saving_effective_month"], currency, compact=True) if currency else ""
+    return Action(
+        finding_id=row["finding_id"],
+        title=row["title"],
+        team=row["team"],
+        owner=row["owner"] or row["team"],
+        frees=frees or (f"{written.count(round(hours))} GPU-h" if hours is not None else written.UNKNOWN),
+        cash=written.money(row["saving_cash_month"], currency, compact=True) if currency else written.UNKNOWN,
+        directive=row["directive"],
+        may_be_wrong=row["may_be_wrong"],
+    )
