@@ -45,6 +45,7 @@ def bottleneck_hour(
                 "gpu_uuid",
                 "job_id",
                 "restart_count",
+                "submitted_at",
                 "gpu_allocated_seconds",
                 "gpu_limited_seconds",
                 "bottleneck",
@@ -66,9 +67,7 @@ def bottleneck_hour(
     seconds = _seconds(held, _weights(by_class))
     told = _told(by_class)
     joined = (
-        seconds.lazy()
-        .join(told.lazy(), on=[*_RUN[:4]], how="left")
-        .with_columns(pl.col("confidence_ratio").fill_null(0.0))
+        seconds.lazy().join(told.lazy(), on=_RUN, how="left").with_columns(pl.col("confidence_ratio").fill_null(0.0))
     )
     return BottleneckHour.cast(joined.select(BottleneckHour.column_names()))
 
@@ -78,7 +77,7 @@ def _weights(minutes: pl.DataFrame) -> pl.DataFrame:
     units = (pl.col("gpu_limited_seconds") * 1_000_000_000).cast(pl.Int64)
     return (
         minutes.filter(pl.col("gpu_limited_seconds") > 0)
-        .group_by("hour_start", "cluster", "node", "gpu_uuid", "job_id", "restart_count", "bottleneck")
+        .group_by(*_HELD, "bottleneck")
         .agg(units.sum().alias("weight"))
     )
 
@@ -120,7 +119,7 @@ def _divided(ledger: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
 
     Busy time without any minute stays busy: `compute_other`, as in `bottleneck_minute`.
     """
-    device = ["hour_start", "cluster", "node", "gpu_uuid", "job_id", "restart_count"]
+    device = list(_HELD)
     # A weight in milliseconds: of an hour at most 3.6e6, so that its product with another stays far below 2^63.
     unit = (pl.col("gpu_fraction") * 1_000_000).cast(pl.Int64).clip(lower_bound=1)
     rows = (
@@ -137,7 +136,7 @@ def _divided(ledger: pl.DataFrame, weights: pl.DataFrame) -> pl.DataFrame:
 
 def _told(minutes: pl.DataFrame) -> pl.DataFrame:
     """Return per job and hour what a person is told beside the seconds."""
-    keys = ["hour_start", "cluster", "job_id", "restart_count"]
+    keys = list(_RUN)
     return (
         minutes.group_by(keys)
         .agg(weighted_mean("confidence_ratio", "gpu_allocated_seconds").alias("confidence_ratio"))

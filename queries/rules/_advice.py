@@ -156,24 +156,25 @@ def costs(held: pl.DataFrame, priced: pl.DataFrame, by: Sequence[str]) -> dict[t
 
 
 def coverage(held: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Return per subject how much of its held time samples cover, from when to when it held, and on how many days."""
+    """Return per subject how much of its held time samples cover, and on how many days it held."""
     weight = pl.col("held_seconds").cast(pl.Float64)
     return held.group_by(by).agg(
         ((pl.col("coverage_ratio") * weight).sum() / weight.sum()).alias("coverage_ratio"),
-        pl.col("hour_start").min().alias("first_hour"),
-        (pl.col("hour_start").max() + timedelta(hours=1)).alias("last_hour"),
         pl.col("hour_start").dt.date().n_unique().alias("day_count"),
         pl.col("is_estimated").any(),
     )
 
 
-def spans_window(frame: pl.DataFrame, start: datetime, settings: Advice) -> pl.DataFrame:
-    """Keep subjects with enough evidence: they held devices on the window's first day, and were seen.
+def spans_window(
+    frame: pl.DataFrame, rows: pl.DataFrame, by: Sequence[str], start: datetime, settings: Advice
+) -> pl.DataFrame:
+    """Keep subjects with enough evidence: they held devices as long ago as the window reaches, and were seen.
 
     A subject that came a week ago may behave otherwise next week: no advice.
     """
-    return frame.filter(
-        (pl.col("first_hour") < start + timedelta(days=1)) & (pl.col("coverage_ratio") >= settings.coverage_from_ratio)
+    first = rows.group_by(by).agg(pl.col("hour_start").min().alias("first_seen"))
+    return frame.join(first, on=by).filter(
+        (pl.col("first_seen") < start + timedelta(days=1)) & (pl.col("coverage_ratio") >= settings.coverage_from_ratio)
     )
 
 

@@ -76,9 +76,7 @@ def idle_gpu(
     start, end = advice.window(span, settings)
     rows = _idle_hours(held.collect(), settings)
     priced = advice.prices(allocations.collect(), purchases.collect(), assets.collect())
-    claims = _claims(
-        rows.filter(pl.col("hour_start").is_between(start, end, closed="left")), priced, (start, end), settings
-    )
+    claims = _claims(rows, priced, (start, end), settings)
     told = _with_words(claims, rows, causes.collect(), jobs.collect())
     decided = decisions.collect()
     applied = advice.applied_at(decided, end)
@@ -105,12 +103,13 @@ def _idle_hours(held: pl.DataFrame, settings: IdleGpu) -> pl.DataFrame:
 
 
 def _claims(
-    rows: pl.DataFrame, priced: pl.DataFrame, window: tuple[datetime, datetime], settings: IdleGpu
+    known: pl.DataFrame, priced: pl.DataFrame, window: tuple[datetime, datetime], settings: IdleGpu
 ) -> list[Claim]:
     """Return what to tell whom, without the words that need the jobs."""
+    rows = known.filter(pl.col("hour_start").is_between(*window, closed="left"))
     idle = rows.filter("is_idle")
     cost = advice.costs(idle, priced, PEOPLE)
-    seen = advice.spans_window(advice.coverage(rows, PEOPLE), window[0], settings)
+    seen = advice.spans_window(advice.coverage(rows, PEOPLE), known, PEOPLE, window[0], settings)
     sums = idle.group_by(PEOPLE).agg(pl.col("idle_units").sum(), pl.col("job_id").n_unique().alias("job_count"))
     held = rows.group_by(PEOPLE).agg(pl.col("total").sum())
     facts = seen.join(sums, on=PEOPLE).join(held, on=PEOPLE).sort(PEOPLE)

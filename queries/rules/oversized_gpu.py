@@ -136,7 +136,7 @@ def oversized_gpu(
     rows = _used_hours(held.collect(), gpus.collect(), settings)
     priced = advice.prices(allocations.collect(), purchases.collect(), assets.collect())
     mine = rows.filter(pl.col("hour_start").is_between(start, end, closed="left"))
-    fitting = _fitting(mine, _starved(mine, mix.collect()), start, settings)
+    fitting = _fitting(rows, mine, _starved(mine, mix.collect()), start, settings)
     cost = advice.costs(mine.filter("is_used"), priced, _SUBJECT)
     claims = [_claim(row, cost.get(tuple(row[name] for name in _SUBJECT), {}), start, end, settings) for row in fitting]
     decided = decisions.collect()
@@ -174,14 +174,14 @@ def _starved(rows: pl.DataFrame, mix: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fitting(
-    rows: pl.DataFrame, starved: pl.DataFrame, start: datetime, settings: OversizedGpu
+    known: pl.DataFrame, rows: pl.DataFrame, starved: pl.DataFrame, start: datetime, settings: OversizedGpu
 ) -> list[dict[str, Any]]:
     """Return the subjects with enough evidence that fit a slice, with the smallest one that they fit."""
     used = rows.filter("is_used")
-    seen = advice.spans_window(advice.coverage(rows, _SUBJECT), start, settings)
+    seen = advice.spans_window(advice.coverage(rows, _SUBJECT), known, _SUBJECT, start, settings)
     need = used.group_by(_SUBJECT).agg(
         pl.col("sm_active_ratio").quantile(0.99, "higher").alias("activity"),
-        pl.col("sm_active_ratio").is_not_null().all().alias("is_profiled"),
+        (pl.col("sm_active_ratio").is_not_null().mean() >= settings.coverage_from_ratio).alias("is_profiled"),
         pl.col("memory_used_bytes").max().alias("memory_used"),
         pl.col("memory_total_bytes").min().alias("memory_total"),
         pl.col("total_ms").sum(),

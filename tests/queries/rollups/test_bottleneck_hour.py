@@ -23,7 +23,7 @@ def frame(schema: type[dy.Schema], rows: Sequence[Mapping[str, Any]]) -> pl.Lazy
     return pl.DataFrame({name: [row.get(name) for row in rows] for name in types}, schema=types, strict=False).lazy()
 
 
-def held(gpu: str = "g0", fraction: str = "1", **seconds: Decimal) -> dict[str, Any]:
+def held(gpu: str = "g0", fraction: str = "1", **seconds: Any) -> dict[str, Any]:
     return {
         "hour_start": HOUR,
         "cluster": "c",
@@ -46,6 +46,7 @@ def minute(place: int, bottleneck: str, limited: Decimal, gpu: str = "g0", **mor
         "gpu_uuid": gpu,
         "job_id": "7",
         "restart_count": 0,
+        "submitted_at": SUBMITTED,
         "gpu_allocated_seconds": limited,
         "gpu_limited_seconds": limited,
         "gpu_idle_seconds": Decimal(0),
@@ -126,3 +127,17 @@ def test_a_device_with_one_holder_is_not_scaled(weights: list[tuple[str, int]], 
     for name in CLASSES:
         expected = sum(ms for each, ms in weights if each == name)
         assert row[f"{name}_seconds"] == Decimal(expected) / 1000 * fraction
+
+
+def test_ids_recur_and_runs_stay_apart() -> None:
+    later = SUBMITTED + timedelta(hours=3)
+    rows = divided(
+        [held(productive_seconds=Decimal(5)), held("g1", submitted_at=later, productive_seconds=Decimal(7))],
+        [
+            minute(0, "dram_bound", Decimal(5), runner_up="straggler"),
+            minute(0, "compute_tensor", Decimal(7), "g1", submitted_at=later),
+        ],
+    ).sort("submitted_at")
+    assert rows["dram_bound_seconds"].to_list() == [5, 0]
+    assert rows["compute_tensor_seconds"].to_list() == [0, 7]
+    assert rows["runner_up"].to_list() == ["straggler", None]
