@@ -215,3 +215,17 @@ def test_a_reset_at_the_instant_of_a_fault_does_not_close_it(ledger: Any, hours:
         [{**event, "event": "lost", "is_critical": True}, {**event, "event": "reset", "is_critical": False}],
     )
     assert said(mine, hours(1)) == [("unallocated", "no_demand", 10), ("faulty", "lost", 50)]
+
+
+@pytest.mark.parametrize(("late", "unknown"), [(0, 0), (0.001, 3 + 0.001 / 60)])
+def test_three_paces_are_a_step_and_a_millisecond_more_is_a_gap_all_of_it(
+    ledger: Any, hours: Spans, minute: Minutes, late: float, unknown: float
+) -> None:
+    mine = device(ledger, minute)
+    mine.add("gpu_sample", sampled(minute, IDLE, 0, 10))
+    after = sampled(minute, IDLE, 13, 60)
+    after[0]["sampled_at"] = minute(13 + late / 60)
+    mine.add("gpu_sample", after)
+    found = said(mine, hours(1))
+    assert sum(length for state, _, length in found if state == "unknown") == pytest.approx(unknown)
+    assert sum(length for _, _, length in found) == pytest.approx(60)
