@@ -1,14 +1,17 @@
 """Which partitions of a rollup are due: those whose inputs, code or settings are not what they were computed from."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from ledger.errors import ConfigError
 from ledger.store import PartitionStateRow, Store
 from ledger.tables.partition import Every, Spanning, Timed, after, declared, floor, partition_key, start_of
 from queries.graph import Rollup, Source, fingerprint
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DAY = timedelta(days=1)
 
@@ -59,6 +62,12 @@ def key_of(start: datetime, every: Every) -> str:
     return partition_key(start, every)
 
 
+@lru_cache(maxsize=200_000)
+def started(key: str) -> datetime:
+    """Return `start_of`, remembered."""
+    return start_of(key)
+
+
 def periods(start: datetime, end: datetime, every: Every) -> Iterator[datetime]:
     """Yield the starts of the partitions that overlap a stretch of time."""
     at = floor(start, every)
@@ -103,13 +112,31 @@ def token(state: PartitionStateRow) -> str:
     return state.content_fingerprint or str(state.version_count)
 
 
+class Tokens:
+    """The versions of one input's partitions in the order of time, which is the order of their keys."""
+
+    def __init__(self, versions: Mapping[str, str]) -> None:
+        self._keys = sorted(versions)
+        self._pairs = [f"{key}={versions[key]}" for key in self._keys]
+
+    def between(self, first: str, last: str) -> str:
+        """Return the versions of the partitions from one key to another, both included."""
+        return ",".join(self._pairs[bisect_left(self._keys, first) : bisect_right(self._keys, last)])
+
+
+def _edges(begin: datetime, finish: datetime, every: Every) -> tuple[str, str]:
+    """Return the keys of the first and the last partition that a stretch of time overlaps."""
+    last = finish - timedelta(microseconds=1)
+    return key_of(floor(begin, every), every), key_of(floor(last, every), every)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The versions of a rollup's inputs, ready to be asked for each of its partitions."""
 
     rollup: Rollup
     now: datetime
-    timed: tuple[tuple[Source, Grouping, Mapping[str, str]], ...]
+    timed: tuple[tuple[Source, Grouping, "Tokens"], ...]
     whole: str
 
     def version(self, start: datetime, end: datetime) -> str:
@@ -122,8 +149,7 @@ class Inputs:
             if group.every is None:
                 continue
             begin, finish = start - source.read.before, end + source.read.after
-            keys = (key_of(at, group.every) for at in periods(begin, finish, group.every))
-            parts.append(",".join(f"{key}={tokens[key]}" for key in keys if key in tokens))
+            parts.append(tokens.between(*_edges(begin, finish, group.every)))
         if self.rollup.takes_span and end > self.now:
             pace = "%Y-%m-%dT%H:%M" if end - start < _DAY else "%Y-%m-%dT%H"
             parts.append("ahead" if start > self.now else self.now.strftime(pace))
@@ -136,9 +162,8 @@ class Inputs:
             if group.every is None:
                 continue
             recent = source.read.recent
-            oldest = "" if recent is None else key_of(floor(end - recent, group.every), group.every)
-            newest = key_of(floor(end - timedelta(microseconds=1), group.every), group.every)
-            parts.append(",".join(f"{key}={tokens[key]}" for key in sorted(tokens) if oldest <= key <= newest))
+            oldest, newest = _edges(EPOCH if recent is None else end - recent, end, group.every)
+            parts.append(tokens.between("" if recent is None else oldest, newest))
         if self.rollup.takes_span:
             parts.append(end.strftime("%Y-%m-%dT%H"))
         return fingerprint(";".join(parts))
@@ -177,7 +202,7 @@ def inputs(rollup: Rollup, versions: Versions) -> Inputs:
         if group.every is None:
             whole.append(",".join(f"{key}={tokens[key]}" for key in sorted(tokens)))
         else:
-            timed.append((source, group, tokens))
+            timed.append((source, group, Tokens(tokens)))
     return Inputs(rollup, versions.now, tuple(timed), fingerprint(";".join(whole)))
 
 
@@ -185,7 +210,7 @@ def candidates(known: Inputs, versions: Versions, every: Every) -> list[datetime
     """Return the starts of the output partitions that some input, or an earlier run, has rows for."""
     table = declared(known.rollup.schema)
     others = tuple(f"{each.column}:" for each in table.also)
-    starts = {start_of(key) for key in versions.of(table.name) if not key.startswith(others)}
+    starts = {started(key) for key in versions.of(table.name) if not key.startswith(others)}
     last = floor(versions.now, every)
     for source, group, _ in known.timed:
         if group.every is None:
@@ -193,10 +218,14 @@ def candidates(known: Inputs, versions: Versions, every: Every) -> list[datetime
         states = grouped(source, group, versions)
         # Rows are counted by the table's own partitions in time only.
         is_counted = not group.spans and not group.prefix
-        filled = [start_of(key) for key, state in states.items() if not (is_counted and state.row_count == 0)]
+        filled = [started(key) for key, state in states.items() if not (is_counted and state.row_count == 0)]
         if group.spans and filled and versions.is_open(source):
             filled.extend(periods(max(filled), versions.now, group.every))
-        reached = {each for start in filled for each in periods(start, after(start, group.every), every)}
+        reached = (
+            set(filled)
+            if group.every == every
+            else {each for start in filled for each in periods(start, after(start, group.every), every)}
+        )
         # An interval may say when it will end: that time is computed when it has come. A charge has been made.
         starts |= {each for each in reached if each <= last} if group.spans else reached
     return sorted(starts)

@@ -7,7 +7,7 @@ arrive in between make the partition due again, and none is ever taken for compu
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
@@ -15,11 +15,9 @@ from ledger.config import Settings
 from ledger.errors import ConfigError, SealedError
 from ledger.store import RollupState, Store
 from ledger.tables.partition import WHOLE, Every, Keyed, Timed, after, declared, floor
-from queries._due import Inputs, Versions, candidates, inputs, key_of, runs, window
+from queries._due import EPOCH, Inputs, Versions, candidates, inputs, key_of, runs, window
 from queries._settings import values
 from queries.graph import Rollup, Source, Span, code_version, load, settings_fingerprint
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What one call reads of its largest input: enough that Polars is busy, little enough for half a gigabyte.
 _ROWS_AT_ONCE = 2_500_000
