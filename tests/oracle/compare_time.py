@@ -10,7 +10,6 @@ import polars as pl
 
 from ledger.names import STATES
 from tests.oracle.oracle_time import (
-    HOUR,
     Cluster,
     Device,
     HourSums,
