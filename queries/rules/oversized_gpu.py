@@ -125,7 +125,7 @@ def oversized_gpu(
     """Find people whose jobs hold one whole device each and use no more than a slice of it.
 
     Looks for: jobs with one device whose 99th percentile of SM activity and whose peak of device memory, both with the
-    margin, fit a MIG profile of at most three sevenths, over the whole window.
+    margin, fit a MIG profile of at most three sevenths; 24 GPU-hours of a person's such jobs in the window.
     Saving: the part of the device that the profile leaves free, of the cost of the hours in which the device was not
     idle: idle hours belong to the rule `idle_gpu`, so that no saving is claimed twice.
     May be wrong: activity is a mean over an hour, so that short bursts are hidden; a slice has no direct way to other
@@ -133,7 +133,7 @@ def oversized_gpu(
     Do: cut a device of one node into slices, ask for a slice, and compare the run time of one job before all move.
     """
     start, end = advice.window(span, settings)
-    rows = _used_hours(held.collect(), gpus.collect(), settings)
+    rows = _small(_used_hours(held.collect(), gpus.collect(), settings), settings)
     priced = advice.prices(allocations.collect(), purchases.collect(), assets.collect())
     mine = rows.filter(pl.col("hour_start").is_between(start, end, closed="left"))
     fitting = _fitting(rows, mine, _starved(mine, mix.collect()), start, settings)
@@ -161,6 +161,23 @@ def _used_hours(held: pl.DataFrame, gpus: pl.DataFrame, settings: OversizedGpu) 
             is_used=(pl.col("total") > 0) & (idle < settings.idle_from_ratio * pl.col("total").cast(pl.Float64))
         )
     )
+
+
+def _small(rows: pl.DataFrame, settings: OversizedGpu) -> pl.DataFrame:
+    """Keep jobs that each fit the largest slice with headroom: a person's large jobs say nothing of the small ones."""
+    largest, headroom = SLICES[-1], 1 + settings.margin_ratio
+    need = (
+        rows.filter("is_used")
+        .group_by(_JOB)
+        .agg(
+            pl.col("sm_active_ratio").quantile(0.99, "higher").alias("activity"),
+            (pl.col("memory_used_bytes") / pl.col("memory_total_bytes")).max().alias("memory"),
+        )
+    )
+    fits = (pl.col("activity") * headroom <= float(largest.compute)) & (
+        pl.col("memory") * headroom <= float(largest.memory)
+    )
+    return rows.join(need.filter(fits), on=_JOB, how="semi")
 
 
 def _starved(rows: pl.DataFrame, mix: pl.DataFrame) -> pl.DataFrame:

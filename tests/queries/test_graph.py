@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from ledger.errors import ConfigError
 from ledger.tables import GpuHour, GpuMinute, GpuSample, JobGpuHour
+from queries import graph
 from queries.graph import Input, Rollup, Span, code_version, load, ordered, rollup, settings_fingerprint
 
 
@@ -112,8 +113,6 @@ def _version(folder: Path, name: str, text: str) -> str:
 
 
 def test_words_and_layout_change_no_code_version_but_code_does(tmp_path: Path) -> None:
-    import queries.graph as graph  # noqa: PLC0415  its memory is emptied between versions of one module
-
     def version(text: str) -> str:
         graph._code.cache_clear()
         graph._imports.cache_clear()
@@ -128,8 +127,6 @@ def test_words_and_layout_change_no_code_version_but_code_does(tmp_path: Path) -
 
 
 def test_a_changed_helper_module_changes_the_code_version() -> None:
-    import queries.graph as graph  # noqa: PLC0415  the private walk over imports is what is shown
-
     assert "queries.counters" in graph._modules("queries.counters")
     assert "queries.graph" not in graph._modules("queries.rule")
 
