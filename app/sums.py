@@ -20,9 +20,10 @@ def by_currency(frame: pl.DataFrame, column: str) -> dict[str, Decimal]:
     return dict(sorted(found.items(), key=lambda item: (-abs(item[1]), item[0])))
 
 
-def main_currency(frame: pl.DataFrame, column: str) -> str:
-    """Return the currency with the largest total, '' where no amount is known."""
-    return next(iter(by_currency(frame, column)), "")
+def main_currency(frame: pl.DataFrame, column: str, first: str = "") -> str:
+    """Return `first` where an amount in it is known, else the currency with the largest total, '' without any."""
+    totals = by_currency(frame, column)
+    return first if first in totals else next(iter(totals), "")
 
 
 def shown(totals: Mapping[str, Decimal], *, compact: bool = True) -> str:

@@ -32,6 +32,8 @@ _GIB: Final = 2**30
 
 _MOST_HEIGHT: Final = 560
 
+_BAR_WIDTH: Final = 130
+
 
 @dataclass(frozen=True)
 class Column:
@@ -138,7 +140,7 @@ def _config(column: Column) -> Any:
         return st.column_config.NumberColumn(label, help=text, format=numbers[column.kind])
     others: dict[Kind, Callable[[], Any]] = {
         "percent": lambda: st.column_config.ProgressColumn(
-            label, help=text, format="percent", min_value=0, max_value=1
+            label, help=text, format="percent", min_value=0, max_value=1, width=_BAR_WIDTH
         ),
         "instant": lambda: st.column_config.DatetimeColumn(label, help=text, format="D MMM HH:mm", timezone="UTC"),
         "day": lambda: st.column_config.DateColumn(label, help=text, format="D MMM YYYY"),

@@ -24,7 +24,15 @@ def figure(traces: Sequence[Any], *, height: int = HEIGHT, legend: bool = True, 
         plot_bgcolor="rgba(0,0,0,0)",
         hoverlabel={"align": "left"},
         showlegend=legend,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "title": None, "traceorder": "normal"},
+        legend={
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.0,
+            "x": 0,
+            "title": None,
+            "traceorder": "normal",
+            "font": {"size": 11},
+        },
         **{"bargap": 0.12, **layout},
     )
     chart.update_xaxes(showgrid=False, zeroline=False, automargin=True)

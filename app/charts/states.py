@@ -1,10 +1,16 @@
 """GPU time by state: over time, in one bar, and as a heatmap of devices."""
 
+from typing import Final
+
 import polars as pl
 from plotly import graph_objects as go
 
 from app.charts._base import figure, pivot
 from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_ORDER, STATE_WORDS
+from ledger.names import IDLE_STATES
+
+MOST_DEVICES: Final = 96
+"""More rows than a screen or two make the page slow, and nobody reads them."""
 
 
 def over_time(frame: pl.DataFrame) -> go.Figure:
@@ -24,11 +30,11 @@ def over_time(frame: pl.DataFrame) -> go.Figure:
         for state in STATE_ORDER
         if state in series and any(series[state][1])
     ]
-    return figure(traces, barmode="stack", yaxis={"title": {"text": "GPU-hours"}}, bargap=0.05)
+    return figure(traces, height=340, barmode="stack", yaxis={"title": {"text": "GPU-hours"}}, bargap=0.05)
 
 
 def shares(frame: pl.DataFrame) -> go.Figure:
-    """Draw one bar with the share of each state.
+    """Draw one bar with the share of each state, without a legend: it stands above another chart of states.
 
     Shape: rows of `state`, `gpu_hours`.
     """
@@ -52,10 +58,19 @@ def shares(frame: pl.DataFrame) -> go.Figure:
         for state in STATE_ORDER
         if whole and hours.get(state)
     ]
-    chart = figure(traces, height=130, barmode="stack")
+    chart = figure(traces, height=56, legend=False, barmode="stack")
     chart.update_xaxes(visible=False, range=[0, 1])
     chart.update_yaxes(visible=False)
     return chart
+
+
+def foremost(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the cells of at most MOST_DEVICES devices: those that idled longest, in their order."""
+    if frame["gpu"].n_unique() <= MOST_DEVICES:
+        return frame
+    idle = pl.col("state").is_in([*IDLE_STATES, "orphaned"])
+    order = frame.group_by("gpu").agg(pl.col("share_ratio").filter(idle).sum()).sort("share_ratio", "gpu")
+    return frame.filter(pl.col("gpu").is_in(order["gpu"].tail(MOST_DEVICES).to_list()))
 
 
 def heatmap(frame: pl.DataFrame) -> go.Figure:

@@ -254,10 +254,8 @@ def gather(
 
 
 def _is_whole(answer: Answer, week: Week) -> bool:
-    """Tell whether the ledger knows GPU time from a week's first day on, or never knew any until after it."""
+    """Tell whether the ledger knows GPU time from a week's first hour on."""
     window = week.window
-    days = answer("state_hours", start=window.start, end=window.end, cluster="", bucket="day")["at"]
-    first = days.min()
-    if isinstance(first, datetime):
-        return first < window.start + timedelta(days=1)
-    return False
+    hours = answer("state_hours", start=window.start, end=window.end, cluster="", bucket="hour")["at"]
+    first = hours.min()
+    return isinstance(first, datetime) and first < window.start + timedelta(hours=1)

@@ -159,8 +159,14 @@ def _heatmap(cells: pl.DataFrame) -> None:
     if drawn.is_empty():
         st.caption("No GPU matches.")
         return
+    shown = state_charts.foremost(drawn)
+    if shown.height < drawn.height:
+        st.caption(
+            f"{state_charts.MOST_DEVICES} of {drawn['gpu'].n_unique():,} GPUs: those that idled longest. "
+            "Choose a cluster or a team to see others."
+        )
     event = st.plotly_chart(
-        state_charts.heatmap(drawn),
+        state_charts.heatmap(shown),
         key="heatmap",
         on_select="rerun",
         selection_mode=("points", "box"),

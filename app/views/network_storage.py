@@ -13,7 +13,14 @@ from app.table import Column
 _FULL = 0.9
 
 
-@page("Network and storage", section="Observe", order=4, icon=":material/lan:", path="network-storage")
+@page(
+    "Network and storage",
+    section="Observe",
+    order=4,
+    icon=":material/lan:",
+    path="network-storage",
+    roles=("admin", "manager", "sre"),
+)
 def network_storage() -> None:
     """Show what the network carried and where it failed, then storage that is full or does not answer."""
     window = controls.window()

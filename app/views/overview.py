@@ -51,9 +51,9 @@ def overview() -> None:
     )
     left, right = st.columns(2, gap="large")
     with left:
-        _idle_parts(found.idle)
+        _idle_parts(found.idle, next(iter(found.spent), ""))
     with right:
-        _models(found.models)
+        _models(found.models, next(iter(found.spent), ""))
     _next_steps()
 
 
@@ -62,7 +62,7 @@ def _headline(found: Headline) -> None:
     main = next(iter(spent), "")
     with cards.row():
         cards.money(
-            f"AI spend, {data.now():%B}",
+            f"AI spend, {data.now():%b}",
             spent,
             first=main,
             meaning="Effective (amortised) cost of the AI estate this month. Hours without a bill are estimated.",
@@ -92,15 +92,21 @@ def _headline(found: Headline) -> None:
             written.gpu_hours(found.state_hours.get("productive", 0.0) * 3600),
             meaning="Share of existing GPU time in which the GPU was busy, not throttled and not underused.",
         )
-    remarks = [
-        f"idle is {written.percent(part, 0)} of {name} spend" for name, part in found.idle_share_of_spend().items()
+    _remarks(found, ends)
+
+
+def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
+    shares = [f"{written.percent(part, 0)} of {name} spend" for name, part in found.idle_share_of_spend().items()]
+    said = [f"In the window, idle time took {' and '.join(shares)}."] if shares else []
+    ranges = [
+        " and ".join(written.money(each, end.currency, compact=True) for each in (end.lower, end.upper))
+        for end in ends
+        if end.lower is not None and end.upper is not None
     ]
-    for end in ends:
-        if end.lower is not None and end.upper is not None:
-            low, high = (written.money(each, end.currency, compact=True) for each in (end.lower, end.upper))
-            remarks.append(f"month end between {low} and {high}")
-    if remarks:
-        st.caption(f"In the window, {'; '.join(remarks)}.")
+    if ranges:
+        said.append(f"The month is expected to end between {', and between '.join(ranges)}.")
+    if said:
+        st.caption(" ".join(said))
 
 
 def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float]]:
@@ -126,12 +132,12 @@ def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float]]:
     return spent, ends, [float(cost) for cost in daily.drop_nulls()]
 
 
-def _idle_parts(idle: pl.DataFrame) -> None:
+def _idle_parts(idle: pl.DataFrame, first: str) -> None:
     st.subheader("Idle cost, in its parts", anchor=False)
     if idle.is_empty():
         st.caption("No idle GPU time has a price in this window.")
         return
-    currency = sums.main_currency(idle, "effective_cost")
+    currency = sums.main_currency(idle, "effective_cost", first)
     mine = idle.filter(pl.col("billing_currency") == currency).sort("effective_cost", descending=True, nulls_last=True)
     states = mine["state"].to_list()
     st.plotly_chart(
@@ -146,15 +152,16 @@ def _idle_parts(idle: pl.DataFrame) -> None:
         alt="Cost of idle GPU time by state",
     )
     st.caption("  \n".join(f"**{STATE_WORDS[state]}**: {STATE_MEANINGS[state]}." for state in states))
+    _others(idle, currency)
     links.to("gpus", "Find the idle GPUs and who holds them")
 
 
-def _models(costs: pl.DataFrame) -> None:
+def _models(costs: pl.DataFrame, first: str) -> None:
     st.subheader("Models that cost most", anchor=False)
     if costs.is_empty():
         st.caption("No job with a price ran in this window.")
         return
-    currency = sums.main_currency(costs, "effective_cost")
+    currency = sums.main_currency(costs, "effective_cost", first)
     top = costs.filter((pl.col("billing_currency") == currency) & (pl.col("effective_cost") > 0)).head(8)
     productive, idle = top["productive_cost"].cast(pl.Float64), top["idle_cost"].cast(pl.Float64)
     rest = top["effective_cost"].cast(pl.Float64) - productive.fill_null(0) - idle.fill_null(0)
@@ -172,7 +179,15 @@ def _models(costs: pl.DataFrame) -> None:
         config={"displayModeBar": False},
         alt="Cost of the most expensive models, productive and idle",
     )
+    _others(costs, currency)
     links.to("models", "All models")
+
+
+def _others(costs: pl.DataFrame, currency: str) -> None:
+    """Say what is not drawn: an axis has one currency."""
+    others = {name: cost for name, cost in sums.by_currency(costs, "effective_cost").items() if name != currency}
+    if others:
+        st.caption(f"Beside it {sums.shown(others)}, which is not drawn: currencies are never added.")
 
 
 def _next_steps() -> None:

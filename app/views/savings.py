@@ -35,16 +35,16 @@ def savings() -> None:
     picked = table.show(
         rows,
         {
-            "title": Column("Finding"),
-            "team": Column("Team"),
-            "owner": Column("Owner"),
+            "saving_effective_month": Column("Frees a month", "money", "Effective cost that is freed."),
             "saving_cash_month": Column(
                 "Cash a month",
                 "money",
                 "Money that is not paid any more; 0 under a running commitment or on owned hardware.",
             ),
-            "saving_effective_month": Column("Frees a month", "money", "Effective cost that is freed."),
             "billing_currency": Column("Currency"),
+            "title": Column("Finding"),
+            "team": Column("Team"),
+            "owner": Column("Owner"),
             "freed_gpu_hours_month": Column("GPU-hours a month", "hours"),
             "confidence": Column("Confidence"),
             "coverage_ratio": Column("Coverage", "percent"),

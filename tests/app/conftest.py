@@ -1,20 +1,30 @@
-"""A command line, and a hub that really runs, on stores of their own."""
+"""A command line, a hub that really runs, and a small simulated cluster, on stores of their own."""
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from app import cli
+from app import context as contexts
+from app.context import Context
+from app.services import named
+from ledger.config import Settings, load
 
 _END_SECONDS = 60
+
+DEMO_NOW = datetime(2026, 11, 18, 15, 20, tzinfo=UTC)
+"""A Wednesday: two whole weeks, and enough evidence for advice, lie before it in the simulated ledger."""
 
 
 @pytest.fixture
@@ -98,3 +108,73 @@ def start_hub(folder: Path, *options: str) -> subprocess.Popen[str]:
 def _outside() -> dict[str, str]:
     """Return the environment without settings of ours: the hub of a module starts before a test clears them."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CLUSTERLEDGER_")}
+
+
+def settings_of(path: Path, **sections: object) -> Settings:
+    """Return the settings of a store in a file, with nothing from the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("CLUSTERLEDGER_")]:
+            patch.delenv(name)
+        return load(store={"url": f"duckdb:{path}"}, **sections)
+
+
+@pytest.fixture(scope="session")
+def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store with a small simulated cluster; copy it, never open it.
+
+    Tests in several processes share it: the first makes it, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    folder.mkdir(exist_ok=True)
+    path, made = folder / "demo.duckdb", folder / "made"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            path.unlink(missing_ok=True)
+            context = Context(settings_of(path), now=lambda: DEMO_NOW)
+            try:
+                service = named("demo")
+                service.run(context, service.asked({"gpus": 16, "days": 18}))
+            finally:
+                context.close()
+            made.touch()
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_context(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """Return the simulated cluster for tests that only read."""
+    path = tmp_path_factory.mktemp("read") / "demo.duckdb"
+    shutil.copyfile(demo_file, path)
+    context = Context(settings_of(path), now=lambda: DEMO_NOW)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def demo_copy(demo_file: Path, tmp_path: Path) -> Iterator[Context]:
+    """Return the simulated cluster for a test that writes."""
+    path = tmp_path / "demo.duckdb"
+    shutil.copyfile(demo_file, path)
+    context = Context(settings_of(path), now=lambda: DEMO_NOW)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def empty_context(tmp_path: Path) -> Iterator[Context]:
+    """Return a store without a row."""
+    context = Context(settings_of(tmp_path / "empty.duckdb"), now=lambda: DEMO_NOW)
+    yield context
+    context.close()
+
+
+@contextmanager
+def used(context: Context) -> Iterator[Context]:
+    """Let pages read a context."""
+    contexts.use(context)
+    try:
+        yield context
+    finally:
+        contexts.use(None)

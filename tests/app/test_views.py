@@ -1,0 +1,325 @@
+"""Every page, on an empty store and on a simulated cluster: no error, and the numbers that the store has."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import controls
+from app import format as written
+from app.context import Context
+from app.data import Scope
+from app.page import pages
+from ledger.tables.partition import after, floor
+from tests.app.conftest import DEMO_NOW, used
+
+SCRIPT = "from app.page import pages\nnext(each for each in pages() if each.name == {name!r}).show()\n"
+NAMES = [each.name for each in pages()]
+WINDOW = controls.window_of(controls.DEFAULT_WINDOW, DEMO_NOW)
+WEEK = {"start": WINDOW.start, "end": WINDOW.end}
+
+
+def opened(name: str, *, query: dict[str, str] | None = None, **session: object) -> AppTest:
+    """Return a page that has run, without an exception."""
+    test = AppTest.from_string(SCRIPT.format(name=name), default_timeout=120)
+    for key, value in (query or {}).items():
+        test.query_params[key] = value
+    for key, item in session.items():
+        test.session_state[key] = item
+    test.run()
+    assert not test.exception, [each.value for each in test.exception]
+    return test
+
+
+def metrics(test: AppTest) -> dict[str, tuple[str, str]]:
+    """Return each card's number and small print by its label."""
+    return {each.label: (each.value, each.delta) for each in test.metric}
+
+
+def said(test: AppTest) -> str:
+    """Return everything that a page shows, as one text."""
+    parts = [str(each.value) for kind in ("markdown", "caption", "subheader", "info", "success", "code")
+             for each in test.get(kind)]  # fmt: skip
+    parts += [f"{each.label} {each.value} {each.delta}" for each in test.metric]
+    parts += [each.value.to_csv() for each in test.dataframe]
+    parts += [each.proto.spec for each in test.get("plotly_chart")]
+    parts += [str(option) for kind in ("selectbox", "segmented_control") for each in test.get(kind)
+              for option in getattr(each, "options", [])]  # fmt: skip
+    return "\n".join(parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_an_empty_store_a_page_says_what_is_missing(name: str, empty_context: Context) -> None:
+    with used(empty_context):
+        test = opened(name)
+    words = " ".join(str(each.value) for each in test.info)
+    assert len(words) > 40
+    assert "clusterledger" in words or "days of evidence" in words or "this window" in words or "agent" in words
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("window", ["24h", "30d", "last-month"])
+def test_a_page_runs_in_every_window(name: str, window: str, demo_context: Context) -> None:
+    with used(demo_context):
+        opened(name, window=window)
+
+
+def money_of(context: Context, query: str, **params: object) -> dict[str, Decimal]:
+    """Return amounts by currency, the largest first."""
+    rows = context.store.select(query, **params)
+    return dict(sorted(rows.iter_rows(), key=lambda item: -abs(item[1])))
+
+
+def check_overview(test: AppTest, context: Context) -> None:
+    month = floor(DEMO_NOW, "month")
+    query = (
+        "SELECT billing_currency, sum(effective_cost) FROM cost_hour "
+        "WHERE in_scope AND hour_start >= $start AND hour_start < $end GROUP BY ALL"
+    )
+    (first, amount), *others = money_of(context, query, start=month, end=after(floor(DEMO_NOW, "hour"), "hour")).items()
+    assert len(others) == 1
+    value, small = metrics(test)["AI spend, Nov"]
+    assert value == written.money(amount, first, compact=True)
+    assert small == f"and {written.money(others[0][1], others[0][0], compact=True)}"
+
+
+def check_gpus(test: AppTest, context: Context) -> None:
+    query = "SELECT count(*) AS n FROM gpu WHERE exists_start <= $now AND (exists_end IS NULL OR exists_end > $now)"
+    number = context.store.select(query, now=DEMO_NOW)["n"][0]
+    shown = metrics(test)
+    assert {shown[label][1] for label in ("Free", "Held and idle", "Productive")} == {f"of {number}"}
+    assert sum(int(shown[label][0]) for label in ("Free", "Held and idle", "Productive", "Faulty, unknown")) <= number
+    assert len(json.loads(test.get("plotly_chart")[0].proto.spec)["data"][0]["y"]) <= number + 4
+
+
+def check_jobs(test: AppTest, context: Context) -> None:
+    query = "SELECT count(*) AS n FROM job_usage WHERE submitted_at < $end AND (ended_at IS NULL OR ended_at >= $start)"
+    number = context.store.select(query, **WEEK)["n"][0]
+    assert number > 20
+    assert metrics(test)["Job runs"][0] == written.count(number)
+
+
+def check_bottlenecks(test: AppTest, context: Context) -> None:
+    query = (
+        "SELECT sum(input_storage_seconds) / 3600 AS hours FROM bottleneck_hour "
+        "WHERE hour_start >= $start AND hour_start < $end"
+    )
+    hours = float(context.store.select(query, **WEEK)["hours"][0])
+    classes = test.dataframe[0].value.set_index("name")
+    assert classes.loc["input storage", "gpu_hours"] == pytest.approx(hours)
+    assert classes["share"].sum() == pytest.approx(1)
+
+
+def check_network_storage(test: AppTest, context: Context) -> None:
+    query = (
+        "SELECT count(DISTINCT (cluster, node, device, port)) AS n FROM network_hour "
+        "WHERE hour_start >= $start AND hour_start < $end"
+    )
+    assert metrics(test)["Ports with errors"][1] == f"of {context.store.select(query, **WEEK)['n'][0]}"
+
+
+def check_cost(test: AppTest, context: Context) -> None:
+    query = (
+        "SELECT billing_currency, sum(effective_cost) FROM cost_hour "
+        "WHERE in_scope AND hour_start >= $start AND hour_start < $end GROUP BY ALL"
+    )
+    expected = money_of(context, query, **WEEK)
+    assert len(expected) == 2
+    for currency, amount in expected.items():
+        assert metrics(test)[f"Effective cost, {currency}"][0] == written.money(amount, currency, compact=True)
+
+
+def check_models(test: AppTest, context: Context) -> None:
+    query = (
+        "SELECT billing_currency, sum(effective_cost) FROM allocation_hour WHERE bucket = 'allocated' "
+        "AND hour_start >= $start::DATE AND hour_start < $end::DATE {where} GROUP BY ALL"
+    )
+    everything = money_of(context, query.format(where=""), **WEEK)
+    currency = next(iter(everything))
+    named = money_of(context, query.format(where="AND model <> 'unattributed'"), **WEEK)[currency]
+    shown = metrics(test)
+    assert shown["Allocated to models"][0] == written.money(named, currency, compact=True)
+    assert shown["Unattributed"][0] == written.money(everything[currency] - named, currency, compact=True)
+
+
+def check_savings(test: AppTest, context: Context) -> None:
+    found = context.store.select("SELECT * FROM finding WHERE status = 'open'")
+    assert found.height
+    assert metrics(test)["Open findings"][0] == str(found.height)
+    assert set(test.dataframe[0].value["title"]) == set(found["title"])
+    assert test.code[0].value in set(found["directive"])
+
+
+def check_data_health(test: AppTest, context: Context) -> None:
+    query = (
+        "SELECT sum(gpu_observed_seconds) / sum(gpu_existed_seconds) AS ratio FROM coverage_day "
+        "WHERE day >= $start::DATE AND day < $end::DATE"
+    )
+    ratio = context.store.select(query, **WEEK)["ratio"][0]
+    invoices = context.store.select("SELECT status FROM reconciliation")["status"]
+    assert metrics(test)["Coverage"][0] == written.percent(ratio)
+    assert metrics(test)["Invoices that differ"] == (str((invoices == "differs").sum()), f"of {len(invoices)}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_shows_what_the_store_has(name: str, demo_context: Context) -> None:
+    checks: dict[str, Callable[[AppTest, Context], None]] = {
+        name.removeprefix("check_"): check for name, check in globals().items() if name.startswith("check_")
+    }
+    with used(demo_context):
+        test = opened(name)
+    checks[name](test, demo_context)
+
+
+def test_a_link_opens_one_job(demo_context: Context) -> None:
+    store = demo_context.store
+    query = (
+        "SELECT job_id, job_name, sum(effective_cost) AS cost, any_value(billing_currency) AS currency "
+        "FROM allocation_hour JOIN job_usage USING (cluster, job_id, restart_count) "
+        "WHERE bucket = 'allocated' AND started_at >= $start GROUP BY ALL "
+        "HAVING count(DISTINCT restart_count) = 1 AND count(DISTINCT cluster) = 1 ORDER BY cost DESC LIMIT 1"
+    )
+    row = store.select(query, start=WINDOW.start).row(0, named=True)
+    with used(demo_context):
+        test = opened("jobs", query={"job": row["job_id"]})
+        assert test.subheader[0].value == f"Job {row['job_id']}: {row['job_name']}"
+        assert metrics(test)["Cost"][0] == written.money(row["cost"], row["currency"], compact=True)
+        held = "SELECT count(DISTINCT (node, gpu_uuid)) AS n FROM job_gpu_hour WHERE job_id = $job"
+        devices = next(each.value for each in test.dataframe if "held_seconds" in each.value.columns)
+        assert len(devices) == store.select(held, job=row["job_id"])["n"][0]
+        test.button[0].click().run()
+        assert not test.exception
+        assert "Job runs" in metrics(test)
+
+
+def test_an_unknown_job_opens_the_list(demo_context: Context) -> None:
+    with used(demo_context):
+        assert "Job runs" in metrics(opened("jobs", query={"job": "no-such-job"}))
+
+
+def test_cost_by_provider_as_billed_with_all_charges(demo_context: Context) -> None:
+    query = (
+        "SELECT provider, billing_currency, sum(billed_cost) AS cost FROM cost_hour "
+        "WHERE hour_start >= $start AND hour_start < $end GROUP BY ALL"
+    )
+    expected = {(name, currency): cost for name, currency, cost in demo_context.store.select(query, **WEEK).iter_rows()}
+    with used(demo_context):
+        test = opened("cost", by="provider", measure="billed", estate="all")
+    totals: dict[str, Decimal] = {}
+    for (_, currency), cost in expected.items():
+        totals[currency] = totals.get(currency, Decimal(0)) + cost
+    shown = metrics(test)
+    for currency, total in totals.items():
+        assert shown[f"Billed cost, {currency}"][0] == written.money(total, currency, compact=True)
+    rows = {
+        name: cost for each in test.dataframe for name, cost in each.value[["name", "cost"]].itertuples(index=False)
+    }
+    assert set(rows) == {name for name, _ in expected}
+    for (name, _), cost in expected.items():
+        assert rows[name] == pytest.approx(float(cost))
+
+
+def test_the_team_that_is_chosen_limits_the_cost(demo_context: Context) -> None:
+    query = (
+        "SELECT billing_currency, sum(effective_cost) FROM allocation_hour "
+        "WHERE team = 'vision' AND in_scope AND hour_start >= $start AND hour_start < $end GROUP BY ALL"
+    )
+    with used(demo_context):
+        shown = metrics(opened("cost", team="vision"))
+    for currency, amount in money_of(demo_context, query, **WEEK).items():
+        assert shown[f"Effective cost, {currency}"][0] == written.money(amount, currency, compact=True)
+
+
+VISION = Scope(role="team", team="vision")
+
+
+@pytest.fixture
+def vision(demo_context: Context) -> Context:
+    """Return the simulated cluster as a member of one team sees it."""
+    store = demo_context.store
+    return replace(demo_context, viewer=lambda: VISION, _store=store)
+
+
+def foreign(context: Context) -> set[str]:
+    """Return names of users, models and jobs that belong to other teams alone."""
+    mine: set[str] = set()
+    others: set[str] = set()
+    for team, *names in context.store.select('SELECT team, "user", model, job_id FROM job_usage').iter_rows():
+        (mine if team == "vision" else others).update(name for name in names if name and not name.isdigit())
+    return others - mine
+
+
+@pytest.mark.parametrize("name", [each.name for each in pages("team")])
+@pytest.mark.parametrize("asked", ["", "language"])
+def test_a_team_sees_no_other_teams_rows(name: str, asked: str, vision: Context) -> None:
+    hidden = foreign(vision)
+    assert len(hidden) > 8
+    with used(vision):
+        test = opened(name, team=asked)
+    text = said(test)
+    assert [each for each in sorted(hidden) if f"{each}," in text or f'"{each}"' in text or f" {each} " in text] == []
+    for each in test.dataframe:
+        if "team" in each.value.columns:
+            assert set(each.value["team"].dropna()) <= {"vision", ""}
+
+
+def test_pages_about_everybody_are_not_offered_to_a_team() -> None:
+    everybody, team = ({each.name for each in pages(role)} for role in ("admin", "team"))
+    assert everybody - team == {"data_health", "network_storage"}
+
+
+def test_another_teams_job_is_not_opened_for_a_team(vision: Context) -> None:
+    query = "SELECT job_id FROM job_usage WHERE team = 'language' AND started_at >= $start LIMIT 1"
+    job = vision.store.select(query, start=WINDOW.start)["job_id"][0]
+    with used(vision):
+        test = opened("jobs", query={"job": job})
+    assert not [each for each in test.subheader if job in each.value]
+
+
+def test_a_teams_models_cost_what_its_own_jobs_held(vision: Context) -> None:
+    query = (
+        "SELECT billing_currency, sum(effective_cost) FROM allocation_hour WHERE team = 'vision' "
+        "AND bucket = 'allocated' AND model <> 'unattributed' "
+        "AND hour_start >= $start::DATE AND hour_start < $end::DATE GROUP BY ALL"
+    )
+    (currency, amount), *_ = money_of(vision, query, **WEEK).items()
+    with used(vision):
+        shown = metrics(opened("models"))
+    assert shown["Allocated to models"][0] == written.money(amount, currency, compact=True)
+
+
+@pytest.mark.parametrize(
+    ("button", "status"), [("applied", "applied"), ("snoozed", "snoozed"), ("dismissed", "dismissed")]
+)
+def test_a_decision_on_a_finding_is_kept(button: str, status: str, demo_copy: Context) -> None:
+    with used(demo_copy):
+        test = opened("savings")
+        before = int(metrics(test)["Open findings"][0])
+        chosen = next(each for each in test.button if str(each.key).startswith(f"{button}-"))
+        finding = str(chosen.key).removeprefix(f"{button}-")
+        test.text_input(key=f"reason-{finding}").set_value("the owner asked for it")
+        chosen.click().run()
+        assert not test.exception
+        assert int(metrics(test)["Open findings"][0]) == before - 1
+        kept: dict[str, Any] = demo_copy.store.select("SELECT * FROM finding_decision").row(0, named=True)
+        assert (kept["finding_id"], kept["status"], kept["decided_by"]) == (finding, status, "page")
+        assert kept["reason"] == "the owner asked for it"
+        assert kept["snoozed_until"] == (DEMO_NOW + timedelta(days=30) if status == "snoozed" else None)
+        again = opened("savings", status=status)
+        assert set(again.dataframe[0].value["title"])
+        assert demo_copy.store.select("SELECT count(*) AS n FROM audit")["n"][0] == 1
+
+
+def test_no_page_module_computes() -> None:
+    """A page asks and shows: sums of money and SQL are made elsewhere."""
+    for each in (Path(__file__).parents[2] / "app" / "views").glob("*.py"):
+        text = each.read_text(encoding="utf-8")
+        assert "SELECT " not in text, each.name
+        assert "ledger.money" not in text, each.name
+        assert "duckdb" not in text, each.name
