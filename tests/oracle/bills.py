@@ -1,7 +1,7 @@
 """Strategies that draw small bills with their nodes and device hours: every kind of charge that a real bill has."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
@@ -15,6 +15,9 @@ APRIL: Final = MARCH + 31 * 24 * HOUR
 MAY: Final = APRIL + 30 * 24 * HOUR
 FIRST: Final = MARCH + 24 * HOUR
 """The day in which nodes come and go and most charges lie."""
+
+DAY: Final = (FIRST, FIRST + 24 * HOUR)
+LATER: Final = {"period_start": APRIL, "period_end": MAY}
 
 IN_SCOPE: Final = frozenset({"ai"})
 UNIT: Final = 10**18
@@ -41,6 +44,15 @@ CHARGE_KINDS: Final = (
     "link without inventory",
     "superseded",
 )
+BOOKED: Final = {
+    "tax": "Tax",
+    "credit": "Credit",
+    "credit of a node": "Credit",
+    "commitment purchase": "Purchase",
+    "late adjustment": "Adjustment",
+}
+"""Kinds of charges that are booked whole, with their FOCUS category."""
+
 AMOUNT_KINDS: Final = ("plain", "eighteen decimals", "negative", "large", "tiny", "zero")
 KINDS: Final = frozenset(
     {
@@ -129,78 +141,79 @@ def _machines(draw: st.DrawFn, index: int, kinds: set[str]) -> tuple[list[Machin
 def _charge(draw: st.DrawFn, kind: str, index: int, number: int, kinds: set[str]) -> Charge:
     """Draw a charge of one kind."""
     hour = FIRST + draw(st.integers(0, 9)) * HOUR
-    day = (FIRST, FIRST + 24 * HOUR)
-    start, end = (hour, hour + HOUR) if draw(st.booleans()) else day
-    period = (MARCH, APRIL)
-    category, charge_class, commitment, resource = "Usage", "", "", draw(st.sampled_from(("i-a", "I-A", "i-b")))
-    region = instance_type = None
-    service: tuple[str | None, str | None] = draw(st.sampled_from(((None, None), ("Compute", "Virtual Machines"))))
     billed = _amount(draw, kinds)
-    effective: int | None = billed
-    if kind == "hourly":
-        start, end = hour, hour + HOUR
-    elif kind == "daily grain":
-        start, end = day
-    elif kind == "crossing hours":
-        start = hour + draw(st.integers(0, 59)) * 60_000
-        end = start + draw(st.sampled_from((61, 100, 1439))) * 60_000 + 1
-    elif kind == "of no length":
-        start = end = hour + draw(st.sampled_from((0, 60_000)))
-    elif kind in {"tax", "credit", "credit of a node", "commitment purchase", "late adjustment"}:
-        category = {"tax": "Tax", "commitment purchase": "Purchase", "late adjustment": "Adjustment"}.get(
-            kind, "Credit"
-        )
-        resource = resource if kind == "credit of a node" else ""
-        start, end = draw(st.sampled_from((period, day, (hour + 1_800_000, hour + HOUR))))
-        if kind == "commitment purchase":
-            start, end, effective = hour, hour + 365 * 24 * HOUR, 0
-        elif kind == "late adjustment":
-            period = (APRIL, MAY)
-        billed = -abs(billed) if category == "Credit" else billed
-        effective = effective if kind == "commitment purchase" else billed
-    elif kind == "covered usage":
-        commitment, effective, billed = "Used", billed, 0
-    elif kind == "unused commitment":
-        commitment, effective, billed, resource = "Unused", billed, 0, draw(st.sampled_from(("", "ri-1")))
-    elif kind == "correction":
-        charge_class, period = "Correction", (APRIL, MAY)
-    elif kind in {"without resource", "pool", "control plane"}:
-        resource = ""
-        if kind == "pool":
-            instance_type, region = "p5.48xlarge", draw(st.sampled_from(("eu", None)))
-        service = ("Compute", "Containers") if kind == "control plane" else service
-    elif kind == "storage":
-        resource, service = draw(st.sampled_from(("", "vol-1"))), ("Storage", None)
-    else:
-        names = {"unknown resource": "i-x", "shared resource": "FS-both", "link without inventory": "i-ghost"}
-        resource = names.get(kind, resource)
     currency = draw(st.sampled_from(("USD", "USD", "EUR", "JPY")))
     account = draw(st.sampled_from(("ai", "ai", "web")))
+    start, end = draw(st.sampled_from(((hour, hour + HOUR), DAY)))
     kinds |= {kind} | ({"second account"} if account == "web" else set()) | ({"yen"} if currency == "JPY" else set())
     kinds |= {"second currency"} if currency != "USD" else set()
-    effective, listed = _others(draw, effective, billed, kinds)
-    return Charge(
+    plain = Charge(
         description=f"charge {number}",
         provider=f"Cloud-{index}",
         account=account,
         invoice=draw(st.sampled_from(("inv-1", "inv-1", ""))),
-        period_start=period[0],
-        period_end=period[1],
+        period_start=MARCH,
+        period_end=APRIL,
         start=start,
         end=end,
-        category=category,
-        charge_class=charge_class,
-        commitment=commitment,
+        category="Usage",
+        charge_class="",
+        commitment="",
         currency=currency,
-        resource=resource,
-        region=region,
-        instance_type=instance_type,
-        service=service,
+        resource=draw(st.sampled_from(("i-a", "I-A", "i-b"))),
+        region=None,
+        instance_type=None,
+        service=draw(st.sampled_from(((None, None), ("Compute", "Virtual Machines")))),
         billed=billed,
-        effective=effective,
-        listed=listed,
+        effective=billed,
+        listed=None,
         is_current=kind != "superseded",
     )
+    change = _booked if kind in BOOKED else _used
+    found = replace(plain, **change(draw, kind, hour, plain))
+    effective, listed = _others(draw, found.effective, found.billed, kinds)
+    return replace(found, effective=effective, listed=listed)
+
+
+def _booked(draw: st.DrawFn, kind: str, hour: int, plain: Charge) -> dict[str, Any]:
+    """Return what makes a charge a tax, a credit, a purchase or an adjustment."""
+    category = BOOKED[kind]
+    start, end = draw(st.sampled_from(((MARCH, APRIL), DAY, (hour + HOUR // 2, hour + HOUR))))
+    made: dict[str, Any] = {"category": category, "start": start, "end": end}
+    if kind != "credit of a node":
+        made["resource"] = ""
+    if kind == "commitment purchase":
+        return made | {"start": hour, "end": hour + 365 * 24 * HOUR, "effective": 0}
+    if kind == "late adjustment":
+        return made | LATER
+    if category == "Credit":
+        return made | {"billed": -abs(plain.billed), "effective": -abs(plain.billed)}
+    return made
+
+
+def _used(draw: st.DrawFn, kind: str, hour: int, plain: Charge) -> dict[str, Any]:
+    """Return what makes usage usage of its kind."""
+    inside = hour + draw(st.integers(0, 59)) * 60_000
+    length = draw(st.sampled_from((61, 100, 1439))) * 60_000 + 1
+    any_region = draw(st.sampled_from(("eu", None)))
+    made: dict[str, dict[str, Any]] = {
+        "hourly": {"start": hour, "end": hour + HOUR},
+        "daily grain": {"start": DAY[0], "end": DAY[1]},
+        "crossing hours": {"start": inside, "end": inside + length},
+        "of no length": {"start": inside, "end": inside},
+        "covered usage": {"commitment": "Used", "billed": 0},
+        "unused commitment": {"commitment": "Unused", "billed": 0, "resource": draw(st.sampled_from(("", "ri-1")))},
+        "correction": {"charge_class": "Correction", **LATER},
+        "without resource": {"resource": ""},
+        "pool": {"resource": "", "instance_type": "p5.48xlarge", "region": any_region},
+        "control plane": {"resource": "", "service": ("Compute", "Containers")},
+        "storage": {"resource": draw(st.sampled_from(("", "vol-1"))), "service": ("Storage", None)},
+        "unknown resource": {"resource": "i-x"},
+        "shared resource": {"resource": "FS-both"},
+        "link without inventory": {"resource": "i-ghost"},
+        "superseded": {},
+    }
+    return made[kind]
 
 
 def _others(draw: st.DrawFn, effective: int | None, billed: int, kinds: set[str]) -> tuple[int | None, int | None]:

@@ -162,6 +162,12 @@ def _spent_row(spent: Spent) -> dict[str, Any]:
         "existed_seconds": total,
         "held_seconds": total,
         "coverage_ratio": 1.0,
+        "allocation_coverage_ratio": 1.0,
+        "share_ratio": 1.0,
+        "parent_gpu_uuid": "",
+        "rule_version": "1",
+        "is_estimated": False,
+        "workload_kind": "",
         **{f"{state}_seconds": Decimal(spent.states[state]).scaleb(-3) for state in STATES},
     }
     if spent.holder is not None:

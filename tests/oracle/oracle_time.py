@@ -238,24 +238,25 @@ def _apply(seen: _Seen, at: int, _order: int, what: str, content: Any) -> None:
     """Let one change happen."""
     if what in {"appears", "goes"}:
         seen.stays += 1 if what == "appears" else -1
-    elif what == "held":
-        seen.holds.append(content)
-    elif what == "released":
-        seen.holds.remove(content)
-    elif what == "said":
-        seen.words.append(content)
-    elif what == "unsaid":
-        seen.words.remove(content)
+    elif what in {"held", "released"}:
+        _take(seen.holds, content, is_new=what == "held")
+    elif what in {"said", "unsaid"}:
+        _take(seen.words, content, is_new=what == "said")
     elif what == "broken":
         seen.faults.append((at, content))
     elif what == "mended":
         seen.faults = [each for each in seen.faults if each[0] >= at]
-    elif what == "sampled":
+    elif what in {"sampled", "unsampled"}:
         seen.sample, seen.is_slow = content, False
-    elif what == "unsampled":
-        seen.sample, seen.is_slow = None, False
-    elif what == "slow":
+    else:
         seen.is_slow = content
+
+
+def _take(whole: list[Any], part: Any, *, is_new: bool) -> None:
+    if is_new:
+        whole.append(part)
+    else:
+        whole.remove(part)
 
 
 def _word(seen: _Seen) -> str | None:
@@ -330,7 +331,7 @@ def _judged(seen: _Seen, cluster: Cluster, device: Device, now: int, until: int)
     )
 
 
-def decided(
+def decided(  # noqa: PLR0911  one return per row of the table
     *,
     is_seen: bool,
     is_broken: bool,
@@ -383,7 +384,7 @@ def _measured(
 
 
 @lru_cache(maxsize=4096)
-def activity(
+def activity(  # noqa: PLR0911  one return per row of the table
     declared: str | None,
     kernel: str | None,
     graphics: str | None,
@@ -425,7 +426,7 @@ def _by_duty_cycle(kernel: str, power: str | None, idle_power: str | None, low: 
     return "underused" if low else "busy"
 
 
-def _reason(seen: _Seen, state: str, word: str | None, held: str | None) -> str:
+def _reason(seen: _Seen, state: str, word: str | None, held: str | None) -> str:  # noqa: PLR0911  one per reason
     """Return why a device was broken, unknown, or free by its node's state; '' where demand or nothing says it."""
     status = "no_sample" if seen.sample is None else seen.sample.status
     if state == "faulty":
