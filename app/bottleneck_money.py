@@ -5,7 +5,7 @@ import polars as pl
 from app import sums
 from ledger import money
 
-_RUN = ("cluster", "job_id", "restart_count")
+_RUN = ("cluster", "job_id", "submitted_at", "restart_count")
 
 
 def with_cost(classes: pl.DataFrame) -> pl.DataFrame:

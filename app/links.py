@@ -20,6 +20,11 @@ def to(name: str, label: str, **params: str) -> None:
         st.page_link(found, label=label, query_params={key: value for key, value in params.items() if value} or None)
 
 
+def to_job(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the page of jobs is asked for one run: ids recur, and the submit time tells them apart."""
+    return {"job": run["job_id"], "submitted": str(int(run["submitted_at"].timestamp()))}
+
+
 def url(name: str, **params: str) -> str:
     """Return a link's address relative to the hub, for a cell of a table."""
     from urllib.parse import urlencode  # noqa: PLC0415  only tables with links need it

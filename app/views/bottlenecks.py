@@ -112,4 +112,4 @@ def _worst_jobs(priced: pl.DataFrame, classes: pl.DataFrame) -> None:
         select=True,
     )
     if picked:
-        links.to("jobs", f"Open job {picked['job_id']}", job=picked["job_id"])
+        links.to("jobs", f"Open job {picked['job_id']}", **links.to_job(picked))

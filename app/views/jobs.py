@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, sums, table
+from app import cards, controls, data, links, sums, table
 from app import format as written
 from app.charts import bottlenecks as bottleneck_charts
 from app.page import page
@@ -57,12 +57,12 @@ def jobs() -> None:
         idle_ratio=_share("gpu_idle_seconds"),
         productive_ratio=_share("gpu_productive_seconds"),
     )
-    asked = st.query_params.get("job")
-    one = shown.filter(pl.col("job_id") == asked) if asked else shown.head(0)
-    if not one.is_empty():
-        _job(one.sort("restart_count").row(-1, named=True))
+    asked = _asked(shown)
+    if asked is not None:
+        _job(asked)
         if st.button("All jobs", type="tertiary"):
-            del st.query_params["job"]
+            for name in ("job", "submitted"):
+                st.query_params.pop(name, None)
             st.rerun()
         return
     _summary(shown)
@@ -79,8 +79,17 @@ def jobs() -> None:
     chosen = table.show(shown, _COLUMNS, key="jobs", file_name="jobs", select=True)
     st.caption("Select a job to see what limited it.")
     if chosen:
-        st.query_params["job"] = chosen["job_id"]
+        st.query_params.update(links.to_job(chosen))
         st.rerun()
+
+
+def _asked(shown: pl.DataFrame) -> dict[str, Any] | None:
+    """Return the run that the URL names, the newest of that id unless it says when it was submitted."""
+    runs = shown.filter(pl.col("job_id") == st.query_params.get("job", "")).sort("submitted_at", "restart_count")
+    submitted = st.query_params.get("submitted")
+    exact = runs.filter(pl.col("submitted_at").dt.epoch("s").cast(pl.String) == submitted) if submitted else runs
+    found = exact if not exact.is_empty() else runs
+    return None if found.is_empty() else found.row(-1, named=True)
 
 
 def _share(column: str) -> pl.Expr:
@@ -108,6 +117,7 @@ def _job(job: dict[str, Any]) -> None:
     key = {
         "cluster": job["cluster"],
         "job_id": job["job_id"],
+        "submitted_at": job["submitted_at"],
         "restart_count": job["restart_count"],
         "team": controls.team(),
     }

@@ -3,7 +3,7 @@
 -- params: start, end, cluster ('' for all), team ('' for all)
 WITH classes AS (
     UNPIVOT (
-        SELECT cluster, job_id, restart_count,
+        SELECT cluster, job_id, submitted_at, restart_count,
                sum(input_storage_seconds) AS input_storage, sum(input_cpu_seconds) AS input_cpu,
                sum(host_memory_seconds) AS host_memory, sum(communication_seconds) AS communication,
                sum(dram_bound_seconds) AS dram_bound, sum(compute_tensor_seconds) AS compute_tensor,
@@ -19,20 +19,20 @@ WITH classes AS (
     INTO NAME bottleneck VALUE gpu_seconds
 ),
 cost AS (
-    SELECT cluster, job_id, restart_count, billing_currency, sum(effective_cost) AS job_cost
+    SELECT cluster, job_id, submitted_at, restart_count, billing_currency, sum(effective_cost) AS job_cost
     FROM allocation_hour
     WHERE bucket = 'allocated' AND hour_start >= $start AND hour_start < $end
     GROUP BY ALL
 ),
 names AS (
-    SELECT cluster, job_id, restart_count, max("user") AS "user", max(team) AS team, max(model) AS model,
+    SELECT cluster, job_id, submitted_at, restart_count, max("user") AS "user", max(team) AS team, max(model) AS model,
            max(job_name) AS job_name
     FROM job_usage GROUP BY ALL
 )
-SELECT classes.cluster, classes.job_id, classes.restart_count, names."user", names.team, names.model, names.job_name,
-       classes.bottleneck, classes.gpu_seconds, cost.billing_currency, cost.job_cost
+SELECT classes.cluster, classes.job_id, classes.submitted_at, classes.restart_count, names."user", names.team,
+       names.model, names.job_name, classes.bottleneck, classes.gpu_seconds, cost.billing_currency, cost.job_cost
 FROM classes
-JOIN names USING (cluster, job_id, restart_count)
-LEFT JOIN cost USING (cluster, job_id, restart_count)
+JOIN names USING (cluster, job_id, submitted_at, restart_count)
+LEFT JOIN cost USING (cluster, job_id, submitted_at, restart_count)
 WHERE classes.gpu_seconds > 0 AND ($team = '' OR names.team = $team)
 ORDER BY classes.gpu_seconds DESC

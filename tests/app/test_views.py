@@ -8,10 +8,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import controls
+from app import controls, data, links, sums
 from app import format as written
 from app.context import Context
 from app.data import Scope
@@ -181,9 +182,10 @@ def test_a_link_opens_one_job(demo_context: Context) -> None:
     store = demo_context.store
     query = (
         "SELECT job_id, job_name, sum(effective_cost) AS cost, any_value(billing_currency) AS currency "
-        "FROM allocation_hour JOIN job_usage USING (cluster, job_id, restart_count) "
-        "WHERE bucket = 'allocated' AND started_at >= $start GROUP BY ALL "
-        "HAVING count(DISTINCT restart_count) = 1 AND count(DISTINCT cluster) = 1 ORDER BY cost DESC LIMIT 1"
+        "FROM allocation_hour JOIN job_usage USING (cluster, job_id, submitted_at, restart_count) "
+        "WHERE bucket = 'allocated' AND started_at >= $start "
+        "AND job_id IN (SELECT job_id FROM job_usage GROUP BY ALL HAVING count(*) = 1) "
+        "GROUP BY ALL ORDER BY cost DESC LIMIT 1"
     )
     row = store.select(query, start=WINDOW.start).row(0, named=True)
     with used(demo_context):
@@ -196,6 +198,34 @@ def test_a_link_opens_one_job(demo_context: Context) -> None:
         test.button[0].click().run()
         assert not test.exception
         assert "Job runs" in metrics(test)
+
+
+def test_two_jobs_of_one_id_are_told_apart(demo_context: Context) -> None:
+    """Schedulers use ids again: each run has its own cost, and a link names one of them."""
+    query = (
+        "SELECT job_id, submitted_at, job_name, sum(effective_cost) AS cost, any_value(billing_currency) AS currency "
+        "FROM job_usage JOIN allocation_hour USING (cluster, job_id, submitted_at, restart_count) "
+        "WHERE bucket = 'allocated' AND job_id IN "
+        "(SELECT job_id FROM job_usage GROUP BY cluster, job_id, restart_count HAVING count(*) > 1) AND restart_count = 0 GROUP BY ALL HAVING count(DISTINCT billing_currency) = 1 "
+        "ORDER BY job_id, submitted_at"
+    )
+    rows = demo_context.store.select(query).filter(pl.len().over("job_id") == 2)
+    pair = rows.head(2).to_dicts()
+    assert pair[0]["cost"] != pair[1]["cost"]
+    with used(demo_context):
+        for row in pair:
+            test = opened("jobs", query=links.to_job(row), window="30d")
+            assert test.subheader[0].value == f"Job {row['job_id']}: {row['job_name']}"
+            assert metrics(test)["Cost"][0] == written.money(row["cost"], row["currency"], compact=True)
+
+
+def test_the_cost_of_all_jobs_is_what_was_allocated_to_them(demo_context: Context) -> None:
+    query = (
+        "SELECT billing_currency, sum(effective_cost) FROM allocation_hour "
+        "WHERE bucket = 'allocated' AND hour_start >= $start AND hour_start < $end GROUP BY ALL"
+    )
+    rows = data.answered(demo_context, "jobs", scope=Scope(), cluster="", **WEEK)
+    assert sums.by_currency(rows, "effective_cost") == money_of(demo_context, query, **WEEK)
 
 
 def test_an_unknown_job_opens_the_list(demo_context: Context) -> None:

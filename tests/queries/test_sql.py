@@ -17,6 +17,7 @@ VALUES = {
     "now": datetime(2026, 11, 2, tzinfo=UTC),
     "bucket": "hour",
     "restart_count": 0,
+    "submitted_at": datetime(2026, 11, 1, tzinfo=UTC),
 }
 
 
