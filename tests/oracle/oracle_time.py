@@ -248,7 +248,7 @@ def _apply(seen: _Seen, at: int, _order: int, what: str, content: Any) -> None:
         seen.faults = [each for each in seen.faults if each[0] >= at]
     elif what in {"sampled", "unsampled"}:
         seen.sample, seen.is_slow = content, False
-    else:
+    elif what == "slow":
         seen.is_slow = content
 
 
