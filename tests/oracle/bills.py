@@ -145,7 +145,7 @@ def _charge(draw: st.DrawFn, kind: str, index: int, number: int, kinds: set[str]
     currency = draw(st.sampled_from(("USD", "USD", "EUR", "JPY")))
     account = draw(st.sampled_from(("ai", "ai", "web")))
     start, end = draw(st.sampled_from(((hour, hour + HOUR), DAY)))
-    kinds |= {kind} | ({"second account"} if account == "web" else set()) | ({"yen"} if currency == "JPY" else set())
+    kinds |= {kind} | ({"second account"} if account == "web" else set()) | _yen(currency, billed)
     kinds |= {"second currency"} if currency != "USD" else set()
     plain = Charge(
         description=f"charge {number}",
@@ -173,6 +173,13 @@ def _charge(draw: st.DrawFn, kind: str, index: int, number: int, kinds: set[str]
     found = replace(plain, **change(draw, kind, hour, plain))
     effective, listed = _others(draw, found.effective, found.billed, kinds)
     return replace(found, effective=effective, listed=listed)
+
+
+def _yen(currency: str, billed: int) -> set[str]:
+    """Return the kinds of a currency without subunits, whose amounts are the largest."""
+    if currency != "JPY":
+        return set()
+    return {"yen", "ten billion yen"} if billed >= 10**28 else {"yen"}
 
 
 def _booked(draw: st.DrawFn, kind: str, hour: int, plain: Charge) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def check_mixes(walked: Walked, runs: RunHours, job_hours: pl.DataFrame, found: 
         throttled = Fraction(classes["throttled"]) * 1000
         assert abs(throttled - states["throttled"]) <= rounded, (key, throttled)
         broken = sum(states[state] for state in _BROKEN)
-        assert Fraction(classes["unknown"]) * 1000 >= broken - rounded, (key, classes["unknown"], broken)
+        assert abs(Fraction(classes["unknown"]) * 1000 - broken) <= rounded, (key, classes["unknown"], broken)
 
 
 def _place(row: Mapping[str, Any]) -> Place:

@@ -60,7 +60,7 @@ def check_intervals(expected: Mapping[Place, list[Stretch]], found: pl.DataFrame
             row["holder_count"],
             row["is_observed"],
             row["evidence_quality"],
-            (row["reason"] or "") if _is_told(row["state"], row["reason"]) else "",
+            row["reason"] or "",
         )
         mine.setdefault((row["cluster"], row["node"], row["gpu_uuid"]), []).append(said)
     assert set(mine) == {place for place, each in expected.items() if each}, "devices"
@@ -74,7 +74,7 @@ def check_intervals(expected: Mapping[Place, list[Stretch]], found: pl.DataFrame
                 each.holder_count,
                 each.is_observed,
                 each.quality,
-                "" if each.reason == "quota" else each.reason,
+                each.reason,
             )
             for each in expected[place]
         ]
@@ -82,11 +82,6 @@ def check_intervals(expected: Mapping[Place, list[Stretch]], found: pl.DataFrame
         for one, other in zip(left, right, strict=False):
             assert one == other, (place, "rollup", one, "oracle", other)
         assert len(left) == len(right), place
-
-
-def _is_told(state: str, reason: str | None) -> bool:
-    """Tell whether a reason is the device's or its node's own; `quota` is also said of what jobs wait for."""
-    return state != "unallocated" or reason in {"reservation", "powered_down"}
 
 
 def joined(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from ledger.names import STATES
 
 HOUR = 3_600_000
+MINUTE = 60_000
 GRACE = 300_000
 ABOVE_BASELINE = 256 * 1024**2
 
@@ -187,6 +188,9 @@ def _changes(cluster: Cluster, device: Device) -> Iterator[tuple[int, int, str, 
     for hour in range(cluster.start, cluster.end + 1, HOUR):
         yield hour, 9, "clock", None
     yield last, 9, "clock", None
+    for job in cluster.jobs:
+        yield job.run[1], 9, "clock", None
+        yield _began(job, cluster.now), 9, "clock", None
     for stay in device.stays:
         end = last if stay.end is None else min(stay.end, last)
         if stay.start < end:
@@ -322,7 +326,7 @@ def _judged(seen: _Seen, cluster: Cluster, device: Device, now: int, until: int)
         now,
         until,
         state,
-        _reason(seen, state, word, held),
+        _free(cluster, word, now) if state == "unallocated" else _reason(seen, state, word, held),
         tuple(seen.holds),
         ",".join(sorted(ids)) if held == "job" else "",
         0 if held == "nobody" else count,
@@ -363,6 +367,27 @@ def decided(  # noqa: PLR0911  one return per row of the table
     if is_slow:
         return "throttled"
     return "underused" if active == "underused" else "productive"
+
+
+def _free(cluster: Cluster, word: str | None, now: int) -> str:
+    """Return why a free device is free: its node's state, else what jobs of the cluster wait for meanwhile.
+
+    A job waits if it asks for devices, for a minute or more, and for nothing that an empty cluster would not give it.
+    """
+    of_node = {"RESERVED": "reservation", "QUOTA": "quota", "POWERED_DOWN": "powered_down"}.get(word or "")
+    if of_node:
+        return of_node
+    waiting = [
+        job.pending_reason or ""
+        for job in cluster.jobs
+        if job.requested
+        and job.run[1] <= now < _began(job, cluster.now)
+        and waited(job, cluster.now) >= MINUTE
+        and job.pending_reason != "Dependency"
+    ]
+    if any(not reason.startswith(("QOS", "Assoc")) for reason in waiting):
+        return "fragmentation"
+    return "quota" if waiting else "no_demand"
 
 
 def _limits(device: Device) -> tuple[str | None, str | None, int | None]:
@@ -426,8 +451,8 @@ def _by_duty_cycle(kernel: str, power: str | None, idle_power: str | None, low: 
     return "underused" if low else "busy"
 
 
-def _reason(seen: _Seen, state: str, word: str | None, held: str | None) -> str:  # noqa: PLR0911  one per reason
-    """Return why a device was broken, unknown, or free by its node's state; '' where demand or nothing says it."""
+def _reason(seen: _Seen, state: str, word: str | None, held: str | None) -> str:
+    """Return why a device was broken or unknown; '' for other states."""
     status = "no_sample" if seen.sample is None else seen.sample.status
     if state == "faulty":
         if seen.faults:
@@ -439,8 +464,6 @@ def _reason(seen: _Seen, state: str, word: str | None, held: str | None) -> str:
         if status != "ok":
             return status
         return "holder_unknown" if held is None else "no_evidence"
-    if state == "unallocated":
-        return {"RESERVED": "reservation", "QUOTA": "quota", "POWERED_DOWN": "powered_down"}.get(word or "", "")
     return ""
 
 
@@ -508,5 +531,8 @@ def _shares(device: Device, stretch: Stretch, hour: int) -> tuple[dict[Run, Frac
 
 def waited(job: Job, now: int) -> int:
     """Return how long a run waited for its start, in milliseconds."""
-    began = next(each for each in (job.started, job.ended, now) if each is not None)
-    return began - job.run[1]
+    return _began(job, now) - job.run[1]
+
+
+def _began(job: Job, now: int) -> int:
+    return next(each for each in (job.started, job.ended, now) if each is not None)
