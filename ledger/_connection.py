@@ -8,6 +8,7 @@ from typing import Final
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from ledger.errors import ConfigError, StoreError
 
@@ -22,6 +23,8 @@ _CLOSED: Final = {
     "allow_community_extensions": "false",
     "python_enable_replacements": "false",
 }
+
+_ROW_GROUP: Final = 122_880
 
 _FULL: Final = re.compile(r"no space left|file too large|disk quota|could not write all|disk is full", re.IGNORECASE)
 _HOLDER: Final = re.compile(r"\(PID (\d+)\)")
@@ -54,6 +57,8 @@ def connect(url: str, memory_limit: str = "", *, for_reading: bool = False) -> d
         # A second store of this process on the same file shares the instance, which is locked by then.
         if not locked or zone != "UTC":
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            # A checkpoint writes changed row groups again: at the default of 16 MB a bulk load writes each one often.
+            connection.execute("SET GLOBAL wal_autocheckpoint = '128MB'")
             connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
         raise explained(url, error) from error
@@ -132,7 +137,10 @@ def insert(cursor: duckdb.DuckDBPyConnection, target: str, frame: pl.DataFrame) 
     """Insert a frame, whose columns are named as the target's."""
     columns = ", ".join(f'"{name}"' for name in frame.columns)
     # Views of text are not copied; a filter on them, as a join pushes down, would fail in Arrow.
-    cursor.register("incoming", frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    # DuckDB's threads share a table by its batches: one batch is one thread's work, of any other size twice the work.
+    batches = table.to_batches(max_chunksize=_ROW_GROUP)
+    cursor.register("incoming", pa.Table.from_batches(batches, schema=table.schema))
     try:
         cursor.execute(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM incoming")
     finally:

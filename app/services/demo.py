@@ -23,6 +23,9 @@ from ledger.tables.partition import Timed, after, floor, partition_key
 RAW_DAYS: Final = 2
 """Days of raw samples, as if the retention were that short: before them only what was computed is left."""
 
+# DuckDB writes whole row groups at once and anything smaller twice: through its log, then into the table.
+_ROWS_AT_ONCE: Final = 500_000
+
 # Where the time goes, so that the bar moves evenly.
 _SEALED, _SAMPLES, _BILLS, _ROLLUPS = 0.1, 0.4, 0.6, 0.65
 
@@ -98,12 +101,20 @@ def _samples(context: Context, cluster: simulate.Cluster, window: tuple[datetime
 def _sealed(context: Context, chunks: Iterator[tuple[type[dy.Schema], pl.DataFrame]]) -> int:
     """Write what retention leaves of older days, and close it for good."""
     rows = 0
+    held: dict[type[dy.Schema], list[pl.DataFrame]] = {}
     for schema, frame in chunks:
-        keys = _keys(schema, frame)
-        context.store.replace(schema, frame, partitions=keys)
-        context.store.seal(declared(schema).name, keys)
-        rows += frame.height
-    return rows
+        waiting = held.setdefault(schema, [])
+        waiting.append(frame)
+        if sum(each.height for each in waiting) >= _ROWS_AT_ONCE:
+            rows += _write_sealed(context, schema, pl.concat(held.pop(schema)))
+    return rows + sum(_write_sealed(context, schema, pl.concat(frames)) for schema, frames in held.items())
+
+
+def _write_sealed(context: Context, schema: type[dy.Schema], frame: pl.DataFrame) -> int:
+    keys = _keys(schema, frame)
+    context.store.replace(schema, frame, partitions=keys)
+    context.store.seal(declared(schema).name, keys)
+    return frame.height
 
 
 def _keys(schema: type[dy.Schema], frame: pl.DataFrame) -> Sequence[str]:
