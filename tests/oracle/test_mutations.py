@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracle import money_frames, time_frames
@@ -16,7 +16,8 @@ from tests.oracle.bills import bills
 from tests.oracle.compare_time import check_estate
 from tests.oracle.generators import estates
 from tests.oracle.money_frames import check_bills, check_conserved
-from tests.oracle.test_oracle_time import CHAIN, span_of
+from tests.oracle.searching import profile
+from tests.oracle.time_frames import CHAIN, span_of
 
 Tables = dict[str, pl.DataFrame]
 Mutation = Callable[[Tables, random.Random], Tables | None]
@@ -30,14 +31,7 @@ def drawn(strategy: st.SearchStrategy[Any]) -> list[Any]:
     """Return some examples, the same in each run."""
     found: list[Any] = []
 
-    @settings(
-        max_examples=EXAMPLES,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+    @profile(EXAMPLES)
     @given(strategy)
     def collect(example: Any) -> None:
         found.append(example)

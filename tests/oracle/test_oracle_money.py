@@ -4,11 +4,10 @@ Several bills are computed in one call, since most of a call's time does not dep
 case of its own, of another provider and cluster, and is compared to the last unit of 1e-18.
 """
 
-import os
 from collections import Counter
 
 import polars as pl
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
 from ledger.config import Settings
 from ledger.store import Store
@@ -17,27 +16,9 @@ from queries.executor import run_due
 from tests.oracle import bills as drawing
 from tests.oracle.bills import MARCH, MAY, Bills
 from tests.oracle.money_frames import SETTINGS, check_bills, computed, moment, tables
+from tests.oracle.searching import EXAMPLES, STORED, TOGETHER, profile
 
-CI = bool(os.environ.get("CI"))
-TOGETHER = 5
-EXAMPLES = 200 if CI else 12
-STORED = 12 if CI else 2
 MONEY = ("cost_hour", "allocation_hour", "reconciliation")
-
-# A failing case is the same in each run; shrinking it takes minutes and is asked for.
-PHASES = (Phase.generate, Phase.shrink) if os.environ.get("ORACLE_SHRINK") else (Phase.generate,)
-
-
-def profile(examples: int) -> settings:
-    """Return how Hypothesis searches: the same cases each time, so that what was drawn is known."""
-    return settings(
-        max_examples=examples,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        phases=PHASES,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 def test_costs_allocations_and_invoices_are_those_of_the_charges_and_each_kind_is_drawn() -> None:

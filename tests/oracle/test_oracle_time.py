@@ -4,62 +4,21 @@ Several clusters are computed in one call, since most of a call's time does not 
 case of its own, with another name, and is compared whole.
 """
 
-import os
 from collections import Counter
 from datetime import datetime
 
 import polars as pl
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
 from ledger.config import Settings
 from ledger.store import Store
 from ledger.tables import TABLES
 from queries.executor import run_due
-from queries.graph import Span
 from tests.oracle import generators
 from tests.oracle.compare_time import check_estate
 from tests.oracle.generators import Estate, estates
-from tests.oracle.oracle_time import Cluster
-from tests.oracle.time_frames import computed, instant, tables
-
-CI = bool(os.environ.get("CI"))
-TOGETHER = 5
-EXAMPLES = 200 if CI else 12
-STORED = 12 if CI else 2
-CHAIN = (
-    "gpu_state_interval",
-    "gpu_minute",
-    "gpu_hour",
-    "job_gpu_hour",
-    "job_hour",
-    "bottleneck_minute",
-    "bottleneck_hour",
-    "job_usage",
-)
-
-# A failing case is the same in each run; shrinking it takes minutes and is asked for.
-PHASES = (Phase.generate, Phase.shrink) if os.environ.get("ORACLE_SHRINK") else (Phase.generate,)
-
-
-def profile(examples: int) -> settings:
-    """Return how Hypothesis searches: the same cases each time, so that what was drawn is known."""
-    return settings(
-        max_examples=examples,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        phases=PHASES,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-
-
-def span_of(cluster: Cluster) -> Span:
-    """Return the hours that are compared."""
-    start, end, now = (instant(each) for each in (cluster.start, cluster.end, cluster.now))
-    assert start is not None
-    assert end is not None
-    assert now is not None
-    return Span(start, end, now)
+from tests.oracle.searching import EXAMPLES, STORED, TOGETHER, profile
+from tests.oracle.time_frames import CHAIN, computed, span_of, tables
 
 
 def test_states_holders_and_jobs_are_those_of_the_clock_and_each_kind_is_drawn() -> None:

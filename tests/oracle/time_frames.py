@@ -28,6 +28,19 @@ THROTTLES = (
 )
 
 
+CHAIN = (
+    "gpu_state_interval",
+    "gpu_minute",
+    "gpu_hour",
+    "job_gpu_hour",
+    "job_hour",
+    "bottleneck_minute",
+    "bottleneck_hour",
+    "job_usage",
+)
+"""What is computed of a drawn cluster, in order."""
+
+
 def instant(milliseconds: int | None) -> datetime | None:
     """Return an instant in UTC."""
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
@@ -159,3 +172,12 @@ def computed(given: dict[str, pl.DataFrame], span: Span, *names: str) -> dict[st
             values[rollup.takes_span] = span
         found[name] = rollup.function(**values).collect()
     return found
+
+
+def span_of(cluster: Cluster) -> Span:
+    """Return the hours that are compared."""
+    start, end, now = (instant(each) for each in (cluster.start, cluster.end, cluster.now))
+    assert start is not None
+    assert end is not None
+    assert now is not None
+    return Span(start, end, now)
