@@ -132,6 +132,13 @@ def computed(
     )
 
 
+def made(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scope, **params: Any) -> T:
+    """Return what a function makes of the store, cached under its name and parameters until a table changes."""
+    at = hub()
+    key = ("made", name, at.version(sorted(tables)), scope, tuple(sorted(params.items())))
+    return _CACHE.get(key, make)
+
+
 def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
     """Return the rows of `queries/sql/QUESTION.sql`, cached; `$team` in it is '' for all teams.
 

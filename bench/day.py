@@ -2,10 +2,8 @@
 
 import json
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from bench._measure import peak_bytes
 from collectors import simulate
@@ -52,12 +50,8 @@ def compute(url: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "write":
-        write(sys.argv[2], int(sys.argv[3]))
-    elif sys.argv[1] == "compute":
-        compute(sys.argv[2])
+    command, address = sys.argv[1:3]
+    if command == "write":
+        write(address, int(sys.argv[3]))
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            address = f"duckdb:{Path(folder) / 'day.duckdb'}"
-            write(address, 100)
-            compute(address)
+        compute(address)

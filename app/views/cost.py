@@ -10,6 +10,8 @@ from app import format as written
 from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
+from ledger.config import SPLIT_RULES
+from queries import what_if
 
 _BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "category")
 
@@ -18,7 +20,7 @@ _BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "c
 def cost() -> None:
     """Show cost by team, model, provider or resource, billed or effective, in scope or all."""
     window = controls.window()
-    by, measure, estate = _choices()
+    by, measure, estate, split = _choices()
     asked = {
         "cluster": controls.cluster(),
         "team": controls.team(),
@@ -26,17 +28,14 @@ def cost() -> None:
         "measure": measure,
         "estate": estate,
     }
-    days = data.answer("cost_days", scope=controls.scope(), start=window.start, end=window.end, **asked)
+    days = _days(window, split, asked)
     if days.is_empty():
         st.info(
             "No cost in this window. Import a bill with `clusterledger ingest bill.csv`, or a price list, so that "
             "hours without a bill can be estimated."
         )
         return
-    earlier_window = controls.before(window)
-    earlier = data.answer(
-        "cost_days", scope=controls.scope(), start=earlier_window.start, end=earlier_window.end, **asked
-    )
+    earlier = _days(controls.before(window), split, asked)
     totals, old = sums.by_currency(days, "cost"), sums.by_currency(earlier, "cost")
     estimated = days.filter(pl.col("has_estimate"))
     with cards.row():
@@ -66,12 +65,28 @@ def cost() -> None:
         )
         _table(mine, totals[currency], currency, by)
     st.caption(
-        f"Split rule: `{data.settings().money.split_rule}`, shared cost: `{data.settings().money.shared_cost}`. "
-        "Both are settings in `[money]`; a change recomputes the allocations."
+        f"Split rule: `{split}`, shared cost: `{data.settings().money.shared_cost}`. The stored rule is "
+        f"`{data.settings().money.split_rule}`, from `[money]`; another one is computed here and changes no total."
     )
 
 
-def _choices() -> tuple[str, str, str]:
+def _days(window: data.Window, split: str, asked: dict[str, str]) -> pl.DataFrame:
+    """Return the answer to `cost_days`, under the stored split rule or another."""
+    if split == data.settings().money.split_rule:
+        return data.answer("cost_days", scope=controls.scope(), start=window.start, end=window.end, **asked)
+    hub = data.hub()
+    allocated = data.made(
+        "allocations",
+        ["cost_hour", "gpu_hour", "job_gpu_hour"],
+        lambda: what_if.allocations(hub.store.read, data.settings().money, split, window, hub.now()),
+        scope=controls.scope(),
+        split=split,
+        window=window,
+    )
+    return what_if.cost_days(allocated, **asked)
+
+
+def _choices() -> tuple[str, str, str, str]:
     with st.container(horizontal=True):
         by = st.segmented_control("By", list(_BY), default="team", key="by", bind="query-params")
         measure = st.segmented_control(
@@ -90,7 +105,16 @@ def _choices() -> tuple[str, str, str]:
             bind="query-params",
             help="In scope: the AI estate by the configured accounts, tags and resources.",
         )
-    return str(by or "team"), str(measure or "effective"), "all" if estate == "all" else "in"
+        split = st.selectbox(
+            "Split rule",
+            SPLIT_RULES,
+            index=SPLIT_RULES.index(data.settings().money.split_rule),
+            key="split",
+            bind="query-params",
+            width=220,
+            help="How a node's price is divided among GPUs, processors and memory. Totals stay the same.",
+        )
+    return str(by or "team"), str(measure or "effective"), "all" if estate == "all" else "in", str(split)
 
 
 def _change(amount: Decimal, earlier: Decimal | None) -> str | None:

@@ -1,0 +1,82 @@
+"""Runs the measurements and prints them as one table: `make bench`, or `python -m bench demo day people`."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import people
+from bench._measure import Line, child, table
+from bench.picture import hub
+
+GIB = 2**30
+
+DEMO_GPUS, DEMO_DAYS = 96, 30
+DAY_GPUS = 1_000
+
+
+def demo(folder: Path) -> list[Line]:
+    """Write and roll up the demo in a process of its own."""
+    found = child("bench.demo", f"duckdb:{folder / 'demo.duckdb'}", str(DEMO_GPUS), str(DEMO_DAYS))
+    what = f"demo, {DEMO_GPUS} GPUs x {DEMO_DAYS} days, written and rolled up"
+    return [
+        Line(what, f"{found['demo_seconds']:.1f} s", "40 s"),
+        Line("  peak memory", f"{found['peak_bytes'] / GIB:.2f} GiB", "1.5 GB"),
+    ]
+
+
+def day(folder: Path) -> list[Line]:
+    """Compute a day of many GPUs, beside one plain aggregate of the same rows."""
+    url = f"duckdb:{folder / 'day.duckdb'}"
+    child("bench.day", "write", url, str(DAY_GPUS))
+    found = child("bench.day", "compute", url)
+    what = f"a day of {DAY_GPUS:,} GPUs at 10 s ({found['rows'] / 1e6:.1f} M samples), through gpu_hour and allocation_hour"
+    parts = [
+        Line(f"  {name}", f"{seconds:.2f} s")
+        for name, seconds in found.items()
+        if name not in {"rows", "seconds", "rollup_seconds", "yardstick_seconds", "peak_bytes"}
+    ]
+    return [
+        Line(what, f"{found['rollup_seconds']:.1f} s", "8 s"),
+        *parts,
+        Line("  one plain DuckDB aggregate of the same rows, the yardstick", f"{found['yardstick_seconds']:.2f} s"),
+        Line("  peak memory", f"{found['peak_bytes'] / GIB:.2f} GiB", "1.5 GB"),
+    ]
+
+
+def pages(folder: Path) -> list[Line]:
+    """Visit a hub on the demo over real websockets: the first visitor, one alone, then twenty."""
+    store = folder / "demo.duckdb"
+    if not store.exists():
+        demo(folder)
+    with hub(f"duckdb:{store}") as address:
+        found = asyncio.run(people.measure(address))
+    alone = [Line(f"  {name}", f"{value * 1000:.0f} ms") for name, value in found.items() if name.startswith("warm ")]
+    return [
+        Line("first page after `up`", f"{found['first_page_seconds']:.2f} s", "1 s"),
+        Line("warm rerun, slowest page", f"{found['warm_rerun_seconds'] * 1000:.0f} ms", "60 ms"),
+        *alone,
+        Line("20 people, one action each 5 s: median", f"{found['crowd_median_seconds'] * 1000:.0f} ms"),
+        Line(f"  p95 of {found['crowd_actions']:.0f} actions", f"{found['crowd_p95_seconds'] * 1000:.0f} ms", "120 ms"),
+    ]
+
+
+MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {"demo": demo, "day": day, "people": pages}
+
+
+def main(names: list[str]) -> None:
+    """Run the named measurements, or all."""
+    unknown = [name for name in names if name not in MEASUREMENTS]
+    if unknown:
+        raise SystemExit(f"bench: found {', '.join(unknown)}, expected some of {', '.join(MEASUREMENTS)}")
+    lines: list[Line] = []
+    with tempfile.TemporaryDirectory(prefix="clusterledger-bench-") as folder:
+        for name in names or MEASUREMENTS:
+            print(f"measuring {name}", file=sys.stderr, flush=True)
+            lines += MEASUREMENTS[name](Path(folder))
+    print(table(lines))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

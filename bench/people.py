@@ -1,0 +1,110 @@
+"""People on pages: real websocket sessions against a hub, each with one action every few seconds."""
+
+import asyncio
+import json
+import random
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+
+import websockets
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from bench._measure import p95
+
+PAGES = ("", "gpus", "jobs", "bottlenecks", "network-storage", "cost", "models", "savings", "data-health")
+
+_MOST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass
+class Session:
+    """One visitor's socket, and how long each of its runs took in seconds, by page."""
+
+    socket: websockets.ClientConnection
+    taken: dict[str, list[float]] = field(default_factory=dict)
+
+    async def act(self, page: str) -> float:
+        """Open a page, or run it again, and return how long its script took to answer."""
+        message = BackMsg()
+        message.rerun_script.page_name = page
+        began = time.perf_counter()
+        await self.socket.send(message.SerializeToString())
+        while True:
+            answer = ForwardMsg()
+            answer.ParseFromString(await self.socket.recv())
+            if answer.WhichOneof("type") == "script_finished":
+                break
+        taken = time.perf_counter() - began
+        self.taken.setdefault(page, []).append(taken)
+        return taken
+
+
+async def opened(address: str) -> Session:
+    """Connect as a browser does."""
+    url = address.replace("http://", "ws://") + "/_stcore/stream"
+    return Session(await websockets.connect(url, subprotocols=["streamlit"], max_size=_MOST_BYTES))
+
+
+async def first(address: str) -> float:
+    """Return how long the first page takes for the first visitor."""
+    session = await opened(address)
+    taken = await session.act("")
+    await session.socket.close()
+    return taken
+
+
+async def warm(address: str, times: int) -> dict[str, float]:
+    """Return the median of each page's warm rerun, alone on the hub."""
+    session = await opened(address)
+    for page in PAGES:
+        await session.act(page)
+    session.taken.clear()
+    for _ in range(times):
+        for page in PAGES:
+            await session.act(page)
+    await session.socket.close()
+    return {page: statistics.median(values) for page, values in session.taken.items()}
+
+
+async def crowd(address: str, people: int, seconds: float, pace: float) -> list[float]:
+    """Return how long each action of many people took, one action each `pace` seconds."""
+    sessions = [await opened(address) for _ in range(people)]
+    chance = random.Random(7)
+    for session in sessions:
+        await session.act("")
+        session.taken.clear()
+
+    async def visit(session: Session, delay: float) -> None:
+        await asyncio.sleep(delay)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            began = time.perf_counter()
+            await session.act(chance.choice(PAGES))
+            await asyncio.sleep(max(0.0, pace - (time.perf_counter() - began)))
+
+    await asyncio.gather(*(visit(session, index * pace / people) for index, session in enumerate(sessions)))
+    for session in sessions:
+        await session.socket.close()
+    return [value for session in sessions for values in session.taken.values() for value in values]
+
+
+async def measure(address: str, people: int = 20, seconds: float = 60, pace: float = 5) -> dict[str, float]:
+    """Return all figures of a hub."""
+    opening = await first(address)
+    alone = await warm(address, 5)
+    together = await crowd(address, people, seconds, pace)
+    return {
+        "first_page_seconds": opening,
+        "warm_rerun_seconds": max(alone.values()),
+        "crowd_median_seconds": statistics.median(together),
+        "crowd_p95_seconds": p95(together),
+        "crowd_actions": len(together),
+        **{f"warm {page or 'overview'}": value for page, value in alone.items()},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure(sys.argv[1], seconds=10))))
