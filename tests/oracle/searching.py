@@ -6,11 +6,11 @@ from hypothesis import HealthCheck, Phase, settings
 
 CI = bool(os.environ.get("CI"))
 
-TOGETHER = 5
+TOGETHER = 8
 """So many clusters, or bills, are computed in one call, since most of its time does not depend on the rows."""
 
-EXAMPLES = 200 if CI else 12
-STORED = 12 if CI else 2
+EXAMPLES = 130 if CI else 8
+STORED = 8 if CI else 2
 
 # A failing case is the same in each run; shrinking it takes minutes and is asked for.
 _PHASES = (Phase.generate, Phase.shrink) if os.environ.get("ORACLE_SHRINK") else (Phase.generate,)
