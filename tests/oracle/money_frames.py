@@ -199,14 +199,18 @@ def computed(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         span=span,
         settings=SETTINGS,
     ).collect()
-    checked = reconciliation.function(
-        charges=lazy["focus_charge"],
-        imports=lazy["bill_import"],
+    return {"cost_hour": costs, "allocation_hour": allocated, "reconciliation": reconciled(given, allocated)}
+
+
+def reconciled(given: Mapping[str, pl.DataFrame], allocated: pl.DataFrame) -> pl.DataFrame:
+    """Return the reconciliation of bills, invoices and allocations."""
+    return reconciliation.function(
+        charges=given["focus_charge"].lazy(),
+        imports=given["bill_import"].lazy(),
         allocations=allocated.lazy(),
-        invoices=lazy["invoice"],
-        span=span,
+        invoices=given["invoice"].lazy(),
+        span=Span(moment(MARCH), moment(MAY), moment(MARCH)),
     ).collect()
-    return {"cost_hour": costs, "allocation_hour": allocated, "reconciliation": checked}
 
 
 def check_bills(bills: Sequence[Bill], found: Mapping[str, pl.DataFrame]) -> None:

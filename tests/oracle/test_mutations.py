@@ -282,3 +282,21 @@ def test_a_fault_in_a_bill_turns_the_comparison_red(name: str, priced: list[Any]
 
     applied, red = reds(priced, MONEY_INPUTS[name], check)
     assert applied == red > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["an allocation dropped", "a credit clamped in allocations", "a job's allocations twice"]
+)
+def test_a_fault_in_allocations_turns_the_ledgers_own_reconciliation_red(name: str, priced: list[Any]) -> None:
+    def differing(tables: Tables) -> int:
+        # Without invoices, some of which differ anyway: each bill agrees with itself, and with its allocations.
+        alone = tables | {"invoice": tables["invoice"].clear()}
+        found = money_frames.reconciled(alone, tables["allocation_hour"])
+        return found.filter(pl.col("status") != "matches_export").height
+
+    def check(_: Any, mutated: Tables, __: Tables) -> None:
+        assert differing(mutated) == 0
+
+    assert all(differing(given_tables | computed) == 0 for _, given_tables, computed in priced)
+    applied, red = reds(priced, MONEY_OUTPUTS[name], check)
+    assert applied == red > 0
