@@ -1,9 +1,10 @@
 """What one run of a job does over time: phases of one activity each."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from collectors.simulate.profiles import CHECKPOINT, EMPTY, LOADED, PROFILES, Activities, scaled, served
+from collectors.simulate.profiles import CHECKPOINT, EMPTY, LOADED, PROFILES, Activities, Activity, scaled, served
 from collectors.simulate.shapes import STEP, Job, on_grid
 
 FREE: Final = 0
@@ -49,16 +50,22 @@ def phases(job: Job, start: int, end: int, activities: Activities) -> Iterator[P
     ready = min(start + job.setup, end)
     loaded = min(ready + job.load, end)
     yield start, ready, SETUP, empty
-    yield ready, loaded, HELD, activities.index(scaled(LOADED, job.level))
+    yield ready, loaded, HELD, activities.index(scaled(_loaded(job), job.level))
     body = {"serving": _serving, "notebook": _notebook, "idle": _idle}.get(job.profile, _cycles)
     if loaded < end:
         yield from body(job, loaded, end, activities)
 
 
+def _loaded(job: Job) -> Activity:
+    """Return what a run holds before it works: never more memory than its work needs."""
+    work = PROFILES.get(job.profile, LOADED)
+    return replace(LOADED, memory=min(LOADED.memory, work.memory))
+
+
 def _cycles(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
     """Work with a checkpoint after each cycle, as training does."""
     work = activities.index(scaled(PROFILES[job.profile], job.level))
-    save = activities.index(scaled(CHECKPOINT, job.level))
+    save = activities.index(scaled(replace(CHECKPOINT, memory=PROFILES[job.profile].memory), job.level))
     at = start
     while at < end:
         stop = min(at + _CYCLE, end)

@@ -8,12 +8,13 @@ import numpy as np
 from collectors.simulate import estate
 from collectors.simulate.scheduling import schedule
 from collectors.simulate.shapes import Cluster, Gap, Job, Pause, Stretch, Trouble, on_grid
-from collectors.simulate.workload import asked, requests
+from collectors.simulate.workload import asked, requests, small
 from ledger.errors import ConfigError
 
 _HOUR: Final = 3_600
 _MOST_WIDE: Final = 24
 _STRAGGLER_PEERS: Final = 5
+_TWO_SERVERS: Final = 16
 
 
 def plan(gpus: int, days: int, seed: int, end: datetime) -> Cluster:
@@ -100,7 +101,11 @@ def _fill(cluster: Cluster, name: str, rng: np.random.Generator) -> None:
         job = asked(rng, name, "inference", "serving", float(rng.choice([1, 1, 2])), cluster.start, forever)
         # A server's end is its node's business: it would outlive the plan.
         wanted.append(job)
-    wanted.extend(requests(rng, name, gpus - sum(int(job.gpus) for job in wanted), widest, cluster.start, cluster.end))
+    # On a single server of one's own nothing would be left for the rest of the plan.
+    if name != estate.OWNED.cluster or gpus >= _TWO_SERVERS:
+        wanted.extend(small(cluster.seed, name, cluster.start, cluster.end))
+    served = sum(int(job.gpus) for job in wanted if job.kind == "inference")
+    wanted.extend(requests(rng, name, gpus - served, widest, cluster.start, cluster.end))
     wanted.extend(_late(cluster, name, rng, min(_MOST_WIDE, size * len(nodes))))
     wanted.sort(key=lambda job: job.submitted)
     old, recent = _moment(cluster, 0.45, 30)

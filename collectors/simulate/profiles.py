@@ -81,6 +81,8 @@ PROFILES: Final[dict[str, Activity]] = {
     "input_cpu": _run(graphics=0.42, sm=0.33, tensor=0.11, dram=0.14, power=0.34, pressure_cpu=0.38, cpu=0.97),
     "host_memory": _run(graphics=0.55, sm=0.36, tensor=0.10, dram=0.20, power=0.38, pressure_memory=0.22, cpu=0.4),
     "launch_bound": _run(graphics=0.66, sm=0.14, tensor=0.03, dram=0.08, power=0.17, occupancy=0.06, memory=0.22),
+    # Always a kernel, never a large one: a slice would do. It waits for nobody, whoever else is on the node.
+    "small": _run(graphics=0.92, sm=0.16, tensor=0.04, dram=0.10, power=0.19, occupancy=0.06, memory=0.16),
     "power_capped": _run(graphics=0.98, sm=0.90, tensor=0.26, dram=0.48, power=0.99, clock=0.80, capped=0.80),
     "interactive": _run(graphics=0.45, sm=0.30, tensor=0.10, dram=0.20, power=0.34, memory=0.30, cpu=0.3),
     "serving": _run(graphics=0.80, sm=0.56, tensor=0.16, dram=0.50, power=0.60, memory=0.82, cpu=0.2),

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from collectors.simulate import traces
-from collectors.simulate.estate import MODELS, TEAMS
+from collectors.simulate.estate import AWS, MODELS, OWNED, TEAMS
 from collectors.simulate.shapes import STEP, Job, on_grid
 
 _DAY: Final = 86_400
@@ -15,6 +15,7 @@ _HOUR: Final = 3_600
 
 # Submissions by hour of the day: people work, nightly pipelines start at 01:00.
 _BY_HOUR: Final = np.array([2, 4, 1, 1, 1, 1, 2, 4, 7, 9, 10, 9, 7, 9, 10, 10, 9, 8, 6, 5, 4, 4, 3, 3], dtype=float)
+_NIGHT: Final = 6 * _HOUR
 _LOAD: Final = 1.15
 _WEEKEND: Final = 0.6
 _SATURDAY: Final = 5
@@ -71,6 +72,30 @@ def _request(rng: np.random.Generator, cluster: str, submitted: int, widest: int
         profile = "compute_tensor" if profile == "communication" and size == 1 else profile
     duration = on_grid(min(max(length, 120.0), 3.0 * _DAY))
     return asked(rng, cluster, kind, profile, size, submitted, duration)
+
+
+def small(seed: int, cluster: str, start: int, end: int) -> Iterator[Job]:
+    """Yield work that holds a whole H100 for weeks and needs a slice of one: a small model's server, nightly tests.
+
+    It has a generator of its own, so that nothing else is drawn differently.
+    """
+    rng = np.random.default_rng([seed, 4])
+    if cluster == OWNED.cluster:
+        yield _small(rng, cluster, "inference", ("search", "igor", "embed-2"), start, end - start + 30 * _DAY)
+    elif cluster == AWS.cluster:
+        for day in range(start, end - _NIGHT, _DAY):
+            yield _small(rng, cluster, "batch", ("platform", "kim", "guard-1"), day, _NIGHT)
+
+
+def _small(
+    rng: np.random.Generator, cluster: str, kind: str, whose: tuple[str, str, str], submitted: int, duration: int
+) -> Job:
+    team, user, model = whose
+    job = asked(rng, cluster, kind, "small", 1.0, submitted, duration)
+    job.team, job.user, job.model, job.is_model_stated, job.gpu_model = team, user, model, True, "H100"
+    job.account = next(each.account for each in TEAMS if each.name == team)
+    job.name = f"{model}-{'serve' if kind == 'inference' else 'eval'}-small"
+    return job
 
 
 def asked(

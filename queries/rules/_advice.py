@@ -26,7 +26,10 @@ MONTH_HOURS: Final = Fraction(36525, 100) * 24 / 12
 PEOPLE: Final = ("cluster", "team", "user", "workload_kind")
 """Who can act on advice about jobs: a person, in one kind of work."""
 
-HELD: Final = ("hour_start", "cluster", "node", "gpu_uuid", "job_id", "restart_count")
+JOB: Final = ("cluster", "job_id", "submitted_at", "restart_count")
+"""One run of a job: ids recur, submit times tell them apart."""
+
+HELD: Final = ("hour_start", "node", "gpu_uuid", *JOB)
 """One hour of one device held by one run of a job, in `job_gpu_hour` and `allocation_hour` alike."""
 
 HELD_COLUMNS: Final = (

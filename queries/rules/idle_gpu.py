@@ -24,10 +24,9 @@ from ledger.tables import (
 from queries.graph import Input, Span
 from queries.rule import rule
 from queries.rules import _advice as advice
-from queries.rules._advice import LONGEST_WINDOW, PEOPLE, Claim
+from queries.rules._advice import JOB, LONGEST_WINDOW, PEOPLE, Claim
 
 _NAME: Final = "idle_gpu"
-_JOB: Final = ("cluster", "job_id", "restart_count")
 
 
 class IdleGpu(advice.Advice):
@@ -50,9 +49,9 @@ def idle_gpu(
     ],
     causes: Annotated[
         dy.LazyFrame[BottleneckHour],
-        Input(recent=LONGEST_WINDOW, columns=("hour_start", *_JOB, "idle_seconds", "idle_cause")),
+        Input(recent=LONGEST_WINDOW, columns=("hour_start", *JOB, "idle_seconds", "idle_cause")),
     ],
-    jobs: Annotated[dy.LazyFrame[Job], Input(recent=LONGEST_WINDOW, columns=(*_JOB, "source", "job_name"))],
+    jobs: Annotated[dy.LazyFrame[Job], Input(recent=LONGEST_WINDOW, columns=(*JOB, "source", "job_name"))],
     purchases: Annotated[
         dy.LazyFrame[FocusCharge], Input(columns=advice.PURCHASE_COLUMNS, where={"ChargeCategory": ("Purchase",)})
     ],
@@ -110,7 +109,7 @@ def _claims(
     idle = rows.filter("is_idle")
     cost = advice.costs(idle, priced, PEOPLE)
     seen = advice.spans_window(advice.coverage(rows, PEOPLE), known, PEOPLE, window[0], settings)
-    sums = idle.group_by(PEOPLE).agg(pl.col("idle_units").sum(), pl.col("job_id").n_unique().alias("job_count"))
+    sums = idle.group_by(PEOPLE).agg(pl.col("idle_units").sum(), pl.struct(JOB).n_unique().alias("job_count"))
     held = rows.group_by(PEOPLE).agg(pl.col("total").sum())
     facts = seen.join(sums, on=PEOPLE).join(held, on=PEOPLE).sort(PEOPLE)
     return [
@@ -161,13 +160,13 @@ def _subject(row: Mapping[str, Any]) -> str:
 
 def _with_words(claims: list[Claim], rows: pl.DataFrame, causes: pl.DataFrame, jobs: pl.DataFrame) -> Iterator[Claim]:
     """Yield the claims with what to do: the jobs that idled most, and why, decide the words."""
-    idle = rows.filter("is_idle").group_by(*PEOPLE, "job_id", "restart_count").agg(pl.col("idle_units").sum())
-    named = idle.join(jobs.unique(_JOB, keep="any"), on=_JOB, how="left").sort(
+    idle = rows.filter("is_idle").group_by(*PEOPLE, *JOB[1:]).agg(pl.col("idle_units").sum())
+    named = idle.join(jobs.unique(JOB, keep="any"), on=JOB, how="left").sort(
         "idle_units", "job_id", descending=[True, False]
     )
     reasons = (
         causes.filter(pl.col("idle_cause").is_not_null())
-        .join(idle.select(*PEOPLE, "job_id", "restart_count"), on=_JOB)
+        .join(idle.select(*PEOPLE, *JOB[1:]), on=JOB)
         .group_by(*PEOPLE, "idle_cause")
         .agg(pl.col("idle_seconds").sum())
         .sort("idle_seconds", "idle_cause", descending=[True, False])

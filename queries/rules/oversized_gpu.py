@@ -27,12 +27,11 @@ from ledger.tables import (
 from queries.graph import Input, Span
 from queries.rule import rule
 from queries.rules import _advice as advice
-from queries.rules._advice import LONGEST_WINDOW, PEOPLE, Claim
+from queries.rules._advice import JOB, LONGEST_WINDOW, PEOPLE, Claim
 
 _NAME: Final = "oversized_gpu"
 _DEVICE: Final = ("cluster", "node", "gpu_uuid")
 _SUBJECT: Final = (*PEOPLE, "gpu_model")
-_JOB: Final = ("cluster", "job_id", "restart_count")
 _STARVED: Final = ("input_storage", "input_cpu", "host_memory", "communication", "straggler", "throttled")
 _LEDGERS: Final = ("idle", "unknown")
 
@@ -105,7 +104,7 @@ def oversized_gpu(
         Input(
             recent=LONGEST_WINDOW,
             columns=(
-                *("hour_start", *_JOB, "gpu_allocated_seconds"),
+                *("hour_start", *JOB, "gpu_allocated_seconds"),
                 *(f"{name}_seconds" for name in (*_STARVED, *_LEDGERS)),
             ),
         ),
@@ -152,7 +151,7 @@ def _used_hours(held: pl.DataFrame, gpus: pl.DataFrame, settings: OversizedGpu) 
     known = gpus.unique(_DEVICE, keep="any", maintain_order=True)
     return (
         held.filter((pl.col("job_id") != "") & pl.col("user").is_not_null())
-        .with_columns(device_count=pl.struct("node", "gpu_uuid").n_unique().over(_JOB))
+        .with_columns(device_count=pl.struct("node", "gpu_uuid").n_unique().over(JOB))
         .filter((pl.col("device_count") == 1) & (pl.col("gpu_fraction") == 1))
         .join(known, on=_DEVICE, how="inner")
         .filter(pl.col("gpu_model").str.contains("|".join(_SLICEABLE)) & pl.col("memory_total_bytes").is_not_null())
@@ -168,7 +167,7 @@ def _small(rows: pl.DataFrame, settings: OversizedGpu) -> pl.DataFrame:
     largest, headroom = SLICES[-1], 1 + settings.margin_ratio
     need = (
         rows.filter("is_used")
-        .group_by(_JOB)
+        .group_by(JOB)
         .agg(
             pl.col("sm_active_ratio").quantile(0.99, "higher").alias("activity"),
             (pl.col("memory_used_bytes") / pl.col("memory_total_bytes")).max().alias("memory"),
@@ -177,15 +176,15 @@ def _small(rows: pl.DataFrame, settings: OversizedGpu) -> pl.DataFrame:
     fits = (pl.col("activity") * headroom <= float(largest.compute)) & (
         pl.col("memory") * headroom <= float(largest.memory)
     )
-    return rows.join(need.filter(fits), on=_JOB, how="semi")
+    return rows.join(need.filter(fits), on=JOB, how="semi")
 
 
 def _starved(rows: pl.DataFrame, mix: pl.DataFrame) -> pl.DataFrame:
     """Return per subject the share of the busy time that waited for input, memory, other devices or cooling."""
-    subjects = rows.select(*_JOB, "hour_start", *(name for name in _SUBJECT if name not in _JOB)).unique()
+    subjects = rows.select(*JOB, "hour_start", *(name for name in _SUBJECT if name not in JOB)).unique()
     waited = pl.sum_horizontal(pl.col(f"{name}_seconds").cast(pl.Float64) for name in _STARVED)
     idle = pl.sum_horizontal(pl.col(f"{name}_seconds").cast(pl.Float64) for name in _LEDGERS)
-    sums = mix.join(subjects, on=[*_JOB, "hour_start"]).group_by(_SUBJECT)
+    sums = mix.join(subjects, on=[*JOB, "hour_start"]).group_by(_SUBJECT)
     busy = sums.agg(waited=waited.sum(), busy=(pl.col("gpu_allocated_seconds").cast(pl.Float64) - idle).sum())
     return busy.with_columns(starved_ratio=pl.when(pl.col("busy") > 0).then(pl.col("waited") / pl.col("busy")))
 
@@ -202,7 +201,7 @@ def _fitting(
         pl.col("memory_used_bytes").max().alias("memory_used"),
         pl.col("memory_total_bytes").min().alias("memory_total"),
         pl.col("total_ms").sum(),
-        pl.col("job_id").n_unique().alias("job_count"),
+        pl.struct(JOB).n_unique().alias("job_count"),
     )
     facts = seen.join(need, on=_SUBJECT).join(starved, on=_SUBJECT)
     # Without evidence of what limits the busy time nobody knows whether the device is too large or starved.

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from collectors.simulate import Cluster, plan
+from collectors.simulate.profiles import PROFILES
 from collectors.simulate.shapes import STEP
 from collectors.simulate.timeline import timeline
 from ledger.errors import ConfigError
@@ -95,6 +96,28 @@ def test_the_demo_reaches_every_state(demo: Cluster) -> None:
     line = timeline(demo)
     reached = {STATES[code] for code in set(line.state.tolist())} | ({"throttled"} if line.is_hot.any() else set())
     assert reached == set(STATES)
+
+
+@pytest.mark.parametrize(("gpus", "days", "least"), [(96, 30, 2), (32, 20, 1), (16, 16, 1)])
+def test_some_hold_an_h100_for_weeks_and_need_a_slice_of_it(gpus: int, days: int, least: int) -> None:
+    cluster = plan(gpus, days, 1, END)
+    since = cluster.end - 15 * 86_400
+    held: dict[str, list[tuple[int, int]]] = {}
+    for job in cluster.jobs:
+        if job.profile == "small" and job.started is not None:
+            assert len(job.devices) == 1
+            assert "H100" in cluster.hardware(job.devices[0]).gpu_model
+            held.setdefault(job.user, []).append((job.started, min(job.ended or cluster.end, cluster.end)))
+    of_weeks = [
+        user
+        for user, spans in held.items()
+        if min(start for start, _ in spans) < since
+        and sum(end - max(start, since) for start, end in spans if end > since) > 48 * 3_600
+    ]
+    assert len(of_weeks) >= least
+    small = PROFILES["small"]
+    assert small.sm < 0.25
+    assert small.memory < 0.5
 
 
 def test_the_same_arguments_give_the_same_plan(small: Cluster) -> None:

@@ -26,6 +26,7 @@ END = datetime(2026, 11, 20, 5, tzinfo=UTC)
 DAYS = 14
 START = END - timedelta(days=DAYS)
 HOURS = DAYS * 24
+SUBMITTED = START - timedelta(hours=1)
 MONTH = Decimal("730.5") / HOURS
 
 
@@ -43,6 +44,7 @@ def held(place: int, idle: int = 3600, **more: Any) -> dict[str, Any]:
         "gpu_uuid": "g",
         "job_id": "7",
         "restart_count": 0,
+        "submitted_at": SUBMITTED,
         "user": "ada",
         "team": "vision",
         "workload_kind": "notebook",
@@ -66,6 +68,7 @@ def cost(place: int, amount: str = "2", **more: Any) -> dict[str, Any]:
         "gpu_uuid": "g",
         "job_id": "7",
         "restart_count": 0,
+        "submitted_at": SUBMITTED,
         "state": "held_idle",
         "provider": "cloud",
         "billing_account_id": "a",
@@ -117,9 +120,8 @@ COST = [cost(place) for place in range(HOURS)]
 
 
 def test_a_session_that_idles_for_two_weeks_is_told_with_its_price() -> None:
-    row = one(
-        IDLE, COST, jobs=[{"cluster": "c", "job_id": "7", "restart_count": 0, "source": "slurm", "job_name": "lab"}]
-    )
+    run = {"cluster": "c", "job_id": "7", "restart_count": 0, "submitted_at": SUBMITTED}
+    row = one(IDLE, COST, jobs=[{**run, "source": "slurm", "job_name": "lab"}])
     assert (row["subject"], row["owner"], row["status"]) == ("user:ada/notebook", "ada", "open")
     assert row["saving_effective_month"] == Decimal(1461)
     assert row["saving_cash_month"] == Decimal(1461)
@@ -187,6 +189,7 @@ def test_a_starved_session_is_told_what_it_waits_for() -> None:
         "cluster": "c",
         "job_id": "7",
         "restart_count": 0,
+        "submitted_at": SUBMITTED,
         "idle_seconds": Decimal(3600),
         "idle_cause": "input_storage",
     }

@@ -27,7 +27,8 @@ START = END - timedelta(days=14)
 HOURS = 14 * 24
 GIB = 1024**3
 KEY = {"cluster": "c", "node": "n", "gpu_uuid": "g"}
-RUN = {"job_id": "7", "restart_count": 0}
+SUBMITTED = START - timedelta(hours=1)
+RUN = {"job_id": "7", "restart_count": 0, "submitted_at": SUBMITTED}
 
 
 def frame(schema: type[dy.Schema], rows: Sequence[Mapping[str, Any]]) -> pl.LazyFrame:
@@ -154,6 +155,14 @@ def test_jobs_over_several_devices_and_models_without_slices_are_left_alone() ->
     pairs = [held(place, gpu_uuid=uuid) for place in range(HOURS) for uuid in ("g", "h")]
     assert found(pairs).is_empty()
     assert found(gpu={**GPU, "gpu_model": "NVIDIA L40S"}).is_empty()
+
+
+def test_runs_with_a_recurring_id_are_two_jobs_of_one_device_each() -> None:
+    other = {"submitted_at": SUBMITTED - timedelta(days=3), "gpu_uuid": "h"}
+    hours = [*USED, *(held(place, **other, sm_active_ratio=0.9) for place in range(HOURS))]
+    (row,) = found(hours, [*COST, *(cost(place, **other) for place in range(HOURS))]).to_dicts()
+    assert row["freed_gpu_hours_month"] == found()["freed_gpu_hours_month"][0]
+    assert row["saving_effective_month"] == found()["saving_effective_month"][0]
 
 
 def test_idle_hours_belong_to_the_other_rule() -> None:
