@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 
 import polars as pl
 
 from app import format as written
 from ledger import money
+
+_TIMES_FROM: Final = 10
+_MOST_TIMES: Final = 100
 
 
 def by_currency(frame: pl.DataFrame, column: str) -> dict[str, Decimal]:
@@ -53,3 +57,16 @@ def grouped(frame: pl.DataFrame, by: Sequence[str], column: str) -> pl.DataFrame
 def share(part: Decimal | float | None, whole: Decimal | float | None) -> float | None:
     """Return a quotient for the eye; null where either is unknown or the whole is 0."""
     return None if part is None or not whole else float(part) / float(whole)
+
+
+def change(now: Decimal | None, before: Decimal | None) -> str:
+    """Write a change against an earlier amount: `+12 %`, from tenfold on `×25`, `new`, or a dash."""
+    if now is None or before is None:
+        return "new" if now else written.UNKNOWN
+    ratio = share(now - before, abs(before))
+    if ratio is None:
+        return "new"
+    times = ratio + 1
+    if before > 0 and times >= _TIMES_FROM:
+        return f"×{times:,.0f}" if times <= _MOST_TIMES else f"more than ×{_MOST_TIMES}"
+    return f"{ratio:+.0%}".replace("%", " %")

@@ -1,4 +1,4 @@
-"""What all tests share: where real data lies, and how Hypothesis searches."""
+"""What all tests share: where real data lies, a simulated cluster, and how Hypothesis searches."""
 
 import os
 from pathlib import Path
@@ -23,3 +23,12 @@ def shared_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return path
+
+
+@pytest.fixture(scope="session")
+def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store with a small simulated cluster; copy it, never open it. All processes of a run share it."""
+    from tests.demo import made  # noqa: PLC0415  only tests of pages and mails need Streamlit and a simulation
+
+    base = tmp_path_factory.getbasetemp()
+    return made(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)

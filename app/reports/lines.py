@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from app import format as written
 from app import sums
-
-_TIMES_FROM: Final = 10
-_MOST_TIMES: Final = 100
 
 
 @dataclass(frozen=True)
@@ -64,23 +61,10 @@ def card(label: str, totals: dict[str, Decimal], main: str, detail: str, *, is_b
     return Card(label, value, f"and {others}" if others else "", detail, is_bad)
 
 
-def change(now: Decimal | None, before: Decimal | None) -> str:
-    """Write a change against the week before: `+12 %`, from tenfold on `×25`, `new`, or a dash."""
-    if now is None or before is None:
-        return "new" if now else written.UNKNOWN
-    ratio = sums.share(now - before, abs(before))
-    if ratio is None:
-        return "new"
-    times = ratio + 1
-    if before > 0 and times >= _TIMES_FROM:
-        return f"×{times:,.0f}" if times <= _MOST_TIMES else f"more than ×{_MOST_TIMES}"
-    return f"{ratio:+.0%}".replace("%", " %")
-
-
 def changes(now: dict[str, Decimal], before: dict[str, Decimal]) -> str:
     """Write the changes of several currencies beside each other."""
     return ", ".join(
-        change(amount, before.get(currency)) + (f" {currency}" if len(now) > 1 else "")
+        sums.change(amount, before.get(currency)) + (f" {currency}" if len(now) > 1 else "")
         for currency, amount in now.items()
     )
 

@@ -19,8 +19,12 @@ class MailError(ClusterLedgerError):
     """The mail server did not take the report."""
 
 
+class RefusedError(MailError):
+    """The mail server takes mail, but none for this reader."""
+
+
 def compose(weekly: Weekly, settings: MailSettings, recipient: str) -> EmailMessage:
-    """Return the report as mixed(alternative(text, related(html, pictures))).
+    """Return the report as alternative(text, related(html, pictures)).
 
     List headers let mail programs file it and readers leave it; Auto-Submitted keeps holiday replies away.
     """
@@ -61,7 +65,8 @@ def _unsubscribe(message: EmailMessage, settings: MailSettings) -> None:
 def send(messages: Sequence[EmailMessage], settings: MailSettings) -> None:
     """Hand mails to the configured server over one connection.
 
-    Raises: ConfigError: no server is configured. MailError: it refused, or cannot be reached.
+    Raises: ConfigError: no server is configured. RefusedError: it knows no such reader. MailError: it refused, or
+        cannot be reached.
     """
     if not settings.host:
         raise ConfigError(
@@ -84,7 +89,7 @@ def send(messages: Sequence[EmailMessage], settings: MailSettings) -> None:
         raise MailError(f"{where}: {error}", hint="check mail.security and mail.user") from error
     except smtplib.SMTPRecipientsRefused as error:
         names = ", ".join(sorted(error.recipients))
-        raise MailError(f"{where}: refused the recipient {names}", hint="check report.recipients") from error
+        raise RefusedError(f"{where}: refused the recipient {names}", hint="check report.recipients") from error
     except ssl.SSLCertVerificationError as error:
         raise MailError(
             f"{where}: certificate not trusted ({error.verify_message})",

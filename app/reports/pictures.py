@@ -26,7 +26,7 @@ def drawn(weekly: Weekly) -> dict[str, bytes]:
     """Return the report's pictures by name; none where there is nothing to draw."""
     if weekly.is_empty:
         return {}
-    found = {"states": states(weekly.now)}
+    found = {"states": states(weekly.now)} if weekly.now.gpu_hours else {}
     return {**found, "spend": spend(weekly.now, weekly.before)} if weekly.now.spent else found
 
 

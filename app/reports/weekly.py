@@ -11,7 +11,7 @@ import polars as pl
 from app import format as written
 from app import sums, trust
 from app.headline import Answer, Headline, MonthEnd, headline, month_end
-from app.reports.lines import Action, Card, ModelLine, Part, action, card, change, changes
+from app.reports.lines import Action, Card, ModelLine, Part, action, card, changes
 from app.reports.week import Week
 from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.names import IDLE_STATES, State
@@ -164,7 +164,9 @@ class Weekly:
                 row["model"],
                 written.money(row["effective_cost"], currency, compact=True),
                 written.percent(sums.share(row["productive_cost"], row["effective_cost"]), 0),
-                change(row["effective_cost"], old.get(row["model"])) if self.has_whole_week_before else written.UNKNOWN,
+                sums.change(row["effective_cost"], old.get(row["model"]))
+                if self.has_whole_week_before
+                else written.UNKNOWN,
             )
             for row in rows.head(TOP_MODELS).iter_rows(named=True)
         ]

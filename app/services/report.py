@@ -38,6 +38,9 @@ def report(context: Context, params: Report, progress: Progress) -> dict[str, ob
     """Write or send the weekly report, and return what became of it: per reader, the files, who it was sent to.
 
     A configured reader gets a week once; --to sends it again to whom it names. Without --send nothing leaves.
+    An address that the mail server refuses does not keep the others from theirs.
+
+    Raises: RefusedError: such an address, after the others were served.
     """
     settings = context.settings
     chosen = _week(context, params)
@@ -45,6 +48,7 @@ def report(context: Context, params: Report, progress: Progress) -> dict[str, ob
     if params.send and not readers:
         raise InputError("report: found no reader", hint="give --to, or set [[report.recipients]]")
     done: list[dict[str, object]] = []
+    refused: list[message.RefusedError] = []
     for index, reader in enumerate(readers or [Recipient(address=_PREVIEW, team=params.team)]):
         progress(f"report for {reader.address}", index / max(len(readers), 1))
         row: dict[str, object] = {"week": chosen.name, "recipient": reader.address, "team": reader.team}
@@ -55,10 +59,16 @@ def report(context: Context, params: Report, progress: Progress) -> dict[str, ob
         mail = message.compose(weekly, settings.mail, reader.address)
         paths = _write(weekly, mail, params.out) if params.out else []
         if params.send:
-            message.send([mail], settings.mail)
+            try:
+                message.send([mail], settings.mail)
+            except message.RefusedError as error:
+                refused.append(error)
+                continue
             _record(context, weekly, reader, mail)
         status = "sent" if params.send else "written" if params.out else "dry run"
         done.append({**row, "status": status, "subject": weekly.subject, "files": [str(path) for path in paths]})
+    if refused:
+        raise refused[0]
     files = [each for row in done for each in _listed(row["files"])]
     return {"reports": done, "files": files, "sent": [row["recipient"] for row in done if row["status"] == "sent"]}
 

@@ -43,7 +43,7 @@ def cost() -> None:
             cards.card(
                 f"{measure.capitalize()} cost, {currency}",
                 written.money(amount, currency, compact=True),
-                change=_change(amount, old.get(currency)),
+                change=sums.change(amount, old[currency]) if currency in old else None,
                 meaning="Against the stretch of the same length before. Currencies are never added.",
             )
         _price(window)
@@ -115,11 +115,6 @@ def _choices() -> tuple[str, str, str, str]:
             help="How a node's price is divided among GPUs, processors and memory. Totals stay the same.",
         )
     return str(by or "team"), str(measure or "effective"), "all" if estate == "all" else "in", str(split)
-
-
-def _change(amount: Decimal, earlier: Decimal | None) -> str | None:
-    ratio = sums.share(amount - earlier, earlier) if earlier else None
-    return None if ratio is None else f"{ratio:+.1%}"
 
 
 def _price(window: data.Window) -> None:

@@ -1,6 +1,5 @@
 """A command line, a hub that really runs, and a small simulated cluster, on stores of their own."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -9,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,13 +16,9 @@ import pytest
 from app import cli
 from app import context as contexts
 from app.context import Context
-from app.services import named
-from ledger.config import Settings, load
+from tests.demo import DEMO_NOW, settings_of
 
 _END_SECONDS = 60
-
-DEMO_NOW = datetime(2026, 11, 18, 15, 20, tzinfo=UTC)
-"""A Wednesday: two whole weeks, and enough evidence for advice, lie before it in the simulated ledger."""
 
 
 @pytest.fixture
@@ -108,38 +102,6 @@ def start_hub(folder: Path, *options: str) -> subprocess.Popen[str]:
 def _outside() -> dict[str, str]:
     """Return the environment without settings of ours: the hub of a module starts before a test clears them."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CLUSTERLEDGER_")}
-
-
-def settings_of(path: Path, **sections: object) -> Settings:
-    """Return the settings of a store in a file, with nothing from the environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("CLUSTERLEDGER_")]:
-            patch.delenv(name)
-        return load(store={"url": f"duckdb:{path}"}, **sections)
-
-
-@pytest.fixture(scope="session")
-def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store with a small simulated cluster; copy it, never open it.
-
-    Tests in several processes share it: the first makes it, the others wait.
-    """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
-    folder.mkdir(exist_ok=True)
-    path, made = folder / "demo.duckdb", folder / "made"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            path.unlink(missing_ok=True)
-            context = Context(settings_of(path), now=lambda: DEMO_NOW)
-            try:
-                service = named("demo")
-                service.run(context, service.asked({"gpus": 16, "days": 18}))
-            finally:
-                context.close()
-            made.touch()
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ from app.context import Context
 from app.data import Scope
 from app.page import pages
 from ledger.tables.partition import after, floor
-from tests.app.conftest import DEMO_NOW, used
+from tests.app.conftest import used
+from tests.demo import DEMO_NOW
 
 SCRIPT = "from app.page import pages\nnext(each for each in pages() if each.name == {name!r}).show()\n"
 NAMES = [each.name for each in pages()]
@@ -206,7 +207,8 @@ def test_two_jobs_of_one_id_are_told_apart(demo_context: Context) -> None:
         "SELECT job_id, submitted_at, job_name, sum(effective_cost) AS cost, any_value(billing_currency) AS currency "
         "FROM job_usage JOIN allocation_hour USING (cluster, job_id, submitted_at, restart_count) "
         "WHERE bucket = 'allocated' AND job_id IN "
-        "(SELECT job_id FROM job_usage GROUP BY cluster, job_id, restart_count HAVING count(*) > 1) AND restart_count = 0 GROUP BY ALL HAVING count(DISTINCT billing_currency) = 1 "
+        "(SELECT job_id FROM job_usage GROUP BY cluster, job_id, restart_count HAVING count(*) > 1) "
+        "AND restart_count = 0 GROUP BY ALL HAVING count(DISTINCT billing_currency) = 1 "
         "ORDER BY job_id, submitted_at"
     )
     rows = demo_context.store.select(query).filter(pl.len().over("job_id") == 2)

@@ -1,0 +1,79 @@
+"""Debian's Chromium, and a hub that serves the simulated cluster at a fixed instant."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+from bench.picture import ARGUMENTS
+from tests.demo import DEMO_NOW
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+# The command `up` serves by the present clock; the simulated cluster ends at an instant of its own.
+_SERVE = """
+import sys
+from datetime import datetime
+from app.context import Context
+from app.hub import serve
+from ledger.config import load
+
+at = datetime.fromisoformat(sys.argv[1])
+serve(Context(load(hub={"port": 0, "rollup_every_seconds": 3600}), now=lambda: at), lambda url: print(url, flush=True))
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A hub in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[str]
+    store: Path
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Return how Chromium is started."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not installed")
+    return {**browser_type_launch_args, "executable_path": str(CHROMIUM), "args": ARGUMENTS}
+
+
+@pytest.fixture(scope="module")
+def served(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Return the hub that the tests of a module share; its own process ends with them."""
+    folder = tmp_path_factory.mktemp("served")
+    store = folder / "demo.duckdb"
+    shutil.copyfile(demo_file, store)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CLUSTERLEDGER_")}
+    environment |= {
+        "CLUSTERLEDGER_STORE": f"duckdb:{store}",
+        "PYTHONPATH": str(Path(next(iter(app.__path__))).parent),
+    }
+    with (folder / "hub.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE, DEMO_NOW.isoformat()],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    with process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:"), (folder / "hub.log").read_text(encoding="utf-8")
+        try:
+            yield Served(url, process, store)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(timeout=60)
