@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.expressions import to_seconds
 from ledger.names import HELD_IDLE_STATES, UNASSIGNED
-from ledger.tables import GpuStateInterval, IdleIncident, IncidentDecision
+from ledger.tables import AllocationHour, GpuStateInterval, IdleIncident, IncidentDecision
 from queries.graph import Input, Span, rollup
+from queries.rollups._incident_cost import PRICED, incident_costs
 from queries.rollups._timeline import DEVICE
 
 _RECENT: Final = timedelta(days=92)
@@ -37,6 +38,10 @@ def idle_incident(
     latest: Annotated[
         dy.LazyFrame[GpuStateInterval], Input(recent=_LIVE, columns=(*DEVICE, "started_at", "state", "is_observed"))
     ],
+    allocations: Annotated[
+        dy.LazyFrame[AllocationHour],
+        Input(recent=_RECENT, columns=PRICED, where={"bucket": ("allocated",), "state": HELD_IDLE_STATES}),
+    ],
     decisions: dy.LazyFrame[IncidentDecision],
     span: Span,
     settings: Incidents,
@@ -45,14 +50,20 @@ def idle_incident(
 
     It closes by itself: when the device works, changes hands, or is no longer seen. A gap without samples ends it as
     well, since what nobody saw was not idle.
-    Nulls: `effective_cost`: no price is joined here; pages take it from `allocation_hour`.
+    Cost: its part of what `allocation_hour` gives to this device's idle time for the job, exactly; hours at the end
+    that are not allocated yet count at the last known hour's rate, as an estimate. Of several currencies the one with
+    the largest cost is told.
+    Nulls: `effective_cost`, `billing_currency`, `is_estimated`: no price is known, or not of every earlier hour.
     """
-    runs = _unbroken(idle.filter(pl.col("state").is_in(HELD_IDLE_STATES)).sort(*DEVICE, "started_at").collect())
+    pieces = _pieces(idle.filter(pl.col("state").is_in(HELD_IDLE_STATES)).sort(*DEVICE, "started_at").collect())
+    runs = _unbroken(pieces)
     long = runs.filter(pl.col("ended_at") - pl.col("opened_at") >= timedelta(minutes=settings.opens_after_minutes))
     since = latest.collect().filter(pl.col("is_observed") & ~pl.col("state").is_in(HELD_IDLE_STATES))
     others = since.group_by(DEVICE).agg(pl.col("started_at").max().alias("other_at"))
-    rows = long.join(others, on=DEVICE, how="left").join(
-        _latest(decisions.collect()), on=[*DEVICE, "opened_at"], how="left"
+    rows = (
+        long.join(others, on=DEVICE, how="left")
+        .join(_latest(decisions.collect()), on=[*DEVICE, "opened_at"], how="left")
+        .join(incident_costs(_beside(pieces, long), allocations.collect()), on="run", how="left")
     )
     is_over = (pl.col("ended_at") < span.now - _LIVE) | (pl.col("other_at") >= pl.col("ended_at")).fill_null(
         value=False
@@ -65,9 +76,6 @@ def idle_incident(
             _status(span).alias("status"),
             pl.col("team").fill_null(UNASSIGNED),
             pl.col("restart_count").fill_null(0),
-            pl.lit(None, dtype=pl.Decimal(38, 18)).alias("effective_cost"),
-            pl.lit(None, dtype=pl.String).alias("billing_currency"),
-            pl.lit(None, dtype=pl.Boolean).alias("is_estimated"),
         )
         .sort(*DEVICE, "opened_at")
         .select(IdleIncident.column_names())
@@ -75,21 +83,26 @@ def idle_incident(
     )
 
 
-def _unbroken(idle: pl.DataFrame) -> pl.DataFrame:
-    """Return stretches of idleness of one device with the same holder, without a break."""
+def _pieces(idle: pl.DataFrame) -> pl.DataFrame:
+    """Number intervals by the stretch that they are part of: one device, the same holder, without a break."""
     holding = (*DEVICE, "job_id", "restart_count")
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in holding)
     joins = same & (pl.col("started_at") == pl.col("ended_at").shift(1)).fill_null(value=False)
-    run = (~joins).cum_sum().alias("run")
-    return (
-        idle.with_columns(run)
-        .group_by("run")
-        .agg(
-            pl.col(holding).first(),
-            pl.col("started_at").first().alias("opened_at"),
-            pl.col("ended_at", "state", "user", "team").last(),
-        )
+    return idle.with_columns((~joins).cum_sum().alias("run"))
+
+
+def _unbroken(pieces: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per stretch."""
+    return pieces.group_by("run").agg(
+        pl.col(*DEVICE, "job_id", "restart_count").first(),
+        pl.col("started_at").first().alias("opened_at"),
+        pl.col("ended_at", "state", "user", "team").last(),
     )
+
+
+def _beside(pieces: pl.DataFrame, long: pl.DataFrame) -> pl.DataFrame:
+    """Return the pieces of devices with an incident: shorter stretches take their part of an hour's cost as well."""
+    return pieces.join(long.select(DEVICE).unique(), on=DEVICE, how="semi")
 
 
 def _latest(decisions: pl.DataFrame) -> pl.DataFrame:

@@ -1,8 +1,9 @@
 """Incidents open after the time that is set, close by themselves, and listen to people."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from math import ceil
 from typing import Any
 
 import pytest
@@ -74,3 +75,111 @@ def test_a_device_that_is_no_longer_seen_is_no_longer_idle(ledger: Any, hours: S
     mine.add("gpu_state_interval", [stretch(minute, 0, 60), stretch(minute, 60, 120, "unknown", is_observed=False)])
     assert mine.compute("idle_incident", hours(2, now=1.1))["closed_at"].to_list() == [None]
     assert mine.compute("idle_incident", hours(2, now=2))["closed_at"].to_list() == [minute(60)]
+
+
+def allocated(
+    minute: Minutes, hour: int, amount: str | None, state: str = "held_idle", **more: object
+) -> dict[str, Any]:
+    """Return what one clock hour of the device's idle time cost job 7, unless it says otherwise."""
+    charge = {
+        "provider": "p",
+        "invoice_issuer": "p",
+        "billing_account_id": "a",
+        "invoice_id": "",
+        "billing_period_start": datetime(2026, 11, 1, tzinfo=UTC),
+        "resource_id": "r",
+        "charge_category": "Usage",
+        "charge_class": "",
+        "commitment_status": "",
+        "billing_currency": "EUR",
+        "is_estimated": False,
+        "in_scope": True,
+    }
+    holder = {"bucket": "allocated", "team": "lab", "user": "ann", "job_id": "7", "restart_count": 0, "model": "m"}
+    return {
+        **DEVICE,
+        **charge,
+        **holder,
+        "hour_start": minute(60 * hour),
+        "state": state,
+        "billed_cost": Decimal(0),
+        "effective_cost": None if amount is None else Decimal(amount),
+        "allocated_method_id": "whole_node_to_gpu",
+        "held_gpu_seconds": Decimal(0),
+        **more,
+    }
+
+
+def told(mine: Any, hours: Spans, until: float) -> list[tuple[object, object, object]]:
+    """Return the costs of the incidents, in the order in which they opened."""
+    rows = mine.compute("idle_incident", hours(ceil(until), now=until)).sort("opened_at")
+    return list(rows.select("effective_cost", "billing_currency", "is_estimated").iter_rows())
+
+
+def test_whole_hours_cost_what_was_allocated(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    mine.add("gpu_state_interval", [stretch(minute, 0, 60), stretch(minute, 60, 90)])
+    mine.add("gpu_state_interval", [stretch(minute, 90, 120, "allocated_idle")])
+    # A node has several charges, and what it costs is no round number.
+    mine.add(
+        "allocation_hour",
+        [
+            allocated(minute, 0, "3.333333333333333333"),
+            allocated(minute, 0, "0.000000000000000001", resource_id="disk"),
+            allocated(minute, 1, "1.111111111111111111"),
+            allocated(minute, 1, "1.111111111111111112", "allocated_idle"),
+            allocated(minute, 1, "9", job_id="8"),
+            allocated(minute, 1, "9", gpu_uuid="H"),
+            allocated(minute, 1, "9", bucket="unallocable"),
+            allocated(minute, 1, "9", "productive"),
+        ],
+    )
+    assert told(mine, hours, 2) == [(Decimal("5.555555555555555557"), "EUR", False)]
+
+
+def test_incidents_and_shorter_pauses_of_an_hour_divide_its_cost_exactly(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = ledger()
+    idle = [(0, 7), (10, 45), (50, 53)]
+    mine.add("gpu_state_interval", [stretch(minute, *each) for each in idle])
+    mine.add("allocation_hour", [allocated(minute, 0, "1")])
+    # The three minutes that are no incident carry the rest, and what no share divides goes to the longest.
+    assert told(mine, hours, 1) == [(Decimal("0.777777777777777779"), "EUR", False)]
+    every = mine.compute("idle_incident", hours(1, now=1), settings=Incidents(opens_after_minutes=5))
+    shorter = every.sort("opened_at")["effective_cost"].to_list()
+    assert shorter == [Decimal("0.155555555555555555"), Decimal("0.777777777777777779")]
+    assert 1 - sum(shorter) == Decimal("0.066666666666666666")
+
+
+def test_hours_that_nothing_has_priced_yet_count_at_the_last_rate(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    mine.add("gpu_state_interval", [stretch(minute, 30, 60), stretch(minute, 60, 120), stretch(minute, 120, 140)])
+    assert told(mine, hours, 2.4) == [(None, None, None)]
+    mine.add("allocation_hour", [allocated(minute, 0, "3")])
+    assert told(mine, hours, 2.4) == [(Decimal(3 + 6 + 2), "EUR", True)]
+    mine.add("allocation_hour", [allocated(minute, 1, "5", is_estimated=True), allocated(minute, 2, None)])
+    assert told(mine, hours, 2.4) == [(3 + 5 + Decimal("1.666666666666666667"), "EUR", True)]
+
+
+def test_an_earlier_hour_without_a_price_leaves_the_cost_unknown(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    mine.add("gpu_state_interval", [stretch(minute, 0, 60), stretch(minute, 60, 120)])
+    mine.add("allocation_hour", [allocated(minute, 0, None), allocated(minute, 1, "5")])
+    assert told(mine, hours, 2) == [(None, None, None)]
+
+
+def test_amounts_of_two_currencies_are_never_added(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    mine.add("gpu_state_interval", [stretch(minute, 0, 60)])
+    mine.add("allocation_hour", [allocated(minute, 0, "2"), allocated(minute, 0, "3", billing_currency="USD")])
+    assert told(mine, hours, 1) == [(Decimal(3), "USD", False)]
+
+
+def test_all_who_hold_an_idle_device_are_counted(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    both: dict[str, Any] = {"job_id": "7,8", "restart_count": None}
+    mine.add("gpu_state_interval", [stretch(minute, 0, 20), stretch(minute, 20, 60, **both)])
+    # Of the hour job 7 has twenty minutes alone and half of forty, job 8 the other half.
+    mine.add("allocation_hour", [allocated(minute, 0, "4"), allocated(minute, 0, "2", job_id="8")])
+    assert told(mine, hours, 1) == [(Decimal(4), "EUR", False)]
