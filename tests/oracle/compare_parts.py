@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 
 from ledger.names import BOTTLENECKS, STATES
-from tests.oracle.oracle_time import Device, HourSums, Run, Stretch
+from tests.oracle.oracle_facts import Device, Run, Stretch
+from tests.oracle.oracle_time import HourSums
 from tests.oracle.time_frames import milliseconds
 
 MINUTE = 60_000

@@ -10,18 +10,8 @@ import polars as pl
 
 from ledger.names import STATES
 from tests.oracle.compare_parts import check_job_hours, check_minutes, check_mixes
-from tests.oracle.oracle_time import (
-    Cluster,
-    Device,
-    HourSums,
-    Job,
-    Run,
-    Stretch,
-    device_hours,
-    run_hours,
-    stretches,
-    waited,
-)
+from tests.oracle.oracle_facts import Cluster, Device, Job, Run, Stretch
+from tests.oracle.oracle_time import HourSums, device_hours, run_hours, stretches, waited
 from tests.oracle.time_frames import milliseconds
 
 Frames = Mapping[str, pl.DataFrame]

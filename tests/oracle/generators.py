@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from tests.oracle.oracle_time import Cluster, Device, Event, Hold, Job, Run, Sample, Stay, Word
+from tests.oracle.oracle_facts import Cluster, Device, Event, Hold, Job, Run, Sample, Stay, Word
 
 START: Final = 1_795_150_800_000
 """2026-11-20T05:00:00Z in milliseconds since 1970."""

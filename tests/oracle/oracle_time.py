@@ -17,138 +17,16 @@ Readings where the contract leaves a choice:
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from ledger.names import STATES
+from tests.oracle.oracle_facts import Cluster, Device, Hold, Job, Run, Sample, Stretch, Word
+from tests.oracle.oracle_state import activity, decided
 
 HOUR = 3_600_000
 MINUTE = 60_000
 GRACE = 300_000
 ABOVE_BASELINE = 256 * 1024**2
-
-Run = tuple[str, int, int]
-"""A run of a job: its id, when it was submitted, which restart."""
-
-
-@dataclass(frozen=True)
-class Stay:
-    """A device from when it appeared to when it went."""
-
-    start: int
-    end: int | None
-
-
-@dataclass(frozen=True)
-class Hold:
-    """A run holds a device."""
-
-    run: Run
-    start: int
-    end: int | None
-    share: str | None = None
-
-
-@dataclass(frozen=True)
-class Word:
-    """What the scheduler says of a node for a time."""
-
-    start: int
-    end: int | None
-    state: str
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a device."""
-
-    at: int
-    event: str
-    xid: int
-    is_critical: bool
-
-
-class Sample(NamedTuple):
-    """What was read of a device at one instant."""
-
-    at: int
-    pace: int | None
-    status: str
-    quality: str | None
-    kernel: str | None
-    graphics: str | None
-    sm: str | None
-    memory: int | None
-    power: str | None
-    limit: str | None
-    hw: int
-    sw: int
-    brake: int
-    processes: int | None
-    jobs: str | None
-    jobless: int | None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run as the scheduler tells it."""
-
-    run: Run
-    state: str
-    started: int | None
-    ended: int | None
-    requested: float | None
-    given: str | None
-    mean: str | None
-    pending_reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Device:
-    """A device or slice with all that is told of it."""
-
-    node: str
-    uuid: str
-    parent: str
-    fraction: str
-    idle_power: str | None
-    limit: str | None
-    baseline: int | None
-    stays: tuple[Stay, ...]
-    samples: tuple[Sample, ...] = field(repr=False)
-    holds: tuple[Hold, ...]
-    events: tuple[Event, ...]
-    measured: tuple[tuple[int, str, int], ...] = ()
-    """When which job's processes ran for how many milliseconds."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Nodes, devices and jobs of one cluster."""
-
-    name: str
-    start: int
-    end: int
-    now: int
-    holder: dict[str, str | None]
-    words: dict[str, tuple[Word, ...]]
-    devices: tuple[Device, ...]
-    jobs: tuple[Job, ...]
-
-
-@dataclass
-class Stretch:
-    """One state of a device for a time."""
-
-    start: int
-    end: int
-    state: str
-    reason: str
-    runs: tuple[Hold, ...]
-    job_ids: str
-    holder_count: int | None
-    is_observed: bool
-    quality: str | None
 
 
 @dataclass
@@ -335,40 +213,6 @@ def _judged(seen: _Seen, cluster: Cluster, device: Device, now: int, until: int)
     )
 
 
-def decided(  # noqa: PLR0911  one return per row of the table
-    *,
-    is_seen: bool,
-    is_broken: bool,
-    is_drained: bool,
-    held: str | None,
-    own: bool | None,
-    stray: bool,
-    memory: bool | None,
-    active: str | None,
-    is_slow: bool,
-) -> str:
-    """Return the first row of the table that matches."""
-    busy = active in {"busy", "underused"}
-    if not is_seen:
-        return "unknown"
-    if is_broken or (is_drained and held == "nobody"):
-        return "faulty"
-    if stray and own is False:
-        return "orphaned"
-    if held == "nobody" and (own is False or (own is None and not busy)):
-        return "unallocated"
-    if held == "job":
-        if own is False or (own is None and active == "idle" and not memory):
-            return "allocated_idle"
-        if active == "idle":
-            return "held_idle"
-    if not busy:
-        return "unknown"
-    if is_slow:
-        return "throttled"
-    return "underused" if active == "underused" else "productive"
-
-
 def _free(cluster: Cluster, word: str | None, now: int) -> str:
     """Return why a free device is free: its node's state, else what jobs of the cluster wait for meanwhile.
 
@@ -406,49 +250,6 @@ def _measured(
         sample.quality, sample.kernel, sample.graphics, sample.sm, sample.power, idle_power, sample.limit or limit
     )
     return quality, active, above
-
-
-@lru_cache(maxsize=4096)
-def activity(  # noqa: PLR0911  one return per row of the table
-    declared: str | None,
-    kernel: str | None,
-    graphics: str | None,
-    sm: str | None,
-    power: str | None,
-    idle_power: str | None,
-    limit: str | None,
-) -> tuple[str, str | None]:
-    """Return the quality of the evidence that is there, and idle, underused, busy or None by it."""
-    proxy = None
-    if power is not None and idle_power is not None and limit is not None and Fraction(limit) > Fraction(idle_power):
-        proxy = (Fraction(power) - Fraction(idle_power)) / (Fraction(limit) - Fraction(idle_power))
-    low = None if proxy is None else proxy < Fraction(1, 4)
-    main = graphics if graphics is not None else sm
-    if declared == "A" and main is not None:
-        if Fraction(main) < Fraction(5, 100):
-            return "A", "idle"
-        return "A", "underused" if sm is not None and Fraction(sm) < Fraction(1, 4) else "busy"
-    if declared == "B" and kernel is not None:
-        if Fraction(kernel) < Fraction(5, 100):
-            return "B", "idle"
-        return "B", "underused" if low else "busy"
-    if declared in {"A", "B", "C", None} and kernel is not None:
-        return "C", _by_duty_cycle(kernel, power, idle_power, low)
-    if declared != "X" and proxy is not None:
-        if proxy < Fraction(5, 100):
-            return "D", "idle"
-        return "D", "underused" if low else "busy"
-    return "X", None
-
-
-def _by_duty_cycle(kernel: str, power: str | None, idle_power: str | None, low: bool | None) -> str | None:
-    """Return what a duty cycle says: near zero it is idle only beside low power, and undecided without power."""
-    if Fraction(kernel) < Fraction(1, 100):
-        if power is None or idle_power is None:
-            return None
-        if Fraction(power) < Fraction(idle_power) * Fraction(11, 10):
-            return "idle"
-    return "underused" if low else "busy"
 
 
 def _reason(seen: _Seen, state: str, word: str | None, held: str | None) -> str:

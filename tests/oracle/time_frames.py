@@ -11,7 +11,7 @@ import polars as pl
 
 from ledger.tables import TABLES
 from queries.graph import Rollup, Span
-from tests.oracle.oracle_time import Cluster, Run
+from tests.oracle.oracle_facts import Cluster, Run
 
 SAMPLE_COLUMNS = (
     "kernel_active_ratio",
