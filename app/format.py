@@ -111,6 +111,17 @@ def duration(seconds: float | Decimal | timedelta | None) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
+def brief(seconds: float | Decimal | None) -> str:
+    """Write a stretch of time with its largest unit alone, where there is little room: `1.6 h`."""
+    if seconds is None:
+        return UNKNOWN
+    value = float(seconds)
+    for length, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if value >= length:
+            return f"{value / length:,.1f}".removesuffix(".0") + f" {unit}"
+    return f"{value:.0f} s"
+
+
 def size(amount: float | None, *, per_second: bool = False) -> str:
     """Write bytes, or bytes in a second, with a binary prefix: `1.5 GiB/s`."""
     if amount is None:

@@ -22,7 +22,7 @@ def shares(frame: pl.DataFrame) -> go.Figure:
         marker={"color": [BOTTLENECK_COLOURS[each] for each in classes]},
         hovertemplate="%{y}: %{x:,.1f} GPU-h<extra></extra>",
     )
-    chart = figure([bar], height=60 + 28 * len(classes), legend=False, xaxis={"title": {"text": "GPU-hours"}})
+    chart = figure([bar], height=max(150, 60 + 28 * len(classes)), legend=False, xaxis={"title": {"text": "GPU-hours"}})
     chart.update_yaxes(autorange="reversed", showgrid=False)
     return chart
 

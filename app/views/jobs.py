@@ -59,11 +59,11 @@ def jobs() -> None:
     )
     asked = _asked(shown)
     if asked is not None:
-        _job(asked)
-        if st.button("All jobs", type="tertiary"):
+        if st.button("All jobs", type="tertiary", icon=":material/arrow_back:"):
             for name in ("job", "submitted"):
                 st.query_params.pop(name, None)
             st.rerun()
+        _job(asked)
         return
     _summary(shown)
     words = st.text_input(
@@ -144,7 +144,7 @@ def _job(job: dict[str, Any]) -> None:
             meaning="Effective cost since it began; hours that no bill covers yet are estimated.",
         )
         cards.money("Wasted", sums.by_currency(waste, "effective_cost"), meaning="Cost of its idle time.")
-        cards.card("Queued", written.duration(job["queue_seconds"]), job["pending_reason"] or "")
+        cards.card("Queued", written.brief(job["queue_seconds"]), job["pending_reason"] or "")
     if job["is_estimated"]:
         st.caption("Its GPU time is an estimate: only a mean over the job, or a share of a device, is known.")
     hours = data.answer("job_hours", scope=controls.scope(), **key)
@@ -181,7 +181,7 @@ def _evidence(key: dict[str, Any]) -> None:
         .fill_null("")
         .str.replace_all("_", " ")
     )
-    with st.expander("The evidence behind it", expanded=True):
+    with st.expander("The evidence behind it, over the minutes that are kept", expanded=True):
         table.show(
             named,
             {
@@ -211,7 +211,6 @@ def _parts(costs: pl.DataFrame, key: dict[str, Any]) -> None:
             devices,
             {
                 "node": Column("Node"),
-                "gpu_uuid": Column("GPU"),
                 "held_seconds": Column("Held", "duration"),
                 "productive_seconds": Column("Productive", "duration"),
                 "underused_seconds": Column("Underused", "duration"),
@@ -220,6 +219,7 @@ def _parts(costs: pl.DataFrame, key: dict[str, Any]) -> None:
                 "sm_active_ratio": Column("SM active", "percent"),
                 "memory_used_bytes": Column("Peak memory", "bytes"),
                 "share_ratio": Column("Share", "percent"),
+                "gpu_uuid": Column("GPU"),
             },
             key="devices",
             file_name="job-devices",

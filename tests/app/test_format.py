@@ -81,3 +81,19 @@ def test_the_rest() -> None:
     assert written.instant(now) == "20 Nov 2026 23:04 UTC"
     assert written.ago(now - timedelta(minutes=4), now) == "4 min ago"
     assert written.ago(None, now) == "never"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (5_820, "1.6 h"),
+        (Decimal(345_600), "4 d"),
+        (1e9, "11,574.1 d"),
+    ],
+)
+def test_a_short_stretch_has_one_unit(seconds: float | Decimal | None, expected: str) -> None:
+    assert written.brief(seconds) == expected
