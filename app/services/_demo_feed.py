@@ -16,6 +16,9 @@ from ledger.tables import Gpu, Job, JobGpu, Node
 # What one turn catches up: more would keep rollups and pages waiting.
 _MOST_AT_ONCE: Final = timedelta(hours=6)
 
+INSTANT: Final = timedelta(seconds=1)
+"""A window is half-open, and the sample at its end says that the last step was seen."""
+
 # What changes while nothing new is submitted: jobs end.
 _OPEN: Final = frozenset({Job, JobGpu, Node, Gpu})
 
@@ -38,7 +41,9 @@ def remember(context: Context, demo: Demo, truth: simulate.Truth | None = None) 
         return
     path.write_text(json.dumps(asdict(demo), indent=1), encoding="utf-8")
     if truth is not None:
-        path.with_name(path.name.replace(".demo.json", ".truth.json")).write_text(dumps(truth), encoding="utf-8")
+        path.with_name(path.name.replace(".demo.json", ".truth.json")).write_text(
+            dumps(asdict(truth)), encoding="utf-8"
+        )
 
 
 def remembered(context: Context) -> Demo | None:
@@ -71,7 +76,8 @@ def feed(context: Context) -> int:
         for schema, frame in simulate.holdings(cluster):
             if schema in _OPEN:
                 rows += context.store.append(schema, frame, source="demo").rows
-        for schema, frame in simulate.samples(cluster, (last, until)):
+        # What was sampled at the last instant itself is there already.
+        for schema, frame in simulate.samples(cluster, (last + INSTANT, until + INSTANT)):
             rows += context.store.append(schema, frame, source="demo").rows
         remember(context, replace(demo, fed_until=until.isoformat()))
     context.changed()

@@ -61,7 +61,7 @@ def demo(context: Context, params: Demo, progress: Progress) -> dict[str, object
         rows = sum(_append(context, chunk) for chunk in simulate.holdings(cluster))
         progress("simulating older days", _SEALED)
         rows += _sealed(context, simulate.sealed(cluster, (start, raw)))
-        rows += _samples(context, cluster, (raw, end), progress)
+        rows += _samples(context, cluster, (raw, end + _demo_feed.INSTANT), progress)
         progress("importing bills", _BILLS)
         charges = _bills(context, cluster)
 

@@ -16,7 +16,7 @@ ORPHAN: Final = 5
 LOST: Final = 6
 DOWN: Final = 7
 """What holds a stretch of a device: nobody, a job without, with an idle, with a working process, what it left behind
-in the first 300 s and after, or a fault."""
+within the grace and after, or a fault."""
 
 _HOUR: Final = 3_600
 _CYCLE: Final = 10_200

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from collectors.simulate.phases import DOWN, FREE, GRACE, HELD, LOST, ORPHAN, RUN, SETUP, phases
 from collectors.simulate.profiles import EMPTY, LOADED, Activities, slowed
-from collectors.simulate.shapes import Cluster
+from collectors.simulate.shapes import STEP, Cluster
 from ledger.names import STATES
 
 Ints = npt.NDArray[np.int64]
@@ -18,7 +18,9 @@ Bools = npt.NDArray[np.bool_]
 REASONS: Final = (
     "", "no_sample", "lost", "node_down", "drained", "reservation", "fragmentation", "no_demand",
 )  # fmt: skip
-_GRACE_SECONDS: Final = 300
+_GRACE_SECONDS: Final = 300 + STEP
+"""A process without a job is stray from the first sample at which it is older than 300 s."""
+
 HOT_SOFT: Final = 300
 HOT_HARD: Final = 50
 """Thousandths of a hot stretch in which the driver slows the clock, and in which of them the board does so too."""
