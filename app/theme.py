@@ -12,7 +12,7 @@ STATE_COLOURS: Final[dict[State, str]] = {
     "allocated_idle": "#ee8a8f",
     "unallocated": "#8d9db5",
     "orphaned": "#8e6bbf",
-    "faulty": "#5b3a4a",
+    "faulty": "#8f5573",
     "unknown": "#c9ccd3",
 }
 """Work is green, idleness that somebody pays for is red, idleness that nobody holds is grey-blue.

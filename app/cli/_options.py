@@ -25,7 +25,7 @@ def settings(store: str | None, **sections: Mapping[str, Any]) -> Settings:
     given = {name: {key: each for key, each in values.items() if each is not None} for name, values in sections.items()}
     if store is not None:
         given["store"] = {**given.get("store", {}), "url": store if ":" in store else f"duckdb:{store}"}
-    return load(**{name: values for name, values in given.items() if values})
+    return load(None, **{name: values for name, values in given.items() if values})
 
 
 def asked(name: str, store: str | None, progress: Progress = silent, **params: object) -> Any:

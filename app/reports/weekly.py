@@ -10,6 +10,7 @@ import polars as pl
 
 from app import format as written
 from app import sums, trust
+from app.claims import counted_once
 from app.headline import Answer, Headline, MonthEnd, headline, month_end
 from app.reports.lines import Action, Card, ModelLine, Part, action, card, changes
 from app.reports.week import Week
@@ -173,23 +174,8 @@ class Weekly:
 
     @cached_property
     def _chosen(self) -> pl.DataFrame:
-        """The findings that free most, counted once where several claim the same saving."""
-        taken: set[str] = set()
-        kept: list[str] = []
-        ordered = self.findings.sort(
-            "saving_effective_month",
-            "freed_gpu_hours_month",
-            "finding_id",
-            descending=[True, True, False],
-            nulls_last=True,
-        )
-        for row in ordered.iter_rows(named=True):
-            if len(kept) == ACTIONS:
-                break
-            if row["finding_id"] not in taken:
-                kept.append(row["finding_id"])
-                taken.update(each for each in row["excludes"].split(",") if each)
-        return ordered.filter(pl.col("finding_id").is_in(kept))
+        """The findings that free most."""
+        return counted_once(self.findings).head(ACTIONS)
 
     @cached_property
     def actions(self) -> list[Action]:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import cards, controls, data, sums, table
 from app import format as written
+from app.claims import counted_once
 from app.page import page
 from app.table import Column
 
@@ -58,7 +59,7 @@ def savings() -> None:
 
 
 def _headline(found: pl.DataFrame) -> None:
-    unique = _counted_once(found.filter(pl.col("status") == "open"))
+    unique = counted_once(found.filter(pl.col("status") == "open"))
     applied = found.filter(pl.col("status") == "applied")
     with cards.row():
         cards.card("Open findings", written.count(found.filter(pl.col("status") == "open").height))
@@ -73,18 +74,6 @@ def _headline(found: pl.DataFrame) -> None:
             sums.by_currency(applied, "saving_realised_month"),
             meaning="Realised by findings that were applied, a month.",
         )
-
-
-def _counted_once(rows: pl.DataFrame) -> pl.DataFrame:
-    """Leave out findings that a larger one excludes."""
-    taken: set[str] = set()
-    kept: list[str] = []
-    for row in rows.sort("saving_effective_month", descending=True, nulls_last=True).iter_rows(named=True):
-        if row["finding_id"] in taken:
-            continue
-        kept.append(row["finding_id"])
-        taken.update(each for each in row["excludes"].split(",") if each)
-    return rows.filter(pl.col("finding_id").is_in(kept))
 
 
 def _finding(row: dict[str, Any]) -> None:
