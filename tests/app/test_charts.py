@@ -100,3 +100,18 @@ def test_a_gap_breaks_the_line_and_points_are_bounded() -> None:
     drawn = lines.values(many, {"x": "X"}, at="at").data[0]
     assert len(drawn.x) <= MOST_POINTS + 1
     assert drawn.x[-1] == many["at"][-1]
+
+
+def test_of_many_devices_those_that_idle_longest_are_drawn() -> None:
+    number = states.MOST_DEVICES + 40
+    cells = pl.DataFrame(
+        [
+            {"gpu": f"n{index:03}", "state": state, "share_ratio": share}
+            for index in range(number)
+            for state, share in (("held_idle", index / number), ("productive", 1 - index / number))
+        ]
+    )
+    drawn = states.foremost(cells)["gpu"].unique(maintain_order=True).to_list()
+    assert drawn == [f"n{index:03}" for index in range(40, number)]
+    few = cells.filter(pl.col("gpu") < "n050")
+    assert states.foremost(few).equals(few)
