@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ class Served:
 
     url: str
     process: subprocess.Popen[str]
-    store: Path
 
 
 @pytest.fixture(scope="session")
@@ -47,21 +47,19 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     return {**browser_type_launch_args, "executable_path": str(CHROMIUM), "args": ARGUMENTS}
 
 
-@pytest.fixture(scope="module")
-def served(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Return the hub that the tests of a module share; its own process ends with them."""
-    folder = tmp_path_factory.mktemp("served")
-    store = folder / "demo.duckdb"
-    shutil.copyfile(demo_file, store)
+@contextmanager
+def serving(store: Path) -> Iterator[Served]:
+    """Run a hub over a store, and end it with the block."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CLUSTERLEDGER_")}
     environment |= {
         "CLUSTERLEDGER_STORE": f"duckdb:{store}",
         "PYTHONPATH": str(Path(next(iter(app.__path__))).parent),
     }
-    with (folder / "hub.log").open("w", encoding="utf-8") as log:
+    logged = store.with_suffix(".log")
+    with logged.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, DEMO_NOW.isoformat()],
-            cwd=folder,
+            cwd=store.parent,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -70,10 +68,19 @@ def served(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:"), (folder / "hub.log").read_text(encoding="utf-8")
+        assert url.startswith("http://127.0.0.1:"), logged.read_text(encoding="utf-8")
         try:
-            yield Served(url, process, store)
+            yield Served(url, process)
         finally:
             if process.poll() is None:
                 process.terminate()
                 process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def served(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Return the hub over the simulated cluster; the tests of a module share it and leave it as it is."""
+    store = tmp_path_factory.mktemp("served") / "demo.duckdb"
+    shutil.copyfile(demo_file, store)
+    with serving(store) as found:
+        yield found

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.page import pages
 from ledger.store import Store
-from tests.browser.conftest import Served
+from tests.browser.conftest import Served, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -156,11 +156,14 @@ def test_a_link_opens_a_job(browser: Browser, served: Served, demo_file: Path, t
         assert "job" not in asked_for(page)
 
 
-def test_a_signal_ends_the_hub_well(browser: Browser, served: Served) -> None:
-    """Last: the others need it. An open page does not hold it up."""
-    page = browser.new_page()
-    page.goto(served.url)
-    page.wait_for_selector(READY, timeout=PATIENCE)
-    served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(timeout=60) == 0
-    page.close()
+def test_a_signal_ends_the_hub_well(browser: Browser, tmp_path: Path) -> None:
+    """An open page does not hold it up; an empty store shows what to do first."""
+    with serving(tmp_path / "empty.duckdb") as own, visiting(browser, own) as page:
+        page.goto(own.url)
+        expect(page.get_by_text("clusterledger demo")).to_be_visible(timeout=PATIENCE)
+        page.goto("about:blank")
+        other = page.context.new_page()
+        other.goto(own.url)
+        other.wait_for_selector(READY, timeout=PATIENCE)
+        own.process.send_signal(signal.SIGTERM)
+        assert own.process.wait(timeout=60) == 0
