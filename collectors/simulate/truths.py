@@ -5,14 +5,17 @@ Nothing here reads a rollup. Seconds are exact; money is exact but for divisions
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal, localcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from collectors.simulate import estate
 from collectors.simulate.charges import charges, complete_through
+from collectors.simulate.holding import assets
 from collectors.simulate.pieces import hot_milliseconds, pieces
 from collectors.simulate.sampling import scene
 from collectors.simulate.shapes import Cluster, instant
@@ -20,17 +23,21 @@ from collectors.simulate.timeline import CODE
 from ledger.names import HELD_IDLE_STATES, STATES, UNATTRIBUTED
 
 _HOUR: Final = 3_600
+_DAY: Final = 86_400
+_YEAR: Final = 31_556_952
+"""Seconds of twelve average months."""
+
 _MILLI: Final = 1_000
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The true answers; money is effective cost by currency, of the hours that the clouds have billed.
+    """The true answers; money is effective cost by currency, of the hours up to each owner's `complete_through`.
 
     `device_seconds` and `job_seconds` hold milliseconds-exact seconds by state, a job's already times fraction and
     share. `model_costs` and `team_costs` are of the allocated bucket. `state_costs` is of all device time, by bucket
-    and state; `idle_costs` is its idle part: held but idle, and held by nobody. Owned hardware has no cost here: what
-    it costs depends on the energy that was measured.
+    and state; `idle_costs` is its idle part: held but idle, and held by nobody. Owned hardware is charged by whole days
+    at its rated power.
     """
 
     start: str
@@ -63,7 +70,10 @@ def truth(cluster: Cluster) -> Truth:
             costs.add(cell, milliseconds)
         return Truth(
             start=instant(cluster.start).isoformat(), end=instant(cluster.end).isoformat(),
-            complete_through={name: instant(at).isoformat() for name, at in complete_through(cluster).items()},
+            complete_through={
+                name: instant(at).isoformat()
+                for name, at in {**complete_through(cluster), estate.OWNED.name: _owned_through(cluster)}.items()
+            },
             device_seconds=_device_seconds(cluster, cells),
             existed_seconds={
                 each.uuid: Decimal(cluster.node_end(each.node) - cluster.nodes[each.node].start)
@@ -178,4 +188,22 @@ def _prices(cluster: Cluster) -> dict[tuple[int, int], Decimal]:
         price = charge.effective / ((stop - begin) * _MILLI * node.gpu_count)
         for hour in range(begin // _HOUR * _HOUR, stop, _HOUR):
             prices[node.index, hour] += price
+    for asset in assets(cluster):
+        node = next(each for each in cluster.nodes if each.resource_id == asset["asset_id"])
+        price = owned_rate(asset) / (_MILLI * node.gpu_count)
+        for hour in range(node.start, _owned_through(cluster), _HOUR):
+            prices[node.index, hour] += price
     return prices
+
+
+def owned_rate(asset: Mapping[str, Any]) -> Decimal:
+    """Return what a second of an owned server costs: its loss of value, its rated power, and space and staff."""
+    life = (asset["life_end"] - asset["life_start"]).days * _DAY
+    loss = (asset["purchase_cost"] - asset["residual_cost"]) / life
+    kilowatts = Decimal(str(asset["power_watts"])) * Decimal(str(asset["pue_ratio"])) / 1_000
+    monthly = asset["space_month_cost"] + asset["staff_month_cost"]
+    return Decimal(loss + kilowatts * asset["energy_price"] / _HOUR + monthly * 12 / _YEAR)
+
+
+def _owned_through(cluster: Cluster) -> int:
+    return cluster.end // _DAY * _DAY

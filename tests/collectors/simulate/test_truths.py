@@ -1,7 +1,7 @@
 """The true answers: complete, written as JSON, and what the ledger's own rollup says of the raw rows."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import polars as pl
 
 from collectors.simulate import Cluster, holdings, plan, samples, settings, truth
 from collectors.simulate.charges import charges
+from collectors.simulate.holding import assets
 from collectors.simulate.shapes import instant
+from collectors.simulate.truths import owned_rate
 from ledger.config import Settings
 from ledger.names import STATES
 from ledger.store import Store
@@ -48,6 +50,9 @@ def test_models_teams_and_states_divide_the_same_money(demo: Cluster) -> None:
         charged = sum(
             (row.effective for row in charges(demo) if row.node is not None and row.currency == currency), Decimal(0)
         )
+        days = datetime.fromtimestamp(demo.end, UTC).date() - datetime.fromtimestamp(demo.start, UTC).date()
+        if currency == "EUR":
+            charged += sum((owned_rate(each) for each in assets(demo)), Decimal(0)) * (days // timedelta(seconds=1))
         assert abs(sum(known.state_costs[currency].values()) - charged) < Decimal("1e-18")
     assert known.model_costs["USD"]["unattributed"] > 0
 
