@@ -40,7 +40,7 @@ def values(
         for index, (column, label) in enumerate(columns.items())
         if drawn[column].is_not_null().any()
     ]
-    axis: dict[str, object] = {"title": {"text": unit}}
+    axis: dict[str, object] = {"title": {"text": unit}, "rangemode": "tozero"}
     if percent:
         axis = {"tickformat": ".0%", "range": [0, 1.02]}
     return figure(traces, height=240, yaxis=axis)

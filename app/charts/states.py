@@ -12,6 +12,8 @@ from ledger.names import IDLE_STATES
 MOST_DEVICES: Final = 96
 """More rows than a screen or two make the page slow, and nobody reads them."""
 
+_WIDE_CELLS: Final = 48
+
 
 def over_time(frame: pl.DataFrame) -> go.Figure:
     """Stack GPU-hours by state.
@@ -103,7 +105,8 @@ def heatmap(frame: pl.DataFrame) -> go.Figure:
         zmax=steps - 0.5,
         colorscale=scale,
         showscale=False,
-        xgap=0.5,
+        # Between narrow cells a gap would wash their colours out.
+        xgap=0.5 if len(times) <= _WIDE_CELLS else 0,
         ygap=1,
         hovertemplate="<b>%{y}</b> %{x|%a %-d %b %H:%M}<br>%{text}<extra></extra>",
     )

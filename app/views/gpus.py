@@ -97,7 +97,11 @@ def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
     st.subheader("Held and idle now", anchor=False)
     held = devices.filter(pl.col("state").is_in(["held_idle", "allocated_idle", "orphaned"])).sort("since")
     if held.is_empty():
-        st.success("No held GPU idles.")
+        unseen = devices.filter(pl.col("state") == "unknown").height
+        if unseen:
+            st.info(f"Of the GPUs that are seen, none is held and idle. {unseen} are not seen at this moment.")
+        else:
+            st.success("No held GPU idles.")
         return
     shown = held.with_columns(idle_seconds=(pl.lit(now) - pl.col("since")).dt.total_seconds())
     table.show(
