@@ -75,6 +75,12 @@ def before(chosen: Window) -> Window:
     return Window(chosen.start - (chosen.end - chosen.start), chosen.start)
 
 
+def days(chosen: Window) -> Window:
+    """Return the whole UTC days that a stretch touches, today among them: for what is known by the day only."""
+    last = floor(chosen.end - timedelta(microseconds=1), "day")
+    return Window(floor(chosen.start, "day"), after(last, "day"))
+
+
 def bucket(chosen: Window) -> str:
     """Return how time is cut for a chart: hours up to eight days, then days."""
     return "hour" if chosen.end - chosen.start <= timedelta(days=8) else "day"

@@ -79,8 +79,16 @@ class Headline:
         return {currency: ratio for currency, ratio in ratios.items() if ratio is not None}
 
 
-def headline(answer: Answer, window: Window, *, cluster: str = "", team: str = "", bucket: str = "day") -> Headline:
-    """Ask what is needed for the headline of a stretch of time."""
+def headline(
+    answer: Answer,
+    window: Window,
+    *,
+    cluster: str = "",
+    team: str = "",
+    bucket: str = "day",
+    days: Window | None = None,
+) -> Headline:
+    """Ask what is needed for the headline of a stretch of time; `days` are the days of its models, if others."""
     span = {"start": window.start, "end": window.end}
     who = {"cluster": cluster, "team": team}
     hours = (
@@ -93,7 +101,7 @@ def headline(answer: Answer, window: Window, *, cluster: str = "", team: str = "
         hours=hours,
         spend=answer("cost_days", **span, **who, by="bucket", measure="effective", estate="in"),
         idle=answer("idle_costs", **span, **who),
-        models=answer("model_costs", **span, team=team),
+        models=answer("model_costs", start=(days or window).start, end=(days or window).end, team=team),
     )
 
 

@@ -22,8 +22,9 @@ from ledger.tables import Reconciliation
 def data_health() -> None:
     """Show what is not seen, not matched, not accepted and not reconciled."""
     window = controls.window()
+    days = controls.days(window)
     coverage = data.answer(
-        "node_coverage", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
+        "node_coverage", scope=controls.scope(), start=days.start, end=days.end, cluster=controls.cluster()
     )
     charges = data.answer("unmatched_charges", scope=controls.scope(), start=window.start, end=window.end)
     nodes = data.answer("unmatched_nodes", scope=controls.scope(), start=window.start, end=window.end)

@@ -1,5 +1,6 @@
 """What each model costs: allocated against productive, and for a million tokens."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -17,7 +18,7 @@ from ledger.names import UNATTRIBUTED
 @page("Models", section="Money", order=1, icon=":material/neurology:")
 def models() -> None:
     """Show cost per model, how much of it was productive, and what names no model."""
-    window = controls.window()
+    window = controls.days(controls.window())
     costs = data.answer("model_costs", scope=controls.scope(), start=window.start, end=window.end, team=controls.team())
     if costs.is_empty():
         st.info("No job with a price ran in this window. Name models in `clusterledger.toml`, section `[[models]]`.")
@@ -53,6 +54,8 @@ def models() -> None:
             written.money(unnamed, currency, compact=True),
             meaning="Held by jobs that no naming rule gives a model.",
         )
+    last = window.end - timedelta(days=1)
+    st.caption(f"Whole days, UTC: {window.start:%-d %B} to {last:%-d %B}.")
     _bars(mine, currency)
     days = data.answer("model_days", scope=controls.scope(), start=window.start, end=window.end, team=controls.team())
     st.subheader("Day by day", anchor=False)

@@ -28,6 +28,7 @@ def overview() -> None:
         cluster=controls.cluster(),
         team=controls.team(),
         bucket=controls.bucket(window),
+        days=controls.days(window),
     )
     if found.hours.is_empty() and found.spend.is_empty():
         st.info(

@@ -1,12 +1,13 @@
 -- question: What does each model cost, allocated against productive, and for how many tokens?
 -- grain: model, currency
 -- params: start, end, team ('' for all; else what its own jobs held)
--- Days are UTC days. Tokens are a server's, whoever's job it is: for one team they are null.
+-- Whole UTC days of which at least half lies in the stretch. Tokens are a server's, whoever's job it is: for one team they are null.
 WITH parts AS (
     SELECT model, billing_currency, effective_cost, productive_cost, idle_cost, gpu_allocated_seconds, run_count,
            prompt_token_count, generated_token_count, is_estimated
     FROM model_cost_day
-    WHERE $team = '' AND day >= CAST($start AS DATE) AND day < CAST($end AS DATE)
+    WHERE $team = '' AND day >= CAST($start + INTERVAL 12 HOUR AS DATE)
+      AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
     UNION ALL
     SELECT model, billing_currency, sum(effective_cost),
            sum(CASE WHEN state = 'productive' OR effective_cost IS NULL THEN effective_cost ELSE 0::DECIMAL(38, 18) END),
@@ -16,7 +17,8 @@ WITH parts AS (
            NULL, NULL, bool_or(is_estimated)
     FROM allocation_hour
     WHERE $team <> '' AND team = $team AND bucket = 'allocated'
-      AND CAST(hour_start AS DATE) >= CAST($start AS DATE) AND CAST(hour_start AS DATE) < CAST($end AS DATE)
+      AND CAST(hour_start AS DATE) >= CAST($start + INTERVAL 12 HOUR AS DATE)
+      AND CAST(hour_start AS DATE) < CAST($end + INTERVAL 12 HOUR AS DATE)
     GROUP BY CAST(hour_start AS DATE), model, billing_currency
 )
 SELECT model, billing_currency, sum(effective_cost) AS effective_cost, sum(productive_cost) AS productive_cost,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from app import format as written
 from app.context import Context
 from app.data import Scope
 from app.page import pages
+from app.reports import week
 from ledger.tables.partition import after, floor
 from tests.app.conftest import used
 from tests.demo import DEMO_NOW
@@ -25,6 +26,7 @@ SCRIPT = "from app.page import pages\nnext(each for each in pages() if each.name
 NAMES = [each.name for each in pages()]
 WINDOW = controls.window_of(controls.DEFAULT_WINDOW, DEMO_NOW)
 WEEK = {"start": WINDOW.start, "end": WINDOW.end}
+DAYS = {"start": floor(WINDOW.start, "day"), "end": floor(DEMO_NOW, "day") + timedelta(days=1)}
 
 
 def opened(name: str, *, query: dict[str, str] | None = None, **session: object) -> AppTest:
@@ -140,11 +142,11 @@ def check_cost(test: AppTest, context: Context) -> None:
 def check_models(test: AppTest, context: Context) -> None:
     query = (
         "SELECT billing_currency, sum(effective_cost) FROM allocation_hour WHERE bucket = 'allocated' "
-        "AND hour_start >= $start::DATE AND hour_start < $end::DATE {where} GROUP BY ALL"
+        "AND hour_start >= $start AND hour_start < $end {where} GROUP BY ALL"
     )
-    everything = money_of(context, query.format(where=""), **WEEK)
+    everything = money_of(context, query.format(where=""), **DAYS)
     currency = next(iter(everything))
-    named = money_of(context, query.format(where="AND model <> 'unattributed'"), **WEEK)[currency]
+    named = money_of(context, query.format(where="AND model <> 'unattributed'"), **DAYS)[currency]
     shown = metrics(test)
     assert shown["Allocated to models"][0] == written.money(named, currency, compact=True)
     assert shown["Unattributed"][0] == written.money(everything[currency] - named, currency, compact=True)
@@ -163,7 +165,7 @@ def check_data_health(test: AppTest, context: Context) -> None:
         "SELECT sum(gpu_observed_seconds) / sum(gpu_existed_seconds) AS ratio FROM coverage_day "
         "WHERE day >= $start::DATE AND day < $end::DATE"
     )
-    ratio = context.store.select(query, **WEEK)["ratio"][0]
+    ratio = context.store.select(query, **DAYS)["ratio"][0]
     invoices = context.store.select("SELECT status FROM reconciliation")["status"]
     assert metrics(test)["Coverage"][0] == written.percent(ratio)
     assert metrics(test)["Invoices that differ"] == (str((invoices == "differs").sum()), f"of {len(invoices)}")
@@ -228,6 +230,29 @@ def test_the_cost_of_all_jobs_is_what_was_allocated_to_them(demo_context: Contex
     )
     rows = data.answered(demo_context, "jobs", scope=Scope(), cluster="", **WEEK)
     assert sums.by_currency(rows, "effective_cost") == money_of(demo_context, query, **WEEK)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"),
+    [
+        ("2026-11-18T15:00Z", "2026-11-18T16:00Z", "2026-11-18", "2026-11-19"),
+        ("2026-11-11T16:00Z", "2026-11-18T16:00Z", "2026-11-11", "2026-11-19"),
+        ("2026-11-16T00:00Z", "2026-11-23T00:00Z", "2026-11-16", "2026-11-23"),
+    ],
+)
+def test_a_stretch_touches_whole_days_and_today(start: str, end: str, first: str, last: str) -> None:
+    found = controls.days(data.Window(datetime.fromisoformat(start), datetime.fromisoformat(end)))
+    assert [f"{each:%Y-%m-%dT%H:%M}" for each in found] == [f"{first}T00:00", f"{last}T00:00"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_a_week_has_seven_days_of_models_in_every_zone(zone: str, demo_context: Context) -> None:
+    window = week.last_complete(DEMO_NOW, week.zone_of(zone)).window
+    for team in ("", "vision"):
+        days = data.answered(demo_context, "model_days", scope=Scope(), start=window.start, end=window.end, team=team)[
+            "day"
+        ].unique()
+        assert [f"{day:%d}" for day in days.sort()] == ["09", "10", "11", "12", "13", "14", "15"]
 
 
 def test_an_unknown_job_opens_the_list(demo_context: Context) -> None:
@@ -318,9 +343,9 @@ def test_a_teams_models_cost_what_its_own_jobs_held(vision: Context) -> None:
     query = (
         "SELECT billing_currency, sum(effective_cost) FROM allocation_hour WHERE team = 'vision' "
         "AND bucket = 'allocated' AND model <> 'unattributed' "
-        "AND hour_start >= $start::DATE AND hour_start < $end::DATE GROUP BY ALL"
+        "AND hour_start >= $start AND hour_start < $end GROUP BY ALL"
     )
-    (currency, amount), *_ = money_of(vision, query, **WEEK).items()
+    (currency, amount), *_ = money_of(vision, query, **DAYS).items()
     with used(vision):
         shown = metrics(opened("models"))
     assert shown["Allocated to models"][0] == written.money(amount, currency, compact=True)
