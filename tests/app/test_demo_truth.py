@@ -17,7 +17,7 @@ from app.services import named
 from ledger import money
 from ledger.names import HELD_IDLE_STATES, STATES
 from ledger.tables import AllocationHour, Finding, GpuHour, GpuStateInterval, IdleIncident, JobGpuHour
-from tests.app.conftest import settings_of
+from tests.demo import settings_of
 
 NOW = datetime(2026, 11, 18, 15, 20, tzinfo=UTC)
 MEASURES = [f"{state}_seconds" for state in STATES]
@@ -51,9 +51,9 @@ def amounts(known: dict[str, dict[str, str]]) -> dict[str, dict[str, Decimal]]:
 
 def by_state(rows: pl.DataFrame, key: str) -> dict[str, dict[str, Decimal]]:
     """Return the seconds of each state by a key, without what is nothing."""
-    found = {}
+    found: dict[str, dict[str, Decimal]] = {}
     for row in rows.group_by(key).agg(pl.col(MEASURES).sum()).to_dicts():
-        found[row[key]] = {state: row[name] for state, name in zip(STATES, MEASURES, strict=True) if row[name]}
+        found[row[key]] = {str(state): row[name] for state, name in zip(STATES, MEASURES, strict=True) if row[name]}
     return found
 
 

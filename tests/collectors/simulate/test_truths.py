@@ -42,9 +42,10 @@ def test_jobs_hold_what_their_devices_were_held(demo: Cluster) -> None:
 def test_models_teams_and_states_divide_the_same_money(demo: Cluster) -> None:
     known = truth(demo)
     for currency in ("USD", "EUR"):
-        of_models = sum(known.model_costs[currency].values())
-        of_teams = sum(known.team_costs[currency].values())
-        allocated = sum(cost for name, cost in known.state_costs[currency].items() if name.startswith("allocated/"))
+        of_models = sum(known.model_costs[currency].values(), Decimal(0))
+        of_teams = sum(known.team_costs[currency].values(), Decimal(0))
+        states = known.state_costs[currency]
+        allocated = sum((cost for name, cost in states.items() if name.startswith("allocated/")), Decimal(0))
         assert abs(of_models - of_teams) < Decimal("1e-18")
         assert abs(of_models - allocated) < Decimal("1e-18")
         charged = sum(
