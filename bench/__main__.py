@@ -31,7 +31,8 @@ def day(folder: Path) -> list[Line]:
     url = f"duckdb:{folder / 'day.duckdb'}"
     child("bench.day", "write", url, str(DAY_GPUS))
     found = child("bench.day", "compute", url)
-    what = f"a day of {DAY_GPUS:,} GPUs at 10 s ({found['rows'] / 1e6:.1f} M samples), through gpu_hour and allocation_hour"
+    samples = f"{found['rows'] / 1e6:.1f} M samples"
+    what = f"a day of {DAY_GPUS:,} GPUs at 10 s ({samples}), through gpu_hour and allocation_hour"
     parts = [
         Line(f"  {name}", f"{seconds:.2f} s")
         for name, seconds in found.items()

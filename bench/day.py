@@ -23,7 +23,8 @@ END = datetime(2026, 11, 20, tzinfo=UTC)
 
 def write(url: str, gpus: int) -> None:
     """Write a day of samples, with what else the rollups read."""
-    cluster = simulate.plan(gpus, 1, 1, END)
+    # A plan of two days ends in the first second of its second: it is one whole day.
+    cluster = simulate.plan(gpus, 2, 1, END)
     with Store.open(url, now=lambda: END) as store:
         for schema, frame in simulate.holdings(cluster):
             store.append(schema, frame, source="bench")

@@ -57,6 +57,9 @@ def connect(url: str, memory_limit: str = "", *, for_reading: bool = False) -> d
         # A second store of this process on the same file shares the instance, which is locked by then.
         if not locked or zone != "UTC":
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            # Text as views: nothing is copied on the way to Polars, which would copy it once more.
+            connection.execute("SET GLOBAL produce_arrow_string_view = true")
+            connection.execute("SET GLOBAL arrow_output_version = '1.4'")
             # A checkpoint writes changed row groups again: at the default of 16 MB a bulk load writes each one often.
             connection.execute("SET GLOBAL wal_autocheckpoint = '128MB'")
             connection.execute("SET lock_configuration = true")

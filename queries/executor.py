@@ -20,7 +20,7 @@ from queries._settings import values
 from queries.graph import Rollup, Source, Span, code_version, load, settings_fingerprint
 
 # What one call reads of its largest input: enough that Polars is busy, little enough for half a gigabyte.
-_ROWS_AT_ONCE = 2_500_000
+_ROWS_AT_ONCE = 1_500_000
 _PARTITIONS_AT_ONCE = 24 * 31
 
 Progress = Callable[[str, int, int], None]
