@@ -41,7 +41,7 @@ rows = st.lists(
 @given(rows)
 def test_every_row_equals_the_scalar_rule(
     drawn: list[tuple[str, str, int, str | None, float | None, float | None, float | None]],
-) -> None:  # noqa: E501
+) -> None:
     records = [
         (node, device, T0 + timedelta(seconds=second), boot, 10.0, rate, wide, narrow)
         for node, device, second, boot, rate, wide, narrow in drawn
