@@ -17,11 +17,14 @@ from app.services.ingest import Files, ingest
 from app.services.rollup import compute
 from collectors import simulate
 from ledger.errors import InputError
-from ledger.tables import declared
+from ledger.tables import GpuSample, declared
 from ledger.tables.partition import Timed, after, floor, partition_key
 
 RAW_DAYS: Final = 2
 """Days of raw samples, as if the retention were that short: before them only what was computed is left."""
+
+_GRACE: Final = timedelta(minutes=10)
+"""A stray process is judged by no more than these minutes before an hour."""
 
 # DuckDB writes whole row groups at once and anything smaller twice: through its log, then into the table.
 _ROWS_AT_ONCE: Final = 500_000
@@ -61,6 +64,7 @@ def demo(context: Context, params: Demo, progress: Progress) -> dict[str, object
         rows = sum(_append(context, chunk) for chunk in simulate.holdings(cluster))
         progress("simulating older days", _SEALED)
         rows += _sealed(context, simulate.sealed(cluster, (start, raw)))
+        rows += _before(context, cluster, raw)
         rows += _samples(context, cluster, (raw, end + _demo_feed.INSTANT), progress)
         progress("importing bills", _BILLS)
         charges = _bills(context, cluster)
@@ -83,6 +87,12 @@ def is_empty(context: Context) -> bool:
 def _append(context: Context, chunk: tuple[type[dy.Schema], pl.DataFrame]) -> int:
     schema, frame = chunk
     return context.store.append(schema, frame, source="demo").rows
+
+
+def _before(context: Context, cluster: simulate.Cluster, raw: datetime) -> int:
+    """Append the devices' last samples of the sealed days: how old a stray process is does not begin anew."""
+    chunks = simulate.samples(cluster, (raw - _GRACE, raw))
+    return sum(_append(context, (schema, frame)) for schema, frame in chunks if schema is GpuSample)
 
 
 def _samples(context: Context, cluster: simulate.Cluster, window: tuple[datetime, datetime], progress: Progress) -> int:

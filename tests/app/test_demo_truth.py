@@ -27,10 +27,13 @@ Answers = dict[str, dict[str, dict[str, Decimal]]]
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    """Return a demo with all three owners: sealed days, two days of samples, at an instant that stands still."""
+    """Return a demo with all three owners: sealed days, two days of samples, at an instant that stands still.
+
+    Its seed leaves stray processes in both, and one that outlives the night between them.
+    """
     context = Context(settings_of(tmp_path_factory.mktemp("truth") / "demo.duckdb"), now=lambda: NOW)
     service = named("demo")
-    service.run(context, service.asked({"gpus": 24, "days": 6}))
+    service.run(context, service.asked({"gpus": 24, "days": 6, "seed": 8}))
     yield context
     context.close()
 
