@@ -49,7 +49,7 @@ class Cache:
             self._bytes = 0
 
     def _keep(self, key: Hashable, value: object) -> None:
-        size = int(value.estimated_size()) if isinstance(value, pl.DataFrame) else _OTHER_BYTES
+        size = _size(value)
         if size > self._max_bytes:
             return
         with self._lock:
@@ -58,3 +58,10 @@ class Cache:
             while self._bytes > self._max_bytes:
                 _, (_, dropped) = self._entries.popitem(last=False)
                 self._bytes -= dropped
+
+
+def _size(value: object) -> int:
+    """Return what an entry counts for; a chart counts with the frame that it keeps alive."""
+    if isinstance(value, tuple):
+        return sum(_size(each) for each in value)
+    return int(value.estimated_size()) if isinstance(value, pl.DataFrame) else _OTHER_BYTES
