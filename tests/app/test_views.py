@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,42 +19,10 @@ from app.page import pages
 from app.reports import week
 from ledger.tables.partition import after, floor
 from tests.app.conftest import used
+from tests.app.opening import DAYS, WEEK, WINDOW, metrics, money_of, opened
 from tests.demo import DEMO_NOW
 
-SCRIPT = "from app.page import pages\nnext(each for each in pages() if each.name == {name!r}).show()\n"
 NAMES = [each.name for each in pages()]
-WINDOW = controls.window_of(controls.DEFAULT_WINDOW, DEMO_NOW)
-WEEK = {"start": WINDOW.start, "end": WINDOW.end}
-DAYS = {"start": floor(WINDOW.start, "day"), "end": floor(DEMO_NOW, "day") + timedelta(days=1)}
-
-
-def opened(name: str, *, query: dict[str, str] | None = None, **session: object) -> AppTest:
-    """Return a page that has run, without an exception."""
-    test = AppTest.from_string(SCRIPT.format(name=name), default_timeout=120)
-    for key, value in (query or {}).items():
-        test.query_params[key] = value
-    for key, item in session.items():
-        test.session_state[key] = item
-    test.run()
-    assert not test.exception, [each.value for each in test.exception]
-    return test
-
-
-def metrics(test: AppTest) -> dict[str, tuple[str, str]]:
-    """Return each card's number and small print by its label."""
-    return {each.label: (each.value, each.delta) for each in test.metric}
-
-
-def said(test: AppTest) -> str:
-    """Return everything that a page shows, as one text."""
-    parts = [str(each.value) for kind in ("markdown", "caption", "subheader", "info", "success", "code")
-             for each in test.get(kind)]  # fmt: skip
-    parts += [f"{each.label} {each.value} {each.delta}" for each in test.metric]
-    parts += [each.value.to_csv() for each in test.dataframe]
-    parts += [each.proto.spec for each in test.get("plotly_chart")]
-    parts += [str(option) for kind in ("selectbox", "segmented_control") for each in test.get(kind)
-              for option in getattr(each, "options", [])]  # fmt: skip
-    return "\n".join(parts)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,12 +39,6 @@ def test_on_an_empty_store_a_page_says_what_is_missing(name: str, empty_context:
 def test_a_page_runs_in_every_window(name: str, window: str, demo_context: Context) -> None:
     with used(demo_context):
         opened(name, window=window)
-
-
-def money_of(context: Context, query: str, **params: object) -> dict[str, Decimal]:
-    """Return amounts by currency, the largest first."""
-    rows = context.store.select(query, **params)
-    return dict(sorted(rows.iter_rows(), key=lambda item: -abs(item[1])))
 
 
 def check_overview(test: AppTest, context: Context) -> None:
@@ -291,64 +252,6 @@ def test_the_team_that_is_chosen_limits_the_cost(demo_context: Context) -> None:
         shown = metrics(opened("cost", team="vision"))
     for currency, amount in money_of(demo_context, query, **WEEK).items():
         assert shown[f"Effective cost, {currency}"][0] == written.money(amount, currency, compact=True)
-
-
-VISION = Scope(role="team", team="vision")
-
-
-@pytest.fixture
-def vision(demo_context: Context) -> Context:
-    """Return the simulated cluster as a member of one team sees it."""
-    store = demo_context.store
-    return replace(demo_context, viewer=lambda: VISION, _store=store)
-
-
-def foreign(context: Context) -> set[str]:
-    """Return names of users, models and jobs that belong to other teams alone."""
-    mine: set[str] = set()
-    others: set[str] = set()
-    for team, *names in context.store.select('SELECT team, "user", model, job_id FROM job_usage').iter_rows():
-        (mine if team == "vision" else others).update(name for name in names if name and not name.isdigit())
-    return others - mine
-
-
-@pytest.mark.parametrize("name", [each.name for each in pages("team")])
-@pytest.mark.parametrize("asked", ["", "language"])
-def test_a_team_sees_no_other_teams_rows(name: str, asked: str, vision: Context) -> None:
-    hidden = foreign(vision)
-    assert len(hidden) > 8
-    with used(vision):
-        test = opened(name, team=asked)
-    text = said(test)
-    assert [each for each in sorted(hidden) if f"{each}," in text or f'"{each}"' in text or f" {each} " in text] == []
-    for each in test.dataframe:
-        if "team" in each.value.columns:
-            assert set(each.value["team"].dropna()) <= {"vision", ""}
-
-
-def test_pages_about_everybody_are_not_offered_to_a_team() -> None:
-    everybody, team = ({each.name for each in pages(role)} for role in ("admin", "team"))
-    assert everybody - team == {"data_health", "network_storage"}
-
-
-def test_another_teams_job_is_not_opened_for_a_team(vision: Context) -> None:
-    query = "SELECT job_id FROM job_usage WHERE team = 'language' AND started_at >= $start LIMIT 1"
-    job = vision.store.select(query, start=WINDOW.start)["job_id"][0]
-    with used(vision):
-        test = opened("jobs", query={"job": job})
-    assert not [each for each in test.subheader if job in each.value]
-
-
-def test_a_teams_models_cost_what_its_own_jobs_held(vision: Context) -> None:
-    query = (
-        "SELECT billing_currency, sum(effective_cost) FROM allocation_hour WHERE team = 'vision' "
-        "AND bucket = 'allocated' AND model <> 'unattributed' "
-        "AND hour_start >= $start AND hour_start < $end GROUP BY ALL"
-    )
-    (currency, amount), *_ = money_of(vision, query, **DAYS).items()
-    with used(vision):
-        shown = metrics(opened("models"))
-    assert shown["Allocated to models"][0] == written.money(amount, currency, compact=True)
 
 
 @pytest.mark.parametrize(
