@@ -139,15 +139,21 @@ def made(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scop
     return _CACHE.get(key, make)
 
 
-def drawn(
-    chart: Callable[Concatenate[pl.DataFrame, P], T], frame: pl.DataFrame, /, *args: P.args, **kwargs: P.kwargs
+def once(
+    function: Callable[Concatenate[pl.DataFrame, P], T], frame: pl.DataFrame, /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Return a chart of a frame, drawn once for each frame that a read above has returned.
+    """Return what a pure function makes of a frame that a read above has returned: a chart, or another frame.
 
     A cached read gives the same object again, so its identity is the key; the entry keeps the frame alive.
     """
-    key = ("drawn", f"{chart.__module__}.{chart.__qualname__}", id(frame), repr(args), repr(sorted(kwargs.items())))
-    return _CACHE.get(key, lambda: (chart(frame, *args, **kwargs), frame))[0]
+    key = (
+        "once",
+        f"{function.__module__}.{function.__qualname__}",
+        id(frame),
+        repr(args),
+        repr(sorted(kwargs.items())),
+    )
+    return _CACHE.get(key, lambda: (function(frame, *args, **kwargs), frame))[0]
 
 
 def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:

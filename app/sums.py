@@ -54,6 +54,11 @@ def grouped(frame: pl.DataFrame, by: Sequence[str], column: str) -> pl.DataFrame
     return money.summed(frame, by=by, columns=[column]).sort(column, descending=True, nulls_last=True)
 
 
+def in_currency(frame: pl.DataFrame, currency: str) -> pl.DataFrame:
+    """Return the rows in one currency."""
+    return frame.filter(pl.col("billing_currency") == currency)
+
+
 def share(part: Decimal | float | None, whole: Decimal | float | None) -> float | None:
     """Return a quotient for the eye; null where either is unknown or the whole is 0."""
     return None if part is None or not whole else float(part) / float(whole)

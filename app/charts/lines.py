@@ -18,6 +18,7 @@ def values(
     unit: str = "",
     gap: timedelta | None = None,
     percent: bool = False,
+    divided_by: float = 1,
 ) -> go.Figure:
     """Draw one line a column; `columns` gives each its label.
 
@@ -30,7 +31,7 @@ def values(
     traces = [
         go.Scatter(
             x=drawn[at].to_list(),
-            y=drawn[column].to_list(),
+            y=drawn[column].to_list() if divided_by == 1 else (drawn[column] / divided_by).to_list(),
             mode="lines",
             name=label,
             connectgaps=False,

@@ -40,7 +40,8 @@ def shares(frame: pl.DataFrame) -> go.Figure:
 
     Shape: rows of `state`, `gpu_hours`.
     """
-    hours = {str(state): float(value) for state, value in frame.select("state", "gpu_hours").iter_rows()}
+    summed = frame.group_by("state").agg(pl.col("gpu_hours").cast(pl.Float64).sum())
+    hours = {str(state): float(value) for state, value in summed.iter_rows()}
     whole = sum(hours.values())
     traces = [
         go.Bar(
@@ -73,6 +74,12 @@ def foremost(frame: pl.DataFrame) -> pl.DataFrame:
     idle = pl.col("state").is_in([*IDLE_STATES, "orphaned"])
     order = frame.group_by("gpu").agg(pl.col("share_ratio").filter(idle).sum()).sort("share_ratio", "gpu")
     return frame.filter(pl.col("gpu").is_in(order["gpu"].tail(MOST_DEVICES).to_list()))
+
+
+def with_any(frame: pl.DataFrame, states: tuple[str, ...]) -> pl.DataFrame:
+    """Return the rows of the devices that were in any of some states."""
+    names = frame.filter(pl.col("state").is_in(list(states)))["gpu"].unique()
+    return frame.filter(pl.col("gpu").is_in(names.to_list()))
 
 
 def heatmap(frame: pl.DataFrame) -> go.Figure:

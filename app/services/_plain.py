@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
@@ -29,8 +29,9 @@ def plain(value: Any) -> Any:  # noqa: C901, PLR0911  one line for each kind of 
         case Decimal():
             return amount(value)
         case datetime():
-            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case date() | PurePath():
+            # What has no zone came from the store, whose zone is UTC, and not from this machine's.
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date() | time() | PurePath():
             return str(value)
         case timedelta():
             return value.total_seconds()

@@ -42,8 +42,8 @@ def bottlenecks() -> None:
     if found.is_empty():
         st.info("No job held a GPU in this window, or no sample of one was kept.")
         return
-    priced = bottleneck_money.with_cost(found)
-    classes = bottleneck_money.by_class(priced)
+    priced = data.once(bottleneck_money.with_cost, found)
+    classes = data.once(bottleneck_money.by_class, priced)
     currency = sums.main_currency(priced, "cost")
     whole = float(classes["gpu_hours"].sum())
     worst = classes.filter(~pl.col("bottleneck").is_in(["compute_tensor", "compute_other", "power_capped", "unknown"]))
@@ -58,7 +58,7 @@ def bottlenecks() -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         st.plotly_chart(
-            bottleneck_charts.shares(classes),
+            data.once(bottleneck_charts.shares, classes),
             key="classes",
             config={"displayModeBar": False},
             alt="GPU-hours by what limited them",

@@ -54,11 +54,11 @@ def cost() -> None:
             meaning="Hours that no bill covers yet, priced at the last billed or the list rate.",
         )
     for currency in totals:
-        mine = days.filter(pl.col("billing_currency") == currency)
+        mine = data.once(sums.in_currency, days, currency)
         if len(totals) > 1:
             st.subheader(currency, anchor=False)
         st.plotly_chart(
-            money_charts.stacked(mine, currency),
+            data.once(money_charts.stacked, mine, currency),
             key=f"days-{currency}",
             config={"displayModeBar": False},
             alt=f"Cost by day and {by}",

@@ -158,19 +158,18 @@ def _heatmap(cells: pl.DataFrame) -> None:
     }
     wanted = st.segmented_control("Show", list(kinds), default="all GPUs", key="kind", label_visibility="collapsed")
     chosen = kinds.get(str(wanted), list(STATE_ORDER))
-    names = cells.filter(pl.col("state").is_in(chosen))["gpu"].unique()
-    drawn = cells.filter(pl.col("gpu").is_in(names.to_list())) if wanted != "all GPUs" else cells
+    drawn = cells if wanted == "all GPUs" else data.once(state_charts.with_any, cells, tuple(chosen))
     if drawn.is_empty():
         st.caption("No GPU matches.")
         return
-    shown = state_charts.foremost(drawn)
+    shown = data.once(state_charts.foremost, drawn)
     if shown.height < drawn.height:
         st.caption(
             f"{state_charts.MOST_DEVICES} of {drawn['gpu'].n_unique():,} GPUs: those that idled longest. "
             "Choose a cluster or a team to see others."
         )
     event = st.plotly_chart(
-        state_charts.heatmap(shown),
+        data.once(state_charts.heatmap, shown),
         key="heatmap",
         on_select="rerun",
         selection_mode=("points", "box"),
@@ -202,7 +201,7 @@ def _one_gpu(cells: pl.DataFrame, window: Window) -> None:
 
 
 def _samples(where: dict[str, list[str]], window: Window) -> None:
-    end = min(window.end, data.now())
+    end = min(window.end, _to_minute(data.now()))
     recent = (end - _RAW_FOR, end)
     raw = data.rows(GpuSample, recent, scope=controls.scope(), where=where)
     frame, at, gap = (raw, "sampled_at", timedelta(seconds=30)) if not raw.is_empty() else (
@@ -222,19 +221,21 @@ def _samples(where: dict[str, list[str]], window: Window) -> None:
         "kernel_active_ratio": "kernel active (duty cycle)",
     }
     st.plotly_chart(
-        lines.values(frame, ratios, at=at, gap=gap, percent=True), key="activity", config={"displayModeBar": False}
+        data.once(lines.values, frame, ratios, at=at, gap=gap, percent=True),
+        key="activity",
+        config={"displayModeBar": False},
     )
+    watts, memory = {"power_watts": "power", "power_limit_watts": "limit"}, {"memory_used_bytes": "memory used"}
     left, right = st.columns(2)
     with left:
         st.plotly_chart(
-            lines.values(frame, {"power_watts": "power", "power_limit_watts": "limit"}, at=at, gap=gap, unit="W"),
+            data.once(lines.values, frame, watts, at=at, gap=gap, unit="W"),
             key="power",
             config={"displayModeBar": False},
         )
     with right:
-        memory = frame.with_columns(memory=pl.col("memory_used_bytes") / 2**30)
         st.plotly_chart(
-            lines.values(memory, {"memory": "memory used"}, at=at, gap=gap, unit="GiB"),
+            data.once(lines.values, frame, memory, at=at, gap=gap, unit="GiB", divided_by=2**30),
             key="memory",
             config={"displayModeBar": False},
         )
@@ -265,7 +266,7 @@ def _intervals(where: dict[str, list[str]], window: Window) -> None:
 
 
 def _processes(where: dict[str, list[str]], window: Window) -> None:
-    end = min(window.end, data.now())
+    end = min(window.end, _to_minute(data.now()))
     frame = data.rows(GpuProcessSample, (end - _RAW_FOR, end), scope=controls.scope(), where=where)
     if frame.is_empty():
         st.caption(

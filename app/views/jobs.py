@@ -52,11 +52,7 @@ def jobs() -> None:
             "or widen the window."
         )
         return
-    shown = found.with_columns(
-        gpu_hours=pl.col("gpu_allocated_seconds").cast(pl.Float64) / 3600,
-        idle_ratio=_share("gpu_idle_seconds"),
-        productive_ratio=_share("gpu_productive_seconds"),
-    )
+    shown = data.once(_shared, found)
     asked = _asked(shown)
     if asked is not None:
         if st.button("All jobs", type="tertiary", icon=":material/arrow_back:"):
@@ -90,6 +86,14 @@ def _asked(shown: pl.DataFrame) -> dict[str, Any] | None:
     exact = runs.filter(pl.col("submitted_at").dt.epoch("s").cast(pl.String) == submitted) if submitted else runs
     found = exact if not exact.is_empty() else runs
     return None if found.is_empty() else found.row(-1, named=True)
+
+
+def _shared(found: pl.DataFrame) -> pl.DataFrame:
+    return found.with_columns(
+        gpu_hours=pl.col("gpu_allocated_seconds").cast(pl.Float64) / 3600,
+        idle_ratio=_share("gpu_idle_seconds"),
+        productive_ratio=_share("gpu_productive_seconds"),
+    )
 
 
 def _share(column: str) -> pl.Expr:

@@ -28,12 +28,7 @@ def models() -> None:
     if not currency:
         st.info("No price of what these jobs held is known. Import a bill or a price list with `clusterledger ingest`.")
         return
-    mine = costs.filter(pl.col("billing_currency") == currency).with_columns(
-        pl.struct("effective_cost", "prompt_token_count", "generated_token_count")
-        .map_elements(_per_million, return_dtype=pl.String)
-        .alias("per_million_tokens"),
-        productive_ratio=pl.col("productive_cost").cast(pl.Float64) / pl.col("effective_cost").cast(pl.Float64),
-    )
+    mine = data.once(_priced, costs, currency)
     whole = sums.by_currency(mine, "effective_cost").get(currency, Decimal(0))
     productive = sums.by_currency(mine, "productive_cost").get(currency)
     unnamed = sums.by_currency(mine.filter(pl.col("model") == UNATTRIBUTED), "effective_cost").get(currency, Decimal(0))
@@ -60,7 +55,7 @@ def models() -> None:
     days = data.answer("model_days", scope=controls.scope(), start=window.start, end=window.end, team=controls.team())
     st.subheader("Day by day", anchor=False)
     st.plotly_chart(
-        money_charts.stacked(days.filter(pl.col("billing_currency") == currency), currency),
+        data.once(money_charts.stacked, data.once(sums.in_currency, days, currency), currency),
         key="days",
         config={"displayModeBar": False},
         alt="Cost of models by day",
@@ -93,6 +88,15 @@ def _currency(currencies: list[str]) -> str:
         return currencies[0] if currencies else ""
     chosen = st.segmented_control("Currency", currencies, default=currencies[0], key="currency", bind="query-params")
     return str(chosen or currencies[0])
+
+
+def _priced(costs: pl.DataFrame, currency: str) -> pl.DataFrame:
+    return sums.in_currency(costs, currency).with_columns(
+        pl.struct("effective_cost", "prompt_token_count", "generated_token_count")
+        .map_elements(_per_million, return_dtype=pl.String)
+        .alias("per_million_tokens"),
+        productive_ratio=pl.col("productive_cost").cast(pl.Float64) / pl.col("effective_cost").cast(pl.Float64),
+    )
 
 
 def _per_million(row: dict[str, Decimal | int | None]) -> str | None:

@@ -54,20 +54,22 @@ def _headline(ports: pl.DataFrame, disks: pl.DataFrame) -> None:
         cards.card("Did not answer", written.count(silent), meaning="File systems that hung at least once.")
 
 
+def _rates(hours: pl.DataFrame) -> pl.DataFrame:
+    """Return GiB in a second, one column a link layer."""
+    rate = (pl.col("transmit_bytes") + pl.col("receive_bytes")) / 3600 / 2**30
+    return hours.with_columns(rate=rate).pivot("link_layer", index="at", values="rate").sort("at")
+
+
 def _network(ports: pl.DataFrame, window: Window) -> None:
     st.subheader("Network", anchor=False)
     hours = data.answer(
         "network_hours", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
     )
     if not hours.is_empty():
-        wide = (
-            hours.with_columns(rate=(pl.col("transmit_bytes") + pl.col("receive_bytes")) / 3600 / 2**30)
-            .pivot("link_layer", index="at", values="rate")
-            .sort("at")
-        )
+        wide = data.once(_rates, hours)
         names = {name: name for name in wide.columns if name != "at"}
         st.plotly_chart(
-            lines.values(wide, names, at="at", unit="GiB/s, both directions"),
+            data.once(lines.values, wide, names, at="at", unit="GiB/s, both directions"),
             key="network",
             config={"displayModeBar": False},
             alt="Network traffic by link layer",

@@ -39,13 +39,13 @@ def overview() -> None:
     _headline(found)
     st.subheader("Where the GPU time went", anchor=False)
     st.plotly_chart(
-        state_charts.shares(found.hours.group_by("state").agg(pl.col("gpu_hours").sum())),
+        data.once(state_charts.shares, found.hours),
         key="shares",
         config={"displayModeBar": False},
         alt="Share of GPU time in each state",
     )
     st.plotly_chart(
-        state_charts.over_time(found.hours),
+        data.once(state_charts.over_time, found.hours),
         key="states",
         config={"displayModeBar": False},
         alt="GPU-hours by state over time",
