@@ -113,6 +113,8 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
                 lifespan="on",
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 server_header=False,
+                # Compressing each answer costs more than the page that it holds.
+                ws_per_message_deflate=False,
             )
             server = Server(config, started)
             server.run(sockets=[listener])

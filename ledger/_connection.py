@@ -27,6 +27,11 @@ _CLOSED: Final = {
 _ROW_GROUP: Final = 122_880
 
 _FULL: Final = re.compile(r"no space left|file too large|disk quota|could not write all|disk is full", re.IGNORECASE)
+_DAMAGED: Final = re.compile(
+    # The last is what DuckDB says of a CSV file that it shall open as a database.
+    "not a valid DuckDB database|could not read enough bytes|corrupt|checksum|cannot launch in-memory database",
+    re.IGNORECASE,
+)
 _HOLDER: Final = re.compile(r"\(PID (\d+)\)")
 
 
@@ -91,9 +96,9 @@ def explained(url: str, error: duckdb.Error) -> StoreError:
         holder = f"held by process {found[1]}" if found else "held by another process"
         return StoreError(
             f"store {url}: {holder}, expected to be free",
-            hint="the hub holds it: use the running hub, or stop it first",
+            hint="wait until it ends, or end it; a hub that serves this store takes commands itself",
         )
-    if "not a valid DuckDB database" in text or isinstance(error, duckdb.SerializationException):
+    if _DAMAGED.search(text) or isinstance(error, duckdb.SerializationException):
         return StoreError(
             f"store {url}: found another kind of file or a damaged one, expected a clusterledger store",
             hint="name another path, or bring back a backup with `clusterledger restore PATH`",

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from ledger.config import Section, Settings
 from ledger.errors import ConfigError
+from ledger.explain import nearest, problem
 from ledger.tables.partition import Keyed, declared
 from queries.graph import Rollup, load
 
@@ -40,8 +41,9 @@ def check(settings: Settings) -> None:
         for name in given:
             if f"{group}.{name}" not in known:
                 expected = sorted(each.removeprefix(f"{group}.") for each in known if each.startswith(f"{group}."))
+                close = nearest(name, expected)
                 raise ConfigError(
-                    f"{group}: found the section {name}, expected one of {', '.join(expected)}",
+                    f"{group}.{name}: found an unknown section; {close or 'expected one of ' + ', '.join(expected)}",
                     hint="`clusterledger config` prints every key, its default and its range",
                 )
     for each in load():
@@ -69,10 +71,8 @@ def _value(each: Rollup, model: type[BaseModel], settings: Settings) -> BaseMode
     try:
         return model(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"{section}.{key}: found {first['input']!r}: {first['msg']}",
+            "\n".join(f"{section}.{problem(each, model)}" for each in error.errors()),
             hint="`clusterledger config` prints every key, its default and its range",
         ) from error
 

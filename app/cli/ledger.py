@@ -4,7 +4,7 @@ import csv
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,9 +58,25 @@ def ingest(
     for each in found["files"]:
         if each.get("error"):
             complain(each["error"], each.get("hint", ""))
+        elif each["rejected"]:
+            _refusals(each)
         for text in each.get("remarks", []):
             remark(f"{each['path']}: {text}")
-    return 2 if any(each.get("error") for each in found["files"]) else 0
+    codes = [each.get("exit_code", 2) for each in found["files"] if each.get("error")]
+    return min(codes, default=0)
+
+
+def _refusals(file: dict[str, Any]) -> None:
+    """Say which rows of a file were refused and why; the others are in."""
+    for text in file["rejections"]:
+        remark(f"refused: {file['path']}: {text}")
+    count, more = file["rejected"], file["rejected"] - len(file["rejections"])
+    if more > 0:
+        remark(f"refused: {file['path']}: {more} more")
+    remark(
+        f"  hint: {file['rows']} rows are in; correct the {count} and import the file again;"
+        ' `clusterledger sql "SELECT reason, row_json FROM rejected_row"` lists all'
+    )
 
 
 def _source(path: str) -> str:

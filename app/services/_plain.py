@@ -30,7 +30,12 @@ def plain(value: Any) -> Any:  # noqa: C901, PLR0911  one line for each kind of 
             return amount(value)
         case datetime():
             # What has no zone came from the store, whose zone is UTC, and not from this machine's.
-            return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+            return (
+                (value if value.tzinfo else value.replace(tzinfo=UTC))
+                .astimezone(UTC)
+                .isoformat()
+                .replace("+00:00", "Z")
+            )
         case date() | time() | PurePath():
             return str(value)
         case timedelta():

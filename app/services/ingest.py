@@ -14,6 +14,9 @@ from ledger.errors import ClusterLedgerError, InputError
 # An inventory holds no charges: they follow from it.
 _OWNED = "on_premises"
 
+_TOLD_ROWS = 5
+"""Refused rows that are told at once; all of them stand in `rejected_row`."""
+
 
 class Files(Params):
     """What to import; `names` and `sources` say how the caller's machine calls each path."""
@@ -59,21 +62,23 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
         read = dump.read(_dumps.local(path))
         for schema, frame in read.frames.items():
             context.store.append(schema, frame, source=name)
-        _rejections.keep(context, [each.row(name) for each in map(_rejections.of_dump, read.rejected)])
+        refused = [_rejections.of_dump(each).row(name) for each in read.rejected]
+        _rejections.keep(context, refused)
         outcome = Outcome(read.format, "", sum(each.height for each in read.frames.values()), len(read.rejected))
-        return _told(name, outcome, (*read.remarks, *_zoneless(read.naive_instant_count)))
+        return _told(name, outcome, (*read.remarks, *_zoneless(read.naive_instant_count)), refused)
     imported = read_bill(path, format=params.format or None, source_name=source or None, imported_at=context.now())
     imported = shown_as(imported, path, name)
     outcome = keep(context, imported, accept=params.accept)
-    _rejections.keep(context, [_rejections.of_bill(each).row(name) for each in imported.rejected])
-    return _told(name, outcome, (*imported.remarks, *outcome.remarks))
+    refused = [_rejections.of_bill(each).row(name) for each in imported.rejected]
+    _rejections.keep(context, refused)
+    return _told(name, outcome, (*imported.remarks, *outcome.remarks), refused)
 
 
 def _zoneless(count: int) -> tuple[str, ...]:
     return (f"{count} instants without a zone were taken as UTC",) if count else ()
 
 
-def _told(name: str, outcome: Outcome, remarks: tuple[str, ...]) -> dict[str, object]:
+def _told(name: str, outcome: Outcome, remarks: tuple[str, ...], refused: list[dict[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {
         "path": name,
         "format": outcome.format,
@@ -83,8 +88,13 @@ def _told(name: str, outcome: Outcome, remarks: tuple[str, ...]) -> dict[str, ob
         "billed_cost": outcome.billed_cost,
         "effective_cost": outcome.effective_cost,
         "is_unchanged": outcome.is_unchanged,
-        "remarks": list(remarks),
+        "remarks": [each.removeprefix(f"{name}: ") for each in remarks],
+        "rejections": [str(each["reason"]).removeprefix(f"{name}: ") for each in refused[:_TOLD_ROWS]],
     }
+    if refused and not outcome.rows:
+        first = str(refused[0]["reason"]).removeprefix(f"{name}: ")
+        found["error"] = f"{name}: found no row that can be kept, expected at least one; {first}"
+        found["hint"] = "correct the file and import it again; what was imported before still counts"
     if outcome.waiting:
         found["error"] = "\n".join(outcome.waiting)
         found["hint"] = "import it again with --accept if it is right; until then the earlier bill counts"
@@ -103,6 +113,8 @@ def _failed(name: str, error: ClusterLedgerError, path: str) -> dict[str, object
         "effective_cost": {},
         "is_unchanged": True,
         "remarks": [],
+        "rejections": [],
         "error": error.message.replace(path, name),
         "hint": error.hint.replace(path, name),
+        "exit_code": error.exit_code,
     }

@@ -89,5 +89,5 @@ def _shown(columns: tuple[str, ...], content: bytes) -> str:
     """Return the start of a file in one short line."""
     if not columns:
         return repr(content[:_SHOWN_CHARACTERS].decode(errors="replace"))
-    names = (" ".join(each.split())[:_SHOWN_CHARACTERS] for each in columns[:_SHOWN_COLUMNS])
+    names = (" ".join(each.split())[:_SHOWN_CHARACTERS] for each in columns[:_SHOWN_COLUMNS] if each.strip())
     return ", ".join(names) + (" ..." if len(columns) > _SHOWN_COLUMNS else "")
