@@ -5,7 +5,9 @@ arrive in between make the partition due again, and none is ever taken for compu
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +22,8 @@ from queries._settings import values
 from queries.graph import Rollup, Source, Span, code_version, load, settings_fingerprint
 
 # What one call reads of its largest input: enough that Polars is busy, little enough for half a gigabyte.
-_ROWS_AT_ONCE = 1_500_000
+_ROWS_AT_ONCE = 1_000_000
+_CALLS_AT_ONCE = 2
 _PARTITIONS_AT_ONCE = 24 * 31
 
 Progress = Callable[[str, int, int], None]
@@ -149,11 +152,9 @@ def _run(this: Round, work: Work) -> Ran:
     due, sealed = _due(work, this.versions, this.asked)
     refused = [_refusal(work.rollup, sealed)] if sealed and this.asked.is_explicit else []
     partitions = rows = 0
-    for parts in _calls(work, this.versions, due):
-        if this.is_stopped:
-            break
+    for parts, result in _settled(this, work, due):
         try:
-            rows += _compute(this.store, work, parts, this.versions.now)
+            rows += result()
         except SealedError as error:
             refused.append(error.message)
         else:
@@ -161,6 +162,26 @@ def _run(this: Round, work: Work) -> Ran:
         if this.progress is not None:
             this.progress(work.rollup.name, partitions, len(due))
     return Ran(work.rollup.name, partitions, rows, time.perf_counter() - began, tuple(refused))
+
+
+def _settled(this: Round, work: Work, due: list[Part]) -> Iterator[tuple[list[Part], Callable[[], int]]]:
+    """Compute due partitions, two stretches at a time, and yield each with what gives its rows, in their order.
+
+    Most of a call runs on one processor; while one reads or commits, the other computes.
+    """
+    reads_itself = any(source.schema is work.rollup.schema for source in work.rollup.sources)
+    at_once = 1 if reads_itself else _CALLS_AT_ONCE
+    waiting: deque[tuple[list[Part], Future[int]]] = deque()
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix=work.rollup.name) as pool:
+        for parts in _calls(work, this.versions, due):
+            if this.is_stopped:
+                break
+            waiting.append((parts, pool.submit(_compute, this.store, work, parts, this.versions.now)))
+            if len(waiting) >= at_once:
+                first, future = waiting.popleft()
+                yield first, future.result
+        for first, future in waiting:
+            yield first, future.result
 
 
 def _due(work: Work, versions: Versions, asked: Asked) -> tuple[list[Part], list[Part]]:
