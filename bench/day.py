@@ -34,7 +34,7 @@ def write(url: str, gpus: int) -> None:
 
 def compute(url: str) -> None:
     """Compute the rollups and print the figures."""
-    with Store.open(url, now=lambda: END) as store:
+    with Store.open(url, now=lambda: END, memory_limit=Settings().store.memory_limit) as store:
         rows = store.select("SELECT count(*) AS n FROM gpu_sample").item()
         began = time.perf_counter()
         store.select(_YARDSTICK)

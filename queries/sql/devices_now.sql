@@ -8,6 +8,8 @@ WITH recent AS (
            state || '/' || job_id AS what
     FROM gpu_state_interval
     WHERE started_at >= $now - INTERVAL 2 DAY AND started_at < $now AND ($cluster = '' OR cluster = $cluster)
+      -- The time since the last sample is unknown until the next one: that is no news while it is short.
+      AND (is_observed OR state <> 'unknown' OR started_at <= $now - INTERVAL 5 MINUTE)
     WINDOW device AS (PARTITION BY cluster, node, gpu_uuid ORDER BY started_at DESC)
 ),
 latest AS (SELECT * FROM recent WHERE newest = 1),
