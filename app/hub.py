@@ -21,7 +21,7 @@ from streamlit import App
 from streamlit.web import bootstrap
 
 from app import context as contexts
-from app.api import health, ingest, services
+from app.api import health, ingest, services, unknown
 from app.context import Context
 from app.guard import Guard, host_names
 from app.page import pages
@@ -47,6 +47,7 @@ def routes(context: Context, token: str) -> list[Route]:
         Route("/api/v1/ingest", partial(ingest.ingest, context), methods=["POST"]),
         Route("/api/v1/services", partial(services.listed, context, token)),
         Route("/api/v1/services/{name}", partial(services.called, context, token), methods=["POST"]),
+        Route("/api/{rest:path}", unknown.unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),
     ]
 
 

@@ -20,6 +20,7 @@ from ledger.errors import InputError
 from ledger.registry import Row
 
 VERSION: Final = 1
+_RESEND: Final = "it was cut on the way, or no agent sent it: send it again"
 CONTENT_TYPE: Final = "application/vnd.clusterledger.batch"
 
 Value = bool | int | float | str | None
@@ -93,7 +94,7 @@ def decode(body: bytes, limits: Limits = Limits()) -> Batch:
     except msgspec.ValidationError as error:
         raise InputError(f"batch: {error}", hint="agent and hub must speak the same version") from None
     except msgspec.DecodeError as error:
-        raise InputError(f"batch: {error}, expected msgpack in zstd") from None
+        raise InputError(f"batch: {error}, expected msgpack in zstd", hint=_RESEND) from None
     if batch.v != VERSION:
         message = f"batch: found version {batch.v}, expected {VERSION}"
         raise InputError(message, hint="update the older of agent and hub")
@@ -107,9 +108,10 @@ def _decompressed(body: bytes, most: int) -> bytes:
         with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(io.BytesIO(body)) as reader:
             content = reader.read(most + 1)
     except zstandard.ZstdError as error:
-        raise InputError(f"batch: {error}, expected msgpack in zstd") from None
+        raise InputError(f"batch: {error}, expected msgpack in zstd", hint=_RESEND) from None
     if len(content) > most:
-        raise InputError(f"batch: found more than {most} bytes when decompressed, expected at most that")
+        found = f"batch: found more than {most} bytes when decompressed, expected at most that"
+        raise InputError(found, hint="send fewer rows in a batch")
     return content
 
 

@@ -17,7 +17,7 @@ _BATCH_ROWS: Final = 2_048
 # DuckDB turns these into a SELECT of its own; people are told to write one.
 _IN_DISGUISE: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*pragma\b", re.IGNORECASE | re.DOTALL)
 
-_TABLES: Final = "`clusterledger sql \"SHOW TABLES\"` lists the tables, \"DESCRIBE gpu_hour\" the columns of one"
+_TABLES: Final = '`clusterledger sql "SHOW TABLES"` lists the tables, "DESCRIBE gpu_hour" the columns of one'
 _ONE_SELECT: Final = "nothing can be changed from here, and one question is asked at a time"
 
 

@@ -52,7 +52,7 @@ class StoreSettings(Section):
     url: Annotated[str, Field(description="duckdb:PATH")] = "duckdb:clusterledger.duckdb"
     keep_raw_days: Annotated[int, Field(ge=1, le=3650, description="Days that raw samples are kept")] = 14
     keep_minute_days: Annotated[int, Field(ge=1, le=3650, description="Days that minute rollups are kept")] = 400
-    memory_limit: Annotated[str, Field(description="What DuckDB may use, such as 4GB; empty for its default")] = ""
+    memory_limit: Annotated[str, Field(description="What DuckDB may hold in memory; empty for most of it")] = "1GB"
 
 
 class HubSettings(Section):
@@ -165,6 +165,9 @@ class MoneySettings(Section):
     smaller_import_ratio: Annotated[
         float, Field(gt=0, lt=1, description="An import that is smaller by this share waits for --accept")
     ] = 0.2
+    bill_defaults: Annotated[
+        dict[str, str], Field(description="Values for columns that bills lack, such as BillingCurrency")
+    ] = {}
 
 
 class Settings(BaseSettings):
@@ -281,6 +284,11 @@ def _refuse_unknown_variables() -> None:
         if name.startswith(_PREFIX) and delimiter and section not in sections:
             found = f"environment: {name}: found section {section}, expected one of {', '.join(sections)}"
             raise ConfigError(found, hint=nearest(section, sections) or HINT)
+
+
+def origin(*key: str) -> str:
+    """Say where the value of a key came from: a file or a variable."""
+    return _origin(key, config_path(), {})
 
 
 def _origin(loc: tuple[int | str, ...], file: Path | None, overrides: Mapping[str, Any]) -> str:

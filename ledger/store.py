@@ -217,7 +217,7 @@ class Store:
         """
         path = Path(path)
         if not path.is_file():
-            raise StoreError(f"restore {path}: found no file, expected a backup")
+            raise StoreError(f"restore {path}: found no file, expected a backup", hint="check the path")
         scratch = path_of(self.url) or Path(tempfile.gettempdir()) / "store"
         with reading(path, scratch.parent) as (source, prefix), source.cursor() as cursor:
             self._commit(lambda commit: load(commit, cursor, prefix))

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ledger.config import Section, Settings
+from ledger.config import Section, Settings, origin
 from ledger.errors import ConfigError
 from ledger.explain import nearest, problem
 from ledger.tables.partition import Keyed, declared
@@ -43,7 +43,8 @@ def check(settings: Settings) -> None:
                 expected = sorted(each.removeprefix(f"{group}.") for each in known if each.startswith(f"{group}."))
                 close = nearest(name, expected)
                 raise ConfigError(
-                    f"{group}.{name}: found an unknown section; {close or 'expected one of ' + ', '.join(expected)}",
+                    f"{origin(group, name)}: {group}.{name}: found an unknown section; "
+                    f"{close or 'expected one of ' + ', '.join(expected)}",
                     hint="`clusterledger config` prints every key, its default and its range",
                 )
     for each in load():
@@ -72,7 +73,7 @@ def _value(each: Rollup, model: type[BaseModel], settings: Settings) -> BaseMode
         return model(**given)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join(f"{section}.{problem(each, model)}" for each in error.errors()),
+            "\n".join(f"{origin(group, name)}: {section}.{problem(each, model)}" for each in error.errors()),
             hint="`clusterledger config` prints every key, its default and its range",
         ) from error
 

@@ -32,9 +32,11 @@ def up(
     from app.context import Context  # noqa: PLC0415  Streamlit and DuckDB take a second to import
     from app.hub import refuse_second, serve  # noqa: PLC0415  as above
     from app.services import named  # noqa: PLC0415  as above
+    from app.services.check import refuse_problems  # noqa: PLC0415  as above
 
     chosen = settings(store, hub={"host": host, "port": port})
     refuse_second(chosen.store.url)
+    refuse_problems(chosen)
     context = Context(chosen)
     try:
         if with_demo:

@@ -15,8 +15,8 @@ from app.context import Context
 from app.services import _privileges
 from app.services._hub_file import found, hub_file
 from app.services._service import Params, Progress, service
-from ledger.config import Settings, config_path
-from ledger.errors import ClusterLedgerError
+from ledger.config import HINT, Settings, config_path, origin
+from ledger.errors import ClusterLedgerError, ConfigError
 
 _SECONDS: Final = 5.0
 
@@ -46,15 +46,16 @@ def line(part: str, status: str, what: str, hint: str = "") -> Line:
 
 def _configuration(context: Context) -> Iterator[Line]:
     path = config_path()
-    yield line("configuration", "ok", f"{path}" if path else "defaults: no clusterledger.toml here")
     problems = list(unit_problems(context.settings))
+    if not problems:
+        yield line("configuration", "ok", f"{path}" if path else "defaults: no clusterledger.toml here")
     yield from (line("configuration", "failed", each, "`clusterledger config` prints every key") for each in problems)
 
 
 def unit_problems(settings: Settings) -> Iterator[str]:
     """Yield what is wrong in the sections of collectors, rollups and rules."""
     import collectors.node  # noqa: PLC0415  the units are found when they are asked for
-    from ledger.explain import problem  # noqa: PLC0415  as above
+    from ledger.explain import nearest, problem  # noqa: PLC0415  as above
     from ledger.registry import Collector, discover  # noqa: PLC0415  as above
 
     units = discover(collectors.node, Collector)
@@ -62,19 +63,31 @@ def unit_problems(settings: Settings) -> Iterator[str]:
         unit = units.get(name)
         model = unit.settings if unit is not None else None
         if unit is None:
-            yield f"collectors: found the section {name}, expected one of {', '.join(units)}"
+            close = nearest(name, list(units)) or f"expected one of {', '.join(units)}"
+            yield f"{origin('collectors', name)}: collectors.{name}: found an unknown section; {close}"
         elif isinstance(model, type) and issubclass(model, BaseModel):
             try:
                 model(**given)
             except ValidationError as error:
-                yield from (f"collectors.{name}.{problem(each, model)}" for each in error.errors())
+                where = f"{origin('collectors', name)}: collectors.{name}"
+                yield from (f"{where}.{problem(each, model)}" for each in error.errors())
     if has_hub_parts():
         from queries._settings import check as check_sections  # noqa: PLC0415  needs Polars
 
         try:
             check_sections(settings)
         except ClusterLedgerError as error:
-            yield error.message
+            yield from error.message.splitlines()
+
+
+def refuse_problems(settings: Settings) -> None:
+    """Refuse a configuration in which a section of a collector, a rollup or a rule does not fit.
+
+    Raises: ConfigError: a line for each problem.
+    """
+    problems = list(unit_problems(settings))
+    if problems:
+        raise ConfigError("\n".join(problems), hint=HINT)
 
 
 def has_hub_parts() -> bool:

@@ -39,7 +39,7 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[dict[str, str]]:
     """Yield the keys of a settings model and of its sections."""
     for name, field in model.model_fields.items():
         inner = _section(field.annotation)
-        is_units = get_origin(field.annotation) is dict
+        is_units = get_origin(field.annotation) is dict and get_args(field.annotation)[1] is not str
         if inner is not None and get_origin(field.annotation) is tuple:
             yield from keys(inner, f"{prefix}{name}[].")
         elif inner is not None:
@@ -79,7 +79,7 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "(needed)"
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return ""
     shown = plain(value)
     return str(shown).lower() if isinstance(shown, bool) else str(shown)
@@ -108,6 +108,8 @@ def _kind(annotation: Any) -> str:
         annotation = next(each for each in get_args(annotation) if each is not type(None))
     if get_origin(annotation) is tuple:
         return f"list of {_kind(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return f"section of {_kind(get_args(annotation)[1])}"
     if get_origin(annotation) is Literal:
         return ", ".join(map(str, get_args(annotation)))
     name = getattr(annotation, "__name__", str(annotation))

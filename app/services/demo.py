@@ -19,6 +19,7 @@ from collectors import simulate
 from ledger.errors import InputError
 from ledger.tables import GpuSample, declared
 from ledger.tables.partition import Timed, after, floor, partition_key
+from queries._settings import check
 
 RAW_DAYS: Final = 2
 """Days of raw samples, as if the retention were that short: before them only what was computed is left."""
@@ -57,6 +58,8 @@ def demo(context: Context, params: Demo, progress: Progress) -> dict[str, object
             f"{context.settings.store.url}: found data, expected an empty store",
             hint="choose another with --store duckdb:demo.duckdb",
         )
+    # Known only where the rollups begin, after everything was written.
+    check(context.settings)
     with context.work:
         cluster = simulate.plan(params.gpus, params.days, params.seed, context.now())
         start, end = (datetime.fromtimestamp(each, tz=UTC) for each in (cluster.start, cluster.end))

@@ -60,13 +60,24 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
     dump = _dumps.detected(path, params.format)
     if dump is not None:
         read = dump.read(_dumps.local(path))
-        for schema, frame in read.frames.items():
-            context.store.append(schema, frame, source=name)
+        kept = [context.store.append(schema, frame, source=name).rows for schema, frame in read.frames.items()]
         refused = [_rejections.of_dump(each).row(name) for each in read.rejected]
         _rejections.keep(context, refused)
-        outcome = Outcome(read.format, "", sum(each.height for each in read.frames.values()), len(read.rejected))
+        outcome = Outcome(
+            format=read.format,
+            version="",
+            rows=sum(each.height for each in read.frames.values()),
+            rejected=len(read.rejected),
+            is_unchanged=not sum(kept),
+        )
         return _told(name, outcome, (*read.remarks, *_zoneless(read.naive_instant_count)), refused)
-    imported = read_bill(path, format=params.format or None, source_name=source or None, imported_at=context.now())
+    imported = read_bill(
+        path,
+        format=params.format or None,
+        defaults=context.settings.money.bill_defaults,
+        source_name=source or None,
+        imported_at=context.now(),
+    )
     imported = shown_as(imported, path, name)
     outcome = keep(context, imported, accept=params.accept)
     refused = [_rejections.of_bill(each).row(name) for each in imported.rejected]
@@ -96,9 +107,18 @@ def _told(name: str, outcome: Outcome, remarks: tuple[str, ...], refused: list[d
         found["error"] = f"{name}: found no row that can be kept, expected at least one; {first}"
         found["hint"] = "correct the file and import it again; what was imported before still counts"
     if outcome.waiting:
-        found["error"] = "\n".join(outcome.waiting)
+        found["error"] = _lines(outcome.waiting)
         found["hint"] = "import it again with --accept if it is right; until then the earlier bill counts"
     return found
+
+
+def _lines(reasons: tuple[str, ...]) -> str:
+    """Return a line for each account and period of a bill, with all that speaks against it."""
+    units: dict[str, list[str]] = {}
+    for each in reasons:
+        unit, mark, rest = each.partition(": found ")
+        units.setdefault(unit, []).append(mark.removeprefix(": ") + rest)
+    return "\n".join(": ".join(filter(None, (unit, "; ".join(filter(None, rest))))) for unit, rest in units.items())
 
 
 def _failed(name: str, error: ClusterLedgerError, path: str) -> dict[str, object]:

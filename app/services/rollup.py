@@ -11,6 +11,7 @@ from app.services._matching import match
 from app.services._service import Params, Progress, service
 from app.services._simulated import fitted
 from ledger.tables import TABLES
+from queries._settings import check
 from queries.executor import Ran, run_due
 from queries.graph import load
 
@@ -53,6 +54,7 @@ def compute(
     def told(name: str, done: int, due: int) -> None:
         progress(name, (names.index(name) + done / max(due, 1)) / len(names))
 
+    check(context.settings)
     with context.work:
         match(context)
         ran = run_due(

@@ -156,13 +156,24 @@ def bill_imports(request: Request, format_name: str, files: Sequence[Charges], c
                 "charge_day_count": row["charge_day_count"],
                 "billed_cost": money.at_rest(stated.billed_cost),
                 "effective_cost": money.at_rest(stated.effective_cost),
-                "residue": money.at_rest(stated.residue),
+                "residue": _rounding(stated),
+                "residue_text": money.written(stated.residue),
                 "normalised_count": sum(each.normalised_count for each in files) if is_first else 0,
                 "naive_instant_count": sum(each.naive_instant_count for each in files) if is_first else 0,
                 "complete_through": row["complete_through"],
             }
         )
     return import_frame(rows)
+
+
+def _rounding(stated: UnitTotals) -> Decimal:
+    """Return by how much the total at rest differs from the sum of the rounded rows, a whole number of 1e-18.
+
+    The exact residue is smaller than one unit at rest for most bills, and which way a half goes may differ
+    between the total and its rows: this keeps total - residue equal to what the rows sum to.
+    """
+    rows = money.difference(stated.billed_cost, stated.residue)
+    return money.difference(money.at_rest(stated.billed_cost), rows)
 
 
 def import_frame(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:

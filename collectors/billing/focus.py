@@ -110,7 +110,7 @@ def _need_columns(cells: Cells, texts: Texts, request: Request) -> None:
     if missing:
         raise InputError(
             f"{texts.label}: line 1: found no column {', '.join(missing)}, expected all that FOCUS makes mandatory",
-            hint="export with all columns, or add the column to the file",
+            hint="export with all columns, or state what the file lacks under [money.bill_defaults]",
         )
 
 

@@ -183,7 +183,7 @@ def test_check_says_what_works_and_what_to_do(command: Command, home: Path) -> N
     (home / "clusterledger.toml").write_text("[collectors.nvmll]\nenabled = false\n", encoding="utf-8")
     ended = command("check")
     assert ended.code == 1
-    assert "found the section nvmll" in ended.out
+    assert "collectors.nvmll: found an unknown section; did you mean nvml?" in ended.out
 
 
 def test_collect_prints_rows_and_how_each_collector_fared(command: Command) -> None:

@@ -152,6 +152,7 @@ def test_what_is_wrong_with_a_batch_is_one_line(shared_hub: RunningHub) -> None:
         assert answer.status_code == status, (name, answer.text)
         assert answer.json()["error"], name
         assert "\n" not in answer.json()["error"], name
+        assert answer.json()["hint"], name
     rejected = post(hub, mine, batch(load_1m_ratio=-1.0, cpu_count=-4))
     assert rejected.status_code == 200
     assert httpx2.get(f"{hub.url}/api/v1/health", trust_env=False).status_code == 200
@@ -177,6 +178,14 @@ def test_services_ask_for_a_token_and_say_what_is_wrong(shared_hub: RunningHub) 
         f"{hub.url}/api/v1/services", headers={"Authorization": f"Bearer {key}"}, timeout=30, trust_env=False
     )
     assert {"sql", "ingest", "rollup"} <= {each["name"] for each in listed.json()}
+
+
+def test_an_address_of_the_api_where_nothing_is_says_which_there_are(shared_hub: RunningHub) -> None:
+    for method, path in (("GET", "ingest"), ("POST", "nowhere"), ("DELETE", "services/sql")):
+        answer = httpx2.request(method, f"{shared_hub.url}/api/v1/{path}", timeout=30, trust_env=False)
+        assert answer.status_code == 404
+        assert answer.json()["error"] == f"api: found no {method} /api/v1/{path}"
+        assert "POST /api/v1/ingest" in answer.json()["hint"]
 
 
 def test_foreign_hosts_and_origins_are_refused(shared_hub: RunningHub) -> None:

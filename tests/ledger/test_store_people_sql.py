@@ -62,6 +62,9 @@ def test_sums_are_plain_whole_numbers_and_instants_are_utc(store: Store) -> None
         ("SET threads = 1", "found"),
         ("PRAGMA database_list; DELETE FROM fence", "found 2 statements"),
         ("CALL pragma_version()", "found"),
+        ("PRAGMA version", "found PRAGMA, expected one SELECT"),
+        ("/* a */ -- b\n pragma version", "found PRAGMA"),
+        ("SELECT 1 AS a, 2 AS a", "more than once"),
         ("CHECKPOINT", "found"),
         ("COMMIT", "found TRANSACTION"),
         ("EXPLAIN ANALYZE DELETE FROM fence", "found EXPLAIN"),
@@ -85,7 +88,21 @@ def test_anything_else_is_refused_in_one_line(store: Store, sql: str, found: str
     assert caught.value.message.startswith("sql: ")
     assert found in caught.value.message
     assert "\n" not in caught.value.message
+    assert caught.value.hint
     assert store.read(GpuSample).height == 3
+
+
+def test_intervals_are_text(store: Store) -> None:
+    found = store.people_sql(
+        "SELECT INTERVAL '2 days 3 hours' AS a, INTERVAL '1 month 0.5 seconds' AS b, CAST(NULL AS INTERVAL) AS c"
+    )
+    assert found.rows() == [("2 days, 3:00:00", "1 month, 0:00:00.500000", None)]
+
+
+def test_a_misspelt_name_gets_the_one_that_was_meant(store: Store) -> None:
+    with pytest.raises(InputError) as caught:
+        store.people_sql("SELECT * FROM gpu_sampel")
+    assert "gpu_sample" in caught.value.hint
 
 
 def test_a_variable_of_the_process_is_no_table(store: Store) -> None:

@@ -386,3 +386,12 @@ def test_a_header_that_never_ends_is_no_bill(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('"' + "x" * 2**20)
     with pytest.raises(InputError, match="expected one of"):
         read_bill(tmp_path / "a.csv")
+
+
+def test_a_total_less_its_residue_is_what_the_rows_sum_to(tmp_path: Path) -> None:
+    path = bill(tmp_path / "bill.csv", *({"BilledCost": f"0.{each:0>19}"} for each in ("15", "10")))
+    found = read_bill(path)
+    row = found.imports.row(0, named=True)
+    assert money.total(found.tables[FocusCharge]["BilledCost"]) == Decimal("3e-18")
+    assert (row["billed_cost"], row["residue"]) == (Decimal("2e-18"), Decimal("-1e-18"))
+    assert row["residue_text"] == "-0.0000000000000000005"

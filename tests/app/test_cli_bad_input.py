@@ -1,0 +1,112 @@
+"""What the command line says about input that is partly or wholly wrong: where, found, expected, what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.app.conftest import Command
+from tests.app.test_cli import BILL
+
+TWICE = "".join(BILL.format(cost="1").splitlines(keepends=True)[1:])
+
+
+def test_refused_rows_are_named_and_good_ones_are_in(command: Command, home: Path) -> None:
+    (home / "bill.csv").write_text(BILL.format(cost="lots") + TWICE, encoding="utf-8")
+    ended = command("ingest", "bill.csv", "--json")
+    assert ended.code == 0
+    file = json.loads(ended.out)["files"][0]
+    assert (file["rows"], file["rejected"]) == (1, 1)
+    assert file["rejections"] == ["line 2, column BilledCost: found 'lots', expected a decimal number such as -12.50"]
+    assert f"refused: bill.csv: {file['rejections'][0]}\n" in ended.err
+    assert "hint: 1 rows are in; correct the 1" in ended.err
+
+
+def test_only_the_first_refused_rows_are_named(command: Command, home: Path) -> None:
+    bad = "".join(BILL.format(cost="lots").splitlines(keepends=True)[1:])
+    (home / "bill.csv").write_text(BILL.format(cost="1") + bad * 9, encoding="utf-8")
+    lines = [line for line in command("ingest", "bill.csv").err.splitlines() if line.startswith("refused: ")]
+    assert len(lines) == 6
+    assert lines[-1] == "refused: bill.csv: 4 more"
+
+
+def test_a_bill_without_one_good_row_fails_and_the_earlier_one_counts(command: Command, home: Path) -> None:
+    bill = home / "bill.csv"
+    bill.write_text(BILL.format(cost="1"), encoding="utf-8")
+    command("ingest", "bill.csv")
+    bill.write_text(BILL.format(cost="lots"), encoding="utf-8")
+    ended = command("ingest", "bill.csv")
+    assert ended.code == 2
+    assert "error: bill.csv: found no row that can be kept, expected at least one; line 2, column" in ended.err
+    assert "Traceback" not in ended.err
+    query = "SELECT status, billed_cost FROM bill_import"
+    assert json.loads(command("sql", query, "--format", "json").out) == [{"status": "current", "billed_cost": "1"}]
+
+
+def test_a_smaller_bill_is_one_line(command: Command, home: Path) -> None:
+    bill = home / "bill.csv"
+    bill.write_text(BILL.format(cost="100"), encoding="utf-8")
+    command("ingest", "bill.csv")
+    bill.write_text(BILL.format(cost="10"), encoding="utf-8")
+    lines = [line for line in command("ingest", "bill.csv").err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "found billed_cost 10 USD" in lines[0]
+    assert "; found effective_cost 10 USD" in lines[0]
+
+
+def test_columns_that_a_bill_lacks_are_stated_in_the_configuration(command: Command, home: Path) -> None:
+    text = BILL.format(cost="1").replace("BillingCurrency,", "").replace("USD,", "")
+    (home / "bill.csv").write_text(text, encoding="utf-8")
+    refused = command("ingest", "bill.csv")
+    assert refused.code == 2
+    assert "bill.csv: line 1: found no column BillingCurrency" in refused.err
+    assert "[money.bill_defaults]" in refused.err
+    (home / "clusterledger.toml").write_text('[money.bill_defaults]\nBillingCurrency = "EUR"\n', encoding="utf-8")
+    file = json.loads(command("ingest", "bill.csv", "--json").out)["files"][0]
+    assert file["billed_cost"] == {"EUR": "1"}
+
+
+def test_a_store_that_fails_is_no_bad_file(command: Command, home: Path) -> None:
+    (home / "bill.csv").write_text(BILL.format(cost="1"), encoding="utf-8")
+    (home / "other.duckdb").write_text("no store " * 1_000, encoding="utf-8")
+    ended = command("ingest", "bill.csv", "--store", "duckdb:other.duckdb")
+    assert ended.code == 1
+    assert "found another kind of file or a damaged one, expected a clusterledger store" in ended.err
+
+
+def test_a_dump_that_is_imported_again_is_unchanged(command: Command, home: Path) -> None:
+    head = "JobID|JobIDRaw|Cluster|User|Account|Partition|JobName|Submit|Start|End|State|ExitCode|AllocTRES|NodeList"
+    times = "2026-11-01T10:00:00Z|2026-11-01T10:01:00Z|2026-11-01T11:00:00Z"
+    row = f"7|7|c|ann|lab|gpu|train|{times}|COMPLETED|0:0|gres/gpu=2|n1"
+    (home / "sacct.txt").write_text(f"{head}\n{row}\n", encoding="utf-8")
+    first, again = (json.loads(command("ingest", "sacct.txt", "--json").out)["files"][0] for _ in range(2))
+    assert (first["rows"], first["is_unchanged"]) == (1, False)
+    assert (again["rows"], again["is_unchanged"]) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[rules.idle_gpuu]\nx = 1\n", "rules.idle_gpuu: found an unknown section; did you mean idle_gpu?"),
+        ("[rules.idle_gpu]\nwindow_dais = 1\n", "rules.idle_gpu.window_dais: found an unknown key; did you mean"),
+        ("[rules.idle_gpu]\nwindow_days = 0\n", "rules.idle_gpu.window_days: found 0, expected"),
+    ],
+)
+def test_a_typo_in_a_units_section_stops_what_reads_it(command: Command, home: Path, text: str, found: str) -> None:
+    (home / "clusterledger.toml").write_text(text, encoding="utf-8")
+    for arguments in (("rollup",), ("demo", "--gpus", "8", "--days", "1"), ("up", "--port", "0")):
+        ended = command(*arguments)
+        assert ended.code == 2, arguments
+        assert f"error: clusterledger.toml: {found}" in ended.err
+        assert "hint: " in ended.err
+    checked = command("check")
+    assert checked.code == 1
+    assert found in checked.out
+    assert "ok       configuration" not in checked.out
+
+
+def test_values_of_sql_that_json_does_not_know_are_text(command: Command) -> None:
+    query = "SELECT TIME '01:02:03' AS a, TIMESTAMP '2026-01-01' AS b, DATE '2026-01-01' AS c"
+    assert json.loads(command("sql", query, "--format", "json").out) == [
+        {"a": "01:02:03", "b": "2026-01-01T00:00:00Z", "c": "2026-01-01"}
+    ]
