@@ -127,20 +127,30 @@ def schedule(
     heapq.heapify(queue)
     first = int(rng.integers(1_000, 9_000))
     given = [0, 0]
+    latest: dict[str, Job] = {}
     serial = len(queue)
     while queue:
         _, _, job = heapq.heappop(queue)
         if not job.job_id:
             # The scheduler's database was lost once and counts from the same number again: ids recur.
             life = int(job.submitted >= on_grid(plan.start + 0.6 * (plan.end - plan.start)))
+            # Never that of a job that lives, or lived this hour: a scheduler knows what runs.
+            while _is_taken(latest.get(str(first + given[life])), job.submitted):
+                given[life] += 1
             job.job_id = str(first + given[life])
             given[life] += 1
         again = _run(board, job)
+        latest[job.job_id] = again or job
         if again is not None:
             serial += 1
             heapq.heappush(queue, (again.eligible, serial, again))
     for at, _ in board.troubles:
         _break_idle(board, at)
+
+
+def _is_taken(earlier: Job | None, at: int) -> bool:
+    """Tell whether the job that has an id may still be running, or was in the hour of an instant."""
+    return earlier is not None and (earlier.ended is None or earlier.ended > at - 3_600)
 
 
 def _run(board: Board, job: Job) -> Job | None:
