@@ -35,6 +35,22 @@ _REFUSED: Final = frozenset(
 )
 
 
+class _Refusal(msgspec.Struct):
+    """How a hub says what is wrong."""
+
+    error: str
+    hint: str = ""
+
+
+def _said(answer: httpx2.Response) -> str:
+    """Return what a hub says of a refusal, or the start of what something else answers in its place."""
+    try:
+        refusal = msgspec.json.decode(answer.content, type=_Refusal)
+    except msgspec.DecodeError:
+        return answer.text[:200]
+    return f"{refusal.error} (hint: {refusal.hint})" if refusal.hint else refusal.error
+
+
 class Shipper:
     """Sends one batch after the other, oldest first; a hub that is away costs time and no rows."""
 
@@ -81,7 +97,7 @@ class Shipper:
         if answer.status_code in _REFUSED:
             self._put_aside(batch, answer.status_code, answer.text[:2000])
         elif not answer.is_success:
-            return self._later(f"HTTP {answer.status_code}: {answer.text[:200]}")
+            return self._later(f"HTTP {answer.status_code}: {_said(answer)}")
         else:
             _tell_rejected(answer.content)
         self._spool.forget(batch.batch_id)

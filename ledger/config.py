@@ -77,7 +77,7 @@ class HubSettings(Section):
 class AgentSettings(Section):
     """The loop on a node."""
 
-    hub: Annotated[str, Field(description="Address of the hub")] = ""
+    hub: Annotated[str, Field(pattern=r"^(https?://.+)?$", description="Address of the hub")] = ""
     token: Annotated[SecretStr | None, Field(description="This node's token")] = None
     cluster: Annotated[str, Field(description="Name of the cluster", min_length=1)] = "default"
     node: Annotated[str, Field(description="Name of this node; empty for its host name")] = ""

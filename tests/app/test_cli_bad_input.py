@@ -110,3 +110,9 @@ def test_values_of_sql_that_json_does_not_know_are_text(command: Command) -> Non
     assert json.loads(command("sql", query, "--format", "json").out) == [
         {"a": "01:02:03", "b": "2026-01-01T00:00:00Z", "c": "2026-01-01"}
     ]
+
+
+def test_an_address_that_is_none_is_refused_before_anything_is_collected(command: Command) -> None:
+    ended = command("agent", "--once", "--hub", "nonsense")
+    assert ended.code == 2
+    assert "command line: agent.hub: found 'nonsense', expected text that matches" in ended.err
