@@ -92,7 +92,7 @@ def test_another_process_is_refused_with_a_clear_line(path: Path) -> None:
     with Store.open(url_of(path)):
         answer = run_python(OPEN, url_of(path))
     assert f"store {url_of(path)}: held by process {os.getpid()}, expected to be free" in answer.stdout
-    assert "use the running hub" in answer.stdout
+    assert "hint: wait until it ends, or end it" in answer.stdout
 
 
 def test_two_stores_of_one_process_share_the_file(path: Path) -> None:
