@@ -41,7 +41,7 @@ check: $(STAMP) ## Lint, types, layers and generated documentation
 	@$(BIN)/cog --check -r README.md
 
 test: $(STAMP) chromium check ## Check, then run all tests, those in a real browser too
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@POLARS_MAX_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --durations 15
 
 docs: $(STAMP) ## Write the generated tables of the README again
 	@$(BIN)/cog -r README.md
