@@ -29,26 +29,7 @@ def models() -> None:
         st.info("No price of what these jobs held is known. Import a bill or a price list with `clusterledger ingest`.")
         return
     mine = data.once(_priced, costs, currency)
-    whole = sums.by_currency(mine, "effective_cost").get(currency, Decimal(0))
-    productive = sums.by_currency(mine, "productive_cost").get(currency)
-    unnamed = sums.by_currency(mine.filter(pl.col("model") == UNATTRIBUTED), "effective_cost").get(currency, Decimal(0))
-    with cards.row():
-        cards.card("Models", written.count(mine.filter(pl.col("model") != UNATTRIBUTED).height))
-        cards.card(
-            "Allocated to models",
-            written.money(whole - unnamed, currency, compact=True),
-            meaning="Effective cost of what their jobs held, idle time included.",
-        )
-        cards.card(
-            "Productive",
-            written.percent(sums.share(productive, whole)),
-            meaning="Cost of productive time against the cost of all held time.",
-        )
-        cards.card(
-            "Unattributed",
-            written.money(unnamed, currency, compact=True),
-            meaning="Held by jobs that no naming rule gives a model.",
-        )
+    _headline(mine, currency)
     last = window.end - timedelta(days=1)
     st.caption(f"Whole days, UTC: {window.start:%-d %B} to {last:%-d %B}.")
     _bars(mine, currency)
@@ -80,6 +61,29 @@ def models() -> None:
         key="models",
         file_name="models",
     )
+
+
+def _headline(mine: pl.DataFrame, currency: str) -> None:
+    whole = sums.by_currency(mine, "effective_cost").get(currency, Decimal(0))
+    productive = sums.by_currency(mine, "productive_cost").get(currency)
+    unnamed = sums.by_currency(mine.filter(pl.col("model") == UNATTRIBUTED), "effective_cost").get(currency, Decimal(0))
+    with cards.row():
+        cards.card("Models", written.count(mine.filter(pl.col("model") != UNATTRIBUTED).height))
+        cards.card(
+            "Allocated to models",
+            written.money(whole - unnamed, currency, compact=True),
+            meaning="Effective cost of what their jobs held, idle time included.",
+        )
+        cards.card(
+            "Productive",
+            written.percent(sums.share(productive, whole)),
+            meaning="Cost of productive time against the cost of all held time.",
+        )
+        cards.card(
+            "Unattributed",
+            written.money(unnamed, currency, compact=True),
+            meaning="Held by jobs that no naming rule gives a model.",
+        )
 
 
 def _currency(currencies: list[str]) -> str:
