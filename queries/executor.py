@@ -21,8 +21,6 @@ from queries._due import EPOCH, Inputs, Versions, candidates, inputs, key_of, ru
 from queries._settings import values
 from queries.graph import Rollup, Source, Span, code_version, load, settings_fingerprint
 
-# What one call reads of its largest input: enough that Polars is busy, little enough for half a gigabyte.
-_ROWS_AT_ONCE = 1_000_000
 _CALLS_AT_ONCE = 2
 _PARTITIONS_AT_ONCE = 24 * 31
 
@@ -241,7 +239,7 @@ def _calls(work: Work, versions: Versions, due: list[Part]) -> Iterator[list[Par
         group: list[Part] = []
         for part in (by_start[start] for start in run):
             rows = work.known.row_count(versions, part.start, part.end)
-            if group and (size + rows > _ROWS_AT_ONCE or len(group) >= _PARTITIONS_AT_ONCE):
+            if group and (size + rows > work.rollup.rows_at_once or len(group) >= _PARTITIONS_AT_ONCE):
                 yield group
                 group, size = [], 0
             group.append(part)

@@ -70,14 +70,19 @@ class Rollup:
     function: Callable[..., Any]
     version: int
     module: str
+    rows_at_once: int
 
 
-def rollup(*, version: int = 1) -> Callable[[Callable[..., Any]], Rollup]:
+ROWS_AT_ONCE = 250_000
+
+
+def rollup(*, version: int = 1, rows_at_once: int = ROWS_AT_ONCE) -> Callable[[Callable[..., Any]], Rollup]:
     """Declare a rollup.
 
     Parameters are told apart by their types: `dy.LazyFrame[Table]` (or `Annotated` with an `Input`) is
     an input, `Span` the stretch of time, a pydantic model its settings. Raise `version` when the same
-    inputs give other rows: the partitions become due.
+    inputs give other rows: the partitions become due. `rows_at_once` is how much of its largest input one call
+    gets: enough that Polars is busy, little enough for half a gigabyte.
     """
 
     def wrap(function: Callable[..., Any]) -> Rollup:
@@ -112,6 +117,7 @@ def rollup(*, version: int = 1) -> Callable[[Callable[..., Any]], Rollup]:
             function=function,
             version=version,
             module=function.__module__,
+            rows_at_once=rows_at_once,
         )
 
     return wrap

@@ -9,7 +9,7 @@ from ledger.tables.partition import TABLES, Timed, declared, floor
 from queries._due import Versions, candidates, inputs, key_of
 from queries.graph import Rollup, load
 
-MINUTE_TABLES = ("gpu_minute", "bottleneck_minute")
+MINUTE_TABLES = ("gpu_minute", "node_minute", "bottleneck_minute")
 """Rollups that are kept for a set time; the others stay for good."""
 
 

@@ -9,7 +9,7 @@ import typer
 
 from app.cli import ledger, node, operate, serve
 from app.cli._output import complain
-from ledger import log
+from ledger import log, memory
 from ledger.config import FILE_VARIABLE
 from ledger.errors import ClusterLedgerError
 
@@ -43,6 +43,7 @@ def build() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
+    memory.settle()
     sys.exit(_code(arguments))
 
 

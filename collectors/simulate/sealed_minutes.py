@@ -6,33 +6,32 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from collectors.simulate.frames import Column, exact_seconds, frame, noise, words
+from collectors.simulate.frames import Column, exact_seconds, frame, noise, places, words
 from collectors.simulate.phases import HELD, LOST, ORPHAN, RUN
-from collectors.simulate.pieces import hot_milliseconds, pieces, restarts, submitted
+from collectors.simulate.pieces import pieces
 from collectors.simulate.sampling import Scene
 from collectors.simulate.surroundings import PORTS
-from collectors.simulate.timeline import CODE
-from ledger.tables import GpuMinute
+from ledger.tables import GpuMinute, NodeMinute
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 _MINUTE: Final = 60
 _MILLI: Final = 1_000
 
 
 def minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
-    """Return one row per device and minute; minutes in which something changed are sums over their parts."""
+    """Return one row per device and minute that samples cover; where something changed, sums over its parts."""
     index, start, end = pieces(known.line, span, _MINUTE)
+    seen = known.line.is_seen[index]
+    index, start, end = index[seen], start[seen], end[seen]
     minute = start // _MINUTE * _MINUTE
     device = known.line.device[index]
-    is_first = np.append(np.array([True]), (device[1:] != device[:-1]) | (minute[1:] != minute[:-1]))
+    is_first = np.append(np.array([True]), (device[1:] != device[:-1]) | (minute[1:] != minute[:-1]))[: len(index)]
     group = np.cumsum(is_first) - 1
-    alone = np.bincount(group)[group] == 1
-    around = _Around(known, span)
-    whole = _Parts(known, around, index[alone], start[alone], end[alone])
-    mixed = _Parts(known, around, index[~alone], start[~alone], end[~alone])
+    alone = np.bincount(group, minlength=1)[group] == 1
+    whole = _Parts(known, index[alone], start[alone], end[alone])
+    mixed = _Parts(known, index[~alone], start[~alone], end[~alone])
     both = pl.concat([whole.frame(minute[alone]), mixed.joined(group[~alone], minute[~alone])])
     # Sorting by numbers and gathering is several times faster than sorting by names.
     rank = known.devices.rank[np.concatenate([device[alone], device[~alone & is_first]])]
@@ -43,18 +42,11 @@ def minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
 class _Parts:
     """Pieces of minutes with what they measure, as arrays."""
 
-    def __init__(self, known: Scene, around: "_Around", index: Ints, start: Ints, end: Ints) -> None:
-        self.known, self.around, self.index = known, around, index
-        line = known.line
-        self.device = line.device[index]
+    def __init__(self, known: Scene, index: Ints, start: Ints, end: Ints) -> None:
+        self.known, self.index = known, index
+        self.device = known.line.device[index]
         self.length = end - start
-        self.job = line.job[index]
-        hot = hot_milliseconds(line, index, self.length)
-        self.seen = line.is_seen[index]
-        state = line.state[index]
-        self.states = {word: np.where(state == code, self.length * _MILLI - hot, 0) for word, code in CODE.items()}
-        self.states["throttled"] = self.states["throttled"] + hot
-        self.reads = self.seen & (line.kind[index] != LOST)
+        self.reads = known.line.kind[index] != LOST
         self.values = self._values(minute=start // _MINUTE)
 
     def _values(self, minute: Ints) -> dict[str, Floats]:
@@ -91,15 +83,7 @@ class _Parts:
 
     def frame(self, minute: Ints) -> pl.DataFrame:
         """Return a row for each piece."""
-        values = dict(self.values)
-        capped = values.pop("capped")
-        data: dict[str, Column] = {f"{word}_seconds": exact_seconds(each) for word, each in self.states.items()}
-        data |= {
-            "existed_seconds": exact_seconds(self.length * _MILLI),
-            "observed_seconds": exact_seconds(self.length * _MILLI * self.seen),
-            "power_capped_seconds": _maybe_seconds(capped), **values,
-        }  # fmt: skip
-        return frame(GpuMinute, {**data, **self._dimensions(self.device, self.index, self.job, minute)}, len(minute))
+        return self._rows(self.device, minute, self.length, self.values)
 
     def joined(self, group: Ints, minute: Ints) -> pl.DataFrame:
         """Return a row for each group of pieces that share a minute."""
@@ -107,10 +91,6 @@ class _Parts:
         if len(starts) == 0:
             return frame(GpuMinute, {}, 0)
         add = np.add.reduceat
-        length = add(self.length, starts)
-        data: dict[str, Column] = {
-            f"{word}_seconds": exact_seconds(add(each, starts)) for word, each in self.states.items()
-        }
         values: dict[str, Floats] = {}
         weight = self.length * self.reads
         for name, each in self.values.items():
@@ -123,37 +103,19 @@ class _Parts:
                     values[name] = np.where(measured > 0, np.maximum.reduceat(known, starts), np.nan)
                 else:
                     values[name] = add(known * weight, starts) / np.where(measured > 0, measured, np.nan)
-        capped = values.pop("capped")
-        longest = _longest(self.job, self.length, group)
-        data |= {
-            "existed_seconds": exact_seconds(length * _MILLI),
-            "observed_seconds": exact_seconds(add(self.length * _MILLI * self.seen, starts)),
-            "power_capped_seconds": _maybe_seconds(capped), **values,
-        }  # fmt: skip
-        told = np.lexsort((weight, group))[np.append(starts[1:], len(group)) - 1]
-        dimensions = self._dimensions(self.device[starts], self.index[told], longest, minute[starts])
-        dimensions["holder_count"] = np.maximum.reduceat(self._holder_count(self.job), starts)
-        return frame(GpuMinute, {**data, **dimensions}, len(starts))
+        return self._rows(self.device[starts], minute[starts], add(self.length, starts), values)
 
-    def _holder_count(self, job: Ints) -> Ints:
-        shared = np.isin(job, np.array(list(self.known.line.partner), dtype=np.int64))
-        return np.where(job < 0, 0, 1 + shared).astype(np.int64)
-
-    def _dimensions(self, device: Ints, index: Ints, job: Ints, minute: Ints) -> dict[str, Column]:
-        plan, line, devices = self.known.plan, self.known.line, self.known.devices
+    def _rows(self, device: Ints, minute: Ints, length: Ints, values: dict[str, Floats]) -> pl.DataFrame:
+        devices = self.known.devices
         node = devices.node[device]
-        single = np.where(np.isin(job, np.array(list(line.partner), dtype=np.int64)), -1, job)
-        seen = line.is_seen[index]
-        quality = np.where(line.kind[index] == LOST, 2, devices.profiled[device].astype(np.int64))
-        return {
+        data: dict[str, Column] = {
             "minute_start": minute, "cluster": words(devices.cluster_names, node),
             "node": words(devices.node_names, node), "gpu_uuid": words(devices.uuids, device),
-            "job_id": words(devices.holders, job),
-            "restart_count": restarts(plan, single).fill_null(0), "submitted_at": submitted(plan, single),
-            "holder_count": self._holder_count(job),
-            "evidence_quality": words(["C", "A", "X", None], np.where(seen, quality, 3)),
-            **self.around.columns(node, minute, seen),
+            "observed_seconds": exact_seconds(length * _MILLI),
+            "power_capped_seconds": _maybe_seconds(values["capped"]),
+            **{name: each for name, each in values.items() if name != "capped"},
         }  # fmt: skip
+        return frame(GpuMinute, data, len(minute))
 
 
 def _maybe_seconds(seconds: Floats) -> pl.Series:
@@ -162,65 +124,45 @@ def _maybe_seconds(seconds: Floats) -> pl.Series:
     return exact.to_frame("value").select(pl.when(~pl.Series(blank)).then(pl.col("value"))).to_series()
 
 
-def _longest(job: Ints, length: Ints, group: Ints) -> Ints:
-    """Return the holder of most of each group's time, the earlier of equals."""
-    order = np.lexsort((np.arange(len(job)), job, group))
-    opens = np.flatnonzero(np.append(np.array([True]), (np.diff(group[order]) != 0) | (np.diff(job[order]) != 0)))
-    sums, first = np.add.reduceat(length[order], opens), order[opens]
-    best = np.lexsort((-first, sums, group[first]))
-    last = np.append(np.flatnonzero(np.diff(group[first][best])), len(best) - 1)
-    found: Ints = job[first[best[last]]]
-    return found
-
-
-class _Around:
-    """How each node was in each minute of a span: means over the part of the minute in which it existed."""
-
-    def __init__(self, known: Scene, span: tuple[int, int]) -> None:
-        plan, around = known.plan, known.around
-        self.first = span[0] // _MINUTE * _MINUTE
-        self.count = -(-(span[1] - self.first) // _MINUTE)
-        node = np.repeat(np.arange(len(plan.nodes), dtype=np.int64), self.count)
-        minute = np.tile(np.arange(self.count, dtype=np.int64) * _MINUTE + self.first, len(plan.nodes))
-        begins = np.array([each.start for each in plan.nodes], dtype=np.int64)[node]
-        ends = np.array([plan.node_end(each.index) for each in plan.nodes], dtype=np.int64)[node]
-        lower, upper = np.clip(minute, begins, ends), np.clip(minute + _MINUTE, begins, ends)
-        here, there = around.place(node, lower), around.place(node, upper)
-        length = (upper - lower).astype(float)
-        self.values: dict[str, Floats] = {}
-        for name in _MEANS:
-            running, slope = around.running[name], around.rate[name]
-            amount = running[there] + slope[there] * (upper - around.start[there])
-            amount = amount - running[here] - slope[here] * (lower - around.start[here])
-            self.values[name] = amount / np.maximum(length, 1.0)
-        self.values["wait_count"] = np.rint(self.values["wait"] * length * PORTS)
-        self.jobs = around.rate["jobs"][around.place(node, (lower + upper) // 2)]
-        processors = np.array([each.hardware.cpu_count * 1e6 for each in plan.nodes])[node]
-        port = np.array([float(each.hardware.line_rate_bytes_per_second) for each in plan.nodes])[node]
-        self.values["cpu"] = (self.values["user"] + self.values["system"]) / processors
-        self.values["iowait"] = self.values["iowait"] / processors
-        self.values["network"] = np.maximum(self.values["transmit"], self.values["receive"]) / port
-        for name in ("pressure_cpu", "pressure_io", "pressure_memory"):
-            self.values[name] = self.values[name] / 1e6
-
-    def columns(self, node: Ints, minute: Ints, seen: Bools) -> dict[str, Column]:
-        """Return the evidence of some nodes' minutes; null where nothing was seen."""
-        place = node * self.count + (minute - self.first) // _MINUTE
-        found: dict[str, Column] = {
-            column: np.where(seen, self.values[name][place], np.nan) for column, name in _COLUMNS.items()
-        }
-        return {**found, "node_job_count": self.jobs[place]}
+def node_minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
+    """Return one row per node and minute in which its agent was heard: means over what it existed of the minute."""
+    plan, around = known.plan, known.around
+    first = span[0] // _MINUTE * _MINUTE
+    count = -(-(span[1] - first) // _MINUTE)
+    node = np.repeat(np.arange(len(plan.nodes), dtype=np.int64), count)
+    minute = np.tile(np.arange(count, dtype=np.int64) * _MINUTE + first, len(plan.nodes))
+    begins = np.array([each.start for each in plan.nodes], dtype=np.int64)[node]
+    ends = np.array([plan.node_end(each.index) for each in plan.nodes], dtype=np.int64)[node]
+    lower, upper = np.clip(minute, begins, ends), np.clip(minute + _MINUTE, begins, ends)
+    heard = lower < upper
+    silent = [(gap.node, gap.start, gap.end) for gap in plan.gaps]
+    silent += [(fault.node, fault.start, fault.end) for fault in plan.faults if fault.kind == "down"]
+    for where, begin, end in silent:
+        heard &= (node != where) | (lower < begin) | (upper > end)
+    node, minute, lower, upper = node[heard], minute[heard], lower[heard], upper[heard]
+    here, there = around.place(node, lower), around.place(node, upper)
+    length = (upper - lower).astype(float)
+    mean: dict[str, Floats] = {}
+    for name in _MEANS:
+        running, slope = around.running[name], around.rate[name]
+        amount = running[there] + slope[there] * (upper - around.start[there])
+        mean[name] = (amount - running[here] - slope[here] * (lower - around.start[here])) / length
+    processors = np.array([each.hardware.cpu_count * 1e6 for each in plan.nodes])[node]
+    port = np.array([float(each.hardware.line_rate_bytes_per_second) for each in plan.nodes])[node]
+    clusters, names = places(plan)
+    data: dict[str, Column] = {
+        "minute_start": minute, "cluster": words(clusters, node), "node": words(names, node),
+        "node_cpu_active_ratio": (mean["user"] + mean["system"]) / processors,
+        "node_cpu_iowait_ratio": mean["iowait"] / processors,
+        "node_cpu_pressure_ratio": mean["pressure_cpu"] / 1e6,
+        "node_io_pressure_ratio": mean["pressure_io"] / 1e6,
+        "node_memory_pressure_ratio": mean["pressure_memory"] / 1e6,
+        "node_network_active_ratio": np.maximum(mean["transmit"], mean["receive"]) / port,
+        "node_network_wait_count": np.rint(mean["wait"] * length * PORTS),
+    }  # fmt: skip
+    return frame(NodeMinute, data, len(minute))
 
 
 _MEANS: Final = (
     "user", "system", "iowait", "pressure_cpu", "pressure_io", "pressure_memory", "transmit", "receive", "wait",
 )  # fmt: skip
-_COLUMNS: Final = {
-    "node_cpu_active_ratio": "cpu",
-    "node_cpu_iowait_ratio": "iowait",
-    "node_cpu_pressure_ratio": "pressure_cpu",
-    "node_io_pressure_ratio": "pressure_io",
-    "node_memory_pressure_ratio": "pressure_memory",
-    "node_network_active_ratio": "network",
-    "node_network_wait_count": "wait_count",
-}

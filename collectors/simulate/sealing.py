@@ -15,12 +15,12 @@ from collectors.simulate.frames import Column, frame, words
 from collectors.simulate.phases import LOST
 from collectors.simulate.pieces import hot_milliseconds, pieces, restarts, submitted
 from collectors.simulate.sampling import Chunk, Scene, scene, seconds_of
-from collectors.simulate.sealed_minutes import minute_rows
+from collectors.simulate.sealed_minutes import minute_rows, node_minute_rows
 from collectors.simulate.sealed_nodes import network_rows, storage_rows
 from collectors.simulate.shapes import STEP, Cluster
 from collectors.simulate.timeline import CODE, REASONS, Timeline
 from ledger.names import STATES
-from ledger.tables import GpuMinute, GpuStateInterval, NetworkHour, StorageDay
+from ledger.tables import GpuMinute, GpuStateInterval, NetworkHour, NodeMinute, StorageDay
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -42,6 +42,7 @@ def sealed(cluster: Cluster, window: tuple[datetime, datetime]) -> Iterator[Chun
         span = (max(begin, lower), min(begin + _DAY, upper))
         yield GpuStateInterval, interval_rows(known, span)
         yield GpuMinute, minute_rows(known, span)
+        yield NodeMinute, node_minute_rows(known, span)
         yield NetworkHour, network_rows(known, span)
         yield StorageDay, storage_rows(known, span)
 

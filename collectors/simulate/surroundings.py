@@ -25,10 +25,10 @@ _MOST: Final = 0.95
 
 COLUMNS: Final = (
     "user", "system", "iowait", "pressure_cpu", "pressure_io", "pressure_memory", "transmit", "receive", "wait", "read",
-    "written", "jobs", "memory", "office",
+    "written", "memory", "office",
 )  # fmt: skip
-"""Processor microseconds, stalled microseconds, bytes of one fast port, ticks and bytes of storage in each second; how
-many jobs are there; host memory in bytes; bytes in each second of the ordinary port."""
+"""Processor microseconds, stalled microseconds, bytes of one fast port, ticks and bytes of storage in each second; host
+memory in bytes; bytes in each second of the ordinary port."""
 
 
 @dataclass
@@ -60,23 +60,19 @@ def surroundings(plan: Cluster, line: Timeline) -> Surroundings:
     node_of = np.array([each.node for each in plan.devices], dtype=np.int64)
     node = node_of[line.device]
     asked = _asked(plan, line, node)
-    jobs = _job_edges(plan)
     first = np.array([(each.index, each.start, 0) for each in plan.nodes], dtype=np.int64)
     down = np.array(
         [(fault.node, at, 0) for fault in plan.faults if fault.kind == "down" for at in (fault.start, fault.end)],
         dtype=np.int64,
     ).reshape(-1, 3)
-    where = np.concatenate([node, node, jobs[:, 0], first[:, 0], down[:, 0]])
-    when = np.concatenate([line.start, line.end, jobs[:, 1], first[:, 1], down[:, 1]])
+    where = np.concatenate([node, node, first[:, 0], down[:, 0]])
+    when = np.concatenate([line.start, line.end, first[:, 1], down[:, 1]])
     key, place = np.unique(where * _LARGE + when, return_inverse=True)
     rate: dict[str, Ints] = {}
     for name in COLUMNS:
         change = np.zeros(len(key), dtype=np.int64)
-        if name == "jobs":
-            np.add.at(change, place[2 * len(node) : 2 * len(node) + len(jobs)], jobs[:, 2])
-        else:
-            np.add.at(change, place[: len(node)], asked[name])
-            np.add.at(change, place[len(node) : 2 * len(node)], -asked[name])
+        np.add.at(change, place[: len(node)], asked[name])
+        np.add.at(change, place[len(node) : 2 * len(node)], -asked[name])
         rate[name] = np.cumsum(change)
     own, start = key // _LARGE, key % _LARGE
     last = np.array([plan.node_end(each.index) for each in plan.nodes], dtype=np.int64)
@@ -131,17 +127,6 @@ def _asked(plan: Cluster, line: Timeline, node: Ints) -> dict[str, Ints]:
         "office": held * 2e5 * spread,
     }
     return {name: np.rint(each).astype(np.int64) for name, each in values.items()}
-
-
-def _job_edges(plan: Cluster) -> Ints:
-    """Return when each job comes to and leaves each of its nodes."""
-    rows: list[tuple[int, int, int]] = []
-    for job in plan.jobs:
-        if job.started is not None:
-            end = min(job.ended or plan.end, plan.end)
-            for node in sorted({plan.devices[device].node for device in job.devices}):
-                rows += [(node, job.started, 1), (node, end, -1)]
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
 def _base(plan: Cluster, name: str, node: Ints) -> Ints:

@@ -31,6 +31,7 @@ from ledger.tables.rollups import (
     JobHour,
     JobUsage,
     NetworkHour,
+    NodeMinute,
     StorageDay,
 )
 from ledger.tables.storage import BlockDeviceSample, MountSample
@@ -80,6 +81,7 @@ __all__ = [
     "NetworkPortSample",
     "Node",
     "NodeEvent",
+    "NodeMinute",
     "NodeResource",
     "NodeState",
     "PartitionState",

@@ -79,25 +79,28 @@ class GpuStateInterval(dy.Schema):
 
 
 @table("rollup", Timed("minute_start"), order=("cluster", "node", "gpu_uuid", "minute_start"))
-class GpuMinute(StateSeconds, Activity):
-    """One minute of one GPU: its states, what it did, and how its node was meanwhile."""
+class GpuMinute(Activity):
+    """One minute of one GPU that samples cover at least in part: what it did."""
 
     minute_start = key_instant("Start of the minute")
     cluster = key("Cluster of the node")
     node = key("Node name")
     gpu_uuid = key("NVML UUID of the GPU or slice")
-    existed_seconds = seconds("How long it existed")
     observed_seconds = seconds("How long of it samples cover")
-    job_id = text("The job that held it most of the minute; '' for nobody", nullable=False)
-    restart_count = count("Its run", nullable=False)
-    submitted_at = instant("Its submit time")
-    holder_count = count("Most jobs that held it at once; null where that is unknown")
-    evidence_quality = quality()
     power_limit_watts = gauge("Enforced power limit", max=2_000)
     power_capped_seconds = seconds("Held at the power limit", nullable=True)
     sm_clock_ratio = ratio("SM clock against the highest of the model")
     pcie_bytes_per_second = gauge("PCIe traffic, both directions", max=1e13)
     nvlink_bytes_per_second = gauge("NVLink traffic, both directions", max=1e14)
+
+
+@table("rollup", Timed("minute_start"), order=("cluster", "node", "minute_start"))
+class NodeMinute(dy.Schema):
+    """One minute of one node: its processors, pressure and fast network ports."""
+
+    minute_start = key_instant("Start of the minute")
+    cluster = key("Cluster of the node")
+    node = key("Node name")
     node_cpu_active_ratio = ratio("Busy processors of the node")
     node_cpu_iowait_ratio = ratio("Processors waiting for I/O")
     node_cpu_pressure_ratio = ratio("Time in which a task waited for a processor")
@@ -105,7 +108,6 @@ class GpuMinute(StateSeconds, Activity):
     node_memory_pressure_ratio = ratio("Time in which a task waited for memory")
     node_network_active_ratio = ratio("Busiest fast port against its line rate")
     node_network_wait_count = count("Ticks in which the fast ports had no credit")
-    node_job_count = count("Jobs with a device on the node; host evidence is shared among them")
 
 
 @table("rollup", Timed("hour_start"), order=("cluster", "node", "gpu_uuid", "hour_start"))

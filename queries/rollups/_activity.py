@@ -42,18 +42,19 @@ COLUMNS: Final = (
 _RATES: Final = ("pcie", "nvlink")
 
 
-def activity_minutes(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per device and minute that a step touches, by `key` (device and minute).
+def activity_minutes(samples: pl.DataFrame, devices: pl.DataFrame, within: tuple[int, int]) -> pl.DataFrame:
+    """Return one row per device and minute that a step touches, in order; `part` is its time in milliseconds.
 
-    Counters are spread over their step by time; a gap or a reset adds nothing.
+    Counters are spread over their step by time; a gap or a reset adds nothing. Minutes are numbered since 1970; those
+    outside `within`, half-open, are left out.
     Nulls: where nothing measured the value in this minute.
     """
-    return pl.concat(_activity(block, devices) for block in blocks(samples, at="sampled_at"))
+    return pl.concat(_activity(block, within) for block in blocks(samples, devices, at="sampled_at"))
 
 
-def _activity(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+def _activity(samples: pl.DataFrame, within: tuple[int, int]) -> pl.DataFrame:
     """Return the activity of some devices."""
-    rows = steps(samples, devices)
+    rows = steps(samples)
     clock = pl.when(pl.col("sm_clock_max_hertz") > 0).then(pl.col("sm_clock_hertz") / pl.col("sm_clock_max_hertz"))
     values = rows.lazy().with_columns(
         grown("energy_joules_total").alias("energy_joules"),
@@ -67,11 +68,13 @@ def _activity(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
     gauges = (*MEANS, "power_limit_watts", "sm_clock_ratio")
     names = ("device", "time", "step", *gauges, "memory_used_bytes", "energy_joules", "power_capped", *_RATES)
     known = values.select(names).filter(pl.col("step").is_not_null()).collect()
-    parts = by_minute(known, "time", "step").with_columns(packed("minute").alias("key"))
+    parts = by_minute(known, "time", "step").filter(pl.col("minute").is_between(*within, closed="left"))
+    parts = parts.with_columns(packed("minute").alias("key"))
     means, finish = _means(parts, gauges)
     measured = [name for name in ("energy_joules", *_RATES) if parts.get_column(name).null_count() < parts.height]
     # Kept in order: the faster way for many small groups that lie together, and one order of adding floats.
     sums = parts.group_by("key", maintain_order=True).agg(
+        pl.col("device", "minute").first(),
         pl.col("part").sum(),
         pl.col("memory_used_bytes").max(),
         *means,
@@ -84,7 +87,7 @@ def _activity(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
     )
     rates = ((pl.col(name) * 1000 / pl.col(f"_{name}")).alias(name) for name in _RATES if name in measured)
     return sums.with_columns(*finish, *unmeasured, *rates).select(
-        "key", *gauges, "memory_used_bytes", "energy_joules", "power_capped", *_RATES
+        "device", "minute", "part", *gauges, "memory_used_bytes", "energy_joules", "power_capped", *_RATES
     )
 
 

@@ -188,13 +188,13 @@ _NUMBERS: Final = {**{each.name: each.evidence for each in CLASSES}, **LEDGER_EV
 
 
 def measures() -> list[pl.Expr]:
-    """Return the ratios that the scores read and `gpu_minute` does not carry."""
+    """Return the ratios that the scores read and minutes do not carry."""
     whole = 1.0
     return [
         # Above its limit for a moment, a board uses all of it.
         pl.min_horizontal(per("power_watts", "power_limit_watts"), whole).alias("power_ratio"),
         pl.min_horizontal(per("power_capped_seconds", "observed_seconds"), whole).alias("power_capped_ratio"),
-        per("observed_seconds", "existed_seconds").fill_null(0.0).alias("coverage_ratio"),
+        per("observed_ms", "held_ms").fill_null(0.0).alias("coverage_ratio"),
     ]
 
 
@@ -293,12 +293,11 @@ def _confidence(name: Bottleneck) -> pl.Expr:
         score = pl.col(score_name(name)).cast(pl.Float64)
         clear = 0.6 + 0.4 * pl.min_horizontal(score / _CLEAR_SCORE, 1.0)
         distance = pl.when(score < 0).then(_RESIDUAL_CONFIDENCE).otherwise(clear)
-    shared_node = (pl.col("node_job_count") > 1).fill_null(value=False)
     host_level = any(each.is_host_level for each in CLASSES if each.name == name)
     return (
         quality
         * pl.col("coverage_ratio").fill_null(0.0).clip(0.0, 1.0)
         * distance
-        * (pl.when(shared_node).then(_SHARED_CONFIDENCE).otherwise(1.0) if host_level else 1.0)
+        * (pl.when("is_shared_node").then(_SHARED_CONFIDENCE).otherwise(1.0) if host_level else 1.0)
         * pl.when(pl.col("holder_count") > 1).then(_SHARED_CONFIDENCE).otherwise(1.0)
     )

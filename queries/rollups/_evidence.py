@@ -33,26 +33,27 @@ COLUMNS: Final = (
 CAUSES: Final = ("", "lost", "error", "denied", "no_sample", "no_evidence", "holder_unknown")
 """Why a piece is not simply judged by its values; its place is its code."""
 
+_SAID: Final = ("quality", "activity", "is_memory_held", "seen", "cause", "is_running", "jobs", "is_jobless")
+
 _THROTTLES: Final = tuple(f"{kind}_throttle_seconds_total" for kind in ("hw_thermal", "sw_thermal", "power_brake"))
 
 
-def evidence(
-    samples: pl.DataFrame, devices: pl.DataFrame, limits: pl.DataFrame, thresholds: Thresholds
-) -> pl.DataFrame:
-    """Return one row per sample of a known device, in order: what it says without knowing who holds the device.
+def evidence(samples: pl.DataFrame, limits: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
+    """Return what samples say without knowing who holds the device, a row for each run of samples that say the same.
 
-    `limits` says from when on a device has which idle_power_watts, rated_power_watts, memory_baseline_bytes: by `key`.
+    Takes samples that are located and in order; `limits` says from when on a device has which idle_power_watts,
+    rated_power_watts, memory_baseline_bytes: by `key`. `step` is the length of the run, null before a gap.
     `throttle` is the longest of the three clock counters' growth: they overlap (heat trips hardware and driver
     at once), so a sum would count a millisecond twice. It ends with the step.
     """
-    rows = _with_throttle(steps(samples, devices)).join_asof(limits, on="key", check_sortedness=False)
+    rows = _with_throttle(steps(samples)).join_asof(limits, on="key", check_sortedness=False)
     ok = pl.col("status") == "ok"
     above = pl.col("memory_used_bytes") > pl.col("memory_baseline_bytes") + thresholds.memory_above_baseline_bytes
     rows = rows.with_columns(
         pl.coalesce("power_limit_watts", "rated_power_watts").alias("power_limit_watts"),
         pl.when(ok).then("evidence_quality").otherwise(pl.lit("X")).alias("declared"),
     ).with_columns(power_proxy().alias("power_proxy"))
-    return (
+    said = (
         rows.with_columns(quality().alias("quality"))
         .with_columns(pl.when(ok).then(activity(thresholds)).alias("activity"), above.alias("is_memory_held"))
         .select(
@@ -65,13 +66,27 @@ def evidence(
             "throttle",
             pl.when(ok).then(SEEN_SAMPLE).otherwise(SEEN_STATUS).cast(pl.UInt8).alias("seen"),
             _status_cause().alias("cause"),
-            pl.col("process_count").alias("processes"),
+            (pl.col("process_count") > 0).alias("is_running"),
             _jobs_on_device(),
-            pl.coalesce("jobless_process_count", pl.when(pl.col("process_job_ids") == "").then("process_count"))
-            .fill_null(0)
-            .alias("jobless"),
+            (pl.coalesce("jobless_process_count", pl.when(pl.col("process_job_ids") == "").then("process_count")) > 0)
+            .fill_null(value=False)
+            .alias("is_jobless"),
         )
     )
+    return _joined(said)
+
+
+def _joined(said: pl.DataFrame) -> pl.DataFrame:
+    """Return the first of each run of samples that say the same, with the run's length; throttled steps stay apart.
+
+    A step that is known reaches to the next sample of the same device, and one that is not ends its run.
+    """
+    is_known, calm = pl.col("step").is_not_null(), pl.col("throttle") == 0
+    same = [pl.col(name).eq_missing(pl.col(name).shift(1)) for name in _SAID]
+    follows = pl.all_horizontal(is_known, is_known.shift(1), calm, calm.shift(1), *same)
+    runs = said.filter(~follows.fill_null(value=False))
+    length = pl.col("key").shift(-1) - pl.col("key")
+    return runs.with_columns(pl.when(is_known).then(length).alias("step"))
 
 
 def _with_throttle(rows: pl.DataFrame) -> pl.DataFrame:

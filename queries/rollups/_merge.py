@@ -22,17 +22,17 @@ _GONE = ("DOWN", "POWERED_DOWN")
 
 
 def marks(samples: pl.DataFrame, context: pl.DataFrame) -> pl.DataFrame:
-    """Return each stretch of time with one sample and one context: key, length, sample, piece, is_throttled.
+    """Return each stretch of time with one run of samples and one context: key, length, sample, piece, calm.
 
-    `samples` ends with a row that says nothing: it stands for the time before a device's first sample.
+    `samples` ends with a row that says nothing, for the time before a device's first sample.
     A throttled step is cut where its throttled milliseconds end; they are put at its start.
     """
     nothing = samples.height - 1
-    index = pl.int_range(pl.len(), dtype=pl.UInt32)
     calm, unset = pl.lit(value=True), pl.lit(None, dtype=pl.UInt32)
-    slow = samples.select("key", index.alias("sample"), "throttle", "step")
-    slow = slow.filter((pl.col("throttle") > 0) & (pl.col("throttle") < pl.col("step")))
-    until = slow.select(pl.col("key") + pl.col("throttle"), "sample", unset.alias("piece"), calm.alias("calm"))
+    index = pl.int_range(pl.len(), dtype=pl.UInt32).alias("sample")
+    said = samples.select("key", index, unset.alias("piece"), calm.not_().alias("calm"), "throttle", "step")
+    slow = said.filter((pl.col("throttle") > 0) & (pl.col("throttle") < pl.col("step")))
+    until = slow.select(pl.col("key") + pl.col("throttle"), "sample", "piece", calm.alias("calm"))
     first = pl.col("device").ne_missing(pl.col("device").shift(1))
     cut = context.select(
         packed("start").alias("key"),
@@ -40,43 +40,32 @@ def marks(samples: pl.DataFrame, context: pl.DataFrame) -> pl.DataFrame:
         "piece",
         pl.when(first).then(calm.not_()).alias("calm"),
     )
-    more = pl.concat([until, cut]).sort("key", maintain_order=True)
-    at = samples.head(nothing).select("key", index.alias("row"))
-    merged = at.merge_sorted(more.select("key", (index + nothing).cast(pl.UInt32).alias("row")), "key")
-    added = merged.select(pl.when(pl.col("row") >= nothing).then(pl.col("row") - nothing)).to_series()
-    merged = merged.with_columns(
-        more.get_column(name).gather(added).alias(name) for name in ("sample", "piece", "calm")
-    )
-    is_sample = pl.col("row") < nothing
-    merged = merged.select(
-        "key",
-        pl.when(is_sample).then("row").otherwise("sample").forward_fill().alias("sample"),
-        pl.col("piece").forward_fill(),
-        pl.when(is_sample).then(calm.not_()).otherwise("calm").forward_fill().alias("calm"),
-    )
+    # Of equal keys the context comes first: a device's first piece tells what was before its first sample.
+    rows = pl.concat([cut, said.head(nothing).select(cut.columns), until]).sort("key", maintain_order=True)
     length = pl.col("key").shift(-1) - pl.col("key")
-    return merged.with_columns(length.fill_null(0).alias("length")).filter(
-        (pl.col("length") > 0) & pl.col("piece").is_not_null()
-    )
+    return rows.select(
+        "key", pl.col("sample", "piece", "calm").forward_fill(), length.fill_null(0).alias("length")
+    ).filter((pl.col("length") > 0) & pl.col("piece").is_not_null())
 
 
-def judged(rows: pl.DataFrame, samples: pl.DataFrame, context: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
+def judged(
+    rows: pl.DataFrame, samples: pl.DataFrame, context: pl.DataFrame, sampled: pl.Series, thresholds: Thresholds
+) -> pl.DataFrame:
     """Return the stretches of existing time with state, cause, quality and who holds: key, length, piece, ...
 
-    Rows before the span are there for the age of stray processes and are still in the result.
+    `sampled` has the key of every sample. Rows before the span are there for the age of stray processes and are still
+    in the result.
     """
     rows = _with(
         rows, samples, ("step", "quality", "activity", "is_memory_held", "throttle", "seen", "cause"), "sample"
     )
-    rows = _with(rows, samples, ("processes", "jobs", "jobless"), "sample")
-    rows = rows.with_columns(samples.get_column("key").gather(rows.get_column("sample")).alias("sampled_key"))
+    rows = _with(rows, samples, ("is_running", "jobs", "is_jobless"), "sample")
     rows = _with(rows, context, ("exists", "device", "signature", "by", "holders_code"), "piece")
     rows = _with(rows, context, ("is_fault", "is_drained", "is_gone"), "piece")
-    sampled = pl.col("step").is_not_null()
-    rows = rows.with_columns(sampled.alias("is_observed")).with_columns(
+    rows = rows.with_columns(pl.col("step").is_not_null().alias("is_observed")).with_columns(
         *(
             pl.when("is_observed").then(name).alias(name)
-            for name in ("activity", "processes", "jobs", "is_memory_held", "quality")
+            for name in ("activity", "is_running", "jobs", "is_memory_held", "quality")
         ),
         pl.when("is_observed").then("cause").otherwise(CAUSES.index("no_sample")).cast(pl.UInt8).alias("cause"),
         pl.when("is_observed")
@@ -91,7 +80,7 @@ def judged(rows: pl.DataFrame, samples: pl.DataFrame, context: pl.DataFrame, thr
     rows = _with_processes(rows, context)
     lost = pl.col("is_observed") & (pl.col("cause") == CAUSES.index("lost"))
     rows = rows.with_columns((pl.col("is_fault") | lost).alias("is_fault"))
-    rows = _with_strays(rows, thresholds).filter("exists")
+    rows = _with_strays(rows, sampled, thresholds).filter("exists")
     held_by_process = (pl.col("by") == BY_PROCESS) & (pl.col("held") == HELD_JOB)
     return rows.with_columns(
         decide().alias("state"), pl.when(held_by_process).then("jobs").alias("process_jobs")
@@ -124,7 +113,7 @@ def _with_processes(rows: pl.DataFrame, context: pl.DataFrame) -> pl.DataFrame:
     )
     runs = begins.cum_sum().cast(pl.UInt32) - 1
     rows = rows.with_columns(pairs.get_column(name).gather(runs) for name in pairs.columns)
-    by, running = pl.col("by"), pl.col("processes") > 0
+    by, running = pl.col("by"), pl.col("is_running")
     known = by.is_in([BY_JOB, BY_NOBODY])
     return rows.with_columns(
         pl.when(by == BY_JOB)
@@ -138,26 +127,34 @@ def _with_processes(rows: pl.DataFrame, context: pl.DataFrame) -> pl.DataFrame:
         .cast(pl.UInt8)
         .alias("held"),
         pl.when(known).then("_own").when(by == BY_PROCESS).then(running).alias("has_holder_process"),
-        (known & pl.col("is_observed") & (pl.col("_alien").fill_null(value=False) | (pl.col("jobless") > 0))).alias(
+        (known & pl.col("is_observed") & (pl.col("_alien").fill_null(value=False) | pl.col("is_jobless"))).alias(
             "has_alien"
         ),
     ).drop("_own", "_alien")
 
 
-def _with_strays(rows: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
+def _with_strays(rows: pl.DataFrame, sampled: pl.Series, thresholds: Thresholds) -> pl.DataFrame:
     """Add whether a process of nobody who holds the device has been there for longer than the grace.
 
     Its age counts from the first sample of an unbroken run of such samples; a gap or a sample without ends the run.
+    A stretch is cut at the first sample at which it is old.
     """
-    grace = thresholds.stray_grace_seconds * 1000
-    before = pl.col("has_alien").shift(1, fill_value=False) & (
-        pl.col("key").shift(1) + pl.col("length").shift(1) == pl.col("key")
+    end = pl.col("key") + pl.col("length")
+    alien = pl.col("has_alien").fill_null(value=False)
+    follows = alien & alien.shift(1, fill_value=False) & (end.shift(1) == pl.col("key")).fill_null(value=False)
+    since = pl.when(alien & ~follows).then("key").forward_fill()
+    # Keys are whole numbers: the first sample that is older than the grace is the first from the next one on.
+    too_old = rows.select(pl.when(alien).then(since + thresholds.stray_grace_seconds * 1000 + 1)).to_series()
+    never = pl.Series([2**63 - 1], dtype=pl.Int64)
+    old_from = sampled.append(never).gather(sampled.search_sorted(too_old, side="left"))
+    rows = rows.with_columns(pl.when(too_old.is_not_null()).then(old_from).alias("_old_from"))
+    is_cut = (pl.col("_old_from") > pl.col("key")) & (pl.col("_old_from") < end)
+    later = rows.filter(is_cut).with_columns((end - pl.col("_old_from")).alias("length"), key="_old_from")
+    rows = rows.with_columns(
+        pl.when(is_cut).then(pl.col("_old_from") - pl.col("key")).otherwise("length").alias("length")
     )
-    begins = pl.col("has_alien") & before.fill_null(value=False).not_()
-    since = pl.when(begins).then("key").forward_fill()
-    sampled_at = pl.col("sampled_key")
-    old = pl.col("has_alien") & (sampled_at - since > grace)
-    return rows.with_columns(old.fill_null(value=False).alias("has_stray_process"))
+    old = (pl.col("_old_from") <= pl.col("key")).fill_null(value=False)
+    return pl.concat([rows, later]).sort("key").with_columns(old.alias("has_stray_process")).drop("_old_from")
 
 
 def _cause() -> pl.Expr:

@@ -3,7 +3,7 @@
 import polars as pl
 
 from ledger.names import STATES, State
-from queries.rollups._timeline import MINUTE, packed
+from queries.rollups._timeline import MINUTE
 
 
 def by_minute(rows: pl.DataFrame, start: str, length: str) -> pl.DataFrame:
@@ -49,40 +49,3 @@ def column(state: State) -> str:
 
 
 STATE_COLUMNS = tuple(column(state) for state in STATES)
-
-
-def interval_minutes(intervals: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per device and existing minute, with the nine states in milliseconds.
-
-    Takes device, start, end, state, is_observed, job_id, restart_count, submitted_at, holder_count, evidence_quality,
-    in order. Holder and quality are those of the longest part of the minute, the earlier of two equals; quality counts
-    observed parts only. Also: key, minute, existed, observed.
-    """
-    length = (pl.col("end") - pl.col("start")).alias("length")
-    parts = by_minute(intervals.with_columns(length), "start", "length").drop("length", "start", "end")
-    parts = parts.with_columns(packed("minute").alias("key")).sort("key", "part_start")
-    parts = parts.with_columns(
-        pl.when("is_observed").then("part").otherwise(0).alias("observed"),
-        pl.col("part").alias("existed"),
-        *state_milliseconds(),
-    )
-    key = pl.col("key")
-    alone = key.ne_missing(key.shift(1)) & key.ne_missing(key.shift(-1))
-    holder = ("job_id", "restart_count", "submitted_at")
-    sums = ("existed", "observed", *STATE_COLUMNS)
-    several = parts.filter(~alone)
-    groups = several.group_by("key", maintain_order=True).agg(
-        pl.col("device", "minute").first(), pl.col(sums).sum(), pl.col("holder_count").max()
-    )
-    groups = groups.join(_longest(several, holder), on="key").join(
-        _longest(several.filter("is_observed"), ("evidence_quality",)), on="key", how="left"
-    )
-    names = ("key", "device", "minute", *sums, "holder_count", *holder, "evidence_quality")
-    return parts.filter(alone).select(names).merge_sorted(groups.select(names).sort("key"), "key")
-
-
-def _longest(parts: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
-    """Return the values that hold for the longest part of each minute."""
-    sums = parts.group_by("key", *names, maintain_order=True).agg(pl.col("part").sum(), pl.col("part_start").min())
-    ordered = sums.sort("key", "part", "part_start", descending=[False, True, False])
-    return ordered.unique("key", keep="first", maintain_order=True).select("key", *names)

@@ -10,8 +10,6 @@ from typing import Final
 
 import polars as pl
 
-from queries.rollups._timeline import located
-
 GAP_STEPS: Final = 3
 
 LONGEST_STEP: Final = timedelta(minutes=5)
@@ -23,16 +21,15 @@ _ASSUMED_PACE: Final = 10.0
 """The pace of a collector that does not say it: the agent's default."""
 
 
-def steps(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
-    """Return samples of known devices in order, with `device`, `time`, `key` and `step` in milliseconds.
+def steps(samples: pl.DataFrame) -> pl.DataFrame:
+    """Return samples that are located, in order of `key`, with `step` in milliseconds.
 
     Nulls: `step` is null where the next sample of the device is missing or too far away.
     """
-    rows = located(samples, devices, at="sampled_at")
     apart = pl.col("key").shift(-1) - pl.col("key")
     most = (pl.col("step_seconds").fill_null(_ASSUMED_PACE) * (GAP_STEPS * 1000)).clip(upper_bound=_LONGEST)
     # Keys of two devices lie further apart than any step, so that no text or number of a device is compared.
-    return rows.with_columns(pl.when(apart <= most).then(apart).alias("step"))
+    return samples.with_columns(pl.when(apart <= most).then(apart).alias("step"))
 
 
 def grown(column: str) -> pl.Expr:

@@ -29,9 +29,9 @@ def milliseconds(at: datetime) -> int:
     return (at - datetime.fromtimestamp(0, tz=at.tzinfo)) // _MILLISECOND
 
 
-def instant(column: str) -> pl.Expr:
+def instant(time: str | pl.Expr) -> pl.Expr:
     """Return milliseconds since 1970 as an instant in UTC."""
-    return (pl.col(column) * 1000).cast(pl.Datetime("us", "UTC"))
+    return ((pl.col(time) if isinstance(time, str) else time) * 1000).cast(pl.Datetime("us", "UTC"))
 
 
 def packed(at: str | pl.Expr, device: str = "device") -> pl.Expr:
@@ -42,44 +42,56 @@ def packed(at: str | pl.Expr, device: str = "device") -> pl.Expr:
 
 def numbered(*frames: pl.DataFrame) -> pl.DataFrame:
     """Return each device of some frames once, in order, with its number in `device`."""
-    names = pl.concat([frame.select(DEVICE).unique() for frame in frames]).unique()
+    # Rows of one device usually lie together: only the first of each run is looked at.
+    names = pl.concat([frame.select(DEVICE).filter(_begins(frame)) for frame in frames]).unique()
     return names.sort(DEVICE).with_row_index("device")
 
 
 def located(frame: pl.DataFrame, devices: pl.DataFrame, *, at: str) -> pl.DataFrame:
-    """Return the rows of known devices with `device`, `time` and `key`, sorted by key.
-
-    Rows of one device usually lie together: its number is looked up once for each run of rows.
-    """
-    begins = _begins(frame)
-    heads = frame.select(DEVICE).filter(begins).join(devices, on=DEVICE, how="left", maintain_order="left")
-    runs = begins.cum_sum().cast(pl.UInt32) - 1
-    frame = frame.with_columns(
-        heads.get_column("device").gather(runs).alias("device"), pl.col(at).dt.timestamp("ms").alias("time")
-    )
-    if frame.get_column("device").null_count():
-        frame = frame.filter(pl.col("device").is_not_null())
-    frame = frame.with_columns(packed("time").alias("key"))
-    if frame.get_column("key").is_sorted():
-        return frame
-    return frame.sort("key", at)
+    """Return the rows of known devices with `device`, `time` and `key` in place of their names, sorted by key."""
+    return _located(frame, _runs(frame, devices, at), at)
 
 
-def blocks(frame: pl.DataFrame, *, at: str) -> Iterator[pl.DataFrame]:
-    """Yield the rows in slices of whole devices.
+def blocks(frame: pl.DataFrame, devices: pl.DataFrame, *, at: str) -> Iterator[pl.DataFrame]:
+    """Yield the rows of known devices in slices of whole devices, as `located` returns them.
 
     What is computed from millions of rows by many steps stays small and close to the processor that way: half the time
-    and a third of the memory. Rows that do not lie device by device are sorted first.
+    and a third of the memory.
     """
-    begins = _begins(frame)
-    if frame.select(DEVICE).filter(begins).is_duplicated().any():
-        frame = frame.sort(*DEVICE, at)
-        begins = _begins(frame)
-    start = 0
-    for edge in [*begins.arg_true().to_list()[1:], frame.height]:
-        if edge - start >= _BLOCK or edge == frame.height:
-            yield frame.slice(start, edge - start)
-            start = edge
+    runs = _runs(frame, devices, at)
+    last = runs.get_column("device").ne_missing(runs.get_column("device").shift(-1))
+    ends = runs.get_column("length").cum_sum()
+    start = row = 0
+    for edge, end in zip(last.arg_true().to_list(), ends.filter(last).to_list(), strict=True):
+        if end - row >= _BLOCK or edge == runs.height - 1:
+            yield _located(frame, runs.slice(start, edge + 1 - start), at)
+            start, row = edge + 1, end
+
+
+def _located(frame: pl.DataFrame, runs: pl.DataFrame, at: str) -> pl.DataFrame:
+    """Return the rows of some runs, in order of device and time."""
+    begin, length = pl.col("row"), pl.col("length")
+    rows = runs.select(
+        pl.int_ranges(begin, begin + length, dtype=pl.UInt32).alias("row"), pl.col("device").repeat_by("length")
+    ).explode("row", "device", empty_as_null=False)
+    found = (
+        frame.drop(DEVICE)[rows.get_column("row")]
+        .with_columns(rows.get_column("device"), pl.col(at).dt.timestamp("ms").alias("time"))
+        .with_columns(packed("time").alias("key"))
+    )
+    return found if found.get_column("key").is_sorted() else found.sort("key", at)
+
+
+def _runs(frame: pl.DataFrame, devices: pl.DataFrame, at: str) -> pl.DataFrame:
+    """Return the runs of rows of one known device: device, row (the first), length; by device and time.
+
+    A device is looked up, and put in order, once for each run of its rows and not for each row.
+    """
+    row = _begins(frame).arg_true().alias("row")
+    length = (row.shift(-1).fill_null(frame.height) - row).alias("length")
+    heads = frame.select(*DEVICE, at)[row].with_columns(row, length)
+    known = heads.join(devices.select(*DEVICE, "device"), on=DEVICE)
+    return known.sort("device", at).select("device", "row", "length")
 
 
 def _begins(frame: pl.DataFrame) -> pl.Series:

@@ -1,24 +1,28 @@
 """What limited each device of each job, minute by minute."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import dataframely as dy
 import polars as pl
 
 from ledger.expressions import to_gpu_seconds, to_seconds
-from ledger.names import HELD_IDLE_STATES
-from ledger.tables import BottleneckMinute, Gpu, GpuMinute, GpuStateInterval, JobGpu
+from ledger.names import EVIDENCE_QUALITIES, HELD_IDLE_STATES
+from ledger.tables import BottleneckMinute, Gpu, GpuMinute, GpuStateInterval, JobGpu, NodeMinute
 from queries.graph import Input, Span, rollup
 from queries.rollups import _bottleneck_rules as rules
+from queries.rollups._minutes import by_minute
+from queries.rollups._timeline import MINUTE, instant, located, milliseconds, packed
 
 _DEVICE = ("cluster", "node", "gpu_uuid")
 _RUN = ("job_id", "restart_count", "submitted_at")
 _WINDOW = timedelta(minutes=rules.STRAGGLER_MINUTES)
 _LIMITED_STATES = ("underused", "productive")
 _WORKING = 0.1
-_KEY = ["device", "minute_start"]
+_KINDS = ("idle", "waiting", "throttled", "limited", "observed")
+_GRADES = dict(enumerate(EVIDENCE_QUALITIES))
 
+_INTERVAL = ("started_at", "ended_at", "state", "holder_count", "evidence_quality", "is_observed")
 _EVIDENCE = (
     "kernel_active_ratio",
     "graphics_active_ratio",
@@ -29,16 +33,15 @@ _EVIDENCE = (
     "power_limit_watts",
     "power_capped_seconds",
     "sm_clock_ratio",
-    "existed_seconds",
     "observed_seconds",
-    "evidence_quality",
+)
+_OF_NODE = (
     "node_cpu_active_ratio",
     "node_cpu_iowait_ratio",
     "node_cpu_pressure_ratio",
     "node_io_pressure_ratio",
     "node_memory_pressure_ratio",
     "node_network_active_ratio",
-    "node_job_count",
 )
 
 
@@ -47,9 +50,12 @@ def bottleneck_minute(
     intervals: Annotated[
         dy.LazyFrame[GpuStateInterval],
         # Intervals are cut at clock hours: the one before holds the minutes that peers are compared over.
-        Input(before=timedelta(hours=1), columns=(*_DEVICE, *_RUN, "started_at", "ended_at", "state", "holder_count")),
+        Input(before=timedelta(hours=1), columns=(*_DEVICE, *_RUN, *_INTERVAL)),
     ],
     minutes: Annotated[dy.LazyFrame[GpuMinute], Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE))],
+    nodes: Annotated[
+        dy.LazyFrame[NodeMinute], Input(before=_WINDOW, columns=("cluster", "node", "minute_start", *_OF_NODE))
+    ],
     holdings: Annotated[
         dy.LazyFrame[JobGpu], Input(before=_WINDOW, columns=(*_DEVICE, *_RUN, "held_start", "held_end"))
     ],
@@ -71,17 +77,19 @@ def bottleneck_minute(
     """
     stretches = intervals.filter((pl.col("job_id") != "") & (pl.col("ended_at") > span.start - _WINDOW)).collect()
     devices = stretches.select(_DEVICE).unique().sort(_DEVICE).with_row_index("device")
+    devices = devices.with_columns((pl.struct("cluster", "node").rank("dense") - 1).alias("host"))
     holders = _holders(_with_fraction(stretches, gpus.collect()), holdings.collect())
     runs = holders.select("cluster", *_RUN).unique().sort("cluster", *_RUN).with_row_index("run")
     if holders.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
     held = _held(holders.join(devices, on=_DEVICE).join(runs, on=["cluster", *_RUN]), span)
     rows = (
-        held.join(_evidence(minutes.collect(), devices), on=_KEY, how="left")
+        held.join(_of_devices(minutes.collect(), devices), on="key", how="left", maintain_order="left")
+        .join(_of_nodes(nodes.collect(), devices), on="host_key", how="left", maintain_order="left")
         .with_columns(*rules.measures())
         .with_columns(rules.active())
         .pipe(_with_peers)
-        .filter(pl.col("minute_start").is_between(span.start, span.end, closed="left"))
+        .filter(pl.col("minute").is_between(_minute(span.start), _minute(span.end), closed="left"))
     )
     if rows.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
@@ -93,10 +101,22 @@ def bottleneck_minute(
     return BottleneckMinute.cast(named.lazy().select(_columns()))
 
 
-def _evidence(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
-    """Return what is known of each minute, with its device's number in place of its names."""
-    numbers = minutes.select(_DEVICE).join(devices, on=_DEVICE, how="left", maintain_order="left")["device"]
-    return minutes.select("minute_start", *_EVIDENCE, numbers).filter(pl.col("device").is_not_null())
+def _minute(at: datetime) -> int:
+    """Return the number of the minute that an instant lies in."""
+    return milliseconds(at) // MINUTE
+
+
+def _of_devices(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return what devices did in each minute, by `key`: device and minute as one number."""
+    rows = located(minutes, devices, at="minute_start")
+    return rows.select(packed(pl.col("time") // MINUTE).alias("key"), *_EVIDENCE)
+
+
+def _of_nodes(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return how nodes were in each minute, by `host_key`."""
+    hosts = devices.select("cluster", "node", "host").unique()
+    minute = pl.col("minute_start").dt.timestamp("ms") // MINUTE
+    return minutes.join(hosts, on=["cluster", "node"]).select(packed(minute, "host").alias("host_key"), *_OF_NODE)
 
 
 def _holders(stretches: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
@@ -104,7 +124,7 @@ def _holders(stretches: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
     is_shared = pl.col("holder_count").fill_null(1) > 1
     alone = stretches.filter(~is_shared).with_columns(place=pl.lit(0, pl.Int64), holders=pl.lit(1, pl.Int64))
     shared = _shared(stretches.filter(is_shared), holdings)
-    columns = [*_DEVICE, *_RUN, "started_at", "ended_at", "state", "gpu_fraction", "place", "holders"]
+    columns = [*_DEVICE, *_RUN, *_INTERVAL, "gpu_fraction", "place", "holders"]
     return pl.concat([alone.select(columns), shared.select(columns)])
 
 
@@ -131,35 +151,47 @@ def _shared(stretches: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
 def _held(holders: pl.DataFrame, span: Span) -> pl.DataFrame:
     """Return, per minute, device and run, the milliseconds of idle, throttled, unknown and other time.
 
-    Numbers stand for devices and runs: millions of rows are grouped without looking at text.
+    Numbers stand for devices and runs: millions of rows are grouped without looking at text. Quality is that of the
+    longest observed part, the earlier of two equals.
     """
-    begin = pl.max_horizontal("started_at", pl.lit(span.start - _WINDOW))
-    first = begin.dt.truncate("1m")
-    last = (pl.col("ended_at") - pl.duration(microseconds=1)).dt.truncate("1m")
-    state = pl.col("state")
-    cut = holders.select(
-        *("device", "run", "ended_at", "gpu_fraction", "place", "holders"),
-        begin.alias("started_at"),
+    since, state = milliseconds(span.start - _WINDOW), pl.col("state")
+    begin = pl.col("started_at").dt.timestamp("ms").clip(lower_bound=since)
+    stretches = holders.select(
+        *("device", "host", "run", "gpu_fraction", "place", "holders"),
+        begin.alias("start"),
+        (pl.col("ended_at").dt.timestamp("ms") - begin).alias("length"),
         state.is_in(HELD_IDLE_STATES).alias("idle"),
         (state == "held_idle").alias("waiting"),
         (state == "throttled").alias("throttled"),
         state.is_in(_LIMITED_STATES).alias("limited"),
-        pl.datetime_ranges(first, last, "1m").alias("minute_start"),
-    ).explode("minute_start", empty_as_null=False, keep_nulls=False)
-    start = pl.max_horizontal("started_at", "minute_start")
-    end = pl.min_horizontal("ended_at", pl.col("minute_start") + pl.duration(minutes=1))
-    whole = (end - start).dt.total_milliseconds()
+        pl.col("is_observed").alias("observed"),
+        pl.col("evidence_quality")
+        .replace_strict({grade: code for code, grade in _GRADES.items()}, return_dtype=pl.Int8)
+        .alias("grade"),
+    )
     # Whole milliseconds for each holder; the first ones take the rest.
-    part = whole // pl.col("holders") + (pl.col("place") < whole % pl.col("holders")).cast(pl.Int64)
-    kinds = ("idle", "waiting", "throttled", "limited")
+    mine = pl.col("part") // pl.col("holders") + (pl.col("place") < pl.col("part") % pl.col("holders")).cast(pl.Int64)
+    parts = (
+        by_minute(stretches, "start", "length")
+        .with_columns(packed("minute").alias("key"), mine.alias("held_ms"))
+        .sort("key", "run", "part_start")
+        .with_columns(pl.when(kind).then("held_ms").otherwise(0).alias(f"{kind}_ms") for kind in _KINDS)
+    )
+    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("key", "run")).fill_null(value=False)
+    alone = parts.select(~same & ~same.shift(-1, fill_value=False)).to_series()
+    several = parts.filter(~alone)
+    sums = ("held_ms", *(f"{kind}_ms" for kind in _KINDS))
+    longest = pl.col("grade").sort_by("observed_ms", maintain_order=True, descending=True).first()
+    joined = several.group_by("key", "run", maintain_order=True).agg(
+        pl.col("device", "host", "minute", "gpu_fraction").first(), pl.col(sums).sum(), pl.col("holders").max(), longest
+    )
+    names = ["key", "run", "device", "host", "minute", "gpu_fraction", *sums, "holders", "grade"]
     return (
-        cut.with_columns(held_ms=part)
-        .group_by("device", "run", "minute_start")
-        .agg(
-            pl.col("held_ms").sum(),
-            *((pl.col("held_ms") * pl.col(kind)).sum().alias(f"{kind}_ms") for kind in kinds),
-            pl.col("holders").max().alias("holder_count"),
-            pl.col("gpu_fraction").first(),
+        pl.concat([parts.filter(alone).select(names), joined.select(names)])
+        .rename({"holders": "holder_count"})
+        .with_columns(
+            packed("minute", "host").alias("host_key"),
+            pl.col("grade").replace_strict(_GRADES, return_dtype=pl.String).alias("evidence_quality"),
         )
     )
 
@@ -169,24 +201,28 @@ def _with_peers(rows: pl.DataFrame) -> pl.DataFrame:
 
     A straggler lies 15 % or more below the median for five minutes in a row, of at least five devices.
     """
-    rows = rows.with_columns(
-        pl.len().over("run", "minute_start").alias("job_device_count"),
-        pl.coalesce("sm_active_ratio", "power_ratio").alias("strength"),
+    of_run, of_node = ["run", "minute"], "host_key"
+    counted = rows.group_by(of_run).agg(pl.len().cast(pl.Int64).alias("job_device_count"))
+    shared = rows.group_by(of_node).agg((pl.col("run").min() != pl.col("run").max()).alias("is_shared_node"))
+    rows = (
+        rows.join(counted, on=of_run, how="left", maintain_order="left")
+        .join(shared, on=of_node, how="left", maintain_order="left")
+        .with_columns(pl.coalesce("sm_active_ratio", "power_ratio").alias("strength"))
     )
-    many = rows.filter(pl.col("job_device_count") > rules.PEERS).select("device", "run", "minute_start", "strength")
-    medians = many.group_by("run", "minute_start").agg(pl.col("strength").median().alias("median"))
+    many = rows.filter(pl.col("job_device_count") > rules.PEERS).select("device", *of_run, "strength")
+    medians = many.group_by(of_run).agg(pl.col("strength").median().alias("median"))
     # Of devices that all idle, none is slower than the others.
     slow = (
-        many.join(medians.filter(pl.col("median") > _WORKING), on=["run", "minute_start"])
+        many.join(medians.filter(pl.col("median") > _WORKING), on=of_run)
         .with_columns(peer_ratio=pl.col("strength") / pl.col("median"))
         .filter(pl.col("peer_ratio") < rules.STRAGGLER_BELOW)
-        .sort("device", "run", "minute_start")
+        .sort("device", *of_run)
     )
     lag = rules.STRAGGLER_MINUTES - 1
-    before = pl.col("minute_start").shift(lag).over("device", "run")
-    since = (before == pl.col("minute_start") - pl.duration(minutes=lag)).fill_null(value=False)
-    stragglers = slow.filter(since).select("device", "run", "minute_start", "peer_ratio", is_straggler=True)
-    return rows.join(stragglers, on=["device", "run", "minute_start"], how="left")
+    before = pl.col("minute").shift(lag).over("device", "run")
+    since = (before == pl.col("minute") - lag).fill_null(value=False)
+    stragglers = slow.filter(since).select("device", *of_run, "peer_ratio", is_straggler=True)
+    return rows.join(stragglers, on=["device", *of_run], how="left", maintain_order="left")
 
 
 def _with_fraction(stretches: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
@@ -210,6 +246,7 @@ def _columns() -> list[pl.Expr]:
         "gpu_limited_seconds": pl.col("limited_ms"),
     }
     given = {
+        "minute_start": instant(pl.col("minute") * MINUTE),
         **{name: to_gpu_seconds(to_seconds(value), "gpu_fraction") for name, value in time.items()},
         "idle_cause": pl.when(pl.col("waiting_ms") > 0).then(rules.idle_cause()),
     }

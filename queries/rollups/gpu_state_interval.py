@@ -17,7 +17,7 @@ from queries.rollups._merge import BY_JOB, BY_NOBODY, BY_PROCESS, BY_UNKNOWN, jo
 from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
 from queries.rollups._naming import Naming, named
 from queries.rollups._steps import LONGEST_STEP
-from queries.rollups._timeline import DEVICE, HOUR, blocks, instant, milliseconds, packed
+from queries.rollups._timeline import DEVICE, HOUR, blocks, instant, located, milliseconds, packed
 
 # A stray process must have been seen for its grace, at most nine minutes, before the hour begins.
 _LOOKBACK: Final = LONGEST_STEP + timedelta(minutes=10)
@@ -38,7 +38,7 @@ _DRAINED: Final = ("DRAINED", "DRAINING")
 _QUALITIES: Final = ("A", "B", "C", "D", "X")
 
 
-@rollup(version=1)
+@rollup(rows_at_once=1_000_000)
 def gpu_state_interval(
     samples: Annotated[dy.LazyFrame[GpuSample], Input(before=_LOOKBACK, after=LONGEST_STEP, columns=COLUMNS)],
     gpus: Annotated[dy.LazyFrame[Gpu], Input(before=_LOOKBACK)],
@@ -76,28 +76,26 @@ def gpu_state_interval(
             faults(events.collect(), held, runs, devices, window),
         )
     )
-    numbers = devices.drop("parent_gpu_uuid")
     limits = _limits(existing)
-    parts: list[pl.DataFrame] = []
-    for block in blocks(samples.collect(), at="sampled_at"):
-        seen = evidence(block, numbers, limits, thresholds)
-        mine = around.filter(pl.col("device").is_in(seen.get_column("device").unique().implode()))
-        parts.append(_judged(seen, mine, span, thresholds))
-        around = around.join(mine, on="piece", how="anti", maintain_order="left")
-    parts.append(_judged(seen.clear(), around, span, thresholds))
-    intervals = _worded(pl.concat(parts), devices, runs)
-    return GpuStateInterval.cast(_with_reasons(intervals, runs, window, span, thresholds).lazy())
+    told = samples.collect()
+    nothing = located(told.clear(), devices, at="sampled_at")
+    seen, sampled = [evidence(nothing, limits, thresholds)], [nothing.get_column("key")]
+    for block in blocks(told, devices, at="sampled_at"):
+        seen.append(evidence(block, limits, thresholds))
+        sampled.append(block.get_column("key"))
+    # The last row says nothing: it stands for the time before a device's first sample.
+    silence = seen[0].clear(1).with_columns(pl.lit(0, dtype=pl.Int64).alias("throttle"))
+    said = pl.concat([*seen, silence])
+    stretches = judged(marks(said, around), said, around, pl.concat(sampled), thresholds)
+    inside = joined(stretches.filter(_in_span(around, stretches, span)))
+    rows = _worded(_with_names(inside, around), devices, runs)
+    return GpuStateInterval.cast(_with_reasons(rows, runs, window, span, thresholds).lazy())
 
 
-def _judged(seen: pl.DataFrame, around: pl.DataFrame, span: Span, thresholds: Thresholds) -> pl.DataFrame:
-    """Return the intervals of some devices, with what is known of them besides their samples."""
-    nothing = seen.clear(1).with_columns(pl.lit(0).alias("throttle"))
-    seen = pl.concat([seen, nothing], how="vertical_relaxed")
-    around = around.drop("piece").with_row_index("piece")
-    rows = judged(marks(seen, around), seen, around, thresholds)
-    inside = joined(rows.filter(_in_span(around, rows, span)))
+def _with_names(rows: pl.DataFrame, around: pl.DataFrame) -> pl.DataFrame:
+    """Return intervals with what is known of them besides their samples."""
     names = around.select("piece", "holders", "holder_count", "submitted_at", "restart_count", "node_state", "fault")
-    return inside.join(names, on="piece", how="left", maintain_order="left")
+    return rows.join(names, on="piece", how="left", maintain_order="left")
 
 
 def _limits(existing: pl.DataFrame) -> pl.DataFrame:

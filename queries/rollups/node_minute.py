@@ -1,14 +1,21 @@
-"""How a node was in each minute: processors, pressure and fast network ports."""
+"""How each node was in each minute: processors, pressure and fast network ports."""
 
-from typing import Final
+from typing import Annotated, Final
 
+import dataframely as dy
 import polars as pl
 
 from ledger.expressions import per
+from ledger.tables import HostSample, NetworkPortSample, NodeMinute, PressureSample
 from queries.counters import deltas
+from queries.graph import Input, Span, rollup
 from queries.rollups._minutes import by_minute, share
+from queries.rollups._steps import LONGEST_STEP
+from queries.rollups._timeline import MINUTE, instant
 
-HOST_COLUMNS: Final = (
+_AROUND: Final = LONGEST_STEP
+
+_HOST_COLUMNS: Final = (
     "sampled_at",
     "cluster",
     "node",
@@ -21,7 +28,7 @@ HOST_COLUMNS: Final = (
     "cpu_steal_seconds_total",
 )
 
-PRESSURE_COLUMNS: Final = (
+_PRESSURE_COLUMNS: Final = (
     "sampled_at",
     "cluster",
     "node",
@@ -33,7 +40,7 @@ PRESSURE_COLUMNS: Final = (
     "some_ratio",
 )
 
-PORT_COLUMNS: Final = (
+_PORT_COLUMNS: Final = (
     "sampled_at",
     "cluster",
     "node",
@@ -56,13 +63,22 @@ _PRESSURES: Final = {
 }
 
 
-def node_minutes(host: pl.LazyFrame, pressure: pl.LazyFrame, ports: pl.LazyFrame) -> pl.DataFrame:
-    """Return one row per node and minute with what any of the three sources says.
+@rollup()
+def node_minute(
+    host: Annotated[dy.LazyFrame[HostSample], Input(before=_AROUND, after=_AROUND, columns=_HOST_COLUMNS)],
+    pressure: Annotated[dy.LazyFrame[PressureSample], Input(before=_AROUND, after=_AROUND, columns=_PRESSURE_COLUMNS)],
+    ports: Annotated[dy.LazyFrame[NetworkPortSample], Input(before=_AROUND, after=_AROUND, columns=_PORT_COLUMNS)],
+    span: Span,
+) -> dy.LazyFrame[NodeMinute]:
+    """Put together what three collectors say of a node: a row for each minute in which any of them measured.
 
     Nulls: where a source measured nothing in this minute.
     """
     told = _processors(host).join(_pressure(pressure), on=_MINUTE, how="full", coalesce=True)
-    return told.join(_network(ports), on=_MINUTE, how="full", coalesce=True)
+    both = told.join(_network(ports), on=_MINUTE, how="full", coalesce=True)
+    rows = both.with_columns(instant(pl.col("minute") * MINUTE).alias("minute_start"))
+    inside = rows.filter(pl.col("minute_start").is_between(span.start, span.end, closed="left"))
+    return NodeMinute.cast(inside.lazy().select(NodeMinute.column_names()))
 
 
 def _parts(rows: pl.LazyFrame, counters: tuple[str, ...], by: tuple[str, ...]) -> pl.DataFrame:
