@@ -18,7 +18,7 @@ MINUTE: Final = 60_000
 _BITS: Final = 42
 """Milliseconds since 1970 fit into 42 bits until the year 2109; 21 bits are left for devices."""
 
-_BLOCK: Final = 200_000
+_BLOCK: Final = 100_000
 """Rows that are worked on at once."""
 
 _MILLISECOND: Final = timedelta(milliseconds=1)

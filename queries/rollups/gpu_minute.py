@@ -16,7 +16,7 @@ from queries.rollups._timeline import DEVICE, MINUTE, instant, milliseconds, num
 _AROUND: Final = LONGEST_STEP
 
 
-@rollup(rows_at_once=1_000_000)
+@rollup(rows_at_once=800_000)
 def gpu_minute(
     samples: Annotated[dy.LazyFrame[GpuSample], Input(before=_AROUND, after=_AROUND, columns=COLUMNS)], span: Span
 ) -> dy.LazyFrame[GpuMinute]:

@@ -38,7 +38,7 @@ _DRAINED: Final = ("DRAINED", "DRAINING")
 _QUALITIES: Final = ("A", "B", "C", "D", "X")
 
 
-@rollup(rows_at_once=1_000_000)
+@rollup(rows_at_once=800_000)
 def gpu_state_interval(
     samples: Annotated[dy.LazyFrame[GpuSample], Input(before=_LOOKBACK, after=LONGEST_STEP, columns=COLUMNS)],
     gpus: Annotated[dy.LazyFrame[Gpu], Input(before=_LOOKBACK)],
