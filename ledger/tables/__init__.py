@@ -1,6 +1,7 @@
 """Every table of the ledger; importing this registers them all."""
 
 from ledger.tables.billing import BillImport, FocusCharge, Invoice
+from ledger.tables.bottlenecks import BottleneckHour, BottleneckMinute
 from ledger.tables.costs import (
     AllocationHour,
     CostHour,
@@ -11,30 +12,17 @@ from ledger.tables.costs import (
     Reconciliation,
 )
 from ledger.tables.gpu import GpuEvent, GpuHealthSample, GpuProcessSample, GpuSample, NodeEvent
+from ledger.tables.gpu_time import CoverageDay, GpuHour, GpuMinute, GpuStateInterval, NodeMinute
 from ledger.tables.host import CollectorRun, HostSample, PressureSample
+from ledger.tables.incidents import IdleIncident, IncidentDecision
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
+from ledger.tables.job_time import JobGpuHour, JobHour, JobUsage
 from ledger.tables.jobs import Job, JobGpu, NodeState, ServingSample
-from ledger.tables.network import NetworkPortSample
+from ledger.tables.network import NetworkHour, NetworkPortSample
 from ledger.tables.operation import AgentToken, Audit, Batch, JobRun, PartitionState, RejectedRow, ReportDelivery
 from ledger.tables.partition import TABLES, Table, declared
 from ledger.tables.power import PowerSample
-from ledger.tables.rollups import (
-    BottleneckHour,
-    BottleneckMinute,
-    CoverageDay,
-    GpuHour,
-    GpuMinute,
-    GpuStateInterval,
-    IdleIncident,
-    IncidentDecision,
-    JobGpuHour,
-    JobHour,
-    JobUsage,
-    NetworkHour,
-    NodeMinute,
-    StorageDay,
-)
-from ledger.tables.storage import BlockDeviceSample, MountSample
+from ledger.tables.storage import BlockDeviceSample, MountSample, StorageDay
 
 __all__ = [
     "TABLES",

@@ -1,6 +1,8 @@
-"""Samples of network ports."""
+"""Network ports: samples, and hours computed from them."""
 
-from ledger.tables.columns import counter, flag, gauge, key, text
+import dataframely as dy
+
+from ledger.tables.columns import amount, count, counter, flag, gauge, key, key_instant, ratio, seconds, text
 from ledger.tables.gpu import NodeSample
 from ledger.tables.partition import Timed, table
 
@@ -32,3 +34,24 @@ class NetworkPortSample(NodeSample):
     congestion_notification_count_total = counter(
         "RoCE congestion notifications sent", source="hw_counters/np_cnp_sent"
     )
+
+
+@table("rollup", Timed("hour_start"))
+class NetworkHour(dy.Schema):
+    """One clock hour of one network port."""
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster")
+    node = key("Node name")
+    device = key("Adapter")
+    port = key("Port")
+    link_layer = text("InfiniBand or Ethernet")
+    line_rate_bytes_per_second = gauge("What the link can carry in one direction", max=1e13)
+    transmit_bytes = amount("Bytes sent; null where nothing was measured")
+    receive_bytes = amount("Bytes received; null where nothing was measured")
+    peak_active_ratio = ratio("Busiest step against the line rate, in its busier direction")
+    wait_count = count("Ticks with data to send and no credit")
+    error_count = count("Errors, discards and recoveries")
+    link_downed_count = count("Times the link went down")
+    reset_count = count("Counter resets: nothing was added for these steps", nullable=False)
+    observed_seconds = seconds("Time that steps cover")

@@ -1,6 +1,8 @@
-"""Samples of block devices and mounted file systems."""
+"""Block devices and mounted file systems: samples, and days computed from them."""
 
-from ledger.tables.columns import count, counter, flag, gauge, key, text
+import dataframely as dy
+
+from ledger.tables.columns import amount, count, counter, duration, flag, gauge, key, key_day, ratio, seconds, text
 from ledger.tables.gpu import NodeSample
 from ledger.tables.partition import Timed, table
 
@@ -40,3 +42,23 @@ class MountSample(NodeSample):
     written_bytes_total = counter("Bytes written by this node", source="mountstats")
     read_seconds_total = counter("Time from request to answer, summed over reads", source="mountstats")
     read_count_total = counter("Reads completed", source="mountstats")
+
+
+@table("rollup", Timed("day", "day"))
+class StorageDay(dy.Schema):
+    """One UTC day of one file system or block device of a node."""
+
+    day = key_day("The day")
+    cluster = key("Cluster")
+    node = key("Node name")
+    mount_point = key("Where it is mounted; '' for a block device")
+    device = key("What is mounted, or the kernel's name of the device")
+    filesystem_type = text("Type of the file system")
+    capacity_bytes = gauge("Size at the end of the day", max=2**63)
+    used_bytes = gauge("Most that was used", max=2**63)
+    read_bytes = amount("Bytes read; null where nothing was measured")
+    written_bytes = amount("Bytes written; null where nothing was measured")
+    read_latency_seconds = duration("Mean time of a read")
+    io_active_ratio = ratio("Share of time with a request under way")
+    unresponsive_count = count("Rounds in which it did not answer", nullable=False)
+    observed_seconds = seconds("Time that steps cover")
