@@ -3,7 +3,7 @@
 import polars as pl
 
 from ledger.names import STATES, State
-from queries.rollups._timeline import MINUTE
+from queries.rollups._timeline import MINUTE, packed
 
 
 def by_minute(rows: pl.DataFrame, start: str, length: str) -> pl.DataFrame:
@@ -24,6 +24,25 @@ def by_minute(rows: pl.DataFrame, start: str, length: str) -> pl.DataFrame:
         .with_columns((last - pl.col("part_start")).alias("part"))
     )
     return pl.concat([first, later])
+
+
+def existing(intervals: pl.DataFrame) -> pl.DataFrame:
+    """Return from when to when devices existed, in order: device, start, end. Intervals lie end to end meanwhile."""
+    rows = intervals.select("device", "start", "end").sort("device", "start")
+    follows = (pl.col("start") == pl.col("end").shift(1)) & (pl.col("device") == pl.col("device").shift(1))
+    begins = rows.select(~follows.fill_null(value=False)).to_series()
+    ends = rows.get_column("end").filter(begins.shift(-1, fill_value=True))
+    return rows.filter(begins).with_columns(ends)
+
+
+def in_existence(minutes: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFrame:
+    """Return the minutes that a device existed for at least a part of; `time` is when a minute begins."""
+    begun = stretches.select(packed("start").alias("_last"), packed("end").alias("_until"))
+    found = minutes.with_columns(packed(pl.col("time") + MINUTE - 1).alias("_last")).join_asof(
+        begun, on="_last", check_sortedness=False
+    )
+    # Keys of two devices lie further apart than any stretch.
+    return found.filter(pl.col("_until") > packed("time")).drop("_last", "_until")
 
 
 def share(counted: str, length: str) -> pl.Expr:

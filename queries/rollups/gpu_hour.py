@@ -9,7 +9,7 @@ from ledger.expressions import to_seconds
 from ledger.tables import Gpu, GpuHour, GpuMinute, GpuStateInterval
 from queries.graph import Input, rollup
 from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality
-from queries.rollups._minutes import STATE_COLUMNS, state_milliseconds
+from queries.rollups._minutes import STATE_COLUMNS, existing, in_existence, state_milliseconds
 from queries.rollups._timeline import DEVICE, HOUR, instant, located, numbered
 
 _INTERVAL_COLUMNS: Final = (
@@ -43,18 +43,19 @@ def gpu_hour(
     if stretches.is_empty():
         return GpuHour.create_empty(lazy=True)
     devices = numbered(stretches)
-    hours = _hours(stretches, devices)
-    means = _means(minutes.collect(), devices)
+    done = located(stretches, devices, at="started_at").with_columns(
+        pl.col("time").alias("start"), pl.col("ended_at").dt.timestamp("ms").alias("end")
+    )
+    hours = _hours(done)
+    means = _means(in_existence(located(minutes.collect(), devices, at="minute_start"), existing(done)))
     hours = hours.join(means, on=["device", "hour"], how="left", maintain_order="left")
     hours = hours.join(devices, on="device", how="left", maintain_order="left")
     return GpuHour.cast(_described(hours, gpus.collect()).lazy())
 
 
-def _hours(stretches: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+def _hours(done: pl.DataFrame) -> pl.DataFrame:
     """Return the states of each device and hour in milliseconds; intervals never cross an hour."""
-    rows = located(stretches, devices, at="started_at").with_columns(
-        (pl.col("time") // HOUR).alias("hour"), (pl.col("ended_at").dt.timestamp("ms") - pl.col("time")).alias("part")
-    )
+    rows = done.with_columns((pl.col("start") // HOUR).alias("hour"), (pl.col("end") - pl.col("start")).alias("part"))
     by = ("device", "hour")
     sums = (
         rows.with_columns(state_milliseconds())
@@ -70,9 +71,9 @@ def _hours(stretches: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
     return sums.join(best_known_quality(rows, by, "part"), on=by, how="left").sort(by)
 
 
-def _means(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+def _means(minutes: pl.DataFrame) -> pl.DataFrame:
     """Return the activity of each device and hour."""
-    rows = located(minutes, devices, at="minute_start").with_columns(
+    rows = minutes.with_columns(
         (pl.col("time") // HOUR).alias("hour"), pl.col("observed_seconds").cast(pl.Float64).alias("weight")
     )
     return rows.group_by("device", "hour").agg(activity("weight", pl.col("energy_joules")))

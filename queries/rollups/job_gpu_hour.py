@@ -11,7 +11,7 @@ from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Jo
 from queries.graph import Input, Span, rollup
 from queries.rollups._context import RUN
 from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality
-from queries.rollups._minutes import STATE_COLUMNS, by_minute, state_milliseconds
+from queries.rollups._minutes import STATE_COLUMNS, by_minute, existing, state_milliseconds
 from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
 from queries.rollups._naming import Naming, named
 from queries.rollups._sharing import HOLDER, PROCESS_COLUMNS, divided, process_time, weighed
@@ -50,7 +50,7 @@ def job_gpu_hour(
         return JobGpuHour.create_empty(lazy=True)
     holders = _holders(told, devices, window, process_time(processes.collect(), devices))
     rows = _seconds(holders, done, devices, window)
-    means = _means(holders, minutes.collect(), devices, _short_minutes(done))
+    means = _means(holders, minutes.collect(), devices, existing(done))
     rows = rows.join(means, on=_ROW, how="left").join(devices, on="device")
     return JobGpuHour.cast(_described(rows, named(jobs.collect(), naming), gpus.collect()).lazy())
 
@@ -91,44 +91,40 @@ def _seconds(holders: pl.DataFrame, done: pl.DataFrame, devices: pl.DataFrame, w
     )
 
 
-def _means(holders: pl.DataFrame, minutes: pl.DataFrame, devices: pl.DataFrame, short: pl.DataFrame) -> pl.DataFrame:
-    """Return what the device did while each holder held it, and the holder's share of its energy."""
-    length = (pl.col("end") - pl.col("start")).alias("length")
-    parts = by_minute(holders.select("device", *HOLDER, "share", "start", length), "start", "length")
+def _means(holders: pl.DataFrame, minutes: pl.DataFrame, devices: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:
+    """Return what the device did while each holder held it, and the holder's share of its energy.
+
+    `there` says from when to when devices existed: a holding may reach over that.
+    """
+    start, end = pl.max_horizontal("start", "start_there"), pl.min_horizontal("end", "end_there")
+    held = holders.select("device", *HOLDER, "share", "start", "end").join(
+        there, on="device", suffix="_there", maintain_order="left"
+    )
+    held = held.with_columns(start, end).filter(pl.col("start") < pl.col("end"))
+    parts = by_minute(held.with_columns((pl.col("end") - pl.col("start")).alias("length")), "start", "length")
     measured = located(minutes, devices, at="minute_start").with_columns(
         (pl.col("time") // MINUTE).alias("minute"),
         (pl.col("observed_seconds").cast(pl.Float64) * 1000).alias("observed"),
     )
     rows = (
         parts.join(measured, on=["device", "minute"], maintain_order="left")
-        .join(short, on=["device", "minute"], how="left", maintain_order="left")
+        .join(_short_minutes(there), on=["device", "minute"], how="left", maintain_order="left")
         .with_columns(
-            (pl.col("minute") * MINUTE // HOUR).alias("hour"),
-            (pl.col("part") * pl.col("observed")).alias("weight"),
-            pl.col("existed").fill_null(MINUTE),
+            (pl.col("minute") * MINUTE // HOUR).alias("hour"), (pl.col("part") * pl.col("observed")).alias("weight")
         )
     )
-    # A device that existed for a part of the minute was held for a part of that part.
-    held = pl.min_horizontal("part", "existed") / pl.col("existed")
-    return rows.group_by(_ROW).agg(activity("weight", pl.col("energy_joules") * held * pl.col("share")))
+    mine = pl.col("part") / pl.col("existed").fill_null(MINUTE)
+    return rows.group_by(_ROW).agg(activity("weight", pl.col("energy_joules") * mine * pl.col("share")))
 
 
-def _short_minutes(done: pl.DataFrame) -> pl.DataFrame:
-    """Return the minutes that a device existed for a part of only: device, minute, existed in milliseconds.
-
-    Its intervals lie end to end while it exists, so that such a minute holds the first or the last of them.
-    """
-    rows = done.select("device", "start", "end").sort("device", "start")
-    first = (pl.col("start") != pl.col("end").shift(1)) | (pl.col("device") != pl.col("device").shift(1))
-    stretches = rows.group_by("device", first.fill_null(value=True).cum_sum().alias("_stretch")).agg(
-        pl.col("start").min(), pl.col("end").max()
-    )
+def _short_minutes(there: pl.DataFrame) -> pl.DataFrame:
+    """Return the minutes that a device existed for a part of only: device, minute, existed in milliseconds."""
     head, tail = pl.col("start") // MINUTE, (pl.col("end") - 1) // MINUTE
     begun = pl.min_horizontal("end", (head + 1) * MINUTE) - pl.col("start")
     edges = pl.concat(
         [
-            stretches.select("device", head.alias("minute"), begun.alias("existed")),
-            stretches.filter(head < tail).select(
+            there.select("device", head.alias("minute"), begun.alias("existed")),
+            there.filter(head < tail).select(
                 "device", tail.alias("minute"), (pl.col("end") - tail * MINUTE).alias("existed")
             ),
         ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import ContractError
 from ledger.frames import columns_of, dtypes, to_frame, typed
-from ledger.tables import CoverageDay, ExchangeRate, FocusCharge, GpuMinute, GpuSample, Node
+from ledger.tables import CoverageDay, ExchangeRate, FocusCharge, GpuHour, GpuSample, Node
 
 AT = datetime(2026, 11, 20, 5, tzinfo=UTC)
 
@@ -76,15 +76,15 @@ def test_thousandths_of_seconds_are_exact_in_every_type(milliseconds: list[int])
     column = "productive_seconds"
     for given_values in (exact, [str(each) for each in exact]):
         dtype = pl.Decimal(38, 9) if given_values is exact else pl.String
-        assert converted(pl.Series("x", given_values, dtype=dtype), GpuMinute, column) == exact
+        assert converted(pl.Series("x", given_values, dtype=dtype), GpuHour, column) == exact
     small = [each % 10**9 for each in milliseconds]
     floats = pl.Series("x", [each / 1000 for each in small], dtype=pl.Float64)
-    assert converted(floats, GpuMinute, column) == [Decimal(each).scaleb(-3) for each in small]
+    assert converted(floats, GpuHour, column) == [Decimal(each).scaleb(-3) for each in small]
 
 
 @pytest.mark.parametrize("value", [0.0005, float("nan"), float("inf"), 1e20, "0.0005", "x"])
 def test_seconds_that_would_be_rounded_are_null(value: object) -> None:
-    assert converted(pl.Series([value]), GpuMinute, "productive_seconds") == [None]
+    assert converted(pl.Series([value]), GpuHour, "productive_seconds") == [None]
 
 
 def test_a_whole_number_beside_a_float_keeps_its_digits() -> None:

@@ -1,7 +1,10 @@
 """Minutes, hours of jobs and bottleneck mixes beside what the clock says: parts of time that must be the same time."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -20,34 +23,95 @@ _BROKEN = ("unknown", "faulty", "orphaned")
 _IDLE = ("allocated_idle", "held_idle")
 
 
-def check_minutes(walked: Walked, found: pl.DataFrame) -> None:
-    """Compare the nine states of each device minute, to the millisecond, and who held it if all of it was one's."""
-    states: dict[tuple[Place, int], dict[str, int]] = {}
-    observed: dict[tuple[Place, int], int] = {}
-    holders: dict[tuple[Place, int], set[str]] = {}
-    for place, (_, stretches) in walked.items():
-        for each in stretches:
-            at = each.start
-            while at < each.end:
-                minute = at - at % MINUTE
-                until = min(each.end, minute + MINUTE)
-                mine = states.setdefault((place, minute), dict.fromkeys(STATES, 0))
-                mine[each.state] += until - at
-                key = (place, minute)
-                observed[key] = observed.get(key, 0) + (until - at if each.is_observed else 0)
-                holders.setdefault(key, set()).add(each.job_ids)
-                at = until
+@dataclass
+class MinuteSums:
+    """One minute of a device: milliseconds by state, how many of them were observed, and whose it was."""
+
+    states: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
+    observed: int = 0
+    holders: set[str] = field(default_factory=set)
+
+
+def check_minutes(walked: Walked, span: tuple[int, int], found: pl.DataFrame) -> None:
+    """Compare how much of each device minute was observed, to the millisecond; what nobody observed has no row.
+
+    A step may reach out of a device's existence, and samples are not asked whether it exists: while it did, all of a
+    minute, they are also what the clock saw of it.
+    """
+    expected = {
+        (place, minute): length
+        for place, (device, _) in walked.items()
+        for minute, length in _covered(device, span).items()
+    }
     rows = {(_place(row), milliseconds(row["minute_start"])): row for row in found.iter_rows(named=True)}
     assert len(rows) == found.height
-    assert set(rows) == set(states), "device minutes"
-    for key, expected in states.items():
-        row = rows[key]
-        here = {state: int(row[f"{state}_seconds"] * 1000) for state in STATES}
-        assert here == expected, (key, here, expected)
-        assert int(row["existed_seconds"] * 1000) == sum(expected.values()), key
-        assert int(row["observed_seconds"] * 1000) == observed[key], key
-        if len(holders[key]) == 1:
-            assert {row["job_id"]} == holders[key], (key, row["job_id"], holders[key])
+    here = {key: int(row["observed_seconds"] * 1000) for key, row in rows.items()}
+    assert set(here) == set(expected), "observed device minutes"
+    assert here == expected, [(key, here[key], each) for key, each in expected.items() if here[key] != each][:3]
+    for place, (_, stretches) in walked.items():
+        told: Counter[int] = Counter()
+        seen: Counter[int] = Counter()
+        for each in stretches:
+            for minute, length in _minutes(each.start, each.end):
+                told[minute] += length
+                seen[minute] += length if each.is_observed else 0
+        for minute, length in told.items():
+            of_samples = here.get((place, minute), 0)
+            assert length <= MINUTE, (place, minute, "one state at a time")
+            assert seen[minute] == of_samples if length == MINUTE else seen[minute] <= of_samples, (place, minute)
+
+
+def _covered(device: Device, span: tuple[int, int]) -> Counter[int]:
+    """Return how many milliseconds of each minute of a span the steps of a device's samples cover."""
+    found: Counter[int] = Counter()
+    for sample, following in pairwise(device.samples):
+        pace = 10_000 if sample.pace is None else sample.pace
+        if following.at - sample.at <= min(3 * pace, 300_000):
+            for minute, length in _minutes(max(sample.at, span[0]), min(following.at, span[1])):
+                found[minute] += length
+    return found
+
+
+def _minutes(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the clock minutes of a stretch, each with its milliseconds of it."""
+    at = start
+    while at < end:
+        minute = at - at % MINUTE
+        until = min(end, minute + MINUTE)
+        yield minute, until - at
+        at = until
+
+
+def check_interval_minutes(walked: Walked, found: pl.DataFrame) -> None:
+    """Compare the nine states of each device minute, cut from the rollup's intervals, to the millisecond.
+
+    Also what of it was observed, and who held it if all of it was one's.
+    """
+    ours = _by_minute(
+        (place, each.start, each.end, each.state, each.is_observed, each.job_ids)
+        for place, (_, stretches) in walked.items()
+        for each in stretches
+    )
+    names = ("started_at", "ended_at", "state", "is_observed", "job_id")
+    theirs = _by_minute(
+        (_place(row), milliseconds(row[names[0]]), milliseconds(row[names[1]]), *(row[name] for name in names[2:]))
+        for row in found.iter_rows(named=True)
+    )
+    assert set(theirs) == set(ours), "device minutes"
+    for key, expected in ours.items():
+        assert theirs[key] == expected, (key, theirs[key], expected)
+
+
+def _by_minute(stretches: Iterable[tuple[Place, int, int, str, bool, str]]) -> dict[tuple[Place, int], MinuteSums]:
+    """Return each device minute's milliseconds by state, those observed, and its holders."""
+    found: dict[tuple[Place, int], MinuteSums] = {}
+    for place, start, end, state, is_observed, job_ids in stretches:
+        for minute, length in _minutes(start, end):
+            sums = found.setdefault((place, minute), MinuteSums())
+            sums.states[state] += length
+            sums.observed += length if is_observed else 0
+            sums.holders.add(job_ids)
+    return found
 
 
 def of_runs(walked: Walked, runs: RunHours) -> dict[tuple[str, int, Run], tuple[dict[str, Fraction], int, set[str]]]:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ledger.names import STATES
-from tests.oracle.compare_parts import check_job_hours, check_minutes, check_mixes
+from tests.oracle.compare_parts import check_interval_minutes, check_job_hours, check_minutes, check_mixes
 from tests.oracle.oracle_facts import Cluster, Device, Job, Run, Stretch
 from tests.oracle.oracle_time import HourSums, device_hours, run_hours, stretches, waited
 from tests.oracle.time_frames import milliseconds
@@ -31,7 +31,8 @@ def check_estate(estate: Sequence[Cluster], found: Frames) -> None:
     check_hours({place: device_hours(each) for place, (_, each) in walked.items()}, walked, found["gpu_hour"])
     runs = {place: run_hours(device, each) for place, (device, each) in walked.items()}
     check_run_hours(runs, found["job_gpu_hour"])
-    check_minutes(walked, found["gpu_minute"])
+    check_minutes(walked, (estate[0].start, estate[0].end), found["gpu_minute"])
+    check_interval_minutes(walked, found["gpu_state_interval"])
     check_job_hours(walked, runs, found["job_hour"])
     check_mixes(walked, runs, found["job_hour"], found["bottleneck_hour"])
     if "job_usage" in found:

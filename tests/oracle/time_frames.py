@@ -31,6 +31,7 @@ THROTTLES = (
 CHAIN = (
     "gpu_state_interval",
     "gpu_minute",
+    "node_minute",
     "gpu_hour",
     "job_gpu_hour",
     "job_hour",

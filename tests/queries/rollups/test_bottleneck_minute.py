@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.tables import BottleneckMinute, Gpu, GpuMinute, GpuStateInterval, JobGpu
+from ledger.tables import BottleneckMinute, Gpu, GpuMinute, GpuStateInterval, JobGpu, NodeMinute
 from queries.graph import Span
 from queries.rollups.bottleneck_minute import bottleneck_minute
 
@@ -50,12 +50,9 @@ def minute(at: datetime, gpu: str = "g0", **more: Any) -> dict[str, Any]:
         "cluster": "c",
         "node": "n",
         "gpu_uuid": gpu,
-        "existed_seconds": Decimal(60),
         "observed_seconds": Decimal(60),
-        "evidence_quality": "A",
         "power_limit_watts": 700.0,
         "power_watts": 500.0,
-        "node_job_count": 1,
         **more,
     }
 
@@ -78,9 +75,16 @@ def judged(
     holdings: Sequence[Mapping[str, Any]] = (),
     span: Span | None = None,
 ) -> pl.DataFrame:
+    """Return what the rollup says; what a minute says of its node is put into the node's own minutes."""
+    of_nodes = {
+        (row["cluster"], row["node"], row["minute_start"]): row
+        for row in minutes
+        if any(name.startswith("node_") for name in row)
+    }
     rows: pl.DataFrame = bottleneck_minute.function(
         frame(GpuStateInterval, intervals),
         frame(GpuMinute, minutes),
+        frame(NodeMinute, list(of_nodes.values())),
         frame(JobGpu, holdings),
         frame(Gpu, gpus),
         span or Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=2)),
@@ -153,17 +157,18 @@ def test_a_straggler_is_slow_for_five_minutes_beside_four_peers() -> None:
 
 
 def test_without_profiling_busy_time_is_kept_with_a_low_confidence() -> None:
-    known = {"kernel_active_ratio": 0.9, "evidence_quality": "C", "tensor_active_ratio": 0.9}
-    (row,) = judged([interval(HOUR, HOUR + MINUTE, "productive")], [minute(HOUR, **known)]).to_dicts()
+    known = {"kernel_active_ratio": 0.9, "tensor_active_ratio": 0.9}
+    busy = [interval(HOUR, HOUR + MINUTE, "productive", evidence_quality="C")]
+    (row,) = judged(busy, [minute(HOUR, **known)]).to_dicts()
     assert (row["bottleneck"], row["gpu_unknown_seconds"]) == ("compute_other", 0)
     assert row["confidence_ratio"] < 0.2
     starved = {**known, "kernel_active_ratio": 0.2, "node_io_pressure_ratio": 0.9}
-    (row,) = judged([interval(HOUR, HOUR + MINUTE, "productive")], [minute(HOUR, **starved)]).to_dicts()
+    (row,) = judged(busy, [minute(HOUR, **starved)]).to_dicts()
     assert (row["bottleneck"], row["first_evidence"]) == ("input_storage", "kernel_active_ratio")
 
 
 def test_an_idle_device_is_idle_because_of_its_node() -> None:
-    waiting = {"graphics_active_ratio": 0.0, "node_io_pressure_ratio": 0.6, "node_job_count": 2}
+    waiting = {"graphics_active_ratio": 0.0, "node_io_pressure_ratio": 0.6}
     (row,) = judged([interval(HOUR, HOUR + MINUTE, "held_idle")], [minute(HOUR, **waiting)]).to_dicts()
     assert (row["bottleneck"], row["idle_cause"], row["gpu_idle_seconds"]) == ("idle", "input_storage", 60)
     (row,) = judged([interval(HOUR, HOUR + MINUTE, "allocated_idle")], [minute(HOUR, **waiting)]).to_dicts()
@@ -172,14 +177,60 @@ def test_an_idle_device_is_idle_because_of_its_node() -> None:
 
 def test_host_evidence_on_a_node_with_several_jobs_counts_less() -> None:
     starved = {**BUSY, "graphics_active_ratio": 0.3, "node_io_pressure_ratio": 0.5}
-    busy = [interval(HOUR, HOUR + MINUTE, "productive")]
-    (alone,) = judged(busy, [minute(HOUR, **starved)])["confidence_ratio"]
-    (shared,) = judged(busy, [minute(HOUR, **{**starved, "node_job_count": 3})])["confidence_ratio"]
-    assert shared == pytest.approx(alone / 2)
+    busy = interval(HOUR, HOUR + MINUTE, "productive")
+    gpus = [gpu(each) for each in ("g0", "g1")]
+
+    def beside(**other: Any) -> float:
+        rows = judged([busy, {**busy, "gpu_uuid": "g1", **other}], [minute(HOUR, **starved)], gpus)
+        (mine,) = rows.filter(pl.col("gpu_uuid") == "g0").to_dicts()
+        assert mine["bottleneck"] == "input_storage"
+        return float(mine["confidence_ratio"])
+
+    (alone,) = judged([busy], [minute(HOUR, **starved)])["confidence_ratio"]
+    assert beside() == alone, "a job is not in its own way"
+    assert beside(job_id="8") == pytest.approx(alone / 2)
+    assert beside(restart_count=1) == pytest.approx(alone / 2), "a restart within the minute is another run"
+    assert beside(job_id="") == alone
+    assert beside(job_id="8", node="m") == alone
+    assert beside(job_id="8", started_at=HOUR + MINUTE, ended_at=HOUR + 2 * MINUTE) == alone
+
+
+def test_the_node_of_a_minute_is_that_of_the_same_cluster() -> None:
+    starved = {**BUSY, "graphics_active_ratio": 0.3}
+    minutes = [minute(HOUR, **starved), minute(HOUR, cluster="d", node_io_pressure_ratio=0.9)]
+    other = interval(HOUR, HOUR + MINUTE, "productive", cluster="d")
+    rows = judged([interval(HOUR, HOUR + MINUTE, "productive"), other], minutes).sort("cluster")
+    assert rows["cluster"].to_list() == ["c", "d"]
+    assert rows["bottleneck"].to_list()[0] != "input_storage"
+    assert judged(
+        [interval(HOUR, HOUR + MINUTE, "productive", cluster="d")],
+        [minute(HOUR, cluster="d", **starved, node_io_pressure_ratio=0.9)],
+    )["bottleneck"].to_list() == ["input_storage"]
+
+
+def test_coverage_is_what_was_observed_of_the_held_time_and_the_grade_that_of_its_longest_part() -> None:
+    half = HOUR + MINUTE / 2
+    seen = interval(HOUR, half, "productive")
+    (all_of_it,) = judged([interval(HOUR, HOUR + MINUTE, "productive")], [minute(HOUR, **BUSY)])["confidence_ratio"]
+    dark = interval(half, HOUR + MINUTE, "unknown", is_observed=False, evidence_quality=None)
+    (row,) = judged([seen, dark], [minute(HOUR, **BUSY)]).to_dicts()
+    assert (row["bottleneck"], row["gpu_unknown_seconds"]) == ("compute_tensor", 30)
+    assert row["confidence_ratio"] == pytest.approx(all_of_it / 2)
+    (short,) = judged([seen], [minute(HOUR, **BUSY)])["confidence_ratio"]
+    assert short == pytest.approx(all_of_it), "what it held was observed, all of it"
+    weak = interval(half, HOUR + 2 * MINUTE, "underused", evidence_quality="C")
+    graded = judged(
+        [{**seen, "ended_at": half - timedelta(seconds=1)}, {**weak, "started_at": half}], [minute(HOUR, **BUSY)]
+    )
+    (whole_c,) = judged([interval(HOUR, HOUR + MINUTE, "productive", evidence_quality="C")], [minute(HOUR, **BUSY)])[
+        "confidence_ratio"
+    ]
+    assert graded["confidence_ratio"][0] == pytest.approx(whole_c)
 
 
 def test_a_minute_without_evidence_is_the_ledgers_unknown() -> None:
-    (row,) = judged([interval(HOUR, HOUR + MINUTE, "unknown", evidence_quality=None)], []).to_dicts()
+    dark = interval(HOUR, HOUR + MINUTE, "unknown", evidence_quality=None, is_observed=False)
+    (row,) = judged([dark], []).to_dicts()
     assert (row["bottleneck"], row["gpu_unknown_seconds"], row["confidence_ratio"]) == ("unknown", 60, 0)
 
 

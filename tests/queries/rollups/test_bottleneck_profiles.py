@@ -11,7 +11,7 @@ import polars as pl
 
 from collectors.simulate.profiles import PROFILES, Activity, slowed
 from ledger.names import BOTTLENECKS
-from ledger.tables import Gpu, GpuMinute, GpuStateInterval, JobGpu
+from ledger.tables import Gpu, GpuMinute, GpuStateInterval, JobGpu, NodeMinute
 from queries.graph import Span
 from queries.rollups.bottleneck_minute import bottleneck_minute
 
@@ -34,9 +34,7 @@ def minute(at: datetime, gpu: str, activity: Activity, random: Random) -> dict[s
         "cluster": "c",
         "node": "n",
         "gpu_uuid": gpu,
-        "existed_seconds": Decimal(60),
         "observed_seconds": Decimal(60),
-        "evidence_quality": "A",
         "graphics_active_ratio": noisy(activity.graphics),
         "sm_active_ratio": noisy(activity.sm),
         "tensor_active_ratio": noisy(activity.tensor),
@@ -51,7 +49,6 @@ def minute(at: datetime, gpu: str, activity: Activity, random: Random) -> dict[s
         "node_io_pressure_ratio": noisy(activity.pressure_io),
         "node_memory_pressure_ratio": noisy(activity.pressure_memory),
         "node_network_active_ratio": noisy(activity.network),
-        "node_job_count": 1,
     }
 
 
@@ -61,19 +58,21 @@ def told(activities: list[Activity], minutes: int, seed: int) -> pl.DataFrame:
     end = HOUR + timedelta(minutes=minutes)
     key = {"cluster": "c", "node": "n"}
     run = {"job_id": "7", "restart_count": 0, "submitted_at": HOUR, "holder_count": 1}
+    state = {"state": "productive", "is_observed": True, "evidence_quality": "A"}
     devices = {f"g{place}": activity for place, activity in enumerate(activities)}
-    intervals = [
-        {**key, **run, "gpu_uuid": gpu, "started_at": HOUR, "ended_at": end, "state": "productive"} for gpu in devices
-    ]
+    intervals = [{**key, **run, "gpu_uuid": gpu, "started_at": HOUR, "ended_at": end, **state} for gpu in devices]
     rows = [
         minute(HOUR + timedelta(minutes=at), gpu, activity, random)
         for gpu, activity in devices.items()
         for at in range(minutes)
     ]
     gpus = [{**key, "gpu_uuid": gpu, "exists_start": HOUR, "gpu_fraction": Decimal(1)} for gpu in devices]
+    # The node is told once for all of its devices: the noise of the first one's row.
+    nodes = list({row["minute_start"]: row for row in reversed(rows)}.values())
     found: pl.DataFrame = bottleneck_minute.function(
         frame(GpuStateInterval, intervals),
         frame(GpuMinute, rows),
+        frame(NodeMinute, nodes),
         frame(JobGpu, []),
         frame(Gpu, gpus),
         Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=1)),

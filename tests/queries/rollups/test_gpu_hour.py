@@ -1,7 +1,8 @@
 """Minutes, hours and jobs: nothing of a device's time or energy is lost or counted twice on the way up."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -24,6 +25,10 @@ Minutes = Callable[[float], datetime]
 
 seeds = st.integers(min_value=0, max_value=2**32)
 
+MINUTE = timedelta(minutes=1)
+MILLISECOND = timedelta(milliseconds=1)
+At = tuple[str, datetime]
+
 
 def milliseconds(seconds: pl.Series) -> list[int]:
     """Return exact seconds as whole milliseconds."""
@@ -35,22 +40,64 @@ def by_state(rows: pl.DataFrame) -> dict[str, int]:
     return {name: sum(milliseconds(rows[name])) for name in STATE_COLUMNS}
 
 
+def by_minute(start: datetime, end: datetime) -> Iterator[tuple[datetime, int]]:
+    """Yield the clock minutes of a stretch, each with its milliseconds of it."""
+    at = start
+    while at < end:
+        minute = at.replace(second=0, microsecond=0)
+        until = min(end, minute + MINUTE)
+        yield minute, (until - at) // MILLISECOND
+        at = until
+
+
+def covered(ledger: Any, span: Any) -> Counter[At]:
+    """Return how many milliseconds of each minute of a device the steps of its samples cover."""
+    found: Counter[At] = Counter()
+    for (uuid,), mine in ledger.get("gpu_sample").sort("sampled_at").group_by("gpu_uuid"):
+        for (start, pace), (end, _) in pairwise(mine.select("sampled_at", "step_seconds").rows()):
+            if end - start <= timedelta(seconds=3 * pace):
+                for minute, length in by_minute(max(start, span.start), min(end, span.end)):
+                    found[uuid, minute] += length
+    return found
+
+
 @given(seed=seeds)
-def test_nine_states_sum_to_existence_and_are_the_same_in_intervals_minutes_and_hours(
+def test_nine_states_sum_to_existence_and_are_the_same_in_intervals_and_hours(
     seed: int, generated: Ledgers, hours: Spans
 ) -> None:
     ledger, span = generated(seed), hours(HOURS)
     ledger.chain(span, *CHAIN)
-    intervals, minutes, found = (ledger.get(name) for name in CHAIN[:3])
-    for rows in (minutes, found):
-        assert rows.select(pl.sum_horizontal(STATE_COLUMNS) == pl.col("existed_seconds")).to_series().all()
+    intervals, found = ledger.get("gpu_state_interval"), ledger.get("gpu_hour")
+    assert found.select(pl.sum_horizontal(STATE_COLUMNS) == pl.col("existed_seconds")).to_series().all()
     length = (pl.col("ended_at") - pl.col("started_at")).dt.total_milliseconds()
     states = dict(intervals.group_by("state").agg(length.sum()).iter_rows())
-    expected = {f"{state}_seconds": states.get(state, 0) for state in STATES}
-    assert by_state(minutes) == expected
-    assert by_state(found) == expected
-    observed = intervals.filter("is_observed").select(length.sum()).item() or 0
-    assert sum(milliseconds(minutes["observed_seconds"])) == observed
+    assert by_state(found) == {f"{state}_seconds": states.get(state, 0) for state in STATES}
+
+
+@given(seed=seeds)
+def test_each_existing_minute_has_its_states_and_a_row_if_it_was_observed(
+    seed: int, generated: Ledgers, hours: Spans
+) -> None:
+    ledger, span = generated(seed), hours(HOURS)
+    ledger.chain(span, *CHAIN[:2])
+    existed, told, observed = Counter[At](), Counter[At](), Counter[At]()
+    for gpu in ledger.get("gpu").to_dicts():
+        start, end = max(gpu["exists_start"], span.start), min(gpu["exists_end"] or span.now, span.end)
+        existed.update({(gpu["gpu_uuid"], minute): length for minute, length in by_minute(start, end)})
+    for row in ledger.get("gpu_state_interval").to_dicts():
+        assert row["state"] in STATES
+        for minute, length in by_minute(row["started_at"], row["ended_at"]):
+            told[row["gpu_uuid"], minute] += length
+            observed[row["gpu_uuid"], minute] += length if row["is_observed"] else 0
+    assert told == existed, "the nine states of a minute sum to its existence"
+    rows = ledger.get("gpu_minute")
+    seconds = zip(rows["gpu_uuid"], rows["minute_start"], milliseconds(rows["observed_seconds"]), strict=True)
+    minutes = {(uuid, minute): length for uuid, minute, length in seconds}
+    assert len(minutes) == rows.height
+    assert minutes == dict(covered(ledger, span)), "a row for each minute that steps touch"
+    for key, length in existed.items():
+        here = minutes.get(key, 0)
+        assert here == observed[key] if length == 60_000 else observed[key] <= here, key
 
 
 @given(seed=seeds)
@@ -97,6 +144,7 @@ def test_over_its_jobs_a_device_has_its_held_time_and_energy_exactly(
         pl.col("energy_joules").sum(), pl.sum_horizontal(STATE_COLUMNS).sum().alias("held")
     )
     both = shared.join(hourly, on=["gpu_uuid", "hour_start"])
+    assert both.height == shared.height
     assert (both["energy_joules"] <= both["all"].fill_null(0) * (1 + 1e-9) + 1e-6).all()
     whole = both.filter((pl.col("held") == pl.col("existed_seconds")) & pl.col("all").is_not_null())
     assert whole["energy_joules"].to_list() == pytest.approx(whole["all"].to_list(), rel=1e-9)
@@ -234,3 +282,39 @@ def test_three_even_holders_of_a_time_that_three_does_not_divide_lose_no_millise
         hold(mine, minute, job, 0, None, None)
     rows = mine.chain(hours(1), *CHAIN)
     assert milliseconds(rows.sort("job_id")["unknown_seconds"]) == [334, 333, 333]
+
+
+@pytest.mark.parametrize("handover", [20, 30])
+def test_of_a_device_that_was_replaced_within_a_minute_each_holder_has_the_energy_of_its_own_time(
+    handover: int, ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = ledger()
+    device(mine, minute, exists_end=minute(30 + 10 / 60))
+    device(mine, minute, exists_start=minute(30 + 40 / 60))
+    mine.tables["node"] = mine.get("node").unique("node", keep="first")
+    busy(mine, minute)
+    counted = pl.int_range(pl.len()).cast(pl.Float64) * 600
+    mine.tables["gpu_sample"] = mine.get("gpu_sample").with_columns(counted.alias("energy_joules_total"))
+    hold(mine, minute, "1", 0, 30 + handover / 60, None)
+    hold(mine, minute, "2", 30 + handover / 60, None, None)
+    rows = {row["job_id"]: row for row in mine.chain(hours(1), *CHAIN).to_dicts()}
+    whole = mine.get("gpu_hour").row(0, named=True)
+    assert whole["existed_seconds"] == 3600 - 30
+    assert whole["energy_joules"] == pytest.approx(60 * 600), "of a minute that it existed for in part, all is its own"
+    assert (rows["1"]["held_seconds"], rows["2"]["held_seconds"]) == (1810, 1760)
+    # The minute's joules belong to the thirty seconds in which the device was there.
+    assert rows["1"]["energy_joules"] == pytest.approx(30 * 600 + 600 / 3)
+    assert rows["2"]["energy_joules"] == pytest.approx(29 * 600 + 600 * 2 / 3)
+
+
+def test_what_was_measured_before_a_device_was_there_is_in_no_hour(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    device(mine, minute, exists_start=minute(20.5), exists_end=minute(40))
+    busy(mine, minute)
+    counted = pl.int_range(pl.len()).cast(pl.Float64) * 600
+    mine.tables["gpu_sample"] = mine.get("gpu_sample").with_columns(counted.alias("energy_joules_total"))
+    hold(mine, minute, "1", 0, None, None)
+    (job,) = mine.chain(hours(1), *CHAIN).to_dicts()
+    (hour,) = mine.get("gpu_hour").to_dicts()
+    assert mine.get("gpu_minute").height == 60, "minutes are what samples say"
+    assert hour["energy_joules"] == job["energy_joules"] == pytest.approx(20 * 600)

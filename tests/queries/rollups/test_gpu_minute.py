@@ -1,7 +1,7 @@
-"""What stands beside a minute's states: activity, holder and the node's own evidence."""
+"""What samples say of a device's minutes: means, counters spread over their steps, and which minutes have a row."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,19 +11,6 @@ Spans = Callable[..., Any]
 Minutes = Callable[[float], datetime]
 
 NODE = {"cluster": "c", "node": "n"}
-CHAIN = ("gpu_state_interval", "gpu_minute")
-
-
-def cluster(ledger: Any, minute: Minutes) -> Any:
-    """Return a ledger with one device and a job that holds it from the first second to minute 2.75."""
-    mine = ledger()
-    since = {**NODE, "exists_start": minute(-600)}
-    mine.add("node", [{**since, "holder": "scheduler"}])
-    mine.add("gpu", [{**since, "gpu_uuid": "G", "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)}])
-    run = {"cluster": "c", "job_id": "7", "submitted_at": minute(-9), "restart_count": 2}
-    times = {"held_start": minute(0), "held_end": minute(2.75)}
-    mine.add("job_gpu", [{**run, "node": "n", "gpu_uuid": "G", **times}])
-    return mine
 
 
 def samples(minute: Minutes, *rows: dict[str, Any]) -> list[dict[str, Any]]:
@@ -35,7 +22,7 @@ def samples(minute: Minutes, *rows: dict[str, Any]) -> list[dict[str, Any]]:
 def test_means_are_weighted_by_time_and_counters_are_spread_over_their_step(
     ledger: Any, hours: Spans, minute: Minutes
 ) -> None:
-    mine = cluster(ledger, minute)
+    mine = ledger()
     rows = samples(
         minute,
         {"graphics_active_ratio": 0.2, "energy_joules_total": 100.0, "memory_used_bytes": 5.0, "power_watts": 100.0},
@@ -45,9 +32,9 @@ def test_means_are_weighted_by_time_and_counters_are_spread_over_their_step(
     )
     rows[3]["sampled_at"] = minute(2.25)
     mine.add("gpu_sample", rows)
-    found = mine.chain(hours(1), *CHAIN).to_dicts()
-    assert len(found) == 60
-    first, second, third = found[:3]
+    found = mine.compute("gpu_minute", hours(1)).to_dicts()
+    assert [row["minute_start"] for row in found] == [minute(0), minute(1), minute(2)], "the rest was not observed"
+    first, second, third = found
     assert first["graphics_active_ratio"] == pytest.approx(0.4)
     assert first["energy_joules"] == pytest.approx(900)
     assert first["memory_used_bytes"] == 9
@@ -56,67 +43,37 @@ def test_means_are_weighted_by_time_and_counters_are_spread_over_their_step(
     assert second["observed_seconds"] == 60
     assert second["energy_joules"] is None, "the counter was reset"
     assert third["observed_seconds"] == 15
-    assert third["unknown_seconds"] == 45
     assert third["graphics_active_ratio"] == 1
-    assert [row["job_id"] for row in found[:4]] == ["7", "7", "7", ""]
-    assert third["restart_count"] == 2
-    assert found[3]["holder_count"] == 0
-    assert [row["node_job_count"] for row in found[:4]] == [1, 1, 1, 0]
 
 
-def test_throttled_milliseconds_are_those_of_the_longest_counter_and_the_rest_is_worked(
+def test_minutes_of_a_gap_have_no_row_and_those_at_its_edges_say_what_was_observed(
     ledger: Any, hours: Spans, minute: Minutes
 ) -> None:
-    mine = cluster(ledger, minute)
-    busy = {"graphics_active_ratio": 0.9, "sm_active_ratio": 0.9, "process_count": 1, "process_job_ids": "7"}
-    heat = [(1.0, 5.0), (1.0, 5.0), (8.125, 7.0), (48.125, 7.0)]
-    rows = [
-        {**busy, "hw_thermal_throttle_seconds_total": hw, "sw_thermal_throttle_seconds_total": sw} for hw, sw in heat
-    ]
-    mine.add("gpu_sample", samples(minute, *rows))
-    first, second = mine.chain(hours(1), *CHAIN).to_dicts()[:2]
-    assert first["throttled_seconds"] == Decimal("7.125")
-    assert first["productive_seconds"] == Decimal("52.875")
-    assert second["throttled_seconds"] == 30, "a counter that grew by more than the step fills it"
+    mine = ledger()
+    times = (-0.25, 0.25, 0.75, 4.5, 5.0, 6.5, 59.75, 60.25)
+    fixed = {**NODE, "gpu_uuid": "G", "status": "ok", "step_seconds": 30.0}
+    mine.add("gpu_sample", [{**fixed, "sampled_at": minute(time), "power_watts": 100.0} for time in times])
+    found = mine.compute("gpu_minute", hours(1)).to_dicts()
+    observed = {row["minute_start"]: row["observed_seconds"] for row in found}
+    assert observed == {
+        minute(0): Decimal(45), minute(4): Decimal(30), minute(5): Decimal(60), minute(6): Decimal(30),
+        minute(59): Decimal(15),
+    }  # fmt: skip
+    later = mine.compute("gpu_minute", hours(1, first=1)).to_dicts()
+    assert [(row["minute_start"], row["observed_seconds"]) for row in later] == [(minute(60), Decimal(15))]
 
 
-def test_the_node_is_put_beside_each_of_its_devices(ledger: Any, hours: Spans, minute: Minutes) -> None:
-    mine = cluster(ledger, minute)
-    kinds = ("user", "system", "idle", "iowait")
-    paces = {"user": 6.0, "system": 3.0, "idle": 18.0, "iowait": 3.0}
-    ports = {"mlx5_0": (25e9, 30 * 10e9, 5), "mlx5_1": (25e9, 30 * 5e9, 2), "eth0": (1e9, 30 * 0.9e9, 900)}
-    for number in range(5):
-        at = {**NODE, "sampled_at": minute(number / 2), "step_seconds": 30.0, "boot_id": "b"}
-        mine.add("host_sample", [{**at, **{f"cpu_{kind}_seconds_total": number * paces[kind] for kind in kinds}}])
-        waited = {"cpu": 3.0, "io": 12.0, "memory": 0.0}
-        mine.add(
-            "pressure_sample",
-            [
-                {**at, "resource": name, "job_id": "", "some_seconds_total": number * value}
-                for name, value in waited.items()
-            ],
-        )
-        mine.add(
-            "network_port_sample",
-            [
-                {
-                    **at,
-                    "device": name,
-                    "port": "1",
-                    "line_rate_bytes_per_second": rate,
-                    "transmit_bytes_total": number * sent / 2,
-                    "receive_bytes_total": number * sent,
-                    "transmit_wait_count_total": float(number * wait),
-                }
-                for name, (rate, sent, wait) in ports.items()
-            ],
-        )
-    first, *rest = mine.chain(hours(1), *CHAIN).to_dicts()
-    assert first["node_cpu_active_ratio"] == pytest.approx(0.3)
-    assert first["node_cpu_iowait_ratio"] == pytest.approx(0.1)
-    assert first["node_cpu_pressure_ratio"] == pytest.approx(0.1)
-    assert first["node_io_pressure_ratio"] == pytest.approx(0.4)
-    assert first["node_memory_pressure_ratio"] == 0
-    assert first["node_network_active_ratio"] == pytest.approx(0.4), "the slow port says nothing about a job"
-    assert first["node_network_wait_count"] == 14
-    assert rest[5]["node_cpu_active_ratio"] is None
+def test_the_last_milliseconds_at_the_power_limit_are_kept(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    capped = (0.0, 0.001, 7.126, 7.126)
+    fixed = {**NODE, "gpu_uuid": "G", "status": "ok", "step_seconds": 40.0}
+    mine.add(
+        "gpu_sample",
+        [
+            {**fixed, "sampled_at": minute(0) + timedelta(seconds=40 * place), "power_cap_seconds_total": each}
+            for place, each in enumerate(capped)
+        ],
+    )
+    found = mine.compute("gpu_minute", hours(1))["power_capped_seconds"].to_list()
+    # The second step reaches over the minute's end: half of its 7,125 milliseconds lie on either side.
+    assert found == [Decimal("0.001") + Decimal("3.562"), Decimal("3.563")]
