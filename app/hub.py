@@ -22,6 +22,7 @@ from streamlit.web import bootstrap
 
 from app import context as contexts
 from app.api import health, ingest, services, unknown
+from app.api._pace import Pace
 from app.context import Context
 from app.guard import Guard, host_names
 from app.page import pages
@@ -42,9 +43,10 @@ _GRACE_SECONDS: Final = 3
 
 def routes(context: Context, token: str) -> list[Route]:
     """Return the routes of the API on a context; `token` is what the command line presents."""
+    pace = Pace(context.settings.hub.ingest_calls_per_minute)
     return [
         Route("/api/v1/health", health.health),
-        Route("/api/v1/ingest", partial(ingest.ingest, context), methods=["POST"]),
+        Route("/api/v1/ingest", partial(ingest.ingest, context, pace), methods=["POST"]),
         Route("/api/v1/services", partial(services.listed, context, token)),
         Route("/api/v1/services/{name}", partial(services.called, context, token), methods=["POST"]),
         Route("/api/{rest:path}", unknown.unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),

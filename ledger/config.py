@@ -69,6 +69,9 @@ class HubSettings(Section):
         8_388_608
     )
     ingest_max_rows: Annotated[int, Field(ge=1, description="Most rows in one batch")] = 200_000
+    ingest_calls_per_minute: Annotated[
+        int, Field(ge=6, le=60_000, description="Most ingest calls of one node; an agent makes 6, more to catch up")
+    ] = 300
     admin_token: Annotated[
         SecretStr | None, Field(description="Token for the services of the API; pages need none")
     ] = None

@@ -1,19 +1,23 @@
 """Answers of the API: one JSON document, also for what goes wrong."""
 
+from collections.abc import Mapping
+
 from starlette.responses import Response
 
 from app.services._plain import dumps
 from ledger.errors import ClusterLedgerError, ConfigError, InputError
 
 
-def answer(value: object, status: int = 200) -> Response:
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a value as JSON."""
-    return Response(dumps(value), status_code=status, media_type="application/json")
+    return Response(dumps(value), status_code=status, media_type="application/json", headers=headers)
 
 
-def refusal(status: int, message: str, *, hint: str = "", exit_code: int = 2) -> Response:
+def refusal(
+    status: int, message: str, *, hint: str = "", exit_code: int = 2, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return one line that says what was wrong, with what to do."""
-    return answer({"error": message, "hint": hint, "exit_code": exit_code}, status)
+    return answer({"error": message, "hint": hint, "exit_code": exit_code}, status, headers)
 
 
 def failure(error: ClusterLedgerError) -> Response:

@@ -1,5 +1,6 @@
 """Rows from agents: decoded under limits, kept once, answered after the commit."""
 
+from http import HTTPStatus
 from typing import Final
 
 from anyio import to_thread
@@ -7,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api._answers import answer, refusal
+from app.api._pace import Pace
 from app.api._tokens import ANY_NODE, Caller, agent, bearer
 from app.context import Context
 from collectors.wire import Batch, Columns, Limits, decode
@@ -25,7 +27,7 @@ WRITABLE: Final = frozenset(
 _NO_ROW_LIMIT: Final = 10**9
 
 
-async def ingest(context: Context, request: Request) -> Response:
+async def ingest(context: Context, pace: Pace, request: Request) -> Response:
     """Take one batch; the same batch again is acknowledged and counts once."""
     limits = context.settings.hub
     declared = request.headers.get("content-length", "")
@@ -34,25 +36,39 @@ async def ingest(context: Context, request: Request) -> Response:
     caller = await to_thread.run_sync(agent, context, bearer(request))
     if caller is None:
         return refusal(401, "token: found none that is valid", hint="`clusterledger token create NODE` on the hub")
+    if caller.node != ANY_NODE and (seconds := pace.wait(caller)):
+        return _too_often(caller.node, limits.ingest_calls_per_minute, seconds)
     body = bytearray()
     async for block in request.stream():
         body += block
         if len(body) > limits.ingest_max_bytes:
             return _too_large(len(body), limits.ingest_max_bytes)
-    return await to_thread.run_sync(_kept, context, caller, bytes(body))
+    return await to_thread.run_sync(_kept, context, pace, caller, bytes(body))
 
 
 def _too_large(size: int, limit: int) -> Response:
     return refusal(413, f"batch: found {size} bytes, expected at most {limit}", hint="see hub.ingest_max_bytes")
 
 
-def _kept(context: Context, caller: Caller, body: bytes) -> Response:
+def _too_often(node: str, limit: int, seconds: int) -> Response:
+    return refusal(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        f"node {node}: found more than {limit} ingest calls in a minute",
+        hint=f"come again in {seconds} s; run one agent per node; see hub.ingest_calls_per_minute",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+def _kept(context: Context, pace: Pace, caller: Caller, body: bytes) -> Response:
     """Decode, check and commit a batch."""
     limits = context.settings.hub
     try:
         batch = decode(body, Limits(body_bytes=limits.ingest_max_bytes, rows=_NO_ROW_LIMIT))
     except InputError as error:
         return refusal(400, error.message, hint=error.hint)
+    # Behind a token for any node stand many: only the batch says which one called.
+    if caller.node == ANY_NODE and (seconds := pace.wait(Caller(caller.cluster, batch.node))):
+        return _too_often(batch.node, limits.ingest_calls_per_minute, seconds)
     refused = _refused(batch, caller, limits.ingest_max_rows)
     if refused is not None:
         return refused
