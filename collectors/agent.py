@@ -108,6 +108,7 @@ class Agent:
         sysfs: Path = _SYS,
         offers: Mapping[str, object] | None = None,
         now: Callable[[], datetime] = utc_now,
+        token: Callable[[], str] | None = None,
     ) -> None:
         self._settings = settings
         self._procfs = procfs
@@ -126,9 +127,14 @@ class Agent:
         if not agent.hub:
             raise ConfigError("agent.hub: found nothing, expected the hub's address", hint="pass --hub URL")
         self.spool = Spool(agent.spool, agent.spool_max_bytes)
-        token = agent.token.get_secret_value() if agent.token else ""
-        refused = agent.spool.with_suffix(".refused.jsonl")
-        self._shipper = Shipper(agent.hub, token, identity=self.identity, spool=self.spool, refused=refused, now=now)
+        self._shipper = Shipper(
+            agent.hub,
+            token or (lambda: token_of(settings)),
+            identity=self.identity,
+            spool=self.spool,
+            beside=agent.spool,
+            now=now,
+        )
 
     def once(self) -> bool:
         """Collect once and ship everything that waits; tell whether the hub has it all."""
@@ -233,9 +239,24 @@ class Agent:
         return [] if before is None else [self._event("boot", f"boot {self.identity.boot_id} after {before}")]
 
 
-def run_agent(settings: Settings, *, once: bool = False, procfs: Path = _PROC, sysfs: Path = _SYS) -> int:
-    """Run the agent until SIGTERM or SIGINT, or once; return the process's exit code."""
-    agent = Agent(settings, procfs=procfs, sysfs=sysfs)
+def token_of(settings: Settings) -> str:
+    """Return the node's token, '' for none."""
+    return settings.agent.token.get_secret_value() if settings.agent.token else ""
+
+
+def run_agent(
+    settings: Settings,
+    *,
+    once: bool = False,
+    procfs: Path = _PROC,
+    sysfs: Path = _SYS,
+    token: Callable[[], str] | None = None,
+) -> int:
+    """Run the agent until SIGTERM or SIGINT, or once; return the process's exit code.
+
+    `token` reads the token anew: a hub that refused the old one gets the new one without a restart.
+    """
+    agent = Agent(settings, procfs=procfs, sysfs=sysfs, token=token)
     try:
         if once:
             return 0 if agent.once() else 1

@@ -21,9 +21,9 @@ def agent(
     store: Store = None,
 ) -> int:
     """Collect from this node at each collector's pace, and ship to the hub."""
-    from collectors.agent import run_agent  # noqa: PLC0415  commands on the hub need no collectors
+    from collectors.agent import run_agent, token_of  # noqa: PLC0415  commands on the hub need no collectors
 
-    return run_agent(settings(store, agent={"hub": hub or None}), once=once)
+    return run_agent(settings(store, agent={"hub": hub or None}), once=once, token=lambda: token_of(settings(store)))
 
 
 def collect(

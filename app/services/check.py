@@ -31,7 +31,7 @@ class Everything(Params):
 def check(context: Context, params: Everything, progress: Progress) -> list[Line]:
     """Return a line for each part: ok, missing (a choice), or failed (something to do)."""
     del params
-    parts: tuple[Callable[[Context], Iterator[Line]], ...] = (_configuration, _store, _connections, _node)
+    parts: tuple[Callable[[Context], Iterator[Line]], ...] = (_configuration, _store, _connections, _shipping, _node)
     lines: list[Line] = []
     for index, part in enumerate(parts):
         progress(part.__name__.strip("_"), index / len(parts))
@@ -136,6 +136,30 @@ def _connections(context: Context) -> Iterator[Line]:
         yield line("mail", "failed", f"{mail.host}:{mail.port}: {error}", "see mail.host, mail.port, mail.security")
     else:
         yield line("mail", "ok", f"{mail.host}:{mail.port}")
+
+
+def _shipping(context: Context) -> Iterator[Line]:
+    """Say what the agent of this node has left beside its spool: how it stands, and what the hub would not take."""
+    from collectors._standing import all_put_aside, put_aside_file, standing  # noqa: PLC0415  as units: when asked for
+
+    spool = context.settings.agent.spool
+    stood = standing(spool)
+    if stood is not None and stood.status == "refused":
+        yield line(
+            "agent", "failed", f"refused since {stood.since}: HTTP {stood.http_status}: {stood.reason}", stood.advice
+        )
+    elif stood is not None:
+        yield line("agent", "ok", f"{context.settings.agent.hub or 'the hub'} takes what this node sends")
+    path = put_aside_file(spool)
+    try:
+        aside = all_put_aside(spool)
+    except OSError as error:
+        yield line("refused batches", "failed", f"{path}: {error.strerror}", "run this as the agent's user")
+        return
+    if aside:
+        rows, last = sum(each.row_count for each in aside), aside[-1]
+        found_there = f"{path}: {len(aside)} batches, {rows} rows; the last at {last.refused_at}: {last.reason}"
+        yield line("refused batches", "failed", found_there, "correct what it says, then remove the file")
 
 
 def _answers(part: str, address: str, what: str) -> Line:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 import typer
 
 from app.cli import build
+from collectors._spool import Sealed
+from collectors._standing import Noted, put_aside
 from tests.app.conftest import Command
 
 GOLDEN = Path(__file__).parent / "golden" / "help.txt"
@@ -231,3 +234,24 @@ def test_commands_of_a_node_need_nothing_of_what_a_hub_needs(home: Path) -> None
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_check_says_how_the_agent_of_this_node_stands(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = home / "spool.db"
+    monkeypatch.setenv("CLUSTERLEDGER_AGENT__SPOOL", str(spool))
+    assert {"agent", "refused batches"}.isdisjoint(each["part"] for each in json.loads(command("check", "--json").out))
+
+    now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    Noted(spool, lambda: now).refused(401, "token: found none that is valid", "make another one")
+    put_aside(spool, Sealed("b", {"t": [{"n": 1}, {"n": 2}]}), 422, "found table t", now)
+    ended = command("check")
+    assert ended.code == 1
+    assert f"failed   agent: refused since {now.isoformat()}: HTTP 401: token: found none that is valid" in ended.out
+    assert "hint: make another one" in ended.out
+    assert "1 batches, 2 rows; the last at 2026-11-20T12:00:00+00:00: found table t" in ended.out
+
+    Noted(spool, lambda: now).taken()
+    found = {each["part"]: each["status"] for each in json.loads(command("check", "--json").out)}
+    assert (found["agent"], found["refused batches"]) == ("ok", "failed")
