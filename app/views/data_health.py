@@ -1,5 +1,7 @@
 """May I trust the numbers: coverage, agents, bills, invoices, and what fits nowhere, in money."""
 
+from typing import Final
+
 import polars as pl
 import streamlit as st
 
@@ -9,6 +11,11 @@ from app.data import Window
 from app.page import page
 from app.table import Column
 from ledger.tables import Reconciliation
+
+_REASONS: Final = {
+    "left_out": "the bill is complete past it and left it out",
+    "no_price": "no bill and no price list says what it costs",
+}
 
 
 @page(
@@ -28,20 +35,30 @@ def data_health() -> None:
     )
     charges = data.answer("unmatched_charges", scope=controls.scope(), start=window.start, end=window.end)
     nodes = data.answer("unmatched_nodes", scope=controls.scope(), start=window.start, end=window.end)
+    unbilled = data.answer(
+        "unbilled", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
+    )
     rejected = data.answer("rejected_rows", scope=controls.scope(), start=window.start, end=window.end)
     invoices = data.rows(Reconciliation, scope=controls.scope()).sort("billing_period_start", descending=True)
-    _headline(coverage, charges, invoices, rejected)
+    _headline(coverage, charges, unbilled, invoices, rejected)
     seen, money, refused = st.tabs(["Coverage and agents", "Bills and invoices", "Refused rows"])
     with seen:
         _coverage(coverage, window)
     with money:
         _invoices(invoices)
         _unmatched(charges, nodes)
+        _unbilled(unbilled)
     with refused:
         _rejected(rejected)
 
 
-def _headline(coverage: pl.DataFrame, charges: pl.DataFrame, invoices: pl.DataFrame, rejected: pl.DataFrame) -> None:
+def _headline(
+    coverage: pl.DataFrame,
+    charges: pl.DataFrame,
+    unbilled: pl.DataFrame,
+    invoices: pl.DataFrame,
+    rejected: pl.DataFrame,
+) -> None:
     hours = coverage["existed_gpu_hours"].sum()
     seen = (coverage["existed_gpu_hours"] * coverage["coverage_ratio"]).sum()
     known = (coverage["existed_gpu_hours"] * coverage["allocation_coverage_ratio"]).sum()
@@ -61,6 +78,11 @@ def _headline(coverage: pl.DataFrame, charges: pl.DataFrame, invoices: pl.DataFr
             "Unmatched charges",
             sums.by_currency(charges.filter(pl.col("in_scope")), "effective_cost"),
             meaning="Charges in scope whose resource belongs to no node.",
+        )
+        cards.card(
+            "Without a bill",
+            written.gpu_hours(unbilled["gpu_hours"].sum() * 3600),
+            meaning="Existing GPU-hours that neither a bill nor an estimate covers. They are in no total.",
         )
         cards.card("Invoices that differ", written.count(differing), f"of {invoices.height}")
         cards.card("Refused rows", written.count(rejected["row_count"].sum()))
@@ -193,6 +215,33 @@ def _unmatched(charges: pl.DataFrame, nodes: pl.DataFrame) -> None:
         },
         key="nodes",
         file_name="unmatched-nodes",
+    )
+
+
+def _unbilled(unbilled: pl.DataFrame) -> None:
+    st.subheader("GPU time without a bill", anchor=False)
+    if unbilled.is_empty():
+        st.success("A charge or an estimate covers each GPU-hour in the window.")
+        return
+    table.show(
+        unbilled.with_columns(pl.col("reason").replace_strict(dict(_REASONS), default=pl.col("reason"))),
+        {
+            "cluster": Column("Cluster"),
+            "node": Column("Node"),
+            "provider": Column("Provider"),
+            "instance_type": Column("Instance type"),
+            "reason": Column("Why"),
+            "gpu_hours": Column("GPU-hours", "hours"),
+            "known_gpu_hours": Column("State known", "hours", "In another state than unknown: somebody saw it."),
+            "expected_cost": Column(
+                "Should cost", "money", "At the nearest billed rate of its type, else at the list price. In no total."
+            ),
+            "billing_currency": Column("Currency"),
+            "first_hour": Column("From", "instant"),
+            "last_hour": Column("Last hour", "instant"),
+        },
+        key="unbilled",
+        file_name="unbilled",
     )
 
 

@@ -10,6 +10,7 @@ from ledger.tables.costs import (
     ForecastDay,
     ModelCostDay,
     Reconciliation,
+    UnbilledHour,
 )
 from ledger.tables.gpu import GpuEvent, GpuHealthSample, GpuProcessSample, GpuSample, NodeEvent
 from ledger.tables.gpu_time import CoverageDay, GpuHour, GpuMinute, GpuStateInterval, NodeMinute
@@ -83,5 +84,6 @@ __all__ = [
     "StorageDay",
     "Table",
     "Team",
+    "UnbilledHour",
     "declared",
 ]

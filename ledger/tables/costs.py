@@ -74,6 +74,30 @@ class AllocationHour(ChargeKey):
     service_name = text("As in `cost_hour`")
 
 
+UNBILLED_REASON = ("left_out", "no_price")
+
+
+@table("rollup", Timed("hour_start", "day"))
+class UnbilledHour(dy.Schema):
+    """One clock hour of one node's device time that no charge and no estimate covers; its money is in no total."""
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster of the node")
+    node = key("Node name")
+    reason = text(
+        "left_out: a price is known, but the bills are complete past the hour; no_price: neither a bill nor a list "
+        "says what it costs",
+        nullable=False,
+        among=UNBILLED_REASON,
+    )
+    provider = text("Cloud or owner; null where the inventory does not say")
+    instance_type = text("Instance type or server model")
+    gpu_existed_seconds = gpu_seconds("Device time that existed")
+    gpu_known_seconds = gpu_seconds("Device time of it in another state than unknown")
+    expected_cost = money("Effective cost at the nearest billed rate of its type, else at the list price")
+    billing_currency = text("ISO 4217; null where no price is known")
+
+
 @table("rollup", Timed("day", "day"))
 class ModelCostDay(dy.Schema):
     """One UTC day of one model: what its jobs held, and what came out."""

@@ -84,6 +84,25 @@ def billed_rates(parts: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
     return money.summed(recent.sort(group), by=group, columns=COSTS).join(base, on=group)
 
 
+def rates_by_hour(costs: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
+    """Return what nodes of one type cost together in each hour that is billed, in the currency of most node time.
+
+    Shape, grain: one row per type and hour, in order of `hour_start`, with the node time behind it, `base`.
+    """
+    timed = costs.filter(
+        pl.col("charge_category") == "Usage", pl.col("charge_class") == "", pl.col("commitment_status") != "Unused"
+    ).join(
+        existing.select("cluster", "node", "hour_start", *_TYPE, pl.col("weight").alias("base")),
+        on=["cluster", "node", "hour_start"],
+    )
+    group = [*_TYPE, "hour_start", "billing_currency"]
+    base = timed.unique(["cluster", "node", *group]).group_by(group).agg(pl.col("base").sum())
+    sums = money.summed(timed.sort(group), by=group, columns=["effective_cost"]).join(base, on=group)
+    sums = sums.filter(pl.col("effective_cost").is_not_null())
+    most = sums.sort("base", "billing_currency", descending=[True, False])
+    return most.unique([*_TYPE, "hour_start"], keep="first", maintain_order=True).sort("hour_start", *_TYPE)
+
+
 def last_owner(parts: pl.DataFrame) -> pl.DataFrame:
     """Return the account that each node was last billed on."""
     usage = parts.filter(pl.col("charge_category") == "Usage", pl.col("node") != "")
@@ -127,19 +146,23 @@ def estimates(missing: pl.DataFrame, rates: pl.DataFrame, prices: pl.DataFrame) 
         .unique("wanted", keep="first", maintain_order=True)
     )
     unrated = wanted.join(rated.select("wanted"), on="wanted", how="anti")
-    listed = (
-        unrated.join(list_rates(prices), on=["provider_key", "instance_type"], suffix="_listed")
-        .filter(_same_region())
-        .filter(pl.col("listed_at") <= pl.col("hour_start"))
-        .sort(
-            ["wanted", "region_listed", "listed_at", "billing_currency"],
-            descending=[False, True, True, False],
-        )
-        .unique("wanted", keep="first", maintain_order=True)
-        .with_columns(pl.col("provider").alias("invoice_issuer"), pl.lit("").alias("billing_account_id"))
+    listed = at_list_price(unrated, prices).with_columns(
+        pl.col("provider").alias("invoice_issuer"), pl.lit("").alias("billing_account_id")
     )
     columns = ["cluster", "node", "hour_start", "resource_id", "weight", "base", *_OWNER, *COSTS]
     return _as_hours(pl.concat([rated.select(columns), listed.select(columns)]))
+
+
+def at_list_price(hours: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
+    """Return the hours of nodes that a list prices, with the price that held: of the region before one for all."""
+    row = ["cluster", "node", "hour_start"]
+    return (
+        hours.join(list_rates(prices), on=["provider_key", "instance_type"], suffix="_listed")
+        .filter(_same_region())
+        .filter(pl.col("listed_at") <= pl.col("hour_start"))
+        .sort([*row, "region_listed", "listed_at", "billing_currency"], descending=[*[False] * 3, True, True, False])
+        .unique(row, keep="first", maintain_order=True)
+    )
 
 
 def _same_region() -> pl.Expr:
@@ -149,7 +172,7 @@ def _same_region() -> pl.Expr:
 def _as_hours(priced: pl.DataFrame) -> pl.DataFrame:
     """Scale rates to the time that each node existed and add the rest of the key."""
     return priced.with_columns(
-        *(_scaled(each).alias(each) for each in COSTS),
+        *(scaled(each).alias(each) for each in COSTS),
         *(pl.lit(None, dtype=money.MONEY).alias(f"shared_{each}") for each in COSTS[:2]),
         pl.lit("").alias("invoice_id"),
         pl.col("hour_start").dt.truncate("1mo").alias("billing_period_start"),
@@ -174,7 +197,7 @@ def _as_hours(priced: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _scaled(column: str) -> pl.Expr:
+def scaled(column: str) -> pl.Expr:
     """Return `column * weight / base` on whole units, the fraction of a unit left out."""
     units = money.to_units(column)
     weight, base = pl.col("weight").cast(pl.Int128), pl.col("base").cast(pl.Int128)
