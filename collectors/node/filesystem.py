@@ -58,7 +58,7 @@ def filesystem(
 
     def one_round() -> Iterator[tuple[str, Row]]:
         mounts = _mounts(required(procfs / "self/mounts", "filesystem"))
-        moved = traffic(procfs / "self/mountstats")
+        moved = traffic(procfs)
         points = [mount.mount_point for mount in mounts]
         asked = {point: waiting.get(point) or _Question(point, statvfs) for point in points}
         _wait(list(asked.values()), patience)

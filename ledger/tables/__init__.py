@@ -23,7 +23,7 @@ from ledger.tables.network import NetworkHour, NetworkPortSample
 from ledger.tables.operation import AgentToken, Audit, Batch, JobRun, PartitionState, RejectedRow, ReportDelivery
 from ledger.tables.partition import TABLES, Table, declared
 from ledger.tables.power import PowerSample
-from ledger.tables.storage import BlockDeviceSample, MountSample, StorageDay
+from ledger.tables.storage import BlockDeviceSample, MountSample, NfsOperationSample, StorageDay
 
 __all__ = [
     "TABLES",
@@ -68,6 +68,7 @@ __all__ = [
     "MountSample",
     "NetworkHour",
     "NetworkPortSample",
+    "NfsOperationSample",
     "Node",
     "NodeEvent",
     "NodeMinute",

@@ -44,6 +44,29 @@ class MountSample(NodeSample):
     read_count_total = counter("Reads completed", source="mountstats")
 
 
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "mount_point", "operation", "sampled_at"))
+class NfsOperationSample(NodeSample):
+    """One operation of one NFS mount at one instant."""
+
+    mount_point = key("Where it is mounted; the shortest path where mounts share their counters")
+    operation = key("The protocol's word, such as READ or GETATTR")
+    device = text("Server and export")
+    nfs_version = text("Version of the protocol, such as 3 or 4.2")
+    transport = text("tcp, udp or rdma")
+    mounted_seconds = duration("Time since the mount, when its counters were zero")
+    operation_count_total = counter("Operations that ended", source="mountstats")
+    retransmission_count_total = counter("Times that a request was sent again", source="mountstats")
+    timeout_count_total = counter("Times that the server was given up for a while", source="mountstats")
+    error_count_total = counter("Operations that ended with an error", source="mountstats")
+    sent_bytes_total = counter("Bytes sent, headers of RPC included", source="mountstats")
+    received_bytes_total = counter("Bytes received, headers of RPC included", source="mountstats")
+    queue_seconds_total = counter("Time before a request was sent, summed over operations", source="mountstats (ms)")
+    round_trip_seconds_total = counter("Time from request to answer, summed over operations", source="mountstats (ms)")
+    execute_seconds_total = counter(
+        "Time from call to result, queue and round trip included, summed over operations", source="mountstats (ms)"
+    )
+
+
 @table("rollup", Timed("day", "day"))
 class StorageDay(dy.Schema):
     """One UTC day of one file system or block device of a node."""
