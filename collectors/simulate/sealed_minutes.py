@@ -125,7 +125,7 @@ def _maybe_seconds(seconds: Floats) -> pl.Series:
 
 
 def node_minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
-    """Return one row per node and minute in which its agent was heard: means over what it existed of the minute."""
+    """Return one row per node and minute in which its agent was heard: means over the part in which it was."""
     plan, around = known.plan, known.around
     first = span[0] // _MINUTE * _MINUTE
     count = -(-(span[1] - first) // _MINUTE)
@@ -138,7 +138,10 @@ def node_minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
     silent = [(gap.node, gap.start, gap.end) for gap in plan.gaps]
     silent += [(fault.node, fault.start, fault.end) for fault in plan.faults if fault.kind == "down"]
     for where, begin, end in silent:
-        heard &= (node != where) | (lower < begin) | (upper > end)
+        mine = node == where
+        heard &= ~mine | (lower < begin) | (upper > end)
+        lower = np.where(mine & (begin <= lower) & (lower < end) & (end < upper), end, lower)
+        upper = np.where(mine & (lower < begin) & (begin < upper) & (upper <= end), begin, upper)
     node, minute, lower, upper = node[heard], minute[heard], lower[heard], upper[heard]
     here, there = around.place(node, lower), around.place(node, upper)
     length = (upper - lower).astype(float)
