@@ -145,6 +145,21 @@ class ScopeSettings(Section):
     resources: Annotated[tuple[str, ...], Field(description="Resource ids; a trailing * matches any rest")] = ()
 
 
+class NodeResource(Section):
+    """One link between a node and resources of a bill, as a person states it: surer than any id or tag."""
+
+    node: Annotated[str, Field(min_length=1, description="Node name; a trailing * matches any rest")]
+    resource: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="Resource id of the bill, `{node}` for the node's name; a trailing * matches any rest",
+        ),
+    ]
+    cluster: Annotated[str, Field(description="Cluster of the node; empty for all")] = ""
+    provider: Annotated[str, Field(description="The bill's ServiceProviderName; empty for all")] = ""
+
+
 SPLIT_RULES = ("whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01")
 
 
@@ -192,6 +207,9 @@ class Settings(BaseSettings):
     money: MoneySettings = MoneySettings()
     teams: Annotated[tuple[Match, ...], Field(description="Rules that name a job's team; else its account")] = ()
     models: Annotated[tuple[Match, ...], Field(description="Rules that name a job's model")] = ()
+    node_resources: Annotated[
+        tuple[NodeResource, ...], Field(description="Which resources of bills are which nodes")
+    ] = ()
     collectors: Annotated[dict[str, dict[str, Any]], Field(description="One section per collector")] = {}
     rollups: Annotated[
         dict[str, dict[str, Any]], Field(description="One section per settings model of the rollups")

@@ -7,13 +7,12 @@ links them, or the configuration does. Ids are case folded, since providers do n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import dataframely as dy
 import polars as pl
 
-from ledger import money
+from ledger import config, money
 from ledger.tables import FocusCharge, Node, NodeResource
 from queries.rollups._scope import tags_of
 
@@ -31,25 +30,15 @@ TAG_KEYS: Final = (
 _PREFIXES: Final = ("user:", "resourcetags/user:", "aws:", "labels/")
 
 # The surest way of matching a resource is the only one that counts.
-_METHODS: Final = ("configuration", "instance_metadata", "provider_id", "tag")
+_METHODS: Final = ("stated", "instance_metadata", "provider_id", "tag")
 
 _SCHEDULERS: Final = ("slurm", "kubernetes")
-
-
-@dataclass(frozen=True)
-class Configured:
-    """A node's link to a resource as a person states it; a trailing * of the resource matches any rest."""
-
-    node: str
-    resource_id: str
-    cluster: str = ""
-    provider: str = ""
 
 
 def node_resources(
     nodes: dy.DataFrame[Node],
     charges: dy.DataFrame[FocusCharge],
-    configured: Sequence[Configured] = (),
+    configured: Sequence[config.NodeResource] = (),
     tag_keys: Sequence[str] = TAG_KEYS,
 ) -> dy.DataFrame[NodeResource]:
     """Return the links between nodes and the resources of bills; each holds while its node exists.
@@ -158,23 +147,31 @@ def _by_instance(nodes: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     return _linked(resources.join(stays, left_on="short_id", right_on="short_instance"))
 
 
-def _by_configuration(nodes: pl.DataFrame, resources: pl.DataFrame, configured: Sequence[Configured]) -> pl.DataFrame:
+def _by_configuration(
+    nodes: pl.DataFrame, resources: pl.DataFrame, configured: Sequence[config.NodeResource]
+) -> pl.DataFrame:
     """Match by what a person stated."""
-    stays = _stays(nodes).with_columns(pl.lit("configuration").alias("match_method"))
+    stays = _stays(nodes).with_columns(pl.lit("stated").alias("match_method"))
     found = [_linked(resources.join(stays.clear(), how="cross"))]
     for each in configured:
-        wanted = each.resource_id.lower()
-        resource = pl.col("resource_id")
-        named = resource.str.starts_with(wanted[:-1]) if wanted.endswith("*") else resource == wanted
-        if each.provider:
-            named &= pl.col("provider").str.to_lowercase() == each.provider.lower()
-        ours = pl.col("node") == each.node
+        ours = _named_like(pl.col("node"), each.node)
         if each.cluster:
             ours &= pl.col("cluster") == each.cluster
+        of_provider = pl.lit(value=True)
+        if each.provider:
+            of_provider = pl.col("provider").str.to_lowercase() == each.provider.lower()
         # A person who names the provider knows better than the node does.
         mine = stays.filter(ours).with_columns(pl.lit(None, dtype=pl.String).alias("stay_provider"))
-        found.append(_linked(resources.filter(named).join(mine, how="cross")))
+        for (node,), one in mine.group_by("node", maintain_order=True):
+            wanted = each.resource.replace("{node}", str(node)).lower()
+            named = _named_like(pl.col("resource_id"), wanted)
+            found.append(_linked(resources.filter(of_provider & named).join(one, how="cross")))
     return pl.concat(found)
+
+
+def _named_like(name: pl.Expr, wanted: str) -> pl.Expr:
+    """Tell whether a name is the wanted one, where a trailing * matches any rest."""
+    return name.str.starts_with(wanted[:-1]) if wanted.endswith("*") else name == wanted
 
 
 def _by_tag(

@@ -75,7 +75,9 @@ class NodeResource(dy.Schema):
     resource_id = key("The bill's ResourceId, case folded")
     valid_start = key_instant("Since when")
     valid_end = instant("Until when; null while it holds")
-    match_method = text("instance_metadata, provider_id, tag, configuration, simulation")
+    match_method = text(
+        "stated (in the settings), instance_metadata, provider_id, tag, configuration (owned), simulation"
+    )
 
 
 @table("inventory", Whole())

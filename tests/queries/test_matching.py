@@ -6,13 +6,14 @@ import dataframely as dy
 import polars as pl
 import pytest
 
+from ledger import config
 from ledger.tables import FocusCharge, Node, NodeResource
-from queries.matching import Configured, node_resources, unmatched_charges, unmatched_nodes
+from queries.matching import node_resources, unmatched_charges, unmatched_nodes
 from tests.bills import MONTH, at, charge, node, rows
 
 
 def links(
-    nodes: list[dict[str, Any]], charges: list[dict[str, Any]], *configured: Configured
+    nodes: list[dict[str, Any]], charges: list[dict[str, Any]], *configured: config.NodeResource
 ) -> dy.DataFrame[NodeResource]:
     return node_resources(rows(Node, nodes), rows(FocusCharge, charges), configured)
 
@@ -66,8 +67,22 @@ def test_the_surest_way_counts() -> None:
     nodes = [node("a1"), node("b2")]
     charges = [charge(ResourceId="i-a1", Tags='{"node": "b2"}')]
     assert links(nodes, charges).select("node", "match_method").rows() == [("a1", "instance_metadata")]
-    stated = Configured(node="b2", resource_id="I-*", cluster="c", provider="aws")
-    assert links(nodes, charges, stated).select("node", "match_method").rows() == [("b2", "configuration")]
+    stated = config.NodeResource(node="b2", resource="I-*", cluster="c", provider="aws")
+    assert links(nodes, charges, stated).select("node", "match_method").rows() == [("b2", "stated")]
+
+
+def test_a_pattern_links_each_node_with_the_resources_of_its_name() -> None:
+    nodes = [node("gpu-1", provider_instance_id=None), node("gpu-10", provider_instance_id=None), node("login")]
+    charges = [charge(index, ResourceId=each) for index, each in enumerate(("Disk-GPU-1-a", "disk-gpu-10-a", "disk-x"))]
+    stated = config.NodeResource(node="gpu-*", resource="disk-{node}-*")
+    made = links(nodes, charges, stated).select("node", "resource_id", "match_method")
+    assert made.rows() == [
+        ("gpu-1", "disk-gpu-1-a", "stated"),
+        ("gpu-10", "disk-gpu-10-a", "stated"),
+    ]
+    assert links(nodes, charges, config.NodeResource(node="gpu-1", resource="disk-x", cluster="other")).is_empty()
+    assert links(nodes, charges, config.NodeResource(node="gpu-1", resource="disk-x", provider="GCP")).is_empty()
+    assert links(nodes, charges, config.NodeResource(node="gpu-1", resource="disk-x", provider="aws")).height == 1
 
 
 @pytest.mark.parametrize("tags", [None, "no json", "[]", '{"node": ""}', '{"team": "a1"}'])
