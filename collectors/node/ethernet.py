@@ -21,6 +21,9 @@ _TRANSMIT: Final = {"transmit_bytes_total": 8, "transmit_packet_count_total": 9,
 # A container sees its own end of a pair, which the kernel calls virtual: by these names it is the way out.
 _OUTWARD: Final = re.compile(r"^(eth|en[opsx])\d")
 
+# In switchdev mode an adapter shows a port for each virtual or sub function: pf0vf3, c1pf0sf2.
+_REPRESENTOR: Final = re.compile(r"^(c\d+)?pf\d+([vs]f\d+)?$")
+
 
 class EthernetSettings(CollectorSettings):
     """Which ports count as the node's own."""
@@ -34,8 +37,9 @@ def ethernet(
 ) -> Emitted:
     """Yield one row per physical port.
 
-    A bond's bytes are its slaves' bytes, a bridge's and a container's pass a physical port too: only physical
-    ports are rows, so that nothing counts twice. Where a node has none (a container), its outward ports stand in.
+    A bond's bytes are its members' bytes, a bridge's and a container's pass a physical port too, and so does what
+    stands for a virtual function of an adapter: only physical ports are rows, so that nothing counts twice, and a
+    member names its bond. Where a node has none (a container), its outward ports stand in.
 
     Raises: SourceMissing: no port is left. Nulls: the line rate of a port that is down.
     Source: /proc/net/dev, Documentation/ABI/testing/sysfs-class-net; the speed is in megabits.
@@ -52,8 +56,15 @@ def ethernet(
             f"{root} has no physical Ethernet port",
             hint="name ports in collectors.ethernet.devices, or set collectors.ethernet.enabled = false",
         )
+    bonds = _bonds(root)
     for name in ports:
-        yield "network_port_sample", _row(root / name, counters.get(name, []))
+        yield "network_port_sample", {**_row(root / name, counters.get(name, [])), "bond": bonds.get(name, "")}
+
+
+def _bonds(root: Path) -> dict[str, str]:
+    """Return the bond of each port that is a member of one."""
+    lists = ((path.parts[-3], text(path) or "") for path in sorted(root.glob("*/bonding/slaves")))
+    return {member: bond for bond, members in lists for member in members.split()}
 
 
 def _row(port: Path, values: Sequence[int]) -> Row:
@@ -91,6 +102,8 @@ def _is_physical(port: Path) -> bool:
         return False
     if (port / "bonding").is_dir() or (port / "bridge").is_dir():
         return False
+    if _REPRESENTOR.match(text(port / "phys_port_name") or ""):
+        return False
     if port.is_symlink() and "/devices/virtual/" in str(port.resolve()):
         return False
-    return not re.match(r"^(lo$|veth|docker|br-|virbr|cni|cali|flannel|tun|tap|dummy|ifb)", port.name)
+    return not re.match(r"^(lo$|veth|docker|br-|virbr|cni|cali|flannel|tun|tap|team|dummy|ifb)", port.name)

@@ -14,6 +14,7 @@ class NetworkPortSample(NodeSample):
     device = key("Kernel name of the adapter, such as mlx5_0 or eth0")
     port = key("Port of the adapter; '1' where there is one")
     link_layer = text("InfiniBand or Ethernet")
+    bond = text("Bond that an Ethernet port is a member of; '' for none")
     is_up = flag("The link is up")
     link_state = text("The kernel's own word for the state")
     line_rate_bytes_per_second = gauge("What the link can carry in one direction", max=1e13)
@@ -34,6 +35,34 @@ class NetworkPortSample(NodeSample):
     congestion_notification_count_total = counter(
         "RoCE congestion notifications sent", source="hw_counters/np_cnp_sent"
     )
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "sampled_at"))
+class TcpSample(NodeSample):
+    """One node's TCP at one instant."""
+
+    established_count = count("Open connections")
+    active_open_count_total = counter("Connections that this node asked for", source="Tcp.ActiveOpens")
+    passive_open_count_total = counter("Connections that others asked for", source="Tcp.PassiveOpens")
+    failed_open_count_total = counter("Connections that never opened", source="Tcp.AttemptFails")
+    received_segment_count_total = counter("Segments received, also those with errors", source="Tcp.InSegs")
+    sent_segment_count_total = counter("Segments sent, without those sent again", source="Tcp.OutSegs")
+    retransmitted_segment_count_total = counter("Segments sent again", source="Tcp.RetransSegs")
+    receive_error_count_total = counter("Segments received with errors", source="Tcp.InErrs")
+    received_reset_count_total = counter("Open connections that were reset", source="Tcp.EstabResets")
+    sent_reset_count_total = counter("Resets sent", source="Tcp.OutRsts")
+    listen_overflow_count_total = counter(
+        "Connections dropped because a listener's queue was full", source="TcpExt.ListenOverflows"
+    )
+    listen_drop_count_total = counter(
+        "Connections that a listener dropped, overflows included", source="TcpExt.ListenDrops"
+    )
+    timeout_count_total = counter("Times that a sender waited in vain", source="TcpExt.TCPTimeouts")
+    retransmitted_open_count_total = counter("Requests to open sent again", source="TcpExt.TCPSynRetrans")
+    lost_retransmission_count_total = counter("Segments sent again and lost again", source="TcpExt.TCPLostRetransmit")
+    backlog_drop_count_total = counter("Segments dropped: the socket was busy", source="TcpExt.TCPBacklogDrop")
+    receive_queue_drop_count_total = counter("Segments dropped: the program did not read", source="TcpExt.TCPRcvQDrop")
+    memory_abort_count_total = counter("Connections dropped for want of memory", source="TcpExt.TCPAbortOnMemory")
 
 
 @table("rollup", Timed("hour_start"))

@@ -24,6 +24,7 @@ def test_only_physical_ports_so_that_nothing_counts_twice(
         "device": "eth0",
         "port": "1",
         "link_layer": "Ethernet",
+        "bond": "bond0",
         "is_up": True,
         "link_state": "up",
         "line_rate_bytes_per_second": 25_000 * 125_000,
@@ -50,6 +51,28 @@ def test_named_ports_win(small_node: Path) -> None:
         by_device(small_node, settings=EthernetSettings(devices=("eth9",)))
 
 
+def test_a_bond_counts_through_its_members_alone(small_node: Path) -> None:
+    rows = by_device(small_node)
+    assert "bond0" not in rows
+    assert sum(row["receive_bytes_total"] for row in rows.values()) == 1_000_500, "what the kernel counts for bond0"  # type: ignore[misc]
+    assert {device: row["bond"] for device, row in rows.items()} == {"eth0": "bond0", "eth1": "bond0"}
+
+
+def test_what_stands_for_a_virtual_function_is_no_port(tmp_path: Path) -> None:
+    """The representor counts what its function sent, and the uplink `p0` counts it again."""
+    lines = "".join(f"{name}: {' '.join('5' * 16)}\n" for name in ("ens1np0", "eth7", "eth8", "team0"))
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/dev").write_text(f"head\nhead\n{lines}")
+    for name, port_name in (("ens1np0", "p0"), ("eth7", "pf0vf0"), ("eth8", "c1pf0sf2"), ("team0", "")):
+        port = tmp_path / "sys/class/net" / name
+        port.mkdir(parents=True)
+        (port / "type").write_text("1\n")
+        (port / "phys_port_name").write_text(f"{port_name}\n")
+    rows = by_device(tmp_path)
+    assert list(rows) == ["ens1np0"]
+    assert rows["ens1np0"]["bond"] == ""
+
+
 def test_a_container_has_its_outward_port(small_node: Path, tmp_path: Path) -> None:
     (tmp_path / "proc/net").mkdir(parents=True)
     shutil.copy(small_node / "proc/net/dev", tmp_path / "proc/net/dev")
@@ -71,7 +94,8 @@ def test_a_node_without_ports_is_missing(tmp_path: Path) -> None:
 def test_a_recorded_node(recorded: Callable[[str], Path]) -> None:
     """The recorded tree has no /proc/net/dev: rates are known, counters are null."""
     rows = by_device(recorded("node_exporter_sys.tar.gz"))
-    assert list(rows) == ["eth0"]
+    assert list(rows) == ["eth0"], "three bonds are no ports of their own"
+    assert rows["eth0"]["bond"] == "dmz"
     assert rows["eth0"]["line_rate_bytes_per_second"] == 125_000_000
     assert rows["eth0"]["is_up"] is True
     assert rows["eth0"]["transmit_bytes_total"] is None
