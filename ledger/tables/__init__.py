@@ -12,14 +12,14 @@ from ledger.tables.costs import (
     Reconciliation,
     UnbilledHour,
 )
-from ledger.tables.gpu import GpuEvent, GpuHealthSample, GpuProcessSample, GpuSample, NodeEvent
+from ledger.tables.gpu import GpuEvent, GpuHealthSample, GpuProcessRun, GpuProcessSample, GpuSample, NodeEvent
 from ledger.tables.gpu_time import CoverageDay, GpuHour, GpuMinute, GpuStateInterval, NodeMinute
 from ledger.tables.host import CollectorRun, HostSample, PressureSample
 from ledger.tables.incidents import IdleIncident, IncidentDecision
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
 from ledger.tables.job_time import JobGpuHour, JobHour, JobUsage
 from ledger.tables.jobs import Job, JobGpu, NodeState, ServingSample
-from ledger.tables.network import NetworkHour, NetworkPortSample
+from ledger.tables.network import NetworkHour, NetworkPortSample, TcpSample
 from ledger.tables.operation import AgentToken, Audit, Batch, JobRun, PartitionState, RejectedRow, ReportDelivery
 from ledger.tables.partition import TABLES, Table, declared
 from ledger.tables.power import PowerSample
@@ -50,6 +50,7 @@ __all__ = [
     "GpuHealthSample",
     "GpuHour",
     "GpuMinute",
+    "GpuProcessRun",
     "GpuProcessSample",
     "GpuSample",
     "GpuStateInterval",
@@ -84,6 +85,7 @@ __all__ = [
     "ServingSample",
     "StorageDay",
     "Table",
+    "TcpSample",
     "Team",
     "UnbilledHour",
     "declared",
