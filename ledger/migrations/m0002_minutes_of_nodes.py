@@ -63,3 +63,16 @@ def migrate(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
         f"INSERT INTO {prefix}partition_state SELECT * REPLACE ('node_minute' AS table_name, NULL AS row_count) "
         f"FROM {prefix}partition_state WHERE table_name = 'gpu_minute'"
     )
+    for name in ("gpu_minute", "node_minute"):
+        _count(cursor, prefix, name)
+
+
+def _count(cursor: duckdb.DuckDBPyConnection, prefix: str, name: str) -> None:
+    """Note how many rows are left in each hour."""
+    cursor.execute(f"UPDATE {prefix}partition_state SET row_count = 0 WHERE table_name = '{name}'")
+    cursor.execute(
+        f"UPDATE {prefix}partition_state AS s SET row_count = i.row_count FROM (SELECT "
+        "strftime(date_trunc('hour', minute_start), '%Y-%m-%dT%H') AS partition_key, count(*) AS row_count "
+        f"FROM {prefix}{name} GROUP BY date_trunc('hour', minute_start)) AS i "
+        f"WHERE s.table_name = '{name}' AND s.partition_key = i.partition_key"
+    )

@@ -146,7 +146,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_a_newer_store_is_refused(path: Path) -> None:
     Store.open(url_of(path)).close()
     change(path, "UPDATE meta SET schema_version = 99")
-    with pytest.raises(StoreError, match="found schema version 99, expected at most 1") as caught:
+    with pytest.raises(StoreError, match="found schema version 99, expected at most 2") as caught:
         Store.open(url_of(path))
     assert caught.value.hint
 
@@ -160,7 +160,7 @@ def test_a_column_and_a_table_that_are_new_are_added_after_a_copy(path: Path) ->
         assert store.read(NetworkHour).height == 0
         more = samples(1, "other").with_columns(power_watts=pl.lit(300.0))
         assert store.append(GpuSample, more, source="t").rows == 1
-    copy = path.with_name(f"{path.name}.v1.bak")
+    copy = path.with_name(f"{path.name}.v2.bak")
     with duckdb.connect(str(copy), read_only=True) as connection:
         columns = {row[0] for row in connection.execute("DESCRIBE gpu_sample").fetchall()}
     assert "power_watts" not in columns
@@ -172,25 +172,28 @@ def test_steps_run_in_order_once_and_all_or_nothing(path: Path) -> None:
     with Store.open(url_of(path)) as store:
         store.append(GpuSample, samples(2), source="t")
 
-    def second(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
-        cursor.execute(f"UPDATE {prefix}gpu_sample SET boot_id = 'second'")
-
     def third(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
-        cursor.execute(f"UPDATE {prefix}gpu_sample SET boot_id = boot_id || ', third'")
+        cursor.execute(f"UPDATE {prefix}gpu_sample SET boot_id = 'third'")
+
+    def fourth(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
+        cursor.execute(f"UPDATE {prefix}gpu_sample SET boot_id = boot_id || ', fourth'")
 
     def broken(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
         cursor.execute(f"DELETE FROM {prefix}gpu_sample")
         cursor.execute(f"SELECT * FROM {prefix}nowhere")
 
+    def never(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
+        cursor.execute(f"DELETE FROM {prefix}gpu_sample")
+
     with pytest.raises(StoreError, match="nowhere"):
-        opened(url_of(path), available={2: second, 3: broken})
-    opened(url_of(path), available={3: third, 2: second})[0].close()
-    assert path.with_name(f"{path.name}.v1.bak").exists()
-    connection, prefix = opened(url_of(path), available={2: second, 3: third})
-    rows = connection.execute(f"SELECT DISTINCT boot_id FROM {prefix}gpu_sample").fetchall()
+        opened(url_of(path), available={2: never, 3: third, 4: broken})
+    opened(url_of(path), available={2: never, 4: fourth, 3: third})[0].close()
+    assert path.with_name(f"{path.name}.v2.bak").exists()
+    connection, prefix = opened(url_of(path), available={2: never, 3: third, 4: fourth})
+    rows = connection.execute(f"SELECT boot_id FROM {prefix}gpu_sample").fetchall()
     version = connection.execute(f"SELECT schema_version FROM {prefix}meta").fetchall()
     connection.close()
-    assert (rows, version) == ([("second, third",)], [(3,)])
+    assert (rows, version) == ([("third, fourth",)] * 2, [(4,)])
 
 
 def test_a_column_of_another_type_is_refused(path: Path) -> None:
