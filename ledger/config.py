@@ -12,10 +12,12 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -163,6 +165,12 @@ class NodeResource(Section):
 SPLIT_RULES = ("whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01")
 
 
+SHARED_COST_RULES = ("apart", "proportional", "even", "fixed")
+
+TeamName = Annotated[str, Field(min_length=1)]
+Share = Annotated[Decimal, Field(gt=0, le=1, decimal_places=6)]
+
+
 class MoneySettings(Section):
     """How bills become costs of devices and people."""
 
@@ -171,8 +179,12 @@ class MoneySettings(Section):
         Field(description="How a node's price is divided among GPUs, processors and memory"),
     ] = "whole_node_to_gpu"
     shared_cost: Annotated[
-        Literal["apart", "proportional", "even"], Field(description="What happens to cost that belongs to all")
+        Literal["apart", "proportional", "even", "fixed"], Field(description="What happens to cost that belongs to all")
     ] = "apart"
+    shared_cost_ratios: Annotated[
+        dict[TeamName, Share],
+        Field(description="Under `fixed`: each team's share; the rest stays apart", validate_default=True),
+    ] = {}
     display_currency: Annotated[
         str, Field(pattern=r"^([A-Z]{3})?$", description="ISO 4217; empty shows each apart")
     ] = ""
@@ -186,6 +198,18 @@ class MoneySettings(Section):
     bill_defaults: Annotated[
         dict[str, str], Field(description="Values for columns that bills lack, such as BillingCurrency")
     ] = {}
+
+    @field_validator("shared_cost_ratios")
+    @classmethod
+    def _at_most_all(cls, ratios: dict[str, Decimal], info: ValidationInfo) -> dict[str, Decimal]:
+        """Refuse shares of more than all of it, and a rule of fixed shares without any."""
+        whole = sum(ratios.values(), Decimal(0))
+        if whole > 1:
+            expected = "shares that sum to 1 at most; these sum to {whole}"
+            raise PydanticCustomError("shares_above_all", expected, {"whole": str(whole)})
+        if not ratios and info.data.get("shared_cost") == "fixed":
+            raise PydanticCustomError("shares_missing", 'a share of each team, as shared_cost is "fixed"')
+        return ratios
 
 
 class Settings(BaseSettings):

@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
@@ -17,6 +17,7 @@ from ledger.config import Settings
 _WORDS = {
     "int": "whole number",
     "float": "number",
+    "Decimal": "number",
     "str": "text",
     "bool": "true or false",
     "Path": "path",
@@ -39,7 +40,7 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[dict[str, str]]:
     """Yield the keys of a settings model and of its sections."""
     for name, field in model.model_fields.items():
         inner = _section(field.annotation)
-        is_units = get_origin(field.annotation) is dict and get_args(field.annotation)[1] is not str
+        is_units = get_origin(field.annotation) is dict and get_origin(get_args(field.annotation)[1]) is dict
         if inner is not None and get_origin(field.annotation) is tuple:
             yield from keys(inner, f"{prefix}{name}[].")
         elif inner is not None:
@@ -104,6 +105,8 @@ def _range(field: FieldInfo) -> str:
 
 
 def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     if get_origin(annotation) in {Union, types.UnionType}:
         annotation = next(each for each in get_args(annotation) if each is not type(None))
     if get_origin(annotation) is tuple:

@@ -16,6 +16,8 @@ from queries.rollups._split_rules import WHOLE_NODE, part_weights
 
 _MEASURES: Final = ("billed_cost", "effective_cost")
 _COST_KEY: Final = tuple(CostHour.primary_key())
+_MARKET: Final = ("hour_start", "provider", "billing_currency")
+_MILLIONTHS: Final = 1_000_000
 _NOT_SPLIT: Final = "not_split"
 _JOB_COLUMNS: Final = ("cluster", "job_id", "submitted_at", "restart_count", "cpu_count", "memory_bytes", "node_count")
 
@@ -28,8 +30,8 @@ def allocation_hour(
     costs: Annotated[dy.LazyFrame[CostHour], Input(by="hour_start")],
     gpu_hours: dy.LazyFrame[GpuHour],
     job_hours: dy.LazyFrame[JobGpuHour],
-    jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS)],
-    nodes: dy.LazyFrame[Node],
+    jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS, fills=False)],
+    nodes: Annotated[dy.LazyFrame[Node], Input(fills=False)],
     span: Span,
     settings: MoneySettings,
 ) -> dy.LazyFrame[AllocationHour]:
@@ -53,7 +55,7 @@ def allocation_hour(
     divided = _divided(placed, places, leaves, requests, settings.split_rule)
     apart = _apart(bucket)
     if settings.shared_cost != "apart":
-        apart = _shared_among_teams(apart, rows, divided, settings.shared_cost)
+        apart = _shared_among_teams(apart, rows, divided, settings)
     parts = pl.concat([divided, apart], how="diagonal")
     wide = parts.join(rows.select("row", *_COST_KEY, "service_name"), on="row")
     return AllocationHour.cast(wide.select(AllocationHour.column_names()).sort(AllocationHour.primary_key()).lazy())
@@ -178,21 +180,36 @@ def _with_seconds(parts: pl.DataFrame) -> pl.DataFrame:
     return parts.with_columns(seconds.cast(pl.Decimal(28, 9)).alias("held_gpu_seconds")).drop("weight")
 
 
-def _shared_among_teams(apart: pl.DataFrame, rows: pl.DataFrame, divided: pl.DataFrame, rule: str) -> pl.DataFrame:
-    """Divide shared costs of the AI estate over the teams that held devices of the provider in the hour."""
-    group = ["hour_start", "provider", "billing_currency"]
-    about = rows.select("row", *group, "in_scope")
-    teams = (
-        divided.filter(pl.col("bucket") == "allocated")
-        .join(about, on="row")
-        .group_by(*group, "team")
-        .agg((pl.col("held_gpu_seconds").sum() * 1000).cast(pl.Int64).alias("weight"))
-    )
-    if rule == "even":
-        teams = teams.with_columns(pl.lit(1, dtype=pl.Int64).alias("weight"))
+def _shared_among_teams(
+    apart: pl.DataFrame, rows: pl.DataFrame, divided: pl.DataFrame, settings: MoneySettings
+) -> pl.DataFrame:
+    """Divide shared costs of the AI estate: in fixed shares, or over who held devices of the provider in the hour."""
+    about = rows.select("row", *_MARKET, "in_scope")
     spread = apart.with_row_index("part").join(about, on="row")
     mine = (pl.col("bucket") == "shared") & pl.col("in_scope")
-    leaves = spread.filter(mine).drop("team", *_MEASURES).join(teams, on=group)
+    whole = spread.filter(mine).drop("team", *_MEASURES)
+    if settings.shared_cost == "fixed":
+        leaves = whole.join(_fixed_shares(settings), how="cross")
+    else:
+        leaves = whole.join(_holding_teams(divided, about, is_even=settings.shared_cost == "even"), on=_MARKET)
     split = money.apportion(spread.filter(mine), leaves, by=["part"], weight="weight", tie=["team"], columns=_MEASURES)
-    named = split.parts.with_columns(pl.lit(f"shared_{rule}").alias("allocated_method_id"))
+    method = (
+        pl.when(pl.col("team") == "").then("allocated_method_id").otherwise(pl.lit(f"shared_{settings.shared_cost}"))
+    )
+    named = split.parts.with_columns(method.alias("allocated_method_id"))
     return pl.concat([each.select(apart.columns) for each in (spread.filter(~mine), split.unplaced, named)])
+
+
+def _holding_teams(divided: pl.DataFrame, about: pl.DataFrame, *, is_even: bool) -> pl.DataFrame:
+    """Return the teams that held devices, with the device time as `weight`, or 1 each."""
+    weight = pl.lit(1) if is_even else (pl.col("held_gpu_seconds").sum() * 1000)
+    held = divided.filter(pl.col("bucket") == "allocated").join(about, on="row")
+    return held.group_by(*_MARKET, "team").agg(weight.cast(pl.Int64).alias("weight"))
+
+
+def _fixed_shares(settings: MoneySettings) -> pl.DataFrame:
+    """Return each team's share in millionths; the rest is nobody's and stays apart."""
+    shares = {team: int(ratio * _MILLIONTHS) for team, ratio in sorted(settings.shared_cost_ratios.items())}
+    rest = _MILLIONTHS - sum(shares.values())
+    named = [(team, share) for team, share in ({"": rest} | shares).items() if share]
+    return pl.DataFrame(named, schema={"team": pl.String, "weight": pl.Int64}, orient="row")

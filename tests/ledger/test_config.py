@@ -1,3 +1,4 @@
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_a_secret_is_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
         ('[mail]\nsecurity = "ssl"\n', "mail.security: found 'ssl', expected 'starttls', 'tls' or 'none'"),
         ("[agent]\ntoken = 3\n", "agent.token: found a value that is not shown, expected text in quotes"),
         ("[[teams]]\nname = 'a'\nfield = 'user'\n", "teams.0.value: found nothing, expected a value"),
+        (
+            "[money.shared_cost_ratios]\na = 0.7\nb = 0.4\n",
+            "money.shared_cost_ratios: found {'a': 0.7, 'b': 0.4}, expected shares that sum to 1 at most",
+        ),
+        (
+            '[money]\nshared_cost = "fixed"\n',
+            'money.shared_cost_ratios: found {}, expected a share of each team, as shared_cost is "fixed"',
+        ),
+        (
+            "[money.shared_cost_ratios]\na = 0.1234567\n",
+            "money.shared_cost_ratios.a: found 0.1234567, expected at most 6 decimals",
+        ),
         ("[store\n", "found text that is no TOML"),
     ],
 )
@@ -73,6 +86,13 @@ def test_a_problem_is_one_line_with_where_found_expected(text: str, line: str) -
     assert caught.value.message.startswith(f"clusterledger.toml: {line}")
     assert "\n" not in caught.value.message
     assert "clusterledger config" in caught.value.hint
+
+
+def test_shares_of_shared_cost_are_kept_as_they_are_written() -> None:
+    written(
+        Path("clusterledger.toml"), '[money]\nshared_cost = "fixed"\n[money.shared_cost_ratios]\na = 0.1\nb = 0.9\n'
+    )
+    assert load().money.shared_cost_ratios == {"a": Decimal("0.1"), "b": Decimal("0.9")}
 
 
 def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import money
-from ledger.config import SPLIT_RULES, MoneySettings
+from ledger.config import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
 from ledger.names import STATES
 from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, Node
 from queries.graph import Span
@@ -208,10 +208,19 @@ def test_a_node_of_unknown_size_gives_all_to_its_devices_and_says_so() -> None:
     assert made["allocated_method_id"].to_list() == ["whole_node_to_gpu"]
 
 
+RATIOS = {"team-of-j1": Decimal("0.25"), "elsewhere": Decimal("0.333333")}
+
+
 def shared(rule: str, **given: Any) -> pl.DataFrame:
     devices = [device_hour(H, f"g{index}", productive_seconds=3600) for index in range(4)]
     held = [job_hour(H, f"g{index}", "j1" if index else "j2", productive_seconds=3600) for index in range(4)]
-    return allocated([cost(), nowhere("6", charge_category="Tax", **given)], devices, held, shared_cost=rule)
+    return allocated(
+        [cost(), nowhere("6", charge_category="Tax", **given)],
+        devices,
+        held,
+        shared_cost=rule,
+        shared_cost_ratios=RATIOS,
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,10 +229,26 @@ def shared(rule: str, **given: Any) -> pl.DataFrame:
         ("apart", {"": 6}),
         ("proportional", {"team-of-j1": Decimal("4.5"), "team-of-j2": Decimal("1.5")}),
         ("even", {"team-of-j1": 3, "team-of-j2": 3}),
+        ("fixed", {"team-of-j1": Decimal("1.5"), "elsewhere": Decimal("1.999998"), "": Decimal("2.500002")}),
     ],
 )
 def test_shared_cost_follows_the_declared_rule(rule: str, expected: dict[str, Decimal]) -> None:
     assert by(shared(rule).filter(pl.col("bucket") == "shared"), "team") == expected
+
+
+def test_fixed_shares_of_all_leave_nothing_apart_and_keep_the_last_unit() -> None:
+    ratios = {name: Decimal("0.3") for name in ("a", "b", "c")} | {"d": Decimal("0.1")}
+    costs = [nowhere("0.000000000000000007", charge_category="Credit")]
+    made = allocated(costs, shared_cost="fixed", shared_cost_ratios=ratios)
+    unit = Decimal(1).scaleb(-18)
+    assert by(made, "team") == {"a": 3 * unit, "b": 2 * unit, "c": 2 * unit, "d": 0}
+    assert made["allocated_method_id"].unique().to_list() == ["shared_fixed"]
+
+
+def test_what_fixed_shares_leave_is_marked_as_not_split() -> None:
+    made = shared("fixed").filter(pl.col("bucket") == "shared")
+    methods = dict(made.select("team", "allocated_method_id").iter_rows())
+    assert methods == {"": "not_split", "team-of-j1": "shared_fixed", "elsewhere": "shared_fixed"}
 
 
 def test_shared_cost_outside_the_estate_stays_apart() -> None:
@@ -296,7 +321,7 @@ def _sums(frame: pl.DataFrame) -> pl.DataFrame:
     cost_rows(),
     device_time(),
     st.sampled_from(SPLIT_RULES),
-    st.sampled_from(["apart", "proportional", "even"]),
+    st.sampled_from(SHARED_COST_RULES),
     st.randoms(),
 )
 def test_every_unit_of_every_cost_is_allocated_once(
@@ -308,6 +333,7 @@ def test_every_unit_of_every_cost_is_allocated_once(
         "job_rows": [job("j1", cpu_count=50, memory_bytes=3.0 * GIB), job("")],
         "split_rule": rule,
         "shared_cost": shared_cost,
+        "shared_cost_ratios": RATIOS,
     }
     made = allocated(costs, devices, held, **given)
     assert _sums(made).equals(_sums(rows(CostHour, costs)))
