@@ -5,12 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
-import polars as pl
-
 T = TypeVar("T")
 
 _OTHER_BYTES = 65_536
-"""What an entry that is no frame counts for: a figure of at most 2,000 points."""
+"""What an entry counts for that does not say how large it is."""
 
 
 class Cache:
@@ -64,4 +62,5 @@ def _size(value: object) -> int:
     """Return what an entry counts for; a chart counts with the frame that it keeps alive."""
     if isinstance(value, tuple):
         return sum(_size(each) for each in value)
-    return int(value.estimated_size()) if isinstance(value, pl.DataFrame) else _OTHER_BYTES
+    estimate = getattr(value, "estimated_size", None)
+    return _OTHER_BYTES if estimate is None else int(estimate())

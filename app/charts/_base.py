@@ -1,8 +1,10 @@
 """What every chart shares: no frame, no noise, labels that say the unit."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
+import numpy.typing as npt
 import polars as pl
 from plotly import graph_objects as go
 
@@ -12,6 +14,12 @@ MOST_POINTS: Final = 2_000
 _GRID: Final = "rgba(128, 140, 155, 0.18)"
 
 HEIGHT: Final = 300
+
+TIME_AXIS: Final = {"type": "date"}
+"""An axis of `instants`: Plotly would take bare numbers for numbers."""
+
+Numbers = npt.NDArray[Any]
+"""Numbers that are sent as they lie in memory, in a third of the bytes that they take as text."""
 
 
 def figure(traces: Sequence[Any], *, height: int = HEIGHT, legend: bool = True, **layout: Any) -> go.Figure:
@@ -38,6 +46,12 @@ def figure(traces: Sequence[Any], *, height: int = HEIGHT, legend: bool = True, 
     chart.update_xaxes(showgrid=False, zeroline=False, automargin=True)
     chart.update_yaxes(gridcolor=_GRID, zeroline=False, automargin=True)
     return chart
+
+
+def instants(times: pl.Series | Sequence[datetime]) -> Numbers:
+    """Return instants as milliseconds since 1970, which Plotly's axes of dates take."""
+    series = pl.Series(times, dtype=pl.Datetime("ms", "UTC"))
+    return series.dt.epoch("ms").cast(pl.Float64).to_numpy()
 
 
 def pivot(frame: pl.DataFrame, index: str, column: str, value: str) -> dict[str, tuple[list[Any], list[Any]]]:

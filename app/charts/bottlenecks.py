@@ -1,9 +1,10 @@
 """What limits GPU time: as a share, and for one job over time."""
 
+import numpy as np
 import polars as pl
 from plotly import graph_objects as go
 
-from app.charts._base import figure, pivot
+from app.charts._base import TIME_AXIS, figure, instants, pivot
 from app.format import words
 from app.theme import BOTTLENECK_COLOURS
 
@@ -35,8 +36,8 @@ def over_time(frame: pl.DataFrame) -> go.Figure:
     series = pivot(frame, "at", "bottleneck", "gpu_hours")
     traces = [
         go.Bar(
-            x=series[each][0],
-            y=series[each][1],
+            x=instants(series[each][0]),
+            y=np.array(series[each][1]),
             name=words(each),
             marker={"color": colour, "line": {"width": 0}},
             hovertemplate=f"%{{x|%a %-d %b %H:%M}}<br>{words(each)}: %{{y:,.2f}} GPU-h<extra></extra>",
@@ -44,4 +45,4 @@ def over_time(frame: pl.DataFrame) -> go.Figure:
         for each, colour in BOTTLENECK_COLOURS.items()
         if each in series and any(series[each][1])
     ]
-    return figure(traces, barmode="stack", yaxis={"title": {"text": "GPU-hours"}}, bargap=0.05)
+    return figure(traces, barmode="stack", xaxis=TIME_AXIS, yaxis={"title": {"text": "GPU-hours"}}, bargap=0.05)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import polars as pl
 from plotly import graph_objects as go
 
-from app.charts._base import figure, thinned
+from app.charts._base import TIME_AXIS, figure, instants, thinned
 from app.theme import CATEGORICAL
 
 
@@ -28,10 +28,11 @@ def values(
     if gap is not None and drawn.height > 1:
         breaks = drawn.filter(pl.col(at).diff() > gap).select((pl.col(at) - timedelta(milliseconds=1)).alias(at))
         drawn = pl.concat([drawn, breaks], how="diagonal").sort(at)
+    moments = instants(drawn[at])
     traces = [
         go.Scatter(
-            x=drawn[at].to_list(),
-            y=drawn[column].to_list() if divided_by == 1 else (drawn[column] / divided_by).to_list(),
+            x=moments,
+            y=(drawn[column].cast(pl.Float64) / divided_by).to_numpy(),
             mode="lines",
             name=label,
             connectgaps=False,
@@ -44,7 +45,7 @@ def values(
     axis: dict[str, object] = {"title": {"text": unit}, "rangemode": "tozero"}
     if percent:
         axis = {"tickformat": ".0%", "range": [0, 1.02]}
-    return figure(traces, height=240, yaxis=axis)
+    return figure(traces, height=240, xaxis=TIME_AXIS, yaxis=axis)
 
 
 def sparkline(numbers: Sequence[float | None]) -> list[float]:

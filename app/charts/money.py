@@ -7,7 +7,7 @@ import polars as pl
 from plotly import graph_objects as go
 
 from app.charts._base import figure, largest, pivot
-from app.theme import ACCENT, CATEGORICAL, OTHER_COLOUR
+from app.theme import ACCENT, CATEGORICAL, OTHER_COLOUR, STATE_COLOURS, STATE_WORDS
 
 _LABELLED_DAYS: Final = 16
 
@@ -54,6 +54,35 @@ def bars(names: Sequence[str], parts: Sequence[tuple[str, str, Sequence[float]]]
     chart = figure(traces, height=70 + 30 * len(names), barmode="relative", xaxis={"title": {"text": currency}})
     chart.update_yaxes(autorange="reversed", showgrid=False)
     return chart
+
+
+def by_model(frame: pl.DataFrame, currency: str, *, most: int, rest: str = "other") -> go.Figure:
+    """Draw the first models in one currency that cost anything, productive and idle; `rest` names what is neither.
+
+    Shape: rows of `model`, `billing_currency`, `effective_cost`, `productive_cost`, `idle_cost`, the dearest first.
+    """
+    costs = pl.col("effective_cost", "productive_cost", "idle_cost").cast(pl.Float64)
+    mine = (pl.col("billing_currency") == currency) & (pl.col("effective_cost") > 0)
+    top = frame.filter(mine).head(most).with_columns(costs)
+    productive, idle = top["productive_cost"].fill_null(0), top["idle_cost"].fill_null(0)
+    parts = [
+        ("productive", STATE_COLOURS["productive"], productive.to_list()),
+        (rest, STATE_COLOURS["underused"], (top["effective_cost"] - productive - idle).to_list()),
+        ("idle", STATE_COLOURS["held_idle"], idle.to_list()),
+    ]
+    return bars(top["model"].to_list(), parts, currency)
+
+
+def by_state(frame: pl.DataFrame, currency: str) -> go.Figure:
+    """Draw what each state cost in one currency, the dearest on top.
+
+    Shape: rows of `state`, `billing_currency`, `effective_cost`.
+    """
+    mine = frame.filter(pl.col("billing_currency") == currency)
+    mine = mine.sort("effective_cost", descending=True, nulls_last=True)
+    states = mine["state"].to_list()
+    costs = mine["effective_cost"].cast(pl.Float64).to_list()
+    return ranked([STATE_WORDS[each] for each in states], costs, [STATE_COLOURS[each] for each in states], currency)
 
 
 def ranked(names: Sequence[str], values: Sequence[float | None], colours: Sequence[str], currency: str) -> go.Figure:

@@ -2,10 +2,11 @@
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 from plotly import graph_objects as go
 
-from app.charts._base import figure, pivot
+from app.charts._base import TIME_AXIS, Numbers, figure, instants, pivot
 from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_ORDER, STATE_WORDS
 from ledger.names import IDLE_STATES
 
@@ -13,6 +14,11 @@ MOST_DEVICES: Final = 96
 """More rows than a screen or two make the page slow, and nobody reads them."""
 
 _WIDE_CELLS: Final = 48
+
+_WHOLE: Final = 0.995
+"""From here on a share is written as all of it."""
+
+_NOTHING: Final = "rgba(0,0,0,0)"
 
 
 def over_time(frame: pl.DataFrame) -> go.Figure:
@@ -23,8 +29,8 @@ def over_time(frame: pl.DataFrame) -> go.Figure:
     series = pivot(frame, "at", "state", "gpu_hours")
     traces = [
         go.Bar(
-            x=series[state][0],
-            y=series[state][1],
+            x=instants(series[state][0]),
+            y=np.array(series[state][1]),
             name=STATE_WORDS[state],
             marker={"color": STATE_COLOURS[state], "line": {"width": 0}},
             hovertemplate=f"%{{x|%a %-d %b %H:%M}}<br>{STATE_WORDS[state]}: %{{y:,.1f}} GPU-h<extra></extra>",
@@ -32,7 +38,9 @@ def over_time(frame: pl.DataFrame) -> go.Figure:
         for state in STATE_ORDER
         if state in series and any(series[state][1])
     ]
-    return figure(traces, height=340, barmode="stack", yaxis={"title": {"text": "GPU-hours"}}, bargap=0.05)
+    return figure(
+        traces, height=340, barmode="stack", xaxis=TIME_AXIS, yaxis={"title": {"text": "GPU-hours"}}, bargap=0.05
+    )
 
 
 def shares(frame: pl.DataFrame) -> go.Figure:
@@ -88,24 +96,16 @@ def heatmap(frame: pl.DataFrame) -> go.Figure:
     Shape: rows of `gpu` (label), `at` (instant), `state`, `share_ratio` (of that state in the cell),
     `job_id`, `gpu_uuid`. A click gives the label and the instant.
     """
-    codes = {state: code for code, state in enumerate(STATE_ORDER)}
     labels = frame["gpu"].unique(maintain_order=True).to_list()
-    times = frame["at"].unique().sort().to_list()
-    column = {at: index for index, at in enumerate(times)}
-    row = {label: index for index, label in enumerate(labels)}
-    values: list[list[int | None]] = [[None] * len(times) for _ in labels]
-    words: list[list[str]] = [[""] * len(times) for _ in labels]
-    for label, at, state, share, job in frame.select("gpu", "at", "state", "share_ratio", "job_id").iter_rows():
-        values[row[label]][column[at]] = codes[state]
-        held = f", job {job}" if job else ""
-        words[row[label]][column[at]] = f"{STATE_WORDS[state]} {share:.0%}{held}"
-    steps = len(STATE_ORDER)
+    times = frame["at"].unique().sort()
+    values, words = _cells(frame, labels, times)
+    steps = len(STATE_ORDER) + 1
     scale: list[tuple[float, str]] = []
-    for code, state in enumerate(STATE_ORDER):
-        scale += [(code / steps, STATE_COLOURS[state]), ((code + 1) / steps, STATE_COLOURS[state])]
+    for code, colour in enumerate([*(STATE_COLOURS[state] for state in STATE_ORDER), _NOTHING]):
+        scale += [(code / steps, colour), ((code + 1) / steps, colour)]
     cells = go.Heatmap(
         z=values,
-        x=times,
+        x=instants(times),
         y=labels,
         text=words,
         zmin=-0.5,
@@ -113,7 +113,7 @@ def heatmap(frame: pl.DataFrame) -> go.Figure:
         colorscale=scale,
         showscale=False,
         # Between narrow cells a gap would wash their colours out.
-        xgap=0.5 if len(times) <= _WIDE_CELLS else 0,
+        xgap=0.5 if times.len() <= _WIDE_CELLS else 0,
         ygap=1,
         hovertemplate="<b>%{y}</b> %{x|%a %-d %b %H:%M}<br>%{text}<extra></extra>",
     )
@@ -129,6 +129,30 @@ def heatmap(frame: pl.DataFrame) -> go.Figure:
         for state in STATE_ORDER
         if state in present
     ]
-    chart = figure([cells, *keys], height=max(160, 60 + 14 * len(labels)), dragmode="select")
+    chart = figure([cells, *keys], height=max(160, 60 + 14 * len(labels)), dragmode="select", xaxis=TIME_AXIS)
     chart.update_yaxes(autorange="reversed", showgrid=False, tickfont={"size": 10}, dtick=1)
     return chart
+
+
+def _cells(frame: pl.DataFrame, labels: list[str], times: pl.Series) -> tuple[Numbers, list[list[str]]]:
+    """Return the code of each cell's state, one row a device, and what is said of it; a hole has a code of its own."""
+    share = pl.col("share_ratio")
+    found = frame.select(
+        row=pl.col("gpu").replace_strict(labels, range(len(labels)), return_dtype=pl.Int64),
+        column=pl.col("at").replace_strict(times, range(times.len()), return_dtype=pl.Int64),
+        code=pl.col("state").replace_strict(STATE_ORDER, range(len(STATE_ORDER)), return_dtype=pl.UInt8),
+        said=pl.concat_str(
+            pl.col("state").replace_strict(dict(STATE_WORDS)),
+            # A cell of one state needs no share: most are, and each of its words is sent for each cell.
+            pl.when(share < _WHOLE)
+            .then(pl.format(" {}%", (share * 100).round(0).cast(pl.Int64)))
+            .otherwise(pl.lit("")),
+            pl.when(pl.col("job_id").fill_null("") != "").then(", job " + pl.col("job_id")).otherwise(pl.lit("")),
+        ),
+    )
+    place = (found["row"].to_numpy(), found["column"].to_numpy())
+    values = np.full((len(labels), times.len()), len(STATE_ORDER), dtype=np.uint8)
+    values[place] = found["code"].to_numpy()
+    words = np.full(values.shape, "", dtype=object)
+    words[place] = found["said"].to_numpy()
+    return values, words.tolist()

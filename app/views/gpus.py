@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, links, table
+from app import cards, chart, controls, data, links, table
 from app import format as written
 from app.charts import lines
 from app.charts import states as state_charts
@@ -168,13 +168,8 @@ def _heatmap(cells: pl.DataFrame) -> None:
             f"{state_charts.MOST_DEVICES} of {drawn['gpu'].n_unique():,} GPUs: those that idled longest. "
             "Choose a cluster or a team to see others."
         )
-    event = st.plotly_chart(
-        data.once(state_charts.heatmap, shown),
-        key="heatmap",
-        on_select="rerun",
-        selection_mode=("points", "box"),
-        config={"displayModeBar": False},
-        alt="Dominant state of each GPU over time",
+    event = chart.show(
+        state_charts.heatmap, shown, key="heatmap", alt="Dominant state of each GPU over time", select=True
     )
     picked = event.selection.points
     if picked:
@@ -220,25 +215,13 @@ def _samples(where: dict[str, list[str]], window: Window) -> None:
         "dram_active_ratio": "DRAM active",
         "kernel_active_ratio": "kernel active (duty cycle)",
     }
-    st.plotly_chart(
-        data.once(lines.values, frame, ratios, at=at, gap=gap, percent=True),
-        key="activity",
-        config={"displayModeBar": False},
-    )
+    chart.show(lines.values, frame, ratios, at=at, gap=gap, percent=True, key="activity")
     watts, memory = {"power_watts": "power", "power_limit_watts": "limit"}, {"memory_used_bytes": "memory used"}
     left, right = st.columns(2)
     with left:
-        st.plotly_chart(
-            data.once(lines.values, frame, watts, at=at, gap=gap, unit="W"),
-            key="power",
-            config={"displayModeBar": False},
-        )
+        chart.show(lines.values, frame, watts, at=at, gap=gap, unit="W", key="power")
     with right:
-        st.plotly_chart(
-            data.once(lines.values, frame, memory, at=at, gap=gap, unit="GiB", divided_by=2**30),
-            key="memory",
-            config={"displayModeBar": False},
-        )
+        chart.show(lines.values, frame, memory, at=at, gap=gap, unit="GiB", divided_by=2**30, key="memory")
     table.downloads(frame, "gpu-samples", "samples")
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -53,7 +54,9 @@ def test_the_heatmap_has_a_cell_for_each_row_and_holes_elsewhere() -> None:
     )
     cells = states.heatmap(frame).data[0]
     assert cells.z[0][0] == STATE_ORDER.index("productive")
-    assert cells.z[0][1] is None
+    assert cells.z[0][1] == len(STATE_ORDER), "a hole is no state"
+    assert cells.colorscale[-1][1] == "rgba(0,0,0,0)"
+    assert cells.text[0] == ["Productive, job 7", ""]
     assert cells.text[1][1] == "Held idle 75%, job 8"
 
 
@@ -95,11 +98,11 @@ def test_a_gap_breaks_the_line_and_points_are_bounded() -> None:
         {"at": [NOON, NOON + timedelta(seconds=10), NOON + timedelta(minutes=5)], "x": [1.0, 2.0, 3.0]}
     )
     chart = lines.values(frame, {"x": "X"}, at="at", gap=timedelta(seconds=30))
-    assert list(chart.data[0].y) == [1.0, 2.0, None, 3.0]
+    assert [None if np.isnan(y) else y for y in chart.data[0].y] == [1.0, 2.0, None, 3.0]
     many = pl.DataFrame({"at": [NOON + timedelta(seconds=second) for second in range(5000)], "x": [0.5] * 5000})
     drawn = lines.values(many, {"x": "X"}, at="at").data[0]
     assert len(drawn.x) <= MOST_POINTS + 1
-    assert drawn.x[-1] == many["at"][-1]
+    assert drawn.x[-1] == many["at"][-1].timestamp() * 1000
 
 
 def test_of_many_devices_those_that_idle_longest_are_drawn() -> None:
