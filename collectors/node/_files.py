@@ -33,6 +33,14 @@ def text(path: Path) -> str | None:
         return None
 
 
+def listed(folder: Path) -> list[Path]:
+    """Return what a folder holds, by name; nothing where it is absent or refused."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
 def integer(path: Path) -> int | None:
     """Return a file's number; None where it is absent, refused or no number, such as `N/A (no PMA)`."""
     return as_integer(text(path))

@@ -10,6 +10,7 @@ from typing import Annotated, Final, NamedTuple
 from pydantic import Field
 
 from collectors._settings import CollectorSettings
+from collectors.node import _lustre
 from collectors.node._files import required, unescaped
 from collectors.node._mountstats import traffic
 from ledger.registry import Row, collector
@@ -43,22 +44,26 @@ Ask = Callable[[str], os.statvfs_result]
 
 @collector(emits=("mount_sample",), every_seconds=60, deadline_seconds=10, settings=FilesystemSettings)
 def filesystem(
-    procfs: Path = Path("/proc"), settings: FilesystemSettings | None = None, statvfs: Ask = os.statvfs
+    procfs: Path = Path("/proc"),
+    sysfs: Path = Path("/sys"),
+    settings: FilesystemSettings | None = None,
+    statvfs: Ask = os.statvfs,
 ) -> Callable[[], Iterable[tuple[str, Row]]]:
     """Open a round that yields one row per mounted device or export.
 
     A call on a hung mount never returns and cannot be interrupted, so each mount is asked in a daemon thread;
     a mount that has not answered yet is not asked again, so a dead server costs one thread and not one per round.
 
-    Raises: SourceMissing: there is no list of mounts. Nulls: sizes of a mount that does not respond or refuses.
-    Source: proc(5) mounts and mountstats, statvfs(3).
+    Raises: SourceMissing: there is no list of mounts. Nulls: sizes of a mount that does not respond or refuses;
+    bytes of what is neither NFS nor Lustre, of a Lustre that is mounted twice or whose counters may not be read.
+    Source: proc(5) mounts and mountstats, Lustre's llite, statvfs(3).
     """
     patience = (settings or FilesystemSettings()).answer_seconds
     waiting: dict[str, _Question] = {}
 
     def one_round() -> Iterator[tuple[str, Row]]:
         mounts = _mounts(required(procfs / "self/mounts", "filesystem"))
-        moved = traffic(procfs)
+        moved, of_lustre = traffic(procfs), _lustre.traffic(procfs, sysfs)
         points = [mount.mount_point for mount in mounts]
         asked = {point: waiting.get(point) or _Question(point, statvfs) for point in points}
         _wait(list(asked.values()), patience)
@@ -67,7 +72,9 @@ def filesystem(
         for mount in mounts:
             question = asked[mount.mount_point]
             answered = {"is_responding": question.is_answered, **_sizes(question.answer)}
-            yield "mount_sample", {**mount._asdict(), **answered, **moved.get(mount.mount_point, {})}
+            name = _lustre.file_system(mount.device) if mount.filesystem_type == "lustre" else ""
+            bytes_and_reads = of_lustre.get(name) or moved.get(mount.mount_point, {})
+            yield "mount_sample", {**mount._asdict(), **answered, **bytes_and_reads}
 
     return one_round
 

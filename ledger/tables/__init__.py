@@ -23,7 +23,7 @@ from ledger.tables.network import NetworkHour, NetworkPortSample, TcpSample
 from ledger.tables.operation import AgentToken, Audit, Batch, JobRun, PartitionState, RejectedRow, ReportDelivery
 from ledger.tables.partition import TABLES, Table, declared
 from ledger.tables.power import PowerSample
-from ledger.tables.storage import BlockDeviceSample, MountSample, NfsOperationSample, StorageDay
+from ledger.tables.storage import BlockDeviceSample, LustreOperationSample, MountSample, NfsOperationSample, StorageDay
 
 __all__ = [
     "TABLES",
@@ -64,6 +64,7 @@ __all__ = [
     "JobHour",
     "JobRun",
     "JobUsage",
+    "LustreOperationSample",
     "Model",
     "ModelCostDay",
     "MountSample",

@@ -2,7 +2,20 @@
 
 import dataframely as dy
 
-from ledger.tables.columns import amount, count, counter, duration, flag, gauge, key, key_day, ratio, seconds, text
+from ledger.tables.columns import (
+    amount,
+    count,
+    counter,
+    duration,
+    flag,
+    gauge,
+    instant,
+    key,
+    key_day,
+    ratio,
+    seconds,
+    text,
+)
 from ledger.tables.gpu import NodeSample
 from ledger.tables.partition import Timed, table
 
@@ -38,10 +51,10 @@ class MountSample(NodeSample):
     available_bytes = gauge("Free for an ordinary user", max=2**63, source="statvfs")
     inode_count = count("Inodes", source="statvfs")
     free_inode_count = count("Free inodes", source="statvfs")
-    read_bytes_total = counter("Bytes read by this node", source="mountstats")
-    written_bytes_total = counter("Bytes written by this node", source="mountstats")
-    read_seconds_total = counter("Time from request to answer, summed over reads", source="mountstats")
-    read_count_total = counter("Reads completed", source="mountstats")
+    read_bytes_total = counter("Bytes read by this node", source="mountstats, or Lustre's llite")
+    written_bytes_total = counter("Bytes written by this node", source="mountstats, or Lustre's llite")
+    read_seconds_total = counter("Time of reads, summed over them", source="mountstats round trips, or Lustre's llite")
+    read_count_total = counter("Reads completed", source="mountstats, or Lustre's llite")
 
 
 @table("sample", Timed("sampled_at"), order=("cluster", "node", "mount_point", "operation", "sampled_at"))
@@ -65,6 +78,20 @@ class NfsOperationSample(NodeSample):
     execute_seconds_total = counter(
         "Time from call to result, queue and round trip included, summed over operations", source="mountstats (ms)"
     )
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "component", "target", "operation", "sampled_at"))
+class LustreOperationSample(NodeSample):
+    """One operation of one Lustre mount, or of one target behind it, at one instant."""
+
+    component = key("llite for a mount, osc for a storage target, mdc for a metadata target; never summed together")
+    target = key("File system, such as scratch, or target, such as scratch-OST0001")
+    instance = key("The mount's address in the kernel; another one after a remount")
+    operation = key("Lustre's word, such as read_bytes or open")
+    counters_start = instant("Since when it counts: the mount, or when it was cleared; null before Lustre 2.15")
+    operation_count_total = counter("How often it happened")
+    bytes_total = counter("Bytes, where the operation is measured in bytes")
+    operation_seconds_total = counter("Time, summed over operations, where it is measured", source="stats (us)")
 
 
 @table("rollup", Timed("day", "day"))

@@ -1,7 +1,10 @@
 """The door that every collector's rows must pass, and a small node that was written by hand."""
 
+import os
+import shutil
 import tarfile
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from ledger.tables import TABLES
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
+_NOBODY = 65534
+
 Emitted = Iterable[tuple[str, Row]]
 Door = Callable[[Emitted], dict[str, pl.DataFrame]]
 
@@ -26,6 +31,25 @@ Door = Callable[[Emitted], dict[str, pl.DataFrame]]
 def small_node() -> Path:
     """Return the roots of a small node: `proc` and `sys`."""
     return Path(__file__).parents[2] / "fixtures" / "node"
+
+
+@pytest.fixture
+def refused_root() -> Iterator[Path]:
+    """Return an empty root for files that an ordinary user may be refused; the test runs as one, even as root."""
+    root = Path(tempfile.mkdtemp())
+    root.chmod(0o755)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.chown(root, _NOBODY, _NOBODY)
+        os.seteuid(_NOBODY)
+    try:
+        yield root
+    finally:
+        if is_root:
+            os.seteuid(0)
+        for path in root.rglob("*"):
+            path.chmod(0o700)
+        shutil.rmtree(root)
 
 
 @pytest.fixture
