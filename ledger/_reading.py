@@ -1,22 +1,20 @@
 """The queries by which tables are read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from ledger._ddl import quoted
 from ledger._replaced import bounds
 from ledger.errors import ContractError
 from ledger.frames import columns_of
-from ledger.tables import PartitionState
 from ledger.tables.partition import Spanning, Table, Timed
 
 Window = tuple[datetime, datetime]
 """A stretch of time, half-open."""
 
 
-@dataclass(frozen=True)
-class PartitionStateRow:
+class PartitionStateRow(NamedTuple):
     """One partition's version, and for a rollup what it was computed from."""
 
     partition_key: str
@@ -32,13 +30,44 @@ class PartitionStateRow:
 
 def versions_query(states: str, table_name: str, since_key: str | None) -> tuple[str, dict[str, object]]:
     """Return the query, with its parameters, that reads a table's rows of `partition_state`, from one key on."""
-    names = [name for name in columns_of(PartitionState) if name != "table_name"]
-    query = f"SELECT {', '.join(names)} FROM {states} WHERE table_name = $name"
+    query = f"SELECT {', '.join(PartitionStateRow._fields)} FROM {states} WHERE table_name = $name"
     params: dict[str, object] = {"name": table_name}
     if since_key is not None:
         query += " AND substr(partition_key, strpos(partition_key, ':') + 1) >= $since"
         params["since"] = since_key
     return f"{query} ORDER BY partition_key", params
+
+
+class Version(NamedTuple):
+    """What tells one state of a partition from another: the part of its row that deciding what is due needs.
+
+    `token` is the fingerprint of its rows where that is known: computed again to the same rows, it is the same.
+    """
+
+    token: str
+    input_version: str | None
+    code_version: str | None
+    settings_fingerprint: str | None
+    is_sealed: bool
+    row_count: int | None
+
+
+def current_query(states: str, table_name: str | None) -> tuple[str, dict[str, object]]:
+    """Return the query that reads the versions of a table's partitions, or of all tables', with its parameters.
+
+    The first two columns are the table and the key, the others those of `Version`.
+    """
+    told = "coalesce(content_fingerprint, version_count::VARCHAR)"
+    query = f"SELECT table_name, partition_key, {told}, {', '.join(Version._fields[1:])} FROM {states}"
+    return (query, {}) if table_name is None else (f"{query} WHERE table_name = $name", {"name": table_name})
+
+
+def by_table(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, Version]]:
+    """Return the rows of `current_query` by table and key."""
+    found: dict[str, dict[str, Version]] = {}
+    for row in rows:
+        found.setdefault(row[0], {})[row[1]] = Version._make(row[2:])
+    return found
 
 
 def query_of(

@@ -27,7 +27,7 @@ from ledger._erasure import erase_user
 from ledger._latest import Latest
 from ledger._opening import opened, reading
 from ledger._order import arranged
-from ledger._reading import PartitionStateRow, Window, query_of, versions_query
+from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, query_of, versions_query
 from ledger._replaced import RollupState, checked, replace
 from ledger._writer import Writer
 from ledger.errors import StoreError
@@ -200,7 +200,12 @@ class Store:
         query, params = versions_query(f"{self._prefix}partition_state", table_name, since_key)
         with self._reading() as cursor:
             rows = self._fetch(cursor, query, params)
-        return {row["partition_key"]: PartitionStateRow(**row) for row in rows.iter_rows(named=True)}
+        return {row[0]: PartitionStateRow(*row) for row in rows.rows()}
+
+    def current(self, table_name: str | None = None) -> dict[str, dict[str, Version]]:
+        """Return the version of each partition, by table and key, of one table or of all with one read."""
+        with self._reading() as cursor:
+            return by_table(self._fetch(cursor, *current_query(f"{self._prefix}partition_state", table_name)).rows())
 
     def backup(self, path: Path) -> None:
         """Write a copy of the whole store, as it is at one instant, into a new file that opens as a store."""
@@ -292,4 +297,4 @@ class Store:
         self._connection = connect(self.url, self._memory_limit)
 
 
-__all__ = ["NodeBatch", "PartitionStateRow", "RollupState", "Store", "Written", "utcnow"]
+__all__ = ["NodeBatch", "PartitionStateRow", "RollupState", "Store", "Version", "Written", "utcnow"]

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from ledger.errors import ConfigError
-from ledger.store import PartitionStateRow, Store
-from ledger.tables.partition import Every, Spanning, Timed, after, declared, floor, partition_key, start_of
+from ledger.store import Store, Version
+from ledger.tables.partition import Every, Spanning, Table, Timed, after, declared, floor, partition_key, start_of
 from queries.graph import Rollup, Source, fingerprint
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DAY = timedelta(days=1)
 
-States = Mapping[str, PartitionStateRow]
+States = Mapping[str, Version]
 """What `partition_state` says about one table, by partition key."""
 
 
@@ -76,24 +76,65 @@ def periods(start: datetime, end: datetime, every: Every) -> Iterator[datetime]:
         at = after(at, every)
 
 
+@lru_cache(maxsize=200_000)
+def covered(start: datetime, long: Every, short: Every) -> tuple[datetime, ...]:
+    """Return the partitions of one length that overlap one of another, remembered."""
+    return tuple(periods(start, after(start, long), short))
+
+
+class Tokens:
+    """The versions of one input's partitions in the order of time, which is the order of their keys."""
+
+    def __init__(self, versions: Mapping[str, str]) -> None:
+        self._keys = sorted(versions)
+        self._pairs = [f"{key}={versions[key]}" for key in self._keys]
+        self._by_key = dict(zip(self._keys, self._pairs, strict=True))
+        self.whole = ",".join(self._pairs)
+
+    def between(self, first: str, last: str) -> str:
+        """Return the versions of the partitions from one key to another, both included."""
+        if first == last:
+            return self._by_key.get(first, "")
+        return ",".join(self._pairs[bisect_left(self._keys, first) : bisect_right(self._keys, last)])
+
+
 @dataclass
 class Versions:
-    """The versions of all inputs of one run, read once per table and again after a rollup wrote it."""
+    """The versions of all inputs of one run, read once for all tables and again for one that a rollup wrote."""
 
     store: Store
     now: datetime
-    _states: dict[str, States] = field(default_factory=dict)
+    _states: dict[str, dict[str, Version]] | None = None
+    _grouped: dict[tuple[str, str], States] = field(default_factory=dict)
+    _tokens: dict[tuple[str, str], Tokens] = field(default_factory=dict)
     _open: dict[str, bool] = field(default_factory=dict)
 
     def of(self, table: str) -> States:
         """Return what is recorded about a table's partitions."""
-        if table not in self._states:
-            self._states[table] = self.store.versions(table)
-        return self._states[table]
+        if self._states is None:
+            self._states = self.store.current()
+        return self._states.get(table, {})
 
     def forget(self, table: str) -> None:
-        """Read a table's versions anew the next time: it was written."""
-        self._states.pop(table, None)
+        """Read a table's versions anew: it was written."""
+        if self._states is not None:
+            self._states |= self.store.current(table)
+        for known in (self._grouped, self._tokens):
+            for key in [key for key in known if key[0] == table]:
+                del known[key]
+
+    def grouped(self, table: Table, prefix: str) -> States:
+        """Return the states of a table's partitions in one grouping, by partition key without its prefix."""
+        if (table.name, prefix) not in self._grouped:
+            self._grouped[table.name, prefix] = _grouped(table, prefix, self.of(table.name))
+        return self._grouped[table.name, prefix]
+
+    def tokens(self, table: Table, prefix: str) -> Tokens:
+        """Return the versions of a table's partitions in one grouping."""
+        if (table.name, prefix) not in self._tokens:
+            states = self.grouped(table, prefix)
+            self._tokens[table.name, prefix] = Tokens({key: each.token for key, each in states.items()})
+        return self._tokens[table.name, prefix]
 
     def is_open(self, source: Source) -> bool:
         """Tell whether an interval of a table lasts to this moment, so that it reaches into new hours by itself."""
@@ -104,26 +145,14 @@ class Versions:
         return self._open[table.name]
 
 
-def token(state: PartitionStateRow) -> str:
-    """Return what tells one version of a partition from another.
-
-    A partition that is computed again to the same rows keeps its fingerprint: nobody behind it is due.
-    """
-    return state.content_fingerprint or str(state.version_count)
-
-
-class Tokens:
-    """The versions of one input's partitions in the order of time, which is the order of their keys."""
-
-    def __init__(self, versions: Mapping[str, str]) -> None:
-        self._keys = sorted(versions)
-        self._pairs = [f"{key}={versions[key]}" for key in self._keys]
-
-    def between(self, first: str, last: str) -> str:
-        """Return the versions of the partitions from one key to another, both included."""
-        return ",".join(self._pairs[bisect_left(self._keys, first) : bisect_right(self._keys, last)])
+def _grouped(table: Table, prefix: str, states: States) -> States:
+    if prefix:
+        return {key.removeprefix(prefix): each for key, each in states.items() if key.startswith(prefix)}
+    others = tuple(f"{each.column}:" for each in table.also)
+    return {key: each for key, each in states.items() if not key.startswith(others)} if others else states
 
 
+@lru_cache(maxsize=200_000)
 def _edges(begin: datetime, finish: datetime, every: Every) -> tuple[str, str]:
     """Return the keys of the first and the last partition that a stretch of time overlaps."""
     last = finish - timedelta(microseconds=1)
@@ -136,7 +165,7 @@ class Inputs:
 
     rollup: Rollup
     now: datetime
-    timed: tuple[tuple[Source, Grouping, "Tokens"], ...]
+    timed: tuple[tuple[Source, Grouping, Tokens], ...]
     whole: str
 
     def version(self, start: datetime, end: datetime) -> str:
@@ -180,16 +209,6 @@ class Inputs:
         return most
 
 
-def grouped(source: Source, group: Grouping, versions: Versions) -> States:
-    """Return the states of an input's partitions in one grouping, by partition key without its prefix."""
-    table = declared(source.schema)
-    states = versions.of(table.name)
-    if group.prefix:
-        return {key.removeprefix(group.prefix): each for key, each in states.items() if key.startswith(group.prefix)}
-    others = tuple(f"{each.column}:" for each in table.also)
-    return {key: each for key, each in states.items() if not key.startswith(others)}
-
-
 def inputs(rollup: Rollup, versions: Versions) -> Inputs:
     """Return the versions of a rollup's inputs, its own table left out: what it wrote does not make it due."""
     timed = []
@@ -198,36 +217,35 @@ def inputs(rollup: Rollup, versions: Versions) -> Inputs:
         if source.schema is rollup.schema:
             continue
         group = grouping(source)
-        tokens = {key: token(state) for key, state in grouped(source, group, versions).items()}
+        tokens = versions.tokens(declared(source.schema), group.prefix)
         if group.every is None:
-            whole.append(",".join(f"{key}={tokens[key]}" for key in sorted(tokens)))
+            whole.append(tokens.whole)
         else:
-            timed.append((source, group, Tokens(tokens)))
+            timed.append((source, group, tokens))
     return Inputs(rollup, versions.now, tuple(timed), fingerprint(";".join(whole)))
 
 
-def candidates(known: Inputs, versions: Versions, every: Every) -> list[datetime]:
-    """Return the starts of the output partitions that some input, or an earlier run, has rows for."""
-    table = declared(known.rollup.schema)
-    others = tuple(f"{each.column}:" for each in table.also)
-    starts = {started(key) for key in versions.of(table.name) if not key.startswith(others)}
+def candidates(known: Inputs, versions: Versions, every: Every, *, unfilled: bool = False) -> list[datetime]:
+    """Return the starts of the output partitions that some input, or an earlier run, has rows for.
+
+    With `unfilled` also those for which there are only rows that fill none by themselves.
+    """
+    own = versions.grouped(declared(known.rollup.schema), "")
+    starts = {started(key) for key in own}
     last = floor(versions.now, every)
     for source, group, _ in known.timed:
-        if group.every is None:
+        if group.every is None or not (source.read.fills or unfilled):
             continue
-        states = grouped(source, group, versions)
+        states = versions.grouped(declared(source.schema), group.prefix)
         # Rows are counted by the table's own partitions in time only.
         is_counted = not group.spans and not group.prefix
-        filled = [started(key) for key, state in states.items() if not (is_counted and state.row_count == 0)]
+        filled = {started(key) for key, state in states.items() if not (is_counted and state.row_count == 0)}
         if group.spans and filled and versions.is_open(source):
-            filled.extend(periods(max(filled), versions.now, group.every))
-        reached = (
-            set(filled)
-            if group.every == every
-            else {each for start in filled for each in periods(start, after(start, group.every), every)}
-        )
+            filled.update(periods(max(filled), versions.now, group.every))
+        if group.every != every:
+            filled = {each for start in filled for each in covered(start, group.every, every)}
         # An interval may say when it will end: that time is computed when it has come. A charge has been made.
-        starts |= {each for each in reached if each <= last} if group.spans else reached
+        starts |= {each for each in filled if each <= last} if group.spans else filled
     return sorted(starts)
 
 

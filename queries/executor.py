@@ -15,7 +15,7 @@ import polars as pl
 
 from ledger.config import Settings
 from ledger.errors import ConfigError, SealedError
-from ledger.store import RollupState, Store
+from ledger.store import RollupState, Store, Version
 from ledger.tables.partition import WHOLE, Every, Keyed, Timed, after, declared, floor
 from queries._due import EPOCH, Inputs, Versions, candidates, inputs, key_of, runs, window
 from queries._settings import values
@@ -123,8 +123,10 @@ def run_due(
     for each in chosen:
         if this.is_stopped:
             break
-        done.append(_run(this, _work(each, settings, this.versions)))
-        this.versions.forget(declared(each.schema).name)
+        ran = _run(this, _work(each, settings, this.versions))
+        if ran.partitions:
+            this.versions.forget(declared(each.schema).name)
+        done.append(ran)
     return done
 
 
@@ -182,38 +184,39 @@ def _settled(this: Round, work: Work, due: list[Part]) -> Iterator[tuple[list[Pa
             yield first, future.result
 
 
-def _due(work: Work, versions: Versions, asked: Asked) -> tuple[list[Part], list[Part]]:
-    """Return the partitions to compute and those that are wanted but sealed."""
+def _due(work: Work, versions: Versions, asked: Asked) -> tuple[list[Part], list[str]]:
+    """Return the partitions to compute, and the keys of those that are wanted but sealed."""
     states = versions.of(declared(work.rollup.schema).name)
     due: list[Part] = []
-    sealed: list[Part] = []
-    for part in _parts(work, versions, asked):
-        state = states.get(part.key)
+    sealed: list[str] = []
+    for key, start, end in _stretches(work, versions, asked):
+        state = states.get(key)
         if state is not None and state.is_sealed:
-            sealed.append(part)
-        elif asked.everything or state is None or _changed(work, part, state):
-            due.append(part)
+            sealed.append(key)
+            continue
+        version = work.known.recent_version(end) if _every(work.rollup) is None else work.known.version(start, end)
+        if asked.everything or state is None or _changed(work, version, state):
+            due.append(Part(key, start, end, version))
     return due, sealed
 
 
-def _changed(work: Work, part: Part, state: object) -> bool:
+def _changed(work: Work, version: str, state: Version) -> bool:
     """Tell whether a partition was computed from other inputs, by other code or with other settings."""
-    recorded = tuple(getattr(state, name) for name in ("input_version", "code_version", "settings_fingerprint"))
-    return recorded != (part.input_version, work.code, work.settings)
+    recorded = (state.input_version, state.code_version, state.settings_fingerprint)
+    return recorded != (version, work.code, work.settings)
 
 
-def _parts(work: Work, versions: Versions, asked: Asked) -> Iterator[Part]:
-    """Yield the partitions of a rollup that could be computed at all."""
+def _stretches(work: Work, versions: Versions, asked: Asked) -> Iterator[tuple[str, datetime, datetime]]:
+    """Yield the partitions of a rollup that could be computed at all: the key, the start, the end."""
     every = _every(work.rollup)
     if every is None:
         key = work.rollup.name if isinstance(declared(work.rollup.schema).partition, Keyed) else WHOLE
-        end = _whole_end(work.rollup, versions.now)
-        yield Part(key, EPOCH, end, work.known.recent_version(end))
+        yield key, EPOCH, _whole_end(work.rollup, versions.now)
         return
     for start in candidates(work.known, versions, every):
         end = after(start, every)
         if asked.covers(start, end):
-            yield Part(key_of(start, every), start, end, work.known.version(start, end))
+            yield key_of(start, every), start, end
 
 
 def _whole_end(rollup: Rollup, now: datetime) -> datetime:
@@ -283,9 +286,9 @@ def _read(store: Store, rollup: Rollup, source: Source, span: Span) -> pl.DataFr
     return store.read(source.schema, reach, by=read.by, columns=read.columns, where=where or None, ordered=False)
 
 
-def _refusal(rollup: Rollup, sealed: list[Part]) -> str:
+def _refusal(rollup: Rollup, sealed: list[str]) -> str:
     """Return in words what is sealed."""
     return (
-        f"{rollup.name}: {len(sealed)} partitions from {sealed[0].key} to {sealed[-1].key} are sealed: "
+        f"{rollup.name}: {len(sealed)} partitions from {sealed[0]} to {sealed[-1]} are sealed: "
         "the rows behind them have expired, so they stay as they are"
     )

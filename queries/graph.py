@@ -29,7 +29,8 @@ class Input:
 
     `before` and `after` widen the window (a counter's edge, a long job); `by` reads by another grouping
     that the table declares in `also`; `where` keeps rows with one of the values; `recent` is how far back
-    a rollup with one whole partition reads.
+    a rollup with one whole partition reads. `fills=False` says that rows of this input alone give no row of the
+    output: a change of them makes a partition due that another input fills, or that was computed before.
     """
 
     before: timedelta = timedelta(0)
@@ -38,6 +39,7 @@ class Input:
     columns: tuple[str, ...] = ()
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     recent: timedelta | None = None
+    fills: bool = True
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def seal_expiring(store: Store, settings: Settings, now: datetime, rollups: Sequ
         states = versions.of(declared(rollup.schema).name)
         keys = [
             key
-            for start in candidates(inputs(rollup, versions), versions, partition.every)
+            for start in candidates(inputs(rollup, versions), versions, partition.every, unfilled=True)
             if any(start - source.read.before < ends[source.parameter] for source in reads)
             and not ((key := key_of(start, partition.every)) in states and states[key].is_sealed)
         ]

@@ -40,13 +40,15 @@ _QUALITIES: Final = ("A", "B", "C", "D", "X")
 
 @rollup(rows_at_once=800_000)
 def gpu_state_interval(
-    samples: Annotated[dy.LazyFrame[GpuSample], Input(before=_LOOKBACK, after=LONGEST_STEP, columns=COLUMNS)],
+    samples: Annotated[
+        dy.LazyFrame[GpuSample], Input(before=_LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, fills=False)
+    ],
     gpus: Annotated[dy.LazyFrame[Gpu], Input(before=_LOOKBACK)],
-    nodes: Annotated[dy.LazyFrame[Node], Input(before=_LOOKBACK)],
-    node_states: Annotated[dy.LazyFrame[NodeState], Input(before=_LOOKBACK)],
-    events: Annotated[dy.LazyFrame[GpuEvent], Input(before=FAULT_MEMORY + _LOOKBACK)],
-    holdings: Annotated[dy.LazyFrame[JobGpu], Input(before=FAULT_MEMORY + _LOOKBACK)],
-    jobs: Annotated[dy.LazyFrame[Job], Input(before=FAULT_MEMORY + _LOOKBACK, columns=_JOB_COLUMNS)],
+    nodes: Annotated[dy.LazyFrame[Node], Input(before=_LOOKBACK, fills=False)],
+    node_states: Annotated[dy.LazyFrame[NodeState], Input(before=_LOOKBACK, fills=False)],
+    events: Annotated[dy.LazyFrame[GpuEvent], Input(before=FAULT_MEMORY + _LOOKBACK, fills=False)],
+    holdings: Annotated[dy.LazyFrame[JobGpu], Input(before=FAULT_MEMORY + _LOOKBACK, fills=False)],
+    jobs: Annotated[dy.LazyFrame[Job], Input(before=FAULT_MEMORY + _LOOKBACK, columns=_JOB_COLUMNS, fills=False)],
     span: Span,
     thresholds: Thresholds,
     naming: Naming,

@@ -28,11 +28,11 @@ _ROW: Final = ("device", "hour", *HOLDER)
 @rollup()
 def job_gpu_hour(
     intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_INTERVAL_COLUMNS)],
-    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS)],
-    holdings: dy.LazyFrame[JobGpu],
-    jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS)],
-    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS)],
-    processes: Annotated[dy.LazyFrame[GpuProcessSample], Input(columns=PROCESS_COLUMNS)],
+    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS, fills=False)],
+    holdings: Annotated[dy.LazyFrame[JobGpu], Input(fills=False)],
+    jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS, fills=False)],
+    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS, fills=False)],
+    processes: Annotated[dy.LazyFrame[GpuProcessSample], Input(columns=PROCESS_COLUMNS, fills=False)],
     span: Span,
     naming: Naming,
 ) -> dy.LazyFrame[JobGpuHour]:

@@ -306,3 +306,93 @@ def test_settings_are_refused_with_where_they_stand(store: Store) -> None:
         run(store, settings=Settings(rollups={"scale": {"factor_count": "x"}}))
     with pytest.raises(ConfigError, match="found no_such_rollup, expected some of network_hour"):
         run(store, only=["no_such_rollup"])
+
+
+summed = network_hour.function
+
+
+def described() -> Rollup:
+    """Return a rollup whose rows come from samples, and are described by the devices that there are."""
+
+    def network_hour(
+        samples: dy.LazyFrame[NetworkPortSample],
+        gpus: Annotated[dy.LazyFrame[Gpu], Input(fills=False)],
+        scale: Scale,
+        span: Span,
+    ) -> dy.LazyFrame[NetworkHour]:
+        """Sum a counter's samples, and count devices as resets."""
+        count = gpus.select(pl.len()).collect().item()
+        rows = summed(samples, scale, span).collect()
+        return NetworkHour.cast(rows.with_columns(reset_count=pl.lit(count, pl.Int64)).lazy())
+
+    return rollup()(network_hour)
+
+
+def exist(store: Store, start: datetime, end: datetime | None, model: str = "H100") -> None:
+    gpu = {
+        "cluster": "c",
+        "node": "n",
+        "gpu_uuid": "GPU-a",
+        "parent_gpu_uuid": "",
+        "exists_start": start,
+        "exists_end": end,
+        "gpu_fraction": Decimal(1),
+        "gpu_model": model,
+    }
+    assert store.append(Gpu, to_frame(Gpu, [gpu]), source="test").rejected == 0
+
+
+def test_rows_that_fill_nothing_cost_nothing(store: Store) -> None:
+    exist(store, DAY, DAY + 300 * HOUR)
+    assert run(store, rollups=[described()])["network_hour"].partitions == 0
+    assert calls == []
+    assert store.versions("network_hour") == {}
+    put(store, sample(DAY + 5 * HOUR))
+    assert run(store, rollups=[described()])["network_hour"].partitions == 1
+    assert store.read(NetworkHour)["reset_count"].to_list() == [1]
+    assert run(store, rollups=[described()])["network_hour"].partitions == 0
+
+
+def test_a_change_of_rows_that_fill_nothing_makes_what_they_describe_due(store: Store) -> None:
+    put(store, sample(DAY), sample(DAY + 5 * HOUR), sample(DAY + 9 * HOUR))
+    run(store, rollups=[described()])
+    assert store.read(NetworkHour)["reset_count"].to_list() == [0, 0, 0]
+    exist(store, DAY + 4 * HOUR, DAY + 7 * HOUR)
+    assert run(store, rollups=[described()])["network_hour"].partitions == 1
+    assert store.read(NetworkHour)["reset_count"].to_list() == [0, 1, 0]
+    exist(store, DAY + 4 * HOUR, DAY + 10 * HOUR)
+    run(store, rollups=[described()])
+    assert store.read(NetworkHour)["reset_count"].to_list() == [0, 1, 1]
+    assert run(store, rollups=[described()])["network_hour"].partitions == 0
+
+
+def test_hours_without_rows_are_sealed_with_the_others(store: Store) -> None:
+    """A sample that comes after its time must not be told as the only one of an hour whose others are gone."""
+    old = NOW - timedelta(days=40)
+    exist(store, old, NOW)
+    put(store, sample(old + 3 * HOUR))
+    run(store, rollups=[described()])
+    expire(store, Settings(), now=NOW, rollups=[described()])
+    sealed = {key for key, state in store.versions("network_hour").items() if state.is_sealed}
+    assert len(sealed) > 24 * 20
+    put(store, sample(old + 5 * HOUR))
+    assert run(store, rollups=[described()])["network_hour"].partitions == 0
+
+
+def test_an_idle_run_reads_the_versions_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, sample(DAY), sample(DAY + 5 * HOUR))
+    run(store)
+    reads = []
+    current = Store.current
+
+    def counted(self: Store, table_name: str | None = None) -> Any:
+        reads.append(table_name)
+        return current(self, table_name)
+
+    monkeypatch.setattr(Store, "current", counted)
+    assert {each.partitions for each in run(store).values()} == {0}
+    assert reads == [None]
+    put(store, sample(DAY + 5 * HOUR + timedelta(minutes=3), 4.0))
+    reads.clear()
+    run(store)
+    assert reads == [None, "network_hour", "storage_day"], "again after each write, and of what was written only"
