@@ -26,8 +26,9 @@ class Core:
         self._scenario = played
         self._clock = clock
         self._samples: dict[int, tuple[float, Handle, Any]] = {}
-        self._watched: dict[int, float] = {}
+        self._watched: dict[int, tuple[float, int]] = {}
         self._told: set[tuple[int, Incident]] = set()
+        self._session_begun = clock()
         self.calls: dict[str, int] = {}
 
     def __getattribute__(self, name: str) -> Any:
@@ -43,6 +44,7 @@ class Core:
 
         def call(*arguments: Any) -> Any:
             self.calls[name] = self.calls.get(name, 0) + 1
+            self._refuse_session(name)
             if arguments and isinstance(arguments[0], Handle):
                 self._refuse(arguments[0], name)
             return method(*arguments)
@@ -65,6 +67,21 @@ class Core:
             if each.kind == kind and each.start_seconds <= now < each.end_seconds
         ]
 
+    def _refuse_session(self, call: str) -> None:
+        """Refuse everything while there is no driver, and, after it was loaded again, all but a new session."""
+        now = self._clock()
+        for reload in self._scenario.reloads:
+            if reload.start_seconds <= now < reload.end_seconds and call != "nvmlShutdown":
+                raise self.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+            is_stale = self._session_begun < reload.start_seconds <= now
+            if is_stale and call not in {"nvmlInit", "nvmlShutdown"}:
+                raise self.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+
+    def _loaded_at(self) -> float:
+        """Return when the driver was loaded: since then it counts."""
+        now = self._clock()
+        return max([each.end_seconds for each in self._scenario.reloads if each.end_seconds <= now], default=0.0)
+
     def _refuse(self, handle: Handle, call: str) -> None:
         if self._open(handle.gpu, "lost"):
             raise self.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
@@ -83,18 +100,19 @@ class Core:
     def _phases(self, handle: Handle) -> tuple[Phase, ...]:
         return self._gpu(handle).phases if handle.part is None else self._slice(handle).phases
 
-    def _phase(self, handle: Handle) -> Phase:
-        now = self._clock()
+    def _phase(self, handle: Handle, at: float | None = None) -> Phase:
+        now = self._clock() if at is None else at
         begun = [phase for phase in self._phases(handle) if phase.start_seconds <= now]
         return begun[-1] if begun else Phase()
 
-    def _integral(self, handle: Handle, name: str, start: float = 0.0, end: float | None = None) -> float:
-        """Return the time integral of one value of the phases."""
+    def _integral(self, handle: Handle, name: str, start: float | None = None, end: float | None = None) -> float:
+        """Return the time integral of one value of the phases; by default since the driver was loaded."""
+        begin = self._loaded_at() if start is None else start
         until = self._clock() if end is None else end
         phases = self._phases(handle)
         ends = [*(phase.start_seconds for phase in phases[1:]), float("inf")]
         return sum(
-            float(getattr(phase, name)) * max(0.0, min(stop, until) - max(phase.start_seconds, start))
+            float(getattr(phase, name)) * max(0.0, min(stop, until) - max(phase.start_seconds, begin))
             for phase, stop in zip(phases, ends, strict=True)
         )
 

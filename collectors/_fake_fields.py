@@ -10,7 +10,13 @@ Answer = SimpleNamespace
 
 RECOVERY: Final = (230,)
 MEMORY_TEMPERATURE: Final = 82
-_REPLAYS: Final = 94
+POWER_AVERAGE: Final = 185
+COUNTED: Final = {3: "ecc_corrected", 4: "ecc_uncorrected", 142: "", 143: "remapped", 94: ""}
+"""Fields that count what incidents say; '' for those of which there are none."""
+FLAGS: Final = {144: "remap_pending", 145: "remap_failed"}
+NVLINK: Final = frozenset({138, 139, 202, 204})
+ALL_LINKS: Final = 0xFFFFFFFF
+LINKS: Final = 18
 
 _NANOSECONDS: Final = 1e9
 _ALWAYS: Final = {
@@ -30,12 +36,10 @@ def counters(generation: str) -> dict[int, tuple[str, float]]:
     return _ALWAYS | (_BYTES if generation == "blackwell" else _KIBIBYTES)
 
 
-def value(field: int, scope: int, refused: int | None, found: float | None) -> Any:
+def value(field: int, scope: int, refused: int | None, found: float | None, latency: int) -> Any:
     """Return the binding's structure for one field: a value, or the reason why there is none."""
     answer = pynvml.c_nvmlFieldValue_t()
-    answer.fieldId, answer.scopeId = field, scope
-    if field == _REPLAYS:
-        found = 0
+    answer.fieldId, answer.scopeId, answer.latencyUsec = field, scope, latency
     if refused is not None or found is None:
         answer.nvmlReturn = pynvml.NVML_ERROR_NOT_SUPPORTED if refused is None else refused
         return answer

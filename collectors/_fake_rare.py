@@ -8,8 +8,26 @@ import pynvml
 
 from collectors import _fake_fields as fields
 from collectors._fake_core import Core, Handle
+from collectors._fake_scenario import Scenario
 
-_GPM_RATIOS: Final = {1: "graphics", 2: "sm", 3: "occupancy", 5: "tensor", 10: "dram"}
+_GPM_RATIOS: Final = {
+    1: "graphics",
+    2: "sm",
+    3: "occupancy",
+    5: "tensor",
+    6: "tensor_double",
+    7: "tensor_half",
+    9: "tensor_integer",
+    10: "dram",
+    12: "single",
+}
+_GPM_RATES: Final = {
+    20: "pcie_transmit_bytes_per_second",
+    21: "pcie_receive_bytes_per_second",
+    60: "nvlink_bytes_per_second",
+    61: "nvlink_bytes_per_second",
+}
+_MEBIBYTE: Final = 1024**2
 _DONE: Final[int] = pynvml.NVML_SUCCESS
 
 
@@ -49,13 +67,16 @@ class RareCalls(Core):
         )
         if earlier[1] != later[1] or later[0] <= earlier[0]:
             raise self.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        refused = {each.call: each.code for each in self._open(later[1].gpu, "error")}
         for position in range(request.numMetrics):
             metric = request.metrics[position]
-            name = _GPM_RATIOS.get(metric.metricId)
-            metric.nvmlReturn = pynvml.NVML_SUCCESS if name else pynvml.NVML_ERROR_NOT_SUPPORTED
+            number = metric.metricId
+            name = _GPM_RATIOS.get(number) or _GPM_RATES.get(number)
+            unknown = pynvml.NVML_SUCCESS if name else pynvml.NVML_ERROR_NOT_SUPPORTED
+            metric.nvmlReturn = refused.get(f"metric {number}", unknown)
             if name:
-                done = self._integral(later[1], name, earlier[0], later[0])
-                metric.value = 100 * done / (later[0] - earlier[0])
+                mean = self._integral(later[1], name, earlier[0], later[0]) / (later[0] - earlier[0])
+                metric.value = 100 * mean if number in _GPM_RATIOS else mean / _MEBIBYTE
         return request
 
     # -- slices
@@ -97,6 +118,33 @@ class RareCalls(Core):
     def _nvmlDeviceGetTotalEccErrors(self, handle: Handle, kind: int, counter: int) -> int:  # noqa: ARG002, N802
         return 0
 
+    def _nvmlDeviceGetAccountingMode(self, handle: Handle) -> int:  # noqa: N802
+        self._whole_only(handle)
+        return int(self._gpu(handle).accounting is not None)
+
+    def _nvmlDeviceGetAccountingPids(self, handle: Handle) -> list[int]:  # noqa: N802
+        self._whole_only(handle)
+        now = self._clock()
+        return [each.pid for each in self._gpu(handle).accounting or () if each.start_seconds <= now]
+
+    def _nvmlDeviceGetAccountingStats(self, handle: Handle, pid: int) -> Any:  # noqa: N802
+        self._whole_only(handle)
+        found = [each for each in self._gpu(handle).accounting or () if each.pid == pid]
+        if not found:
+            raise self.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        stats = pynvml.c_nvmlAccountingStats_t()
+        process = found[-1]
+        is_running = process.end_seconds > self._clock()
+        stats.gpuUtilization, stats.memoryUtilization = (
+            round(process.kernel_ratio * 100),
+            round(process.memory_ratio * 100),
+        )
+        stats.maxMemoryUsage, stats.isRunning = process.memory_peak_bytes, int(is_running)
+        # The driver counts the time when the process has ended, not before.
+        stats.time = 0 if is_running else round((process.end_seconds - process.start_seconds) * 1000)
+        stats.startTime = round(process.start_seconds * 1e6)
+        return stats
+
     def _nvmlDeviceGetEccMode(self, handle: Handle) -> tuple[int, int]:  # noqa: ARG002, N802
         return (1, 1)
 
@@ -112,17 +160,39 @@ class RareCalls(Core):
     def _nvmlEventSetFree(self, events: Any) -> None:  # noqa: ARG002, N802
         self._watched.clear()
 
+    def _nvmlDeviceGetSupportedEventTypes(self, handle: Handle) -> int:  # noqa: N802
+        return self._gpu(handle).event_types
+
     def _nvmlDeviceRegisterEvents(self, handle: Handle, kinds: int, events: Any) -> int:  # noqa: ARG002, N802
-        self._watched[handle.gpu] = self._clock()
+        if kinds & ~self._gpu(handle).event_types:
+            raise self.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        since, before = self._watched.get(handle.gpu, (self._clock(), 0))
+        self._watched[handle.gpu] = (since, before | kinds)
         return _DONE
 
     def _nvmlEventSetWait_v2(self, events: Any, timeout: int) -> Any:  # noqa: ARG002, N802
         now = self._clock()
-        for index, since in self._watched.items():
+        for index, (since, kinds) in self._watched.items():
             for incident in self._scenario.gpus[index].incidents:
-                is_due = incident.kind == "xid" and since <= incident.start_seconds <= now
+                xid = pynvml.nvmlEventTypeXidCriticalError
+                kind = {"xid": xid, "event": incident.code}.get(incident.kind, 0)
+                is_due = kind & kinds and since <= incident.start_seconds <= now
                 if is_due and (index, incident) not in self._told:
                     self._told.add((index, incident))
-                    kind = pynvml.nvmlEventTypeXidCriticalError
                     return fields.Answer(device=Handle(index), eventType=kind, eventData=incident.code)
         raise self.NVMLError(pynvml.NVML_ERROR_TIMEOUT)
+
+
+def kernel_log(played: Scenario, until_seconds: float, booted_seconds: float = 0.0) -> str:
+    """Return what the ring buffer of the kernel holds at a moment: a record for each Xid so far."""
+    told = sorted(
+        (incident.start_seconds, index, incident.code)
+        for index, gpu in enumerate(played.gpus)
+        for incident in gpu.incidents
+        if incident.kind == "xid" and incident.start_seconds <= until_seconds
+    )
+    return "".join(
+        f"3,{number},{round((at - booted_seconds) * 1e6)},-;NVRM: Xid (PCI:0000:{0x1A + index:02x}:00): {code}, "
+        f"pid='<unknown>', name=<unknown>, played\n SUBSYSTEM=pci\n"
+        for number, (at, index, code) in enumerate(told)
+    )

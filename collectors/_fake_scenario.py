@@ -10,11 +10,23 @@ import msgspec
 
 @dataclass(frozen=True)
 class Process:
-    """One process on a device."""
+    """One process on a device. A ratio above 1 is what a driver says of a zombie."""
 
     pid: int
     memory_bytes: int | None = 1 << 30
     kernel_ratio: float = 0.0
+
+
+@dataclass(frozen=True)
+class Accounted:
+    """One process as the driver's account has it, from its start on; it runs until its end."""
+
+    pid: int
+    start_seconds: float
+    end_seconds: float
+    kernel_ratio: float = 0.5
+    memory_ratio: float = 0.25
+    memory_peak_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,10 @@ class Phase:
     occupancy: float = 0.0
     tensor: float = 0.0
     dram: float = 0.0
+    tensor_double: float = 0.0
+    tensor_half: float = 0.0
+    tensor_integer: float = 0.0
+    single: float = 0.0
     power_watts: float = 70.0
     memory_used_bytes: int = 512 << 20
     temperature_celsius: int = 35
@@ -47,11 +63,25 @@ class Phase:
 class Incident:
     """What goes wrong, from `start_seconds` until `end_seconds`.
 
-    lost: every call answers GPU_IS_LOST. vanish: the device is not enumerated. error: `call` (a function's name, or
-    `field N`) answers `code`. energy_reset, xid (its number in `code`): at the start. recovery: `code` is the action.
+    lost: every call answers GPU_IS_LOST. vanish: the device is not enumerated. error: `call` (a function's name,
+    `field N`, or `metric N`) answers `code`. energy_reset, xid (its number in `code`), event (its type in `code`): at
+    the start. recovery: `code` is the action. ecc_corrected, ecc_uncorrected, remapped: `code` is how many.
     """
 
-    kind: Literal["lost", "vanish", "error", "energy_reset", "xid", "recovery", "remap_failed"]
+    kind: Literal[
+        "lost",
+        "vanish",
+        "error",
+        "energy_reset",
+        "xid",
+        "event",
+        "recovery",
+        "remap_failed",
+        "remap_pending",
+        "remapped",
+        "ecc_corrected",
+        "ecc_uncorrected",
+    ]
     start_seconds: float = 0.0
     end_seconds: float = float("inf")
     call: str = ""
@@ -87,6 +117,21 @@ class Gpu:
     incidents: tuple[Incident, ...] = ()
     slices: tuple[Slice, ...] = ()
     mig_places: int = 7
+    nvlink_scopes: Literal["all", "each"] = "all"
+    module_power_watts: float | None = None
+    memory_power_watts: float | None = None
+    field_latency_microseconds: int = 20
+    event_types: int = 0xFFFF
+    accounting: tuple[Accounted, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Reload:
+    """The driver is unloaded, and loaded again: sessions end, counters begin anew."""
+
+    start_seconds: float
+    end_seconds: float
+    driver_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +140,7 @@ class Scenario:
 
     gpus: tuple[Gpu, ...] = ()
     driver_version: str = "580.95.05"
+    reloads: tuple[Reload, ...] = ()
 
 
 def scenario(source: Mapping[str, object] | Path) -> Scenario:

@@ -1,18 +1,21 @@
 """A driver without a GPU: an object of pynvml's shape that plays a scenario.
 
 A scenario says, for each device, what it does from which second on, and what goes wrong when: every NVML error,
-a lost device, an energy counter that starts again, PCIe bytes that wrap, slices that come and go, Xids, and the
-SUCCESS that pynvml raises for an empty list. Counters are integrals of the phases: the true answer is computable.
+a lost device, a driver that is loaded again, an energy counter that starts again, PCIe bytes that wrap, slices that
+come and go, Xids in the queue and in the kernel's log, accounting, and the SUCCESS that pynvml raises for an empty
+list. Counters are integrals of the phases: the true answer is computable.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import pynvml
 
 from collectors import _fake_fields as fields
 from collectors._fake_core import Handle
-from collectors._fake_rare import RareCalls
-from collectors._fake_scenario import Gpu, Incident, Phase, Process, Scenario, Slice, scenario
+from collectors._fake_rare import RareCalls, kernel_log
+from collectors._fake_scenario import Accounted, Gpu, Incident, Phase, Process, Reload, Scenario, Slice, scenario
+
+_BUFFERED_SECONDS: Final = 16
 
 
 class FakeNvml(RareCalls):
@@ -24,13 +27,16 @@ class FakeNvml(RareCalls):
     # -- the library and its devices
 
     def _nvmlInit(self) -> None:  # noqa: N802
-        """Start: nothing to do."""
+        """Start a session with the driver that is loaded now."""
+        self._session_begun = self._clock()
 
     def _nvmlShutdown(self) -> None:  # noqa: N802
         """End: nothing to do."""
 
     def _nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
-        return self._scenario.driver_version
+        now = self._clock()
+        loaded = [each.driver_version for each in self._scenario.reloads if each.end_seconds <= now]
+        return (loaded[-1] if loaded else "") or self._scenario.driver_version
 
     def _nvmlDeviceGetCount(self) -> int:  # noqa: N802
         return len(self._scenario.gpus)
@@ -74,7 +80,7 @@ class FakeNvml(RareCalls):
     def _nvmlDeviceGetTotalEnergyConsumption(self, handle: Handle) -> int:  # noqa: N802
         now = self._clock()
         resets = [each.start_seconds for each in self._gpu(handle).incidents if each.kind == "energy_reset"]
-        start = max([each for each in resets if each <= now], default=0.0)
+        start = max([each for each in resets if each <= now], default=self._loaded_at())
         return round(self._integral(handle, "power_watts", start) * 1000)
 
     def _nvmlDeviceGetTemperature(self, handle: Handle, sensor: int) -> int:  # noqa: ARG002, N802
@@ -97,25 +103,56 @@ class FakeNvml(RareCalls):
     # -- counters, lists, profiling
 
     def _nvmlDeviceGetFieldValues(self, handle: Handle, wanted: list[tuple[int, int]]) -> list[Any]:  # noqa: N802
-        refused = {each.call: each.code for each in self._open(handle.gpu, "error")}
+        if handle.part is not None:
+            raise self.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        latency = self._gpu(handle).field_latency_microseconds
         return [
-            fields.value(field, scope, refused.get(f"field {field}"), self._field(handle, field))
+            fields.value(field, scope, self._refused(handle, field, scope), self._field(handle, field, scope), latency)
             for field, scope in wanted
         ]
 
-    def _field(self, handle: Handle, field: int) -> float | None:
+    def _refused(self, handle: Handle, field: int, scope: int) -> int | None:
+        """Return the error that a field is refused with, if the scenario or the scope says so."""
+        refused = {each.call: each.code for each in self._open(handle.gpu, "error")}
+        is_each = self._gpu(handle).nvlink_scopes == "each"
+        if field in fields.NVLINK and is_each and scope == fields.ALL_LINKS:
+            return int(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        return refused.get(f"field {field}")
+
+    def _field(self, handle: Handle, field: int, scope: int) -> float | None:
         """Return a field's value in the driver's own unit; None where this generation does not have it."""
         gpu = self._gpu(handle)
-        if field in fields.RECOVERY:
-            return next((each.code for each in self._open(handle.gpu, "recovery")), 0)
-        if field == fields.MEMORY_TEMPERATURE:
-            return self._phase(handle).temperature_celsius + 8
+        if field in {fields.MEMORY_TEMPERATURE, fields.POWER_AVERAGE}:
+            return self._measured(handle, field, scope)
+        if field in fields.COUNTED or field in fields.FLAGS or field in fields.RECOVERY:
+            return self._counted(handle, field)
         known = fields.counters(gpu.generation)
         if field not in known:
             return None
         name, unit = known[field]
         total = self._integral(handle, name) * unit
+        if field in fields.NVLINK and scope != fields.ALL_LINKS:
+            return total / fields.LINKS
         return total % 2**gpu.pcie_counter_bits if name.startswith("pcie") else total
+
+    def _measured(self, handle: Handle, field: int, scope: int) -> float | None:
+        """Return a gauge of the board; None where it has no such sensor."""
+        if field == fields.MEMORY_TEMPERATURE:
+            return self._phase(handle).temperature_celsius + 8
+        gpu = self._gpu(handle)
+        watts = {1: gpu.module_power_watts, 2: gpu.memory_power_watts}.get(scope)
+        return None if watts is None else watts * 1000
+
+    def _counted(self, handle: Handle, field: int) -> float | None:
+        """Return a count or a flag of what went wrong; a device that is cut does not tell of remapped rows."""
+        if field in fields.RECOVERY:
+            return next((each.code for each in self._open(handle.gpu, "recovery")), 0)
+        if field in fields.FLAGS or field in {142, 143}:
+            if self._is_cut(handle):
+                return None
+            if field in fields.FLAGS:
+                return int(bool(self._open(handle.gpu, fields.FLAGS[field])))
+        return sum(each.code for each in self._open(handle.gpu, fields.COUNTED[field]))
 
     def _nvmlDeviceGetComputeRunningProcesses_v3(self, handle: Handle) -> list[Any]:  # noqa: N802
         if handle.part is None and self._is_cut(handle):
@@ -125,12 +162,12 @@ class FakeNvml(RareCalls):
             for process in self._phase(handle).processes
         ]
 
-    def _nvmlDeviceGetProcessUtilization(self, handle: Handle, since: int) -> list[Any]:  # noqa: ARG002, N802
+    def _nvmlDeviceGetProcessUtilization(self, handle: Handle, since: int) -> list[Any]:  # noqa: N802
         self._whole_only(handle)
-        stamp = round(self._clock() * 1e6)
         found = [
             fields.Answer(pid=process.pid, smUtil=round(process.kernel_ratio * 100), timeStamp=stamp)
-            for process in self._phase(handle).processes
+            for stamp, at in self._moments(since)
+            for process in self._phase(handle, at).processes
             if process.kernel_ratio
         ]
         if not found:
@@ -138,11 +175,37 @@ class FakeNvml(RareCalls):
             raise self.NVMLError(pynvml.NVML_SUCCESS)
         return found
 
-    def _nvmlDeviceGetSamples(self, handle: Handle, kind: int, since: int) -> tuple[int, list[Any]]:  # noqa: ARG002, N802
+    def _nvmlDeviceGetSamples(self, handle: Handle, kind: int, since: int) -> tuple[int, list[Any]]:  # noqa: N802
         self._whole_only(handle)
-        stamp = round(self._clock() * 1e6)
-        used = fields.Answer(uiVal=round(self._phase(handle).kernel * 100))
-        return (pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, [fields.Answer(timeStamp=stamp, sampleValue=used)])
+        name = {pynvml.NVML_GPU_UTILIZATION_SAMPLES: "kernel", pynvml.NVML_MEMORY_UTILIZATION_SAMPLES: "memory"}[kind]
+        found = []
+        for stamp, at in self._moments(since):
+            used = pynvml.c_nvmlSample_t()
+            used.timeStamp = stamp
+            used.sampleValue.uiVal = round(getattr(self._phase(handle, at), name) * 100)
+            found.append(used)
+        if not found:
+            raise self.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return (pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, found)
+
+    def _moments(self, since: int) -> list[tuple[int, float]]:
+        """Return the driver's own samples, one each second of the last sixteen: microseconds, and the moment."""
+        now = self._clock()
+        moments = [now - back for back in range(_BUFFERED_SECONDS - 1, -1, -1)]
+        return [(stamp, at) for at in moments if (stamp := round(at * 1e6)) > since]
 
 
-__all__ = ["FakeNvml", "Gpu", "Handle", "Incident", "Phase", "Process", "Scenario", "Slice", "scenario"]
+__all__ = [
+    "Accounted",
+    "FakeNvml",
+    "Gpu",
+    "Handle",
+    "Incident",
+    "Phase",
+    "Process",
+    "Reload",
+    "Scenario",
+    "Slice",
+    "kernel_log",
+    "scenario",
+]

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from collectors.node import _nvml_mig as mig
+from collectors.node._kernel_log import Bus
+from collectors.node._nvml_accounting import Accounting
 from collectors.node._nvml_device import Device, status_row
 from collectors.node._nvml_driver import DeviceLost, Driver, words
+from collectors.node._nvml_fields import WIDE_COUNTERS
 from collectors.node._nvml_gpm import Gpm
 from collectors.node._nvml_health import changes, event_row, health_row
 from collectors.node._nvml_processes import Processes
@@ -23,8 +26,10 @@ class Card:
 
     def __init__(self, uuid: str, index: int, driver: Driver, procfs: Path, clock: Callable[[], float]) -> None:
         self.uuid = uuid
-        self.is_lost = False
         self.index = index
+        self.is_lost = False
+        self.bus: Bus | None = None
+        self.wants_health = False
         self._driver = driver
         self._procfs = procfs
         self._clock = clock
@@ -32,19 +37,28 @@ class Card:
         self._known: dict[str, Row] = {}
         self._is_cut: bool | None = None
         self._health: Row = {}
-        self._energy: float | None = None
+        self._counters: dict[str, float] = {}
         self._calm: list[Row] = []
         self._device: Device | None = None
+        self._processes = Processes(driver, procfs)
+        self._accounting = Accounting(driver)
 
     def read(self, handle: Any, at: datetime, *, with_processes: bool, with_health: bool) -> Iterator[tuple[str, Row]]:
-        """Yield this round's rows of the device."""
+        """Yield this round's rows of the device; one that is found to be lost gives the rows of a lost one.
+
+        Raises: DriverGone: the driver is gone, for all devices.
+        """
         try:
             parts = self._cut(handle)
+            # What exists has changed: it must be told with the first samples of it.
+            with_health = with_health or self.wants_health or self._is_cut_otherwise(parts)
+            self.wants_health = False
+            sample, processes = self._whole(handle).read(
+                handle, with_processes=with_processes and parts is None, with_health=with_health, clock=self._clock
+            )
         except DeviceLost as lost:
             yield from self._lost(str(lost), at)
             return
-        device = self._whole(handle)
-        sample, processes = device.read(handle, with_processes=with_processes and not parts, clock=self._clock)
         if sample["status"] == "lost":
             yield from self._lost(str(sample["status_reason"]), at)
             return
@@ -58,22 +72,39 @@ class Card:
             yield from self._read_slices(parts, with_processes=with_processes)
         self._calibrate(sample)
         if with_health:
-            yield from self._slow(handle, parts, at)
+            yield from self._slow(handle, parts, processes if with_processes else None, at)
 
     def missing(self, at: datetime, reason: str) -> Iterator[tuple[str, Row]]:
         """Yield the rows of a device that was here and cannot be reached any more."""
         yield from self._lost(reason, at)
 
-    def forget_session(self) -> None:
-        """Drop what belongs to the driver's session that ended."""
+    def without_driver(self, reason: str) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of a device that nobody can ask: it may be sound, so this is no event of it."""
+        for uuid in (self.uuid, *self._slices):
+            yield "gpu_sample", status_row(uuid, "error", reason)
+
+    def reloaded(self, at: datetime, version: str) -> Iterator[tuple[str, Row]]:
+        """Yield the event that the driver was loaded again: counters and what was unsupported begin anew."""
+        self.is_lost = False
+        self._counters = {}
+        message = f"the driver was loaded again: {version or 'version unknown'}"
+        yield "gpu_event", event_row(self.uuid, "driver_reload", at, message, source="collector")
+
+    def forget_session(self, *, is_open: bool = True) -> None:
+        """Drop what belongs to the driver's session; one that is still open gets its buffers back."""
+        for each in (self._device, *self._slices.values()):
+            if each is not None and is_open:
+                each.gpm.close()
         self._device = None
         self._slices = {}
         self._driver = Driver(self._driver.library)
+        self._processes = Processes(self._driver, self._procfs)
+        self._accounting = Accounting(self._driver)
 
     def _whole(self, handle: Any) -> Device:
         if self._device is None:
             gpm = Gpm(self._driver, handle, self._clock)
-            self._device = Device(self.uuid, self._driver, gpm, Processes(self._driver, self._procfs))
+            self._device = Device(self.uuid, self._driver, gpm, self._processes)
         return self._device
 
     def _cut(self, handle: Any) -> list[mig.Slice] | None:
@@ -87,6 +118,11 @@ class Card:
         total = self._driver.ask("nvmlDeviceGetMemoryInfo", handle, about="memory of the whole")
         return mig.slices(self._driver, handle, None if total is None else total.total)
 
+    def _is_cut_otherwise(self, parts: list[mig.Slice] | None) -> bool:
+        """Tell whether the device is cut otherwise than it was told last."""
+        here = {self.uuid} if parts is None else {part.uuid for part in parts}
+        return bool(self._known) and here != {uuid for uuid in self._known if not uuid.endswith(_REST)}
+
     def _lost(self, reason: str, at: datetime) -> Iterator[tuple[str, Row]]:
         """Yield status rows of the device and its slices; the event only once."""
         if not self.is_lost:
@@ -96,21 +132,24 @@ class Card:
             yield "gpu_sample", status_row(uuid, "lost", reason)
 
     def _reset(self, sample: Row, at: datetime) -> Iterator[tuple[str, Row]]:
-        """Yield an event if the energy counter started again: the device was reset or its driver loaded again."""
-        energy = sample.get("energy_joules_total")
-        if isinstance(energy, float):
-            if self._energy is not None and energy < self._energy:
-                message = f"the energy counter fell from {self._energy:.0f} J to {energy:.0f} J"
-                yield "gpu_event", event_row(self.uuid, "reset", at, message, source="collector")
-            self._energy = energy
+        """Yield an event if a counter started again: the device was reset or its driver loaded again."""
+        now = {name: value for name in WIDE_COUNTERS if isinstance(value := sample.get(name), int | float)}
+        fallen = [name for name, value in now.items() if value < self._counters.get(name, 0.0)]
+        if fallen:
+            name = fallen[0]
+            message = f"{name} fell from {self._counters[name]:.0f} to {now[name]:.0f}"
+            yield "gpu_event", event_row(self.uuid, "reset", at, message, source="collector")
+        self._counters |= now
 
     def _read_slices(self, parts: list[mig.Slice], *, with_processes: bool) -> Iterator[tuple[str, Row]]:
         """Yield a sample per slice, and one for the rest that is nobody's."""
-        self._slices = {part.uuid: self._slices.get(part.uuid) or self._new_slice(part) for part in parts}
+        here = {part.uuid for part in parts}
+        for uuid in self._slices.keys() - here:
+            self._slices.pop(uuid).gpm.close()
         for part in parts:
-            sample, processes = self._slices[part.uuid].read(
-                part.handle, with_processes=with_processes, clock=self._clock
-            )
+            device = self._slices.get(part.uuid) or self._new_slice(part)
+            self._slices[part.uuid] = device
+            sample, processes = device.read(part.handle, with_processes=with_processes, clock=self._clock)
             yield "gpu_sample", sample
             yield from (("gpu_process_sample", row) for row in processes)
         if mig.fractions(parts)[1]:
@@ -132,15 +171,20 @@ class Card:
             is_calm = sample.get("process_count") == 0 and not sample.get("kernel_active_ratio")
             self._calm = [*self._calm, sample] if is_calm else []
 
-    def _slow(self, handle: Any, parts: list[mig.Slice] | None, at: datetime) -> Iterator[tuple[str, Row]]:
-        """Yield health, what changed in it, and what exists."""
+    def _slow(
+        self, handle: Any, parts: list[mig.Slice] | None, processes: list[Row] | None, at: datetime
+    ) -> Iterator[tuple[str, Row]]:
+        """Yield health, what changed in it, processes that ended, and what exists."""
+        fields = self._whole(handle).batch.found
         try:
-            health = health_row(self._driver, handle, self.uuid, self.index)
+            health = health_row(self._driver, handle, self.uuid, self.index, fields)
             model = words(self._driver.ask("nvmlDeviceGetName", handle) or "")
+            ended = self._ended(handle, processes)
         except DeviceLost:
             return
         yield "gpu_health_sample", health
         yield from (("gpu_event", row) for row in changes(self._health, health, at))
+        yield from (("gpu_process_run", {"gpu_uuid": self.uuid, **row}) for row in ended)
         self._health = health
         exists = {str(row["gpu_uuid"]): row for row in self._inventory(model, parts)}
         for row in exists.values():
@@ -148,6 +192,17 @@ class Card:
         for uuid in self._known.keys() - exists.keys():
             yield "gpu", {**self._known[uuid], "exists_start": at, "exists_end": at}
         self._known = exists
+
+    def _ended(self, handle: Any, processes: list[Row] | None) -> list[Row]:
+        """Return processes that ended; none where their ids mean nothing here."""
+        if processes is None:
+            return []
+        alive = {int(str(row["pid_code"])) for row in processes}
+        owners = self._processes.owners
+        ended = self._accounting.ended(handle, alive, owners)
+        for pid in owners.keys() - alive:
+            del owners[pid]
+        return ended
 
     def _inventory(self, model: str, parts: list[mig.Slice] | None) -> Iterator[Row]:
         """Yield what exists: the whole device, or its slices and the rest of it."""

@@ -5,34 +5,15 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any, Final
 
-from collectors.node._nvml_driver import ALL_LINKS, DeviceLost, Driver, share
+from collectors.node._nvml_driver import DeviceLost, Driver, share
+from collectors.node._nvml_fields import Batch
 from collectors.node._nvml_gpm import Gpm
 from collectors.node._nvml_processes import Processes
 from ledger.registry import Row
 
 _MILLI: Final = 1000
 _MEGAHERTZ: Final = 1_000_000
-_NANOSECONDS: Final = 1_000_000_000
-_KIBIBYTE: Final = 1024
 _UNKNOWN_PERFORMANCE_STATE: Final = 32
-
-_MEMORY_TEMPERATURE: Final = 82
-_PCIE_BYTES: Final = {197: "pcie_transmit_bytes_total", 198: "pcie_receive_bytes_total"}
-_THROTTLE_NANOSECONDS: Final = {
-    74: "power_cap_seconds_total",
-    269: "sw_thermal_throttle_seconds_total",
-    270: "hw_thermal_throttle_seconds_total",
-    271: "power_brake_throttle_seconds_total",
-}
-# Blackwell counts bytes, older devices KiB, under other numbers.
-_NVLINK: Final = {
-    "nvlink_transmit_bytes_total": ((202, 1), (138, _KIBIBYTE)),
-    "nvlink_receive_bytes_total": ((204, 1), (139, _KIBIBYTE)),
-}
-_FIELDS: Final = tuple(
-    [(field, 0) for field in (_MEMORY_TEMPERATURE, *_PCIE_BYTES, *_THROTTLE_NANOSECONDS)]
-    + [(field, ALL_LINKS) for choices in _NVLINK.values() for field, _ in choices]
-)
 
 
 class Device:
@@ -42,13 +23,19 @@ class Device:
         self.uuid = uuid
         self.driver = driver
         self.gpm = gpm
+        self.batch = Batch(driver)
         self.last: Row = {}
         self._processes = processes
         self._is_slice = is_slice
-        self._samples_seen_until = 0
+        self._seen_until: dict[int, int] = {}
 
     def read(
-        self, handle: Any, *, with_processes: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        handle: Any,
+        *,
+        with_processes: bool,
+        with_health: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> tuple[Row, list[Row]]:
         """Return the device's sample and the rows of its processes; a device that is gone gives a status row.
 
@@ -56,7 +43,11 @@ class Device:
         """
         started = clock()
         try:
-            row = self._memory(handle) | ({} if self._is_slice else self._board(handle)) | self._activity(handle)
+            row = self._memory(handle)
+            if not self._is_slice:
+                self.batch.read(handle, with_health=with_health)
+                row |= self._board(handle) | self.batch.columns() | {"driver_seconds": self.driver.take_latency()}
+            row |= self._activity(handle)
             summary, processes = self._processes.read(handle) if with_processes else ({}, [])
         except DeviceLost as lost:
             return status_row(self.uuid, "lost", str(lost)), []
@@ -91,7 +82,6 @@ class Device:
         """Return power, energy, heat, clocks and links."""
         ask, library = self.driver.ask, self.driver.library
         state = ask("nvmlDeviceGetPerformanceState", handle)
-        fields = self.driver.fields(handle, _FIELDS)
         return {
             "power_watts": _over(ask("nvmlDeviceGetPowerUsage", handle), _MILLI),
             "power_limit_watts": _over(ask("nvmlDeviceGetEnforcedPowerLimit", handle), _MILLI),
@@ -104,10 +94,6 @@ class Device:
             ),
             "performance_state_index": None if state == _UNKNOWN_PERFORMANCE_STATE else state,
             "clock_event_reasons_bitmask": ask("nvmlDeviceGetCurrentClocksEventReasons", handle),
-            "memory_temperature_celsius": fields.get(_MEMORY_TEMPERATURE),
-            **{column: fields.get(field) for field, column in _PCIE_BYTES.items()},
-            **{column: _over(fields.get(field), _NANOSECONDS) for field, column in _THROTTLE_NANOSECONDS.items()},
-            **{column: _first(fields, choices) for column, choices in _NVLINK.items()},
         }
 
     def _activity(self, handle: Any) -> dict[str, Any]:
@@ -119,22 +105,29 @@ class Device:
         if rates is not None:
             found |= {"kernel_active_ratio": share(rates.gpu), "memory_active_ratio": share(rates.memory)}
         if found.get("graphics_active_ratio") is None:
-            buffered = self._buffered(handle)
-            if buffered is not None:
-                found |= {"kernel_active_ratio": buffered, "_is_buffered": True}
+            library = self.driver.library
+            kernel = self._buffered(handle, library.NVML_GPU_UTILIZATION_SAMPLES)
+            if kernel is not None:
+                memory = self._buffered(handle, library.NVML_MEMORY_UTILIZATION_SAMPLES)
+                found |= {"kernel_active_ratio": kernel, "_is_buffered": True}
+                found |= {} if memory is None else {"memory_active_ratio": memory}
         return found
 
-    def _buffered(self, handle: Any) -> float | None:
-        """Return the mean of the samples that the driver took by itself since the last round."""
-        library = self.driver.library
-        answer = self.driver.ask_list(
-            "nvmlDeviceGetSamples", handle, library.NVML_GPU_UTILIZATION_SAMPLES, self._samples_seen_until
-        )
-        samples = answer[1] if answer else []
-        if not samples:
+    def _buffered(self, handle: Any, kind: int) -> float | None:
+        """Return the mean of the samples that the driver took by itself since the last round.
+
+        Since when is the driver's own time stamp: its clock and the host's drift apart.
+        """
+        seen_until = self._seen_until.get(kind, 0)
+        answer = self.driver.ask_list("nvmlDeviceGetSamples", handle, kind, seen_until, about=f"samples {kind}")
+        if not answer:
             return None
-        self._samples_seen_until = max(sample.timeStamp for sample in samples)
-        return share(fmean(sample.sampleValue.uiVal for sample in samples))
+        value_type, buffer = answer
+        fresh = [sample for sample in buffer if sample.timeStamp > seen_until]
+        self._seen_until[kind] = max([seen_until, *(sample.timeStamp for sample in fresh)])
+        values = [self.driver.value(value_type, sample.sampleValue) for sample in fresh]
+        usable = [value for value in values if share(value) is not None]
+        return share(fmean(usable)) if usable else None
 
 
 def status_row(uuid: str, status: str, reason: str) -> Row:
@@ -158,8 +151,3 @@ def _over(value: float | None, parts: int) -> float | None:
 
 def _hertz(megahertz: int | None) -> int | None:
     return None if megahertz is None else megahertz * _MEGAHERTZ
-
-
-def _first(fields: dict[int, float], choices: tuple[tuple[int, int], ...]) -> float | None:
-    """Return the first field that the device has, in bytes."""
-    return next((fields[field] * unit for field, unit in choices if field in fields), None)

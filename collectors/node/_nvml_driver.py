@@ -6,12 +6,22 @@ from typing import Any, Final, Literal
 Refusal = Literal["unsupported", "denied", "no_symbol", "error"]
 """Why a call gave no value. A lost device is no refusal: it ends the device's round."""
 
+Field = tuple[int, int]
+"""A field's number and its scope: a link, or which part of the board."""
+
+_FOR_GOOD: Final = frozenset({"unsupported", "no_symbol"})
+_MICROSECONDS: Final = 1_000_000
+
 ALL_LINKS: Final = 0xFFFFFFFF
 """The scope that means all NVLinks of a device together."""
 
 
 class DeviceLost(Exception):  # noqa: N818  a state of the device, not of the program
     """The device fell off the bus, or waits for a reset."""
+
+
+class DriverGone(Exception):  # noqa: N818  a state of the driver, not of the program
+    """The driver was unloaded, or loaded again: this session is over for all devices."""
 
 
 class Driver:
@@ -23,16 +33,17 @@ class Driver:
     def __init__(self, library: Any) -> None:
         self.library = library
         self.refusals: dict[str, Refusal] = {}
+        self._latency_microseconds = 0
 
     def ask(self, function: str, *arguments: object, about: str = "", empty: Collection[int] = ()) -> Any:
         """Return what the library answers, or None; an error whose value is in `empty` is an empty answer.
 
         What is unsupported or unknown to this driver is not asked again; permission and passing errors are.
 
-        Raises: DeviceLost: the device is gone.
+        Raises: DeviceLost: the device is gone. DriverGone: the driver is.
         """
         name = about or function
-        if self.refusals.get(name) in {"unsupported", "no_symbol"}:
+        if self.refusals.get(name) in _FOR_GOOD:
             return None
         call = getattr(self.library, function, None)
         if call is None:
@@ -48,34 +59,44 @@ class Driver:
         self.refusals.pop(name, None)
         return answer
 
-    def ask_list(self, function: str, *arguments: object) -> list[Any] | None:
+    def ask_list(self, function: str, *arguments: object, about: str = "") -> list[Any] | None:
         """Return a list; empty where there is nothing, None where the list cannot be read.
 
         pynvml raises an error of the value SUCCESS for an empty one, and NOT_FOUND for no sample since.
         """
         empty = {self.library.NVML_SUCCESS, self.library.NVML_ERROR_NOT_FOUND}
-        answer = self.ask(function, *arguments, empty=empty)
+        answer = self.ask(function, *arguments, about=about, empty=empty)
         return None if answer is None else list(answer)
 
-    def fields(self, handle: Any, wanted: Iterable[tuple[int, int]]) -> dict[int, float]:
-        """Return field values by id, in one call; a field that the device does not have is left out from then on."""
-        asked = [
-            field for field in wanted if self.refusals.get(f"field {field[0]}") not in {"unsupported", "no_symbol"}
-        ]
+    def fields(self, handle: Any, wanted: Iterable[Field]) -> dict[Field, float]:
+        """Return field values in one call; a field that the device does not have is left out from then on."""
+        asked = [field for field in wanted if self.refusals.get(_name(field)) not in _FOR_GOOD]
         answers = self.ask("nvmlDeviceGetFieldValues", handle, asked) if asked else None
-        found: dict[int, float] = {}
+        found: dict[Field, float] = {}
         for answer in answers or ():
+            field = (answer.fieldId, answer.scopeId)
+            self._latency_microseconds += max(0, answer.latencyUsec)
             if answer.nvmlReturn == self.library.NVML_SUCCESS:
-                found[answer.fieldId] = self._value(answer)
+                self.refusals.pop(_name(field), None)
+                found[field] = self.value(answer.valueType, answer.value)
             else:
                 error = self.library.NVMLError(answer.nvmlReturn)
                 # A field that this driver never heard of is an invalid argument.
                 unknown = answer.nvmlReturn == self.library.NVML_ERROR_INVALID_ARGUMENT
-                self.refusals[f"field {answer.fieldId}"] = "no_symbol" if unknown else self._refusal(error)
+                self.refusals[_name(field)] = "no_symbol" if unknown else self._refusal(error)
         return found
 
-    def _value(self, answer: Any) -> float:
-        """Return the member of the union that the driver filled."""
+    def refusal(self, field: Field) -> Refusal | None:
+        """Return why a field gave no value when it was asked last."""
+        return self.refusals.get(_name(field))
+
+    def take_latency(self) -> float:
+        """Return how long the driver itself worked on field values since the last call, in seconds."""
+        taken, self._latency_microseconds = self._latency_microseconds, 0
+        return taken / _MICROSECONDS
+
+    def value(self, kind: int, union: Any) -> float:
+        """Return the member of a union that the driver filled."""
         library = self.library
         members = {
             library.NVML_VALUE_TYPE_DOUBLE: "dVal",
@@ -86,19 +107,33 @@ class Driver:
             library.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
             library.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
         }
-        value: float = getattr(answer.value, members[answer.valueType])
-        return value
+        found: float = getattr(union, members[kind])
+        return found
 
     def _refusal(self, error: Any) -> Refusal:
         library = self.library
         if error.value in {library.NVML_ERROR_GPU_IS_LOST, library.NVML_ERROR_RESET_REQUIRED}:
             raise DeviceLost(str(error)) from error
+        if error.value in {
+            library.NVML_ERROR_UNINITIALIZED,
+            library.NVML_ERROR_DRIVER_NOT_LOADED,
+            library.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+        }:
+            raise DriverGone(str(error)) from error
         known: dict[int, Refusal] = {
             library.NVML_ERROR_NOT_SUPPORTED: "unsupported",
             library.NVML_ERROR_NO_PERMISSION: "denied",
             library.NVML_ERROR_FUNCTION_NOT_FOUND: "no_symbol",
         }
         return known.get(error.value, "error")
+
+
+def _name(field: Field) -> str:
+    """Return the name of a field among refusals; one link, or one part of the board, has its own."""
+    number, scope = field
+    if scope == ALL_LINKS:
+        return f"field {number}.all"
+    return f"field {number}.{scope}" if scope else f"field {number}"
 
 
 def words(value: object) -> str:

@@ -3,16 +3,28 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from collectors.node._nvml_driver import DeviceLost, Driver, share
+from collectors.node._nvml_driver import Driver, share
 
-_METRICS: Final = {
+_RATIOS: Final = {
     1: "graphics_active_ratio",
     2: "sm_active_ratio",
     3: "sm_occupancy_ratio",
     5: "tensor_active_ratio",
+    6: "tensor_double_active_ratio",
+    7: "tensor_half_active_ratio",
+    9: "tensor_integer_active_ratio",
     10: "dram_active_ratio",
+    12: "single_active_ratio",
 }
-COLUMNS: Final = tuple(_METRICS.values())
+# In MiB/s, averaged over the interval.
+_RATES: Final = {
+    20: "pcie_transmit_bytes_per_second",
+    21: "pcie_receive_bytes_per_second",
+    60: "nvlink_receive_bytes_per_second",
+    61: "nvlink_transmit_bytes_per_second",
+}
+_METRICS: Final = _RATIOS | _RATES
+_MEBIBYTE: Final = 1024**2
 
 _SHORTEST_SECONDS: Final = 1.0  # below 100 ms the driver's answer is noise; below 1 s nobody needs it
 _LONGEST_SECONDS: Final = 600.0  # an average over more says nothing about now
@@ -31,6 +43,7 @@ class Gpm:
         self._clock = clock
         self._instance = instance
         self._kept: Any = None
+        self._spare: Any = None
         self._kept_at = 0.0
         self._is_supported: bool | None = None
 
@@ -48,16 +61,16 @@ class Gpm:
         fresh = self._sample()
         if fresh is None:
             return {}
-        kept, self._kept, self._kept_at = self._kept, fresh, now
-        try:
-            return self._between(kept, fresh) if kept is not None and elapsed <= _LONGEST_SECONDS else {}
-        finally:
-            self._free(kept)
+        # Two buffers take turns; a sample that could not be compared is still the next round's beginning.
+        earlier, self._spare, self._kept, self._kept_at = self._kept, self._kept, fresh, now
+        return self._between(earlier, fresh) if earlier is not None and elapsed <= _LONGEST_SECONDS else {}
 
     def close(self) -> None:
-        """Give the retained sample back."""
-        self._free(self._kept)
-        self._kept = None
+        """Give both buffers back."""
+        for buffer in (self._kept, self._spare):
+            if buffer is not None:
+                self._driver.ask("nvmlGpmSampleFree", buffer)
+        self._kept = self._spare = None
 
     def _supported(self) -> bool:
         if self._is_supported is None:
@@ -66,20 +79,18 @@ class Gpm:
         return self._is_supported
 
     def _sample(self) -> Any:
-        buffer = self._driver.ask("nvmlGpmSampleAlloc")
-        if buffer is None:
+        """Return a new sample, or None; the buffer stays for the next try."""
+        if self._spare is None:
+            self._spare = self._driver.ask("nvmlGpmSampleAlloc")
+        if self._spare is None:
             return None
-        try:
-            if self._instance is None:
-                taken = self._driver.ask("nvmlGpmSampleGet", self._handle, buffer)
-            else:
-                taken = self._driver.ask("nvmlGpmMigSampleGet", self._handle, self._instance, buffer)
-        except DeviceLost:
-            self._free(buffer)
-            raise
+        if self._instance is None:
+            taken = self._driver.ask("nvmlGpmSampleGet", self._handle, self._spare)
+        else:
+            taken = self._driver.ask("nvmlGpmMigSampleGet", self._handle, self._instance, self._spare)
         if taken is None:
-            self._free(buffer)
             return None
+        buffer, self._spare = self._spare, None
         return buffer
 
     def _between(self, earlier: Any, later: Any) -> dict[str, float | None]:
@@ -93,12 +104,11 @@ class Gpm:
         answer = self._driver.ask("nvmlGpmMetricsGet", request)
         if answer is None:
             return {}
-        ratios = {}
-        for position, column in enumerate(_METRICS.values()):
+        found: dict[str, float | None] = {}
+        for position, (number, column) in enumerate(_METRICS.items()):
             metric = answer.metrics[position]
-            ratios[column] = share(metric.value) if metric.nvmlReturn == library.NVML_SUCCESS else None
-        return ratios
-
-    def _free(self, sample: Any) -> None:
-        if sample is not None:
-            self._driver.ask("nvmlGpmSampleFree", sample)
+            if metric.nvmlReturn != library.NVML_SUCCESS:
+                found[column] = None
+            else:
+                found[column] = share(metric.value) if number in _RATIOS else metric.value * _MEBIBYTE
+        return found

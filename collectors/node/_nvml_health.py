@@ -1,13 +1,13 @@
 """Health of one device, and the events that its changes are."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from collectors.node._nvml_driver import Driver, words
+from collectors.node._nvml_driver import Driver, Field, words
+from collectors.node._nvml_fields import ECC_CORRECTED, ECC_UNCORRECTED, RECOVERY, REMAPPED, REPLAYS
 from ledger.registry import Row
 
-_REPLAYS: Final = 94
-_RECOVERY: Final = 230
 _ACTIONS: Final = (
     "none",
     "gpu_reset",
@@ -22,16 +22,22 @@ _LINKS: Final = 18
 
 # What the driver cannot go on after; the others are the program's own errors, or were corrected.
 CRITICAL_XIDS: Final = frozenset({48, 62, 64, 74, 79, 95, 119, 120})
+_CRITICAL_EVENTS: Final = frozenset(
+    {"lost", "remap_failed", "recovery_action", "unavailable", "page_retirement_failed", "poison_fatal"}
+)
 
 
-def health_row(driver: Driver, handle: Any, uuid: str, index: int) -> Row:
+def health_row(driver: Driver, handle: Any, uuid: str, index: int, fields: Mapping[Field, float]) -> Row:
     """Return the device's health and configuration; null where it has no such thing.
 
-    Raises: DeviceLost: the device is gone.
+    `fields` are the round's field values; a driver too old for some of them is asked by their functions.
+
+    Raises: DeviceLost: the device is gone. DriverGone: the driver is.
     """
     ask, library = driver.ask, driver.library
-    fields = driver.fields(handle, [(_REPLAYS, 0), (_RECOVERY, 0)])
-    remapped = ask("nvmlDeviceGetRemappedRows", handle) or (None, None, None, None)
+    remapped = _remapped(driver, handle, fields)
+    corrected, uncorrected = library.NVML_MEMORY_ERROR_TYPE_CORRECTED, library.NVML_MEMORY_ERROR_TYPE_UNCORRECTED
+    accounting = ask("nvmlDeviceGetAccountingMode", handle)
     mode = ask("nvmlDeviceGetMigMode", handle)
     ecc = ask("nvmlDeviceGetEccMode", handle)
     persistence = ask("nvmlDeviceGetPersistenceMode", handle)
@@ -47,18 +53,20 @@ def health_row(driver: Driver, handle: Any, uuid: str, index: int) -> Row:
         "is_mig_enabled": None if mode is None else bool(mode[0]),
         "is_persistence_enabled": None if persistence is None else bool(persistence),
         "is_ecc_enabled": None if ecc is None else bool(ecc[0]),
-        "ecc_corrected_count_total": _ecc(driver, handle, library.NVML_MEMORY_ERROR_TYPE_CORRECTED),
-        "ecc_uncorrected_count_total": _ecc(driver, handle, library.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
+        "is_accounting_enabled": None if accounting is None else bool(accounting),
+        "ecc_corrected_count_total": _ecc(driver, handle, fields, ECC_CORRECTED, corrected),
+        "ecc_uncorrected_count_total": _ecc(driver, handle, fields, ECC_UNCORRECTED, uncorrected),
         "remapped_corrected_count": remapped[0],
         "remapped_uncorrected_count": remapped[1],
         "is_remap_pending": None if remapped[2] is None else bool(remapped[2]),
         "is_remap_failed": None if remapped[3] is None else bool(remapped[3]),
         "retired_page_count": pages,
-        "recovery_action": action_name(fields.get(_RECOVERY)),
-        "pcie_replay_count_total": fields.get(_REPLAYS),
+        "recovery_action": action_name(fields.get(RECOVERY)),
+        "pcie_replay_count_total": fields.get(REPLAYS),
         "pcie_link_generation_index": ask("nvmlDeviceGetCurrPcieLinkGeneration", handle),
         "pcie_link_width_count": ask("nvmlDeviceGetCurrPcieLinkWidth", handle),
         "nvlink_active_count": _active_links(driver, handle),
+        "refused": "; ".join(sorted(f"{name}: {why}" for name, why in driver.refusals.items())),
     }
 
 
@@ -72,7 +80,7 @@ def action_name(code: float | None) -> str | None:
 
 def event_row(uuid: str, event: str, at: datetime, message: str, *, xid: int = 0, source: str = "nvml") -> Row:
     """Return one event; which ones open a fault is decided here."""
-    is_critical = xid in CRITICAL_XIDS if event == "xid" else event in {"lost", "remap_failed", "recovery_action"}
+    is_critical = xid in CRITICAL_XIDS if event == "xid" else event in _CRITICAL_EVENTS
     return {
         "occurred_at": at,
         "gpu_uuid": uuid,
@@ -96,7 +104,18 @@ def changes(before: Row, after: Row, at: datetime) -> list[Row]:
     return found
 
 
-def _ecc(driver: Driver, handle: Any, kind: int) -> int | None:
+def _remapped(driver: Driver, handle: Any, fields: Mapping[Field, float]) -> tuple[float | None, ...]:
+    """Return rows remapped for corrected and for uncorrected errors, and whether a remap waits or failed."""
+    if all(field in fields for field in REMAPPED):
+        return tuple(fields[field] for field in REMAPPED)
+    found: tuple[float, ...] | None = driver.ask("nvmlDeviceGetRemappedRows", handle)
+    return found or (None, None, None, None)
+
+
+def _ecc(driver: Driver, handle: Any, fields: Mapping[Field, float], field: Field, kind: int) -> float | None:
+    """Return errors since the last reset."""
+    if field in fields:
+        return fields[field]
     volatile = driver.library.NVML_VOLATILE_ECC
     found: int | None = driver.ask("nvmlDeviceGetTotalEccErrors", handle, kind, volatile, about=f"ecc {kind}")
     return found

@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-from collectors.node._attribution import owner
+from collectors.node._attribution import Owner, owner
 from collectors.node._nvml_driver import Driver, share
 from ledger.registry import Row
 
@@ -14,21 +14,25 @@ _OLDER_LIST: Final = "nvmlDeviceGetComputeRunningProcesses_v2"
 # The driver's own helper: it serves the processes of others and belongs to no job.
 _HELPERS: Final = frozenset({"nvidia-cuda-mps"})
 
+# The driver goes on to report a hundred percent for a process that ended while it held the device.
+_GHOSTS: Final = frozenset({"Z", "X", "dead"})
+
 
 class Processes:
-    """One device's list of processes; remembers until when their activity was read."""
+    """One device's list of processes; remembers until when their activity was read, and whose they were."""
 
     def __init__(self, driver: Driver, procfs: Path) -> None:
         self._driver = driver
         self._procfs = procfs
         self._seen_until = 0
+        self.owners: dict[int, Owner] = {}
 
     def read(self, handle: Any) -> tuple[Row, list[Row]]:
         """Return the device's columns about processes, and one row per process.
 
-        Nulls: all columns where the list cannot be read; activity where the driver keeps none.
+        Nulls: all columns where the list cannot be read; activity where the driver keeps none, and of ghosts.
 
-        Raises: DeviceLost: the device is gone.
+        Raises: DeviceLost: the device is gone. DriverGone: the driver is.
         """
         held = self._held(handle)
         if held is None:
@@ -39,7 +43,10 @@ class Processes:
             whose = owner(self._procfs, pid)
             if whose.process_name is not None and whose.process_name.startswith(tuple(_HELPERS)):
                 continue
-            activity = None if active is None else active.get(pid, 0.0)
+            if whose.process_name is not None:
+                self.owners[pid] = whose
+            is_unknown = active is None or whose.process_state in _GHOSTS
+            activity = None if is_unknown or active is None else active.get(pid, 0.0)
             rows.append(
                 {"pid_code": pid, **whose._asdict(), "memory_used_bytes": memory, "kernel_active_ratio": activity}
             )
@@ -61,12 +68,17 @@ class Processes:
         return {each.pid: each.usedGpuMemory for found in lists for each in found or ()}
 
     def _active(self, handle: Any) -> dict[int, float | None] | None:
-        """Return each process's mean share of time with a kernel since the last round; who is missing had none."""
+        """Return each process's mean share of time with a kernel since the last round; who is missing had none.
+
+        Since when is the newest of the driver's own time stamps: its clock and the host's drift apart.
+        """
         samples = self._driver.ask_list("nvmlDeviceGetProcessUtilization", handle, self._seen_until)
         if samples is None:
             return None
-        self._seen_until = max([self._seen_until, *(sample.timeStamp for sample in samples)])
-        by_process: dict[int, list[float]] = {}
-        for sample in samples:
-            by_process.setdefault(sample.pid, []).append(sample.smUtil)
-        return {pid: share(fmean(values)) for pid, values in by_process.items()}
+        fresh = [sample for sample in samples if sample.timeStamp > self._seen_until]
+        self._seen_until = max([self._seen_until, *(sample.timeStamp for sample in fresh)])
+        by_process: dict[int, list[int]] = {sample.pid: [] for sample in fresh}
+        for sample in fresh:
+            if share(sample.smUtil) is not None:
+                by_process[sample.pid].append(sample.smUtil)
+        return {pid: share(fmean(values)) if values else None for pid, values in by_process.items()}

@@ -1,9 +1,10 @@
 """NVIDIA GPUs and MIG slices, through NVML."""
 
+import contextlib
 import ctypes
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,13 +12,16 @@ from pydantic import Field
 
 from collectors._settings import CollectorSettings
 from collectors.node._attribution import sees_processes
+from collectors.node._kernel_log import Bus, KernelLog, bus_of
 from collectors.node._nvml_card import Card
-from collectors.node._nvml_driver import DeviceLost, Driver, words
-from collectors.node._nvml_events import XidEvents
+from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, words
+from collectors.node._nvml_events import EventQueue, Witnesses, wants_health
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
-_EMITS: Final = ("gpu_sample", "gpu_process_sample", "gpu_health_sample", "gpu_event", "gpu")
+_EMITS: Final = ("gpu_sample", "gpu_process_sample", "gpu_process_run", "gpu_health_sample", "gpu_event", "gpu")
+_RUN_SMI: Final = "run nvidia-smi on this node"
+_LONGEST_WAIT: Final = 63  # slow rounds: about an hour
 _UNLISTED: Final = "the driver does not list it any more"
 
 
@@ -34,6 +38,7 @@ def _now() -> datetime:
 @collector(emits=_EMITS, every_seconds=10, settings=NvmlSettings)
 def nvml(
     procfs: Path = Path("/proc"),
+    root: Path | None = None,
     settings: NvmlSettings | None = None,
     library: Any = None,
     clock: Callable[[], float] = time.monotonic,
@@ -41,7 +46,8 @@ def nvml(
 ) -> Callable[[], Iterable[tuple[str, Row]]]:
     """Open NVML; each round yields a sample per GPU and slice, its processes, and at times its health.
 
-    A device that is lost keeps a row that says so, and costs no other device its row.
+    A device that is lost keeps a row that says so, and costs no other device its row. Xids come from the driver's
+    queue and from the kernel's log, each once; for the ring buffer the agent needs CAP_SYSLOG on most systems.
 
     Raises: SourceMissing: this node has no NVIDIA driver or no NVIDIA GPU.
     Nulls: what the device, the driver or the privilege does not give; never 0 instead.
@@ -49,7 +55,10 @@ def nvml(
     """
     driver = _binding() if library is None else library
     _start(driver)
-    node = _Node(driver, procfs, (settings or NvmlSettings()).health_every_rounds, clock, now)
+    # Where the host's /proc is mounted elsewhere, its /dev and its logs are beside it.
+    beside = procfs.parent if root is None else root
+    log = KernelLog(procfs, beside / "dev", beside / "var/log", now)
+    node = _Node(driver, procfs, log, (settings or NvmlSettings()).health_every_rounds, clock, now)
     return node.one_round
 
 
@@ -78,7 +87,7 @@ def _start(library: Any) -> None:
         absent = {library.NVML_ERROR_LIBRARY_NOT_FOUND, library.NVML_ERROR_DRIVER_NOT_LOADED}
         if error.value in absent:
             raise _missing(str(error)) from error
-        raise SourceError(f"NVML: {error}, expected a working driver", hint="run nvidia-smi on this node") from error
+        raise SourceError(f"NVML: {error}, expected a working driver", hint=_RUN_SMI) from error
 
 
 def _missing(found: str) -> SourceMissing:
@@ -90,7 +99,13 @@ class _Node:
     """All devices of this node from round to round."""
 
     def __init__(
-        self, library: Any, procfs: Path, health_every: int, clock: Callable[[], float], now: Callable[[], datetime]
+        self,
+        library: Any,
+        procfs: Path,
+        log: KernelLog,
+        health_every: int,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
     ) -> None:
         self._library = library
         self._driver = Driver(library)
@@ -101,18 +116,55 @@ class _Node:
         self._rounds = 0
         self._cards: dict[str, Card] = {}
         self._reasons: dict[int, str] = {}
-        self._xids = XidEvents(self._driver)
+        self._events = EventQueue(self._driver)
+        self._witnesses = Witnesses(log)
+        self._is_gone = False
+        self._patience = _Patience()
 
     def one_round(self) -> Iterator[tuple[str, Row]]:
-        """Yield the rows of one round.
+        """Yield the rows of one round; without a driver those of devices that were here, which say so.
 
-        Raises: SourceMissing: there is no GPU. SourceError: the driver does not answer at all.
+        Raises: SourceMissing: there is no GPU. SourceError: the driver does not answer, and never did.
         """
-        is_slow = self._rounds % self._health_every == 0
-        if is_slow and any(card.is_lost for card in self._cards.values()):
-            self._restart()
-        self._rounds += 1
         at = self._now()
+        is_slow = self._rounds % self._health_every == 0
+        self._rounds += 1
+        done: set[str] = set()
+        try:
+            yield from self._recover(at, is_slow=is_slow)
+            for table, row in self._read(at, is_slow=is_slow):
+                if table == "gpu_sample":
+                    done.add(str(row["gpu_uuid"]))
+                yield table, row
+        except DriverGone as gone:
+            self._is_gone = True
+            if not self._cards:
+                raise SourceError(f"NVML: {gone}, expected a working driver", hint=_RUN_SMI) from gone
+            for card in self._cards.values():
+                for table, row in card.without_driver(f"the driver does not answer: {gone}"):
+                    if row["gpu_uuid"] not in done:
+                        yield table, row
+            yield from (("gpu_event", row) for row in self._witnesses.rows([], self._names(), at))
+
+    def _recover(self, at: datetime, *, is_slow: bool) -> Iterator[tuple[str, Row]]:
+        """Start NVML again where that may help: a driver that was loaded again, or a device that was reset.
+
+        Raises: DriverGone: it does not start.
+        """
+        if self._is_gone:
+            self._restart(is_open=False)
+            self._is_gone = False
+            version = words(self._driver.ask("nvmlSystemGetDriverVersion") or "")
+            for card in self._cards.values():
+                yield from card.reloaded(at, version)
+        elif is_slow and self._patience.is_over(any(card.is_lost for card in self._cards.values())):
+            self._restart(is_open=True)
+
+    def _read(self, at: datetime, *, is_slow: bool) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of all devices, and of what happened to them.
+
+        Raises: SourceMissing: there is no GPU. DriverGone: the driver is gone.
+        """
         with_processes = sees_processes(self._procfs)
         here = self._enumerate()
         if not here and not self._cards:
@@ -120,24 +172,42 @@ class _Node:
         for uuid, (index, handle) in here.items():
             card = self._cards.get(uuid)
             if card is None:
-                driver = Driver(self._library)
-                card = self._cards[uuid] = Card(uuid, index, driver, self._procfs, self._clock)
-                self._xids.watch(handle, uuid)
+                card = self._cards[uuid] = self._new(uuid, index, handle)
             yield from card.read(handle, at, with_processes=with_processes, with_health=is_slow)
         for uuid, card in self._cards.items():
             if uuid not in here:
                 yield from card.missing(at, self._reasons.get(card.index, _UNLISTED))
-        for position, (uuid, code) in enumerate(self._xids.drain()):
-            # Events carry no time of their own; two of one code in a round stay two.
-            yield "gpu_event", self._xids.row(uuid, code, at + timedelta(milliseconds=position))
+        queued = self._events.drain()
+        for told in queued:
+            if wants_health(told) and told.uuid in self._cards:
+                self._cards[told.uuid].wants_health = True
+        yield from (("gpu_event", row) for row in self._witnesses.rows(queued, self._names(), at))
+
+    def _new(self, uuid: str, index: int, handle: Any) -> Card:
+        """Return a device that was not here before; its events are queued from now on.
+
+        Raises: DriverGone: the driver is gone.
+        """
+        card = Card(uuid, index, Driver(self._library), self._procfs, self._clock)
+        with contextlib.suppress(DeviceLost):
+            bus = self._driver.ask("nvmlDeviceGetPciInfo", handle)
+            card.bus = None if bus is None else bus_of(words(bus.busId))
+        self._events.watch(handle, uuid)
+        return card
+
+    def _names(self) -> dict[Bus, str]:
+        """Return the UUID of each device by its PCI address."""
+        return {card.bus: uuid for uuid, card in self._cards.items() if card.bus is not None}
 
     def _enumerate(self) -> dict[str, tuple[int, Any]]:
-        """Return index and handle of each device that can be reached, by UUID; why others cannot is kept."""
+        """Return index and handle of each device that can be reached, by UUID; why others cannot is kept.
+
+        Raises: DriverGone: the driver does not even say how many there are.
+        """
         self._reasons.clear()
         count = self._driver.ask("nvmlDeviceGetCount")
         if count is None:
-            message = "NVML: the driver does not say how many GPUs there are"
-            raise SourceError(message, hint="run nvidia-smi on this node")
+            raise DriverGone("it does not say how many GPUs there are")
         here = {}
         for index in range(count):
             try:
@@ -150,17 +220,44 @@ class _Node:
                 here[words(uuid)] = (index, handle)
         return here
 
-    def _restart(self) -> None:
-        """Start NVML again: a device that was reset is seen by a new session only.
+    def _restart(self, *, is_open: bool) -> None:
+        """Start NVML again: a driver that was loaded anew, or a device that was reset, has a new session only.
 
-        Raises: SourceError: it does not start again.
+        Raises: DriverGone: it does not start.
         """
-        self._xids.close()
-        self._driver.ask("nvmlShutdown")
-        _start(self._library)
-        self._driver = Driver(self._library)
-        self._xids = XidEvents(self._driver)
         for card in self._cards.values():
-            card.forget_session()
+            card.forget_session(is_open=is_open)
+        with contextlib.suppress(DriverGone):
+            if is_open:
+                self._events.close()
+            self._driver.ask("nvmlShutdown")
+        self._driver = Driver(self._library)
+        self._events = EventQueue(self._driver)
+        try:
+            self._library.nvmlInit()
+        except self._library.NVMLError as error:
+            raise DriverGone(str(error)) from error
         for uuid, (_, handle) in self._enumerate().items():
-            self._xids.watch(handle, uuid)
+            self._events.watch(handle, uuid)
+
+
+class _Patience:
+    """When to start NVML again for a device that stays lost: at first soon, then seldom.
+
+    A new session costs the other devices their averages of one round.
+    """
+
+    def __init__(self) -> None:
+        self._waited = 0
+        self._wait = 0
+
+    def is_over(self, is_any_lost: bool) -> bool:
+        """Tell whether it is time; called once in each slow round."""
+        if not is_any_lost:
+            self._waited = self._wait = 0
+            return False
+        if self._waited < self._wait:
+            self._waited += 1
+            return False
+        self._waited, self._wait = 0, min(2 * self._wait + 1, _LONGEST_WAIT)
+        return True

@@ -8,6 +8,7 @@ from ledger.tables.columns import (
     duration,
     flag,
     gauge,
+    instant,
     key,
     key_count,
     key_instant,
@@ -54,6 +55,14 @@ class GpuSample(NodeSample):
     sm_active_ratio = ratio("Share of SMs that had work, weighted by cycles", source="NVML GPM 2, DCGM 1002")
     sm_occupancy_ratio = ratio("Active warps against the most possible", source="NVML GPM 3, DCGM 1003")
     tensor_active_ratio = ratio("Share of cycles in which a tensor pipe was active", source="NVML GPM 5, DCGM 1004")
+    tensor_half_active_ratio = ratio(
+        "Share of cycles of the half-precision tensor pipe", source="NVML GPM 7, DCGM 1014"
+    )
+    tensor_integer_active_ratio = ratio("Share of cycles of the integer tensor pipe", source="NVML GPM 9, DCGM 1013")
+    tensor_double_active_ratio = ratio("Share of cycles of the double-precision tensor pipe", source="NVML GPM 6")
+    single_active_ratio = ratio(
+        "Share of cycles of the single-precision pipe, without tensor cores", source="NVML GPM 12, DCGM 1007"
+    )
     dram_active_ratio = ratio("Share of the peak memory bandwidth in use", source="NVML GPM 10, DCGM 1005")
     memory_used_bytes = gauge(
         "Device memory in use, without what the driver reserves",
@@ -65,6 +74,10 @@ class GpuSample(NodeSample):
         "Device memory", max=2**44, source="nvmlDeviceGetMemoryInfo_v2 (bytes)", otel="hw.gpu.memory.limit"
     )
     power_watts = gauge("Board power draw", max=2_000, source="nvmlDeviceGetPowerUsage (mW)", otel="hw.power")
+    module_power_watts = gauge(
+        "Mean draw of the module that carries processor and GPU", max=10_000, source="NVML field 185, scope 1 (mW)"
+    )
+    memory_power_watts = gauge("Mean draw of the device memory", max=2_000, source="NVML field 185, scope 2 (mW)")
     power_limit_watts = gauge("Enforced board power limit", max=2_000, source="nvmlDeviceGetEnforcedPowerLimit (mW)")
     energy_joules_total = counter(
         "Energy since the driver was loaded", source="nvmlDeviceGetTotalEnergyConsumption (mJ)", otel="hw.energy"
@@ -90,6 +103,10 @@ class GpuSample(NodeSample):
     nvlink_receive_bytes_total = counter(
         "Bytes received over all NVLinks", source="NVML field 139 (KiB) or 204 (bytes)"
     )
+    pcie_transmit_bytes_per_second = gauge("Mean since the last round", max=1e13, source="NVML GPM 20 (MiB/s)")
+    pcie_receive_bytes_per_second = gauge("Mean since the last round", max=1e13, source="NVML GPM 21 (MiB/s)")
+    nvlink_transmit_bytes_per_second = gauge("Mean since the last round", max=1e14, source="NVML GPM 61 (MiB/s)")
+    nvlink_receive_bytes_per_second = gauge("Mean since the last round", max=1e14, source="NVML GPM 60 (MiB/s)")
     process_count = count(
         "Processes on the device; null where the list cannot be read", source="nvmlDeviceGetComputeRunningProcesses_v3"
     )
@@ -98,6 +115,7 @@ class GpuSample(NodeSample):
     )
     jobless_process_count = count("Processes on the device that belong to no job")
     collect_seconds = duration("What reading this device took")
+    driver_seconds = duration("How much of it the driver worked on field values (latencyUsec)")
 
 
 @table("sample", Timed("sampled_at"), order=("cluster", "node", "gpu_uuid", "sampled_at"))
@@ -119,6 +137,23 @@ class GpuProcessSample(NodeSample):
 
 
 @table("slow_sample", Timed("sampled_at"), order=("cluster", "node", "gpu_uuid", "sampled_at"))
+class GpuProcessRun(NodeSample):
+    """One process that has ended on one GPU, by the driver's own account: polling misses the short ones."""
+
+    gpu_uuid = key("NVML UUID of the GPU")
+    pid_code = key_count("Process id in the host's namespace")
+    process_start = instant("When it began to use the device", nullable=False)
+    duration_seconds = duration("How long it used the device")
+    kernel_active_ratio = ratio("Share of this time in which a kernel of it ran")
+    memory_active_ratio = ratio("Share of this time in which it read or wrote device memory")
+    memory_peak_bytes = gauge("Most device memory that it held", max=2**44)
+    process_name = text("Name of the executable; null if no round saw it alive")
+    user = text("Owner of the process; null if no round saw it alive")
+    job_id = text("Job or pod it belonged to; '' if none, or if no round saw it alive", nullable=False)
+    attribution_source = text("How the job was found; none if no round saw it alive")
+
+
+@table("slow_sample", Timed("sampled_at"), order=("cluster", "node", "gpu_uuid", "sampled_at"))
 class GpuHealthSample(NodeSample):
     """Health counters and configuration of one GPU at one instant."""
 
@@ -130,6 +165,7 @@ class GpuHealthSample(NodeSample):
     is_mig_enabled = flag("MIG mode is on")
     is_persistence_enabled = flag("The driver stays loaded without clients")
     is_ecc_enabled = flag("ECC is on")
+    is_accounting_enabled = flag("The driver keeps account of processes that end")
     ecc_corrected_count_total = counter(
         "Corrected memory errors since the last reset", source="nvmlDeviceGetTotalEccErrors volatile"
     )
@@ -150,6 +186,7 @@ class GpuHealthSample(NodeSample):
     pcie_link_generation_index = number("PCIe generation now; drops when idle")
     pcie_link_width_count = count("PCIe lanes now")
     nvlink_active_count = count("NVLinks that are up")
+    refused = text("What the driver does not give of this device, and why; '' if it gives all; null from older agents")
 
 
 @table("event", Timed("occurred_at"))
@@ -160,7 +197,10 @@ class GpuEvent(dy.Schema):
     cluster = key("Cluster of the node")
     node = key("Node name")
     gpu_uuid = key("NVML UUID; '' if only the PCI address is known")
-    event = key("xid, lost, recovered, reset, driver_reload, remap_failed, recovery_action")
+    event = key(
+        "xid, lost, recovered, reset, driver_reload, remap_failed, recovery_action, unavailable, ecc_uncorrected, "
+        "ecc_corrected_storm, page_retired, page_retirement_failed, poison_contained, poison_fatal"
+    )
     xid_code = key_count("Xid, 0 for events of another kind")
     is_critical = flag("It opens a fault", nullable=False)
     message = text("The source's own text")
@@ -180,4 +220,4 @@ class NodeEvent(dy.Schema):
     row_count = count("Rows that were dropped")
 
 
-__all__ = ["GpuEvent", "GpuHealthSample", "GpuProcessSample", "GpuSample", "NodeEvent", "NodeSample"]
+__all__ = ["GpuEvent", "GpuHealthSample", "GpuProcessRun", "GpuProcessSample", "GpuSample", "NodeEvent", "NodeSample"]

@@ -50,7 +50,7 @@ def test_structures_and_unions_are_read_where_they_lie(rounds: list[list[tuple[s
         "status": "ok",
         "evidence_quality": "B",
         "kernel_active_ratio": 0.3,
-        "memory_active_ratio": 0.11,
+        "memory_active_ratio": 0.3,
         "memory_used_bytes": 3 << 30,
         "memory_total_bytes": 80 << 30,
         "power_watts": 123.456,
