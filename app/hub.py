@@ -201,6 +201,8 @@ def configure(settings: HubSettings, port: int) -> None:
         "server.fileWatcherType": "none",
         "server.runOnSave": False,
         "server.showEmailPrompt": False,
+        # The scheduler collects what is in cycles: after each run it takes longer than the run.
+        "runner.postScriptGC": False,
         "browser.gatherUsageStats": False,
         "browser.serverAddress": _reached(settings.host),
         "browser.serverPort": port,

@@ -4,6 +4,7 @@ APScheduler only wakes us; it forgets what it missed. A job that was due while t
 when it is back, for its newest due instant, and never twice for the same one.
 """
 
+import gc
 import logging
 import threading
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class Scheduler:
                 due_at = due(self._context, job)
                 if due_at is not None:
                     run(self._context, job, due_at)
+            # What page runs and jobs have left in cycles; Streamlit would do it after each run of a page.
+            gc.collect()
 
 
 def due(context: Context, job: Job) -> datetime | None:
