@@ -4,8 +4,8 @@ import polars as pl
 
 from app import sums
 from ledger import money
-
-_RUN = ("cluster", "job_id", "submitted_at", "restart_count")
+from queries import measure
+from queries.measures import gpu_time, spending
 
 
 def with_cost(classes: pl.DataFrame) -> pl.DataFrame:
@@ -19,7 +19,7 @@ def with_cost(classes: pl.DataFrame) -> pl.DataFrame:
     unknown = classes.filter(pl.col("billing_currency").is_null()).with_columns(cost=pl.lit(None, money.MONEY))
     if known.is_empty():
         return unknown
-    key = [*_RUN, "billing_currency"]
+    key = [*gpu_time.RUN, "billing_currency"]
     amounts = known.select(*key, cost="job_cost").unique(key, maintain_order=True)
     leaves = known.with_columns(_weight=(pl.col("gpu_seconds").cast(pl.Float64) * 1000).round().cast(pl.Int64))
     parts = money.apportion(amounts, leaves, by=key, weight="_weight", tie=["bottleneck"], columns=["cost"]).parts
@@ -27,12 +27,17 @@ def with_cost(classes: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_class(classes: pl.DataFrame) -> pl.DataFrame:
-    """Return GPU-hours and cost by class, the most GPU time first; grain: class, currency."""
-    hours = (
-        classes.unique([*_RUN, "bottleneck"])
-        .group_by("bottleneck")
-        .agg(gpu_hours=pl.col("gpu_seconds").cast(pl.Float64).sum() / 3600)
-    )
+    """Return GPU-hours, their share and cost by class, the most GPU time first; the cost is in the main currency.
+
+    Shape: rows of `bottleneck`, `gpu_hours`, `limited_ratio`, `cost`.
+    """
+    hours = classes.group_by("bottleneck").agg(gpu_hours=gpu_time.LIMITED_GPU_HOURS.expression)
+    ratios = measure.values(classes, tuple(gpu_time.LIMITED_RATIOS.values()))
+    shares = {name: ratios[each.name] for name, each in gpu_time.LIMITED_RATIOS.items()}
     currency = sums.main_currency(classes, "cost")
-    costs = sums.grouped(classes.filter(pl.col("billing_currency") == currency), ["bottleneck"], "cost")
-    return hours.join(costs, on="bottleneck", how="left").sort("gpu_hours", descending=True)
+    costs = measure.grouped(sums.in_currency(classes, currency), ["bottleneck"], spending.LIMITED_COST)
+    return (
+        hours.with_columns(limited_ratio=pl.col("bottleneck").replace_strict(shares, return_dtype=pl.Float64))
+        .join(costs, on="bottleneck", how="left")
+        .sort("gpu_hours", descending=True)
+    )

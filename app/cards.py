@@ -1,12 +1,16 @@
-"""The numbers that open a page, each with what it means."""
+"""The numbers that open a page: each is a measure, under its heading, with what it means."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 
+import polars as pl
 import streamlit as st
 
-from app import sums
+from app import data, sums
+from app import format as written
+from queries import measure
+from queries.measure import Amount, Measure, Part, UnitCost
 
 # Five cards stand beside each other on a laptop, two on a phone.
 _WIDTH = 165
@@ -44,16 +48,41 @@ def card(
     )
 
 
+def number(of: Measure | Part, value: float | None, detail: str = "", *, shown: str = "") -> None:
+    """Draw the value of a measure, written as its unit says unless it is `shown` in another way."""
+    card(of.title, shown or written.measured(of.unit, of.name, value), detail, meaning=of.means)
+
+
+def taken(of: Measure, frame: pl.DataFrame, detail: str = "") -> None:
+    """Draw a measure of rows that a read has returned; it is computed once for them."""
+    number(of, data.once(measure.value, frame, of), detail)
+
+
+def counted(of: Measure, whole: Measure, frame: pl.DataFrame) -> None:
+    """Draw how many of all, computed once for rows that a read has returned."""
+    found = data.once(measure.values, frame, (of, whole))
+    number(of, found[of.name], f"of {written.count(found[whole.name])}")
+
+
 def money(
-    label: str,
+    of: Amount | UnitCost,
     totals: Mapping[str, Decimal],
-    detail: str = "",
     *,
+    label: str = "",
     first: str = "",
-    meaning: str = "",
     chart: Sequence[float] = (),
 ) -> None:
     """Draw an amount: one currency as the number, the others in the small print. They are never added."""
     value, others = sums.headline(totals, first)
-    small = ", ".join(part for part in (f"and {others}" if others else "", detail) if part)
-    card(label, value, small, meaning=meaning, chart=chart)
+    card(label or of.title, value, f"and {others}" if others else "", meaning=of.means, chart=chart)
+
+
+def parted(of: Part, frame: pl.DataFrame) -> None:
+    """Draw one amount against another, of rows in one currency that a read has returned."""
+    number(of, next(iter(data.once(measure.parts, frame, of).values()), None))
+
+
+def summed(of: Amount, frame: pl.DataFrame, *, of_rows_in: str = "") -> None:
+    """Draw an amount of rows that a read has returned; of rows in one known currency it is 0 where none counts."""
+    nothing = {of_rows_in: Decimal(0)} if of_rows_in else {}
+    money(of, nothing | data.once(measure.amounts, frame, of))

@@ -69,11 +69,10 @@ def percent(ratio: float | Decimal | None, digits: int = 1) -> str:
     return f"{value:.{digits}f} %"
 
 
-def gpu_hours(seconds: float | Decimal | None) -> str:
-    """Write GPU-seconds as GPU-hours: `1,234 GPU-h`."""
-    if seconds is None:
+def gpu_hours(hours: float | None) -> str:
+    """Write GPU-hours: `1,234 GPU-h`."""
+    if hours is None:
         return UNKNOWN
-    hours = float(seconds) / _HOUR
     return f"{hours:,.0f} GPU-h" if abs(hours) >= 100 else f"{hours:,.1f} GPU-h"  # noqa: PLR2004  digits to read
 
 
@@ -93,6 +92,13 @@ def large(number: float | None) -> str:
         if abs(number) >= power:
             return f"{number / power:.3g} {letter}"
     return f"{number:,.0f}"
+
+
+def measured(unit: str, name: str, value: float | Decimal | None) -> str:
+    """Write the value of a measure: a share as a percentage, GPU-hours shortly, how many in full."""
+    if unit == "ratio":
+        return percent(value)
+    return large(None if value is None else float(value)) if name.endswith("gpu_hours") else count(value)
 
 
 def duration(seconds: float | Decimal | timedelta | None) -> str:

@@ -1,4 +1,4 @@
-"""The numbers that open the first page and the weekly mail: computed once, so that they cannot differ."""
+"""The numbers that open the first page and the weekly mail: taken once, so that they cannot differ."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +8,12 @@ from functools import cached_property
 
 import polars as pl
 
-from app import sums
 from app.data import Window
-from ledger.names import IDLE_STATES
-from ledger.tables.partition import after
+from ledger import money
+from ledger.names import State
+from ledger.tables.partition import after, floor
+from queries import measure
+from queries.measures import gpu_time, spending
 
 Answer = Callable[..., pl.DataFrame]
 """Asks a question of `queries/sql` with its parameters."""
@@ -30,53 +32,52 @@ class Headline:
     @cached_property
     def spent(self) -> dict[str, Decimal]:
         """Effective cost of the AI estate by currency."""
-        return sums.by_currency(self.spend, "cost")
+        return measure.amounts(self.spend, spending.SPEND)
 
     @cached_property
     def idle_cost(self) -> dict[str, Decimal]:
         """Effective cost of unallocated, allocated idle and held idle time by currency."""
-        return sums.by_currency(self.idle_parts, "effective_cost")
+        return measure.amounts(self.idle, spending.IDLE_COST)
+
+    def part_cost(self, state: State) -> dict[str, Decimal]:
+        """Effective cost of one of the parts of idle time, or of orphaned time, by currency."""
+        return measure.amounts(self.idle, spending.IDLE_PART_COSTS[state])
 
     @cached_property
-    def idle_parts(self) -> pl.DataFrame:
-        """Cost and GPU-hours by currency and idle state, without orphaned time."""
-        return self.idle.filter(pl.col("state").is_in(list(IDLE_STATES)))
+    def idle_of_spend(self) -> dict[str, float]:
+        """Idle cost against the spend of the same stretch, by currency."""
+        return measure.parts(self.idle, spending.IDLE_OF_SPEND, self.spend)
 
     @cached_property
-    def state_hours(self) -> dict[str, float]:
+    def state_hours(self) -> dict[State, float | None]:
         """GPU-hours by state."""
-        rows = self.hours.group_by("state").agg(pl.col("gpu_hours").sum())
-        return {str(state): float(hours) for state, hours in rows.iter_rows()}
+        found = measure.values(self.hours, tuple(gpu_time.STATE_GPU_HOURS.values()))
+        return {state: found[each.name] for state, each in gpu_time.STATE_GPU_HOURS.items()}
 
-    @property
-    def gpu_hours(self) -> float:
+    @cached_property
+    def gpu_hours(self) -> float | None:
         """All GPU-hours, in whatever state."""
-        return sum(self.state_hours.values())
+        return measure.value(self.hours, gpu_time.GPU_HOURS)
 
-    @property
-    def idle_hours(self) -> float:
+    @cached_property
+    def idle_hours(self) -> float | None:
         """GPU-hours in one of the three idle states."""
-        return sum(self.state_hours.get(state, 0.0) for state in IDLE_STATES)
+        return measure.value(self.hours, gpu_time.IDLE_GPU_HOURS)
 
-    @property
+    @cached_property
     def idle_ratio(self) -> float | None:
         """Idle GPU time against all of it."""
-        return sums.share(self.idle_hours, self.gpu_hours)
+        return measure.value(self.hours, gpu_time.IDLE_RATIO)
 
-    @property
+    @cached_property
     def productive_ratio(self) -> float | None:
         """Productive GPU time against all of it."""
-        return sums.share(self.state_hours.get("productive", 0.0), self.gpu_hours)
+        return measure.value(self.hours, gpu_time.STATE_RATIOS["productive"])
 
-    @property
+    @cached_property
     def has_estimate(self) -> bool:
         """Tell whether a part of the cost has no bill yet."""
         return bool(self.spend["has_estimate"].any())
-
-    def idle_share_of_spend(self) -> dict[str, float]:
-        """Idle cost against the spend of the same stretch, by currency."""
-        ratios = {currency: sums.share(cost, self.spent.get(currency)) for currency, cost in self.idle_cost.items()}
-        return {currency: ratio for currency, ratio in ratios.items() if ratio is not None}
 
 
 def headline(
@@ -99,10 +100,16 @@ def headline(
     return Headline(
         window=window,
         hours=hours,
-        spend=answer("cost_days", **span, **who, by="bucket", measure="effective", estate="in"),
+        spend=spend(answer, window, **who),
         idle=answer("idle_costs", **span, **who),
         models=answer("model_costs", start=(days or window).start, end=(days or window).end, team=team),
     )
+
+
+def spend(answer: Answer, window: Window, *, cluster: str = "", team: str = "") -> pl.DataFrame:
+    """Ask what the AI estate cost, day by day and bucket."""
+    who = {"cluster": cluster, "team": team}
+    return answer("cost_days", start=window.start, end=window.end, **who, by="bucket", **spending.SPEND.asks)
 
 
 @dataclass(frozen=True)
@@ -115,26 +122,32 @@ class MonthEnd:
     upper: Decimal | None
 
 
+def month_so_far(now: datetime) -> Window:
+    """Return the stretch from the first of a month to the end of the present hour."""
+    return Window(floor(now, "month"), after(floor(now, "hour"), "hour"))
+
+
 def month_end(spent: dict[str, Decimal], forecast: pl.DataFrame, now: datetime) -> list[MonthEnd]:
     """Return spend so far plus the forecast for the days that are left, per currency; none without a forecast.
 
-    `forecast` has rows of `forecast_day` of scope `total`; days that a forecast covers and that have begun count
-    as spent.
+    `forecast` has rows of `forecast_day` of one scope; days that a forecast covers and that have begun count as spent.
     """
     if forecast.is_empty():
         return []
     newest = forecast.filter(pl.col("made_on") == pl.col("made_on").max().over("billing_currency"))
     first = (now + timedelta(days=1)).date()
-    last = (after(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0), "month") - timedelta(days=1)).date()
+    last = (after(floor(now, "month"), "month") - timedelta(days=1)).date()
     coming = newest.filter(pl.col("day").is_between(first, last))
-    lower, upper = sums.by_currency(coming, "lower_cost"), sums.by_currency(coming, "upper_cost")
-    expected = sums.by_currency(coming, "forecast_cost")
+    expected, lower, upper = (
+        measure.amounts(coming, each)
+        for each in (spending.MONTH_END, spending.MONTH_END_LOWER, spending.MONTH_END_UPPER)
+    )
     return [
         MonthEnd(
             currency,
-            amount + expected.get(currency, Decimal(0)),
-            amount + lower[currency] if currency in lower else None,
-            amount + upper[currency] if currency in upper else None,
+            money.add(amount, expected.get(currency, Decimal(0))),
+            money.add(amount, lower[currency]) if currency in lower else None,
+            money.add(amount, upper[currency]) if currency in upper else None,
         )
         for currency, amount in spent.items()
     ]

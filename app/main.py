@@ -48,9 +48,9 @@ def run() -> None:
 def _trust() -> None:
     """Say on each page how far its numbers can be trusted."""
     now = data.now().replace(second=0, microsecond=0)
-    row = data.answer("freshness", scope=data.Scope(), now=now).row(0, named=True)
+    found = data.answer("freshness", scope=data.Scope(), now=now)
     with st.container(horizontal=True, gap="small"):
-        for mark in trust.marks(row, data.now()):
+        for mark in data.once(trust.marks, found, now):
             st.badge(mark.label, color=mark.tone, help=mark.meaning)
 
 

@@ -1,34 +1,21 @@
-"""Sums that pages show: exact, per currency, and ratios of sums instead of means of ratios."""
+"""Amounts of several currencies and their changes, as people read them: never added."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
 import polars as pl
 
 from app import format as written
-from ledger import money
+from queries import measure
 
 _TIMES_FROM: Final = 10
 _MOST_TIMES: Final = 100
 
 
-_NOTHING: Final = Decimal(0)
-
-
-def by_currency(frame: pl.DataFrame, column: str) -> dict[str, Decimal]:
-    """Return the exact total of a money column per currency, the largest first; unknown amounts are left out."""
-    totals: dict[str, Decimal] = {}
-    # A page asks this of a few hundred rows, many times: a query costs more than the sum.
-    for currency, amount in zip(frame["billing_currency"].to_list(), frame[column].to_list(), strict=True):
-        if currency is not None and amount is not None:
-            totals[currency] = money.add(totals.get(currency, _NOTHING), amount)
-    return dict(sorted(totals.items(), key=lambda item: (-abs(item[1]), item[0])))
-
-
 def main_currency(frame: pl.DataFrame, column: str, first: str = "") -> str:
     """Return `first` where an amount in it is known, else the currency with the largest total, '' without any."""
-    totals = by_currency(frame, column)
+    totals = measure.by_currency(frame, column)
     return first if first in totals else next(iter(totals), "")
 
 
@@ -51,26 +38,16 @@ def headline(totals: Mapping[str, Decimal], first: str = "") -> tuple[str, str]:
     return main, " and ".join(others)
 
 
-def grouped(frame: pl.DataFrame, by: Sequence[str], column: str) -> pl.DataFrame:
-    """Return the exact sums of a money column, the largest first."""
-    return money.summed(frame, by=by, columns=[column]).sort(column, descending=True, nulls_last=True)
-
-
 def in_currency(frame: pl.DataFrame, currency: str) -> pl.DataFrame:
     """Return the rows in one currency."""
     return frame.filter(pl.col("billing_currency") == currency)
-
-
-def share(part: Decimal | float | None, whole: Decimal | float | None) -> float | None:
-    """Return a quotient for the eye; null where either is unknown or the whole is 0."""
-    return None if part is None or not whole else float(part) / float(whole)
 
 
 def change(now: Decimal | None, before: Decimal | None) -> str:
     """Write a change against an earlier amount: `+12 %`, from tenfold on `×25`, `new`, or a dash."""
     if now is None or before is None:
         return "new" if now else written.UNKNOWN
-    ratio = share(now - before, abs(before))
+    ratio = measure.share(now - before, abs(before))
     if ratio is None:
         return "new"
     times = ratio + 1

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import polars as pl
+
 from app import format as written
+from queries import measure
+from queries.measures import health
 
 Tone = Literal["green", "orange", "red", "gray"]
 
@@ -23,12 +27,18 @@ class Mark:
     meaning: str
 
 
-def marks(row: Mapping[str, Any], now: datetime) -> tuple[Mark, ...]:
+def marks(found: pl.DataFrame, now: datetime) -> tuple[Mark, ...]:
     """Return what is known of reconciliation, freshness and coverage.
 
-    `row` is the answer to the question `freshness`.
+    `found` is the answer to the question `freshness`.
     """
-    return (_reconciled(row), _bills(row["complete_through"], now), _fresh(row["last_sampled_at"], now), _covered(row))
+    row = found.row(0, named=True)
+    return (
+        _reconciled(row),
+        _bills(row["complete_through"], now),
+        _fresh(row["last_sampled_at"], now),
+        _covered(measure.value(found, health.COVERAGE_RATIO)),
+    )
 
 
 def _reconciled(row: Mapping[str, Any]) -> Mark:
@@ -73,8 +83,7 @@ def _fresh(last: datetime | None, now: datetime) -> Mark:
     )
 
 
-def _covered(row: Mapping[str, Any]) -> Mark:
-    ratio = row["coverage_ratio"]
+def _covered(ratio: float | None) -> Mark:
     if ratio is None:
         return Mark("coverage unknown", "gray", "No GPU time of the last seven days is known.")
     return Mark(

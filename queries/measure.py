@@ -1,78 +1,155 @@
-"""What a measure is, and how its number is taken from rows."""
+"""What a measure is, and how its number is taken from rows.
 
-from dataclasses import dataclass
+Rows are the answer to a question in `queries/sql`, or of a table. Each function here takes the frame first: a page
+caches what it returns with the frame.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from typing import Final
 
-import dataframely as dy
 import polars as pl
 
 from ledger import money
+from ledger.expressions import per
+
+CURRENCY: Final = "billing_currency"
+
+_NOTHING: Final = Decimal(0)
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One number over the rows of one table: `unit` is a suffix that `ledger.units` knows."""
+@dataclass(frozen=True, eq=False, repr=False)
+class _Named:
+    """What a person sees beside a number: its heading, and what it means in a sentence."""
 
     name: str
     title: str
-    unit: str
     means: str
-    table: type[dy.Schema]
+
+    def __repr__(self) -> str:
+        """Return the name: it tells measures apart wherever a key is made of one."""
+        return self.name
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Measure(_Named):
+    """One number over rows; `rows` names the questions or tables that give them, `unit` is one of `ledger.units`."""
+
+    rows: tuple[str, ...]
+    unit: str
     expression: pl.Expr
 
 
-@dataclass(frozen=True)
-class Amount:
-    """One sum of money over the rows of one table, by currency; `where` says which rows count."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Amount(_Named):
+    """One sum of money over rows, by currency; `where` says which of them count.
 
-    name: str
-    title: str
-    means: str
-    table: type[dy.Schema]
+    `asks` are the parameters that the question is asked with: what is billed, and of what.
+    """
+
+    rows: tuple[str, ...]
     column: str
-    where: pl.Expr
-
+    where: pl.Expr | None = None
+    asks: Mapping[str, str] = field(default_factory=dict)
     unit: str = "cost"
 
 
-@dataclass(frozen=True)
-class UnitCost:
-    """Money for one of something: an amount against a measure of the same rows, by currency."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Part(_Named):
+    """One amount against another of the same currency."""
 
-    name: str
-    title: str
-    means: str
+    part: Amount
+    whole: Amount
+    unit: str = "ratio"
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Where both amounts come from."""
+        return tuple(dict.fromkeys((*self.part.rows, *self.whole.rows)))
+
+    @property
+    def expression(self) -> pl.Expr:
+        """The quotient over rows in one currency that hold both amounts."""
+        return per(_for_the_eye(self.part), _for_the_eye(self.whole))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class UnitCost(_Named):
+    """Money for so many of something: an amount against a quantity of the same rows, by currency."""
+
     amount: Amount
     quantity: pl.Expr
     each: int
-
     unit: str = "cost"
 
-
-def value(measure: Measure, frame: pl.DataFrame) -> float | int | Decimal | None:
-    """Return a measure of some rows of its table; null where nothing was measured or there are no rows."""
-    found = frame.select(measure.expression.alias(measure.name)).item() if frame.height else None
-    return found if isinstance(found, (float, int, Decimal)) else None
-
-
-def grouped(measure: Measure, frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """Return a measure per group: the columns of `by`, and one named as the measure."""
-    return frame.group_by(by, maintain_order=True).agg(measure.expression.alias(measure.name))
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Where amount and quantity come from."""
+        return self.amount.rows
 
 
-def amounts(amount: Amount, frame: pl.DataFrame) -> dict[str, Decimal]:
-    """Return an amount of some rows of its table by currency; currencies without a known amount are left out."""
-    rows = frame.filter(amount.where & pl.col("billing_currency").is_not_null())
-    sums = money.summed(rows, by=["billing_currency"], columns=[amount.column])
-    return {currency: each for currency, each in sums.sort("billing_currency").iter_rows() if each is not None}
+def value(frame: pl.DataFrame, measure: Measure) -> float | int | None:
+    """Return a measure of some rows; null where nothing was measured, and for a sum without rows."""
+    return values(frame, (measure,))[measure.name]
 
 
-def unit_costs(cost: UnitCost, frame: pl.DataFrame) -> dict[str, Decimal]:
-    """Return the price of one of something by currency: quantities of rows without that currency do not count."""
+def values(frame: pl.DataFrame, measures: Sequence[Measure]) -> dict[str, float | int | None]:
+    """Return measures of the same rows by name."""
+    return frame.select(each.expression.alias(each.name) for each in measures).row(0, named=True)
+
+
+def with_each(frame: pl.DataFrame, by: Sequence[str], *measures: Measure | Part) -> pl.DataFrame:
+    """Return rows, each with the measures of its group in columns of their names."""
+    return frame.with_columns(each.expression.over(by).alias(each.name) for each in measures)
+
+
+def by_currency(frame: pl.DataFrame, column: str) -> dict[str, Decimal]:
+    """Return the exact total of a money column per currency, the largest first; unknown amounts are left out."""
+    totals: dict[str, Decimal] = {}
+    # This is asked of a few hundred rows, many times: a query costs more than the sum.
+    for currency, amount in zip(frame[CURRENCY].to_list(), frame[column].to_list(), strict=True):
+        if currency is not None and amount is not None:
+            totals[currency] = money.add(totals.get(currency, _NOTHING), amount)
+    return dict(sorted(totals.items(), key=lambda item: (-abs(item[1]), item[0])))
+
+
+def amounts(frame: pl.DataFrame, amount: Amount) -> dict[str, Decimal]:
+    """Return an amount of some rows by currency, the largest first; what nobody knows is left out."""
+    return by_currency(_counting(frame, amount), amount.column)
+
+
+def grouped(frame: pl.DataFrame, by: Sequence[str], amount: Amount) -> pl.DataFrame:
+    """Return an amount per group: the columns of `by`, and the amount's own, the largest first."""
+    sums = money.summed(_counting(frame, amount), by=by, columns=[amount.column])
+    return sums.sort(amount.column, descending=True, nulls_last=True)
+
+
+def shares(frame: pl.DataFrame, by: Sequence[str], amount: Amount) -> pl.DataFrame:
+    """Return what `grouped` returns, of rows in one currency, with each group's `share` of the whole."""
+    found = grouped(frame, by, amount)
+    cost = pl.col(amount.column).cast(pl.Float64)
+    return found.with_columns(share=per(cost, pl.lit(float(sum(amounts(frame, amount).values())))))
+
+
+def share(part: Decimal | float | None, whole: Decimal | float | None) -> float | None:
+    """Return a quotient for the eye; null where either is unknown or the whole is 0."""
+    return None if part is None or not whole else float(part) / float(whole)
+
+
+def parts(frame: pl.DataFrame, part: Part, whole: pl.DataFrame | None = None) -> dict[str, float]:
+    """Return one amount against another by currency; `whole` are the rows of the other where they are not the same."""
+    wholes = amounts(frame if whole is None else whole, part.whole)
+    ratios = {currency: share(cost, wholes.get(currency)) for currency, cost in amounts(frame, part.part).items()}
+    return {currency: ratio for currency, ratio in ratios.items() if ratio is not None}
+
+
+def unit_costs(frame: pl.DataFrame, cost: UnitCost) -> dict[str, Decimal]:
+    """Return the price of so many of something by currency: quantities of rows without that currency do not count."""
     found: dict[str, Decimal] = {}
-    for currency, whole in amounts(cost.amount, frame).items():
-        rows = frame.filter(cost.amount.where & (pl.col("billing_currency") == currency))
+    for currency, whole in amounts(frame, cost.amount).items():
+        rows = _counting(frame, cost.amount).filter(pl.col(CURRENCY) == currency)
         count = rows.select(cost.quantity).item()
         if count:
             found[currency] = money.priced(whole, Fraction(cost.each) / Fraction(count))
@@ -80,11 +157,11 @@ def unit_costs(cost: UnitCost, frame: pl.DataFrame) -> dict[str, Decimal]:
 
 
 def counted_once(findings: pl.DataFrame) -> pl.DataFrame:
-    """Return findings so that each saving is claimed by one: the largest goes first, those that it excludes go out.
+    """Return open findings so that each saving is claimed by one: the largest goes first, those it excludes go out.
 
     That one names the other is enough, whichever of them it is.
     """
-    rows = findings.sort(
+    rows = findings.filter(pl.col("status") == "open").sort(
         ["saving_effective_month", "freed_gpu_hours_month", "finding_id"],
         descending=[True, True, False],
         nulls_last=True,
@@ -98,3 +175,13 @@ def counted_once(findings: pl.DataFrame) -> pl.DataFrame:
         kept.append(key)
         out |= named
     return rows.filter(pl.col("finding_id").is_in(kept))
+
+
+def _counting(frame: pl.DataFrame, amount: Amount) -> pl.DataFrame:
+    return frame if amount.where is None else frame.filter(amount.where)
+
+
+def _for_the_eye(amount: Amount) -> pl.Expr:
+    column = pl.col(amount.column).cast(pl.Float64)
+    known = column if amount.where is None else column.filter(amount.where)
+    return pl.when(known.is_not_null().any()).then(known.sum())

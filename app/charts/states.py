@@ -9,6 +9,8 @@ from plotly import graph_objects as go
 from app.charts._base import TIME_AXIS, Numbers, figure, instants, pivot
 from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_ORDER, STATE_WORDS
 from ledger.names import IDLE_STATES
+from queries import measure
+from queries.measures import gpu_time
 
 MOST_DEVICES: Final = 96
 """More rows than a screen or two make the page slow, and nobody reads them."""
@@ -48,26 +50,28 @@ def shares(frame: pl.DataFrame) -> go.Figure:
 
     Shape: rows of `state`, `gpu_hours`.
     """
-    summed = frame.group_by("state").agg(pl.col("gpu_hours").cast(pl.Float64).sum())
-    hours = {str(state): float(value) for state, value in summed.iter_rows()}
-    whole = sum(hours.values())
+    taken = measure.values(frame, (*gpu_time.STATE_RATIOS.values(), *gpu_time.STATE_GPU_HOURS.values()))
+    found = [
+        (state, ratio, taken[gpu_time.STATE_GPU_HOURS[state].name])
+        for state in STATE_ORDER
+        if (ratio := taken[gpu_time.STATE_RATIOS[state].name])
+    ]
     traces = [
         go.Bar(
-            x=[hours[state] / whole],
+            x=[ratio],
             y=[""],
             orientation="h",
             name=STATE_WORDS[state],
             marker={"color": STATE_COLOURS[state], "line": {"width": 0}},
-            text=f"{hours[state] / whole:.0%}" if hours[state] / whole >= 0.04 else "",  # noqa: PLR2004  legible
+            text=f"{ratio:.0%}" if ratio >= 0.04 else "",  # noqa: PLR2004  legible
             textposition="inside",
             insidetextanchor="middle",
             hovertemplate=(
                 f"<b>{STATE_WORDS[state]}</b>: {STATE_MEANINGS[state]}<br>"
-                f"%{{x:.1%}} of the time, {hours[state]:,.0f} GPU-h<extra></extra>"
+                f"%{{x:.1%}} of the time, {hours:,.0f} GPU-h<extra></extra>"
             ),
         )
-        for state in STATE_ORDER
-        if whole and hours.get(state)
+        for state, ratio, hours in found
     ]
     chart = figure(traces, height=56, legend=False, barmode="stack")
     chart.update_xaxes(visible=False, range=[0, 1])

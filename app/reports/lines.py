@@ -6,6 +6,7 @@ from typing import Any
 
 from app import format as written
 from app import sums
+from queries.measure import Amount
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ class Action:
     may_be_wrong: str
 
 
-def card(label: str, totals: dict[str, Decimal], main: str, detail: str, *, is_bad: bool = False) -> Card:
+def card(of: Amount, totals: dict[str, Decimal], main: str, detail: str, *, is_bad: bool = False) -> Card:
     """Return a card with the main currency first, so that cards agree."""
     value, others = sums.headline(totals, main)
-    return Card(label, value, f"and {others}" if others else "", detail, is_bad)
+    return Card(of.title, value, f"and {others}" if others else "", detail, is_bad)
 
 
 def changes(now: dict[str, Decimal], before: dict[str, Decimal]) -> str:

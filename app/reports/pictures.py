@@ -13,6 +13,8 @@ from app import sums
 from app.headline import Headline
 from app.reports.weekly import Weekly
 from app.theme import ACCENT, MAIL, STATE_COLOURS, STATE_ORDER, STATE_WORDS
+from queries import measure
+from queries.measures import spending
 
 # Twice the size at which it is shown: sharp on dense screens.
 _DPI: Final = 200
@@ -71,8 +73,8 @@ def spend(now: Headline, before: Headline) -> bytes:
     currency = next(iter(now.spent), next(iter(before.spent), ""))
     columns = []
     for found in (before, now):
-        mine = found.spend.filter(pl.col("billing_currency") == currency)
-        daily = sums.grouped(mine, ["day"], "cost")
+        mine = sums.in_currency(found.spend, currency)
+        daily = measure.grouped(mine, ["day"], spending.SPEND)
         first = found.window.start.date()
         columns.append({(day - first).days: float(cost) for day, cost in daily.iter_rows() if cost is not None})
     last = max((index for column in columns for index in column), default=-1)

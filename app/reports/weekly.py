@@ -10,13 +10,13 @@ import polars as pl
 
 from app import format as written
 from app import sums, trust
-from app.claims import counted_once
-from app.headline import Answer, Headline, MonthEnd, headline, month_end
+from app.headline import Answer, Headline, MonthEnd, headline, month_end, month_so_far, spend
 from app.reports.lines import Action, Card, ModelLine, Part, action, card, changes
 from app.reports.week import Week
 from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.names import IDLE_STATES, State
-from ledger.tables.partition import after, floor
+from queries import measure
+from queries.measures import spending
 
 TOP_MODELS: Final = 5
 ACTIONS: Final = 3
@@ -67,7 +67,7 @@ class Weekly:
             said.append(f"{self.idle_ratio} of the GPU time was idle{price}.")
         if self.actions:
             count = f"{len(self.actions)} changes" if len(self.actions) > 1 else "One change"
-            frees = sums.by_currency(self._chosen, "saving_effective_month")
+            frees = measure.amounts(self._chosen, spending.SAVING_EFFECTIVE)
             said.append(f"{count} below would free {sums.shown(frees)} a month." if frees else f"See {count} below.")
         return " ".join(said)
 
@@ -79,9 +79,9 @@ class Weekly:
         ends = {end.currency: end.expected for end in self.month}
         idle = f"{self.idle_ratio} of GPU time" + (f", {self.idle_change}" if self.idle_change else "")
         return [
-            card("Spend", self.now.spent, main, f"{self.spent_change or 'no whole week before'}{estimate}"),
-            card("Idle", self.now.idle_cost, main, idle, is_bad=True),
-            card("Month end, expected", ends, main, self.month_interval or "no interval yet"),
+            card(spending.SPEND, self.now.spent, main, f"{self.spent_change or 'no whole week before'}{estimate}"),
+            card(spending.IDLE_COST, self.now.idle_cost, main, idle, is_bad=True),
+            card(spending.MONTH_END, ends, main, self.month_interval or "no interval yet"),
         ]
 
     @property
@@ -130,32 +130,28 @@ class Weekly:
     @cached_property
     def parts(self) -> list[Part]:
         """The parts of idle cost, in the ledger's order, orphaned time last."""
-        return [self._part(state) for state in _PARTS if self._hours(self.now, state)]
+        return [self._part(state) for state in _PARTS if self.now.state_hours[state]]
 
     def _part(self, state: State) -> Part:
-        costs, old = (
-            sums.by_currency(each.idle.filter(pl.col("state") == state), "effective_cost")
-            for each in (self.now, self.before)
-        )
-        hours = self._hours(self.now, state)
+        costs, old = self.now.part_cost(state), self.before.part_cost(state)
         return Part(
             state,
             STATE_WORDS[state],
             STATE_MEANINGS[state],
             sums.shown(costs),
-            written.gpu_hours(hours * 3600),
+            written.gpu_hours(self.now.state_hours[state]),
             changes(costs, old) if self.has_whole_week_before else written.UNKNOWN,
         )
-
-    @staticmethod
-    def _hours(found: Headline, state: str) -> float:
-        return found.state_hours.get(state, 0.0)
 
     @cached_property
     def models(self) -> list[ModelLine]:
         """The models that cost most, in the main currency."""
         currency = sums.main_currency(self.now.models, "effective_cost")
-        rows = self.now.models.filter((pl.col("billing_currency") == currency) & (pl.col("effective_cost") != 0))
+        rows = measure.with_each(
+            self.now.models.filter((pl.col("billing_currency") == currency) & (pl.col("effective_cost") != 0)),
+            ["model"],
+            spending.MODELS_PRODUCTIVE,
+        )
         old = {
             str(row["model"]): row["effective_cost"]
             for row in self.before.models.filter(pl.col("billing_currency") == currency).iter_rows(named=True)
@@ -164,7 +160,7 @@ class Weekly:
             ModelLine(
                 row["model"],
                 written.money(row["effective_cost"], currency, compact=True),
-                written.percent(sums.share(row["productive_cost"], row["effective_cost"]), 0),
+                written.percent(row[spending.MODELS_PRODUCTIVE.name], 0),
                 sums.change(row["effective_cost"], old.get(row["model"]))
                 if self.has_whole_week_before
                 else written.UNKNOWN,
@@ -175,7 +171,7 @@ class Weekly:
     @cached_property
     def _chosen(self) -> pl.DataFrame:
         """The findings that free most."""
-        return counted_once(self.findings).head(ACTIONS)
+        return measure.counted_once(self.findings).head(ACTIONS)
 
     @cached_property
     def actions(self) -> list[Action]:
@@ -185,8 +181,7 @@ class Weekly:
     @property
     def saved(self) -> str:
         """What applied findings save in an average month; '' where none was applied."""
-        applied = self.all_findings.filter(pl.col("status") == "applied")
-        totals = sums.by_currency(applied, "saving_realised_month")
+        totals = measure.amounts(self.all_findings, spending.SAVING_REALISED)
         return sums.shown(totals) if totals else ""
 
     @property
@@ -212,27 +207,17 @@ def gather(
     seen within the cool-down: they are not said again.
     """
     mine = findings.filter(pl.col("team") == team) if team else findings
-    month = floor(now, "month")
-    spend = answer(
-        "cost_days",
-        start=month,
-        end=after(floor(now, "hour"), "hour"),
-        cluster="",
-        team=team,
-        by="bucket",
-        measure="effective",
-        estate="in",
-    )
+    spent = measure.amounts(spend(answer, month_so_far(now), team=team), spending.SPEND)
     scope = f"team:{team}" if team else "total"
-    fresh = answer("freshness", now=now.replace(second=0, microsecond=0)).row(0, named=True)
+    fresh = answer("freshness", now=now.replace(second=0, microsecond=0))
     return Weekly(
         week=week,
         team=team,
         made_at=now,
         now=headline(answer, week.window, team=team),
         before=headline(answer, week.before.window, team=team),
-        month=tuple(month_end(sums.by_currency(spend, "cost"), forecast.filter(pl.col("scope") == scope), now)),
-        findings=mine.filter((pl.col("status") == "open") & ~pl.col("finding_id").is_in(list(mailed))),
+        month=tuple(month_end(spent, forecast.filter(pl.col("scope") == scope), now)),
+        findings=mine.filter(~pl.col("finding_id").is_in(list(mailed))),
         all_findings=mine,
         open_incidents=answer("open_incidents", cluster="", team=team).height,
         marks=trust.marks(fresh, now),

@@ -3,11 +3,12 @@
 import polars as pl
 import streamlit as st
 
-from app import bottleneck_money, controls, data, links, sums, table
+from app import bottleneck_money, chart, controls, data, links, sums, table
 from app import format as written
 from app.charts import bottlenecks as bottleneck_charts
 from app.page import page
 from app.table import Column
+from queries.measures import gpu_time, spending
 
 # What a class is, and what usually helps.
 ADVICE = {
@@ -45,36 +46,29 @@ def bottlenecks() -> None:
     priced = data.once(bottleneck_money.with_cost, found)
     classes = data.once(bottleneck_money.by_class, priced)
     currency = sums.main_currency(priced, "cost")
-    whole = float(classes["gpu_hours"].sum())
     worst = classes.filter(~pl.col("bottleneck").is_in(["compute_tensor", "compute_other", "power_capped", "unknown"]))
     if not worst.is_empty():
         first = worst.row(0, named=True)
         cost = f", {written.money(first['cost'], currency, compact=True)}" if first["cost"] is not None else ""
         st.markdown(
             f"The largest loss is **{written.words(first['bottleneck'])}**: "
-            f"{written.percent(first['gpu_hours'] / whole)} of the GPU time that jobs held{cost}. "
+            f"{written.percent(first['limited_ratio'])} of the GPU time that jobs held{cost}. "
             f"{ADVICE[first['bottleneck']]}"
         )
     left, right = st.columns([2, 3], gap="large")
     with left:
-        st.plotly_chart(
-            data.once(bottleneck_charts.shares, classes),
-            key="classes",
-            config={"displayModeBar": False},
-            alt="GPU-hours by what limited them",
-        )
+        chart.show(bottleneck_charts.shares, classes, key="classes", alt="GPU-hours by what limited them")
     with right:
         table.show(
             classes.with_columns(
-                share=pl.col("gpu_hours") / whole,
                 name=pl.col("bottleneck").str.replace_all("_", " "),
                 advice=pl.col("bottleneck").replace_strict(ADVICE),
             ),
             {
                 "name": Column("Limited by"),
-                "share": Column("Share", "percent", "Of the GPU time that jobs held."),
-                "gpu_hours": Column("GPU-hours", "hours"),
-                "cost": Column(f"Cost ({currency})" if currency else "Cost", "money"),
+                "limited_ratio": Column("Share", "percent", "Of the GPU time that jobs held."),
+                "gpu_hours": Column(gpu_time.LIMITED_GPU_HOURS.title, "hours", gpu_time.LIMITED_GPU_HOURS.means),
+                "cost": Column(f"Cost ({currency})" if currency else "Cost", "money", spending.LIMITED_COST.means),
                 "advice": Column("What it is, what helps"),
             },
             key="class-table",

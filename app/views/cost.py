@@ -1,18 +1,23 @@
 """What is spent on what, by whom, told apart in the way that the reader needs."""
 
-from decimal import Decimal
-
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, sums, table
+from app import cards, chart, controls, data, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
 from ledger.config import SPLIT_RULES
-from queries import what_if
+from queries import measure, what_if
+from queries.measures import spending
 
+_AMOUNTS = {
+    ("effective", "in-scope"): spending.SPEND,
+    ("billed", "in-scope"): spending.BILLED,
+    ("effective", "all"): spending.ALL_SPEND,
+    ("billed", "all"): spending.ALL_BILLED,
+}
 _BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "category")
 
 
@@ -20,14 +25,9 @@ _BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "c
 def cost() -> None:
     """Show cost by team, model, provider or resource, billed or effective, in scope or all."""
     window = controls.window()
-    by, measure, estate, split = _choices()
-    asked = {
-        "cluster": controls.cluster(),
-        "team": controls.team(),
-        "by": by,
-        "measure": measure,
-        "estate": estate,
-    }
+    by, charged, estate, split = _choices()
+    of = _AMOUNTS[charged, estate]
+    asked = {"cluster": controls.cluster(), "team": controls.team(), "by": by, **of.asks}
     days = _days(window, split, asked)
     if days.is_empty():
         st.info(
@@ -36,34 +36,23 @@ def cost() -> None:
         )
         return
     earlier = _days(controls.before(window), split, asked)
-    totals, old = sums.by_currency(days, "cost"), sums.by_currency(earlier, "cost")
-    estimated = days.filter(pl.col("has_estimate"))
+    totals, old = (data.once(measure.amounts, each, of) for each in (days, earlier))
     with cards.row():
         for currency, amount in totals.items():
             cards.card(
-                f"{measure.capitalize()} cost, {currency}",
+                f"{charged.capitalize()} cost, {currency}",
                 written.money(amount, currency, compact=True),
                 change=sums.change(amount, old[currency]) if currency in old else None,
-                meaning="Against the stretch of the same length before. Currencies are never added.",
+                meaning=f"{of.means} Against the stretch of the same length before. Currencies are never added.",
             )
         _price(window)
-        cards.card(
-            "Days with estimates",
-            written.count(estimated["day"].n_unique()),
-            f"of {days['day'].n_unique()}",
-            meaning="Hours that no bill covers yet, priced at the last billed or the list rate.",
-        )
+        cards.counted(spending.ESTIMATED_DAYS, spending.COST_DAYS, days)
     for currency in totals:
         mine = data.once(sums.in_currency, days, currency)
         if len(totals) > 1:
             st.subheader(currency, anchor=False)
-        st.plotly_chart(
-            data.once(money_charts.stacked, mine, currency),
-            key=f"days-{currency}",
-            config={"displayModeBar": False},
-            alt=f"Cost by day and {by}",
-        )
-        _table(mine, totals[currency], currency, by)
+        chart.show(money_charts.stacked, mine, currency, key=f"days-{currency}", alt=f"Cost by day and {by}")
+        _table(data.once(measure.shares, mine, ["name"], of), currency, by)
     st.caption(
         f"Split rule: `{split}`, shared cost: `{data.settings().money.shared_cost}`. The stored rule is "
         f"`{data.settings().money.split_rule}`, from `[money]`; another one is computed here and changes no total."
@@ -89,7 +78,7 @@ def _days(window: data.Window, split: str, asked: dict[str, str]) -> pl.DataFram
 def _choices() -> tuple[str, str, str, str]:
     with st.container(horizontal=True):
         by = st.segmented_control("By", list(_BY), default="team", key="by", bind="query-params")
-        measure = st.segmented_control(
+        charged = st.segmented_control(
             "Measure",
             ["effective", "billed"],
             default="effective",
@@ -114,7 +103,7 @@ def _choices() -> tuple[str, str, str, str]:
             width=220,
             help="How a node's price is divided among GPUs, processors and memory. Totals stay the same.",
         )
-    return str(by or "team"), str(measure or "effective"), "all" if estate == "all" else "in", str(split)
+    return str(by or "team"), str(charged or "effective"), "all" if estate == "all" else "in-scope", str(split)
 
 
 def _price(window: data.Window) -> None:
@@ -126,22 +115,11 @@ def _price(window: data.Window) -> None:
         cluster=controls.cluster(),
         team=controls.team(),
     )
-    currency = sums.main_currency(prices, "effective_cost")
-    mine = prices.filter(pl.col("billing_currency") == currency)
-    hours = float(mine["gpu_hours"].sum() or 0)
-    spent = sums.by_currency(mine, "effective_cost").get(currency)
-    per_hour = spent / Decimal(str(hours)) if spent is not None and hours else None
-    cards.card(
-        "Per held GPU-hour",
-        written.unit_price(per_hour, currency) if currency else written.UNKNOWN,
-        meaning="Effective cost of held GPU time, divided by that time.",
-    )
+    currency, price = next(iter(data.once(measure.unit_costs, prices, spending.GPU_HOUR_COST).items()), ("", None))
+    cards.card(spending.GPU_HOUR_COST.title, written.unit_price(price, currency), meaning=spending.GPU_HOUR_COST.means)
 
 
-def _table(mine: pl.DataFrame, whole: Decimal, currency: str, by: str) -> None:
-    groups = sums.grouped(mine, ["name"], "cost").with_columns(
-        share=pl.col("cost").cast(pl.Float64) / float(whole) if whole else pl.lit(None, pl.Float64)
-    )
+def _table(groups: pl.DataFrame, currency: str, by: str) -> None:
     table.show(
         groups,
         {

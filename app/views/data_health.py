@@ -5,12 +5,14 @@ from typing import Final
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, sums, table
+from app import cards, controls, data, table
 from app import format as written
 from app.data import Window
 from app.page import page
 from app.table import Column
 from ledger.tables import Reconciliation
+from queries import measure
+from queries.measures import health, spending
 
 _REASONS: Final = {
     "left_out": "the bill is complete past it and left it out",
@@ -39,7 +41,7 @@ def data_health() -> None:
         "unbilled", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
     )
     rejected = data.answer("rejected_rows", scope=controls.scope(), start=window.start, end=window.end)
-    invoices = data.rows(Reconciliation, scope=controls.scope()).sort("billing_period_start", descending=True)
+    invoices = data.once(_newest_first, data.rows(Reconciliation, scope=controls.scope()))
     _headline(coverage, charges, unbilled, invoices, rejected)
     seen, money, refused = st.tabs(["Coverage and agents", "Bills and invoices", "Refused rows"])
     with seen:
@@ -52,6 +54,10 @@ def data_health() -> None:
         _rejected(rejected)
 
 
+def _newest_first(invoices: pl.DataFrame) -> pl.DataFrame:
+    return invoices.sort("billing_period_start", descending=True)
+
+
 def _headline(
     coverage: pl.DataFrame,
     charges: pl.DataFrame,
@@ -59,33 +65,14 @@ def _headline(
     invoices: pl.DataFrame,
     rejected: pl.DataFrame,
 ) -> None:
-    hours = coverage["existed_gpu_hours"].sum()
-    seen = (coverage["existed_gpu_hours"] * coverage["coverage_ratio"]).sum()
-    known = (coverage["existed_gpu_hours"] * coverage["allocation_coverage_ratio"]).sum()
-    differing = invoices.filter(pl.col("status") == "differs").height
     with cards.row():
-        cards.card(
-            "Coverage",
-            written.percent(sums.share(seen, hours)),
-            meaning="Share of existing GPU time that samples cover.",
-        )
-        cards.card(
-            "Holder known",
-            written.percent(sums.share(known, hours)),
-            meaning="Share of existing GPU time whose holder is known.",
-        )
-        cards.money(
-            "Unmatched charges",
-            sums.by_currency(charges.filter(pl.col("in_scope")), "effective_cost"),
-            meaning="Charges in scope whose resource belongs to no node.",
-        )
-        cards.card(
-            "Without a bill",
-            written.gpu_hours(unbilled["gpu_hours"].sum() * 3600),
-            meaning="Existing GPU-hours that neither a bill nor an estimate covers. They are in no total.",
-        )
-        cards.card("Invoices that differ", written.count(differing), f"of {invoices.height}")
-        cards.card("Refused rows", written.count(rejected["row_count"].sum()))
+        cards.taken(health.COVERAGE_RATIO, coverage)
+        cards.taken(health.HOLDER_KNOWN_RATIO, coverage)
+        cards.summed(spending.UNMATCHED_COST, charges)
+        unseen = data.once(measure.value, unbilled, health.UNBILLED_GPU_HOURS)
+        cards.number(health.UNBILLED_GPU_HOURS, unseen, shown=written.gpu_hours(unseen))
+        cards.counted(health.DIFFERING_COUNT, health.INVOICE_COUNT, invoices)
+        cards.taken(health.REFUSED_COUNT, rejected)
 
 
 def _coverage(coverage: pl.DataFrame, window: Window) -> None:
@@ -93,13 +80,15 @@ def _coverage(coverage: pl.DataFrame, window: Window) -> None:
     if coverage.is_empty():
         st.info("No node is known. Start an agent, or import a scheduler's dump.")
     table.show(
-        coverage,
+        data.once(measure.with_each, coverage, ("cluster", "node"), health.COVERAGE_RATIO, health.HOLDER_KNOWN_RATIO),
         {
             "cluster": Column("Cluster"),
             "node": Column("Node"),
             "existed_gpu_hours": Column("Existing GPU-hours", "hours"),
-            "coverage_ratio": Column("Seen", "percent"),
-            "allocation_coverage_ratio": Column("Holder known", "percent"),
+            health.COVERAGE_RATIO.name: Column("Seen", "percent", health.COVERAGE_RATIO.means),
+            health.HOLDER_KNOWN_RATIO.name: Column(
+                health.HOLDER_KNOWN_RATIO.title, "percent", health.HOLDER_KNOWN_RATIO.means
+            ),
             "evidence_quality": Column("Evidence", help="The weakest of the window: A profiling … X none."),
             "last_sampled_at": Column("Last sample", "instant"),
             "failed_run_count": Column("Failed rounds", "count"),

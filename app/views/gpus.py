@@ -15,6 +15,8 @@ from app.table import Column
 from app.theme import STATE_ORDER
 from ledger.names import IDLE_STATES
 from ledger.tables import GpuMinute, GpuProcessSample, GpuSample, GpuStateInterval
+from queries import measure
+from queries.measures import gpu_time
 
 # Samples of a longer stretch are shown from their minutes.
 _RAW_FOR = timedelta(hours=3)
@@ -54,28 +56,14 @@ def _now() -> None:
     )
     if devices.is_empty():
         return
-    counts = {str(state): int(number) for state, number in devices.group_by("state").len().iter_rows()}
     with cards.row():
-        _card("Free", counts.get("unallocated", 0), devices.height, "Nobody holds them.")
-        _card(
-            "Held and idle",
-            counts.get("held_idle", 0) + counts.get("allocated_idle", 0),
-            devices.height,
-            "A job holds them and does nothing.",
-        )
-        _card("Productive", counts.get("productive", 0), devices.height, "Busy, not throttled, not underused.")
-        _card(
-            "Faulty, unknown",
-            counts.get("faulty", 0) + counts.get("unknown", 0),
-            devices.height,
-            "Broken, drained, or not seen.",
-        )
-        wanted = pending["requested_gpu_count"].sum() or 0
-        cards.card(
-            "GPUs wanted",
-            written.count(wanted),
-            f"{pending.height} jobs",
-            meaning="Jobs that wait, with the GPUs they ask for.",
+        for each in (gpu_time.NOW_FREE, gpu_time.NOW_IDLE, gpu_time.NOW_PRODUCTIVE, gpu_time.NOW_LOST):
+            cards.counted(each, gpu_time.NOW_GPUS, devices)
+        waiting = data.once(measure.values, pending, (gpu_time.WANTED_GPUS, gpu_time.PENDING_JOBS))
+        cards.number(
+            gpu_time.WANTED_GPUS,
+            waiting[gpu_time.WANTED_GPUS.name],
+            f"{waiting[gpu_time.PENDING_JOBS.name]} jobs",
         )
     st.caption(f"As of {written.instant(now)}; refreshes by itself.")
     left, right = st.columns([3, 2], gap="large")
@@ -83,10 +71,6 @@ def _now() -> None:
         _idle_now(devices, now)
     with right:
         _waiting(devices, pending)
-
-
-def _card(label: str, number: int, whole: int, meaning: str) -> None:
-    cards.card(label, written.count(number), f"of {whole}", meaning=meaning)
 
 
 def _to_minute(at: datetime) -> datetime:

@@ -5,25 +5,26 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, links, sums, table
+from app import cards, chart, controls, data, links, table
 from app import format as written
 from app.charts import bottlenecks as bottleneck_charts
 from app.page import page
 from app.table import Column
 from app.theme import STATE_WORDS
-from ledger.names import HELD_IDLE_STATES
+from queries import measure
+from queries.measures import gpu_time, spending
 
 _COLUMNS = {
     "job_id": Column("Job"),
     "job_name": Column("Name"),
     "user": Column("User"),
     "team": Column("Team"),
-    "gpu_hours": Column("GPU-hours", "hours"),
-    "idle_ratio": Column("Idle", "percent", "Allocated idle and held idle, of what it held."),
+    gpu_time.HELD_GPU_HOURS.name: Column("GPU-hours", "hours", gpu_time.HELD_GPU_HOURS.means),
+    gpu_time.HELD_IDLE_RATIO.name: Column("Idle", "percent", gpu_time.HELD_IDLE_RATIO.means),
     "idle_cost": Column("Idle cost", "money", "Effective cost of its idle time in the window."),
     "effective_cost": Column("Cost", "money", "Effective cost in the window."),
     "billing_currency": Column("Currency"),
-    "productive_ratio": Column("Productive", "percent"),
+    gpu_time.HELD_PRODUCTIVE_RATIO.name: Column("Productive", "percent", gpu_time.HELD_PRODUCTIVE_RATIO.means),
     "state": Column("State"),
     "model": Column("Model"),
     "gpu_count": Column("GPUs", "count"),
@@ -89,32 +90,18 @@ def _asked(shown: pl.DataFrame) -> dict[str, Any] | None:
 
 
 def _shared(found: pl.DataFrame) -> pl.DataFrame:
-    return found.with_columns(
-        gpu_hours=pl.col("gpu_allocated_seconds").cast(pl.Float64) / 3600,
-        idle_ratio=_share("gpu_idle_seconds"),
-        productive_ratio=_share("gpu_productive_seconds"),
+    return measure.with_each(
+        found, gpu_time.RUN, gpu_time.HELD_GPU_HOURS, gpu_time.HELD_IDLE_RATIO, gpu_time.HELD_PRODUCTIVE_RATIO
     )
 
 
-def _share(column: str) -> pl.Expr:
-    whole = pl.col("gpu_allocated_seconds").cast(pl.Float64)
-    return pl.when(whole > 0).then(pl.col(column).cast(pl.Float64) / whole)
-
-
 def _summary(shown: pl.DataFrame) -> None:
-    runs = shown.unique(["cluster", "job_id", "submitted_at", "restart_count"])
-    held, idle = runs["gpu_allocated_seconds"].sum(), runs["gpu_idle_seconds"].sum()
-    waiting = runs.filter(pl.col("state") == "PENDING").height
     with cards.row():
-        cards.card("Job runs", written.count(runs.height))
-        cards.card("GPU-hours held", written.large(float(held or 0) / 3600))
-        cards.card(
-            "Idle while held",
-            written.percent(sums.share(idle, held)),
-            meaning="Where only a job's mean is known, below 5 % counts as idle.",
-        )
-        cards.money("Idle cost of jobs", sums.by_currency(shown, "idle_cost"))
-        cards.card("Waiting", written.count(waiting))
+        cards.taken(gpu_time.JOB_COUNT, shown)
+        cards.taken(gpu_time.HELD_GPU_HOURS, shown)
+        cards.taken(gpu_time.HELD_IDLE_RATIO, shown)
+        cards.summed(spending.JOBS_IDLE_COST, shown)
+        cards.taken(gpu_time.WAITING_COUNT, shown)
 
 
 def _job(job: dict[str, Any]) -> None:
@@ -134,20 +121,12 @@ def _job(job: dict[str, Any]) -> None:
         + (f" · exit {job['exit_code']}" if job["exit_code"] else "")
         + (f" · run {job['restart_count'] + 1}" if job["restart_count"] else "")
     )
-    waste = costs.filter(pl.col("state").is_in(HELD_IDLE_STATES))
     with cards.row():
-        cards.card(
-            "GPU-hours held",
-            written.large(float(job["gpu_allocated_seconds"] or 0) / 3600),
-            f"{written.count(job['gpu_count'])} GPUs",
-        )
-        cards.card("Idle", written.percent(job["idle_ratio"]))
-        cards.money(
-            "Cost",
-            sums.by_currency(costs, "effective_cost"),
-            meaning="Effective cost since it began; hours that no bill covers yet are estimated.",
-        )
-        cards.money("Wasted", sums.by_currency(waste, "effective_cost"), meaning="Cost of its idle time.")
+        held = gpu_time.HELD_GPU_HOURS
+        cards.number(held, job[held.name], f"{written.count(job['gpu_count'])} GPUs")
+        cards.number(gpu_time.HELD_IDLE_RATIO, job[gpu_time.HELD_IDLE_RATIO.name])
+        cards.summed(spending.JOB_COST, costs)
+        cards.summed(spending.JOB_WASTE, costs)
         cards.card("Queued", written.brief(job["queue_seconds"]), job["pending_reason"] or "")
     if job["is_estimated"]:
         st.caption("Its GPU time is an estimate: only a mean over the job, or a share of a device, is known.")
@@ -158,22 +137,17 @@ def _job(job: dict[str, Any]) -> None:
     else:
         left, right = st.columns([2, 3], gap="large")
         with left:
-            mix = hours.group_by("bottleneck").agg(pl.col("gpu_hours").sum())
-            st.plotly_chart(
-                bottleneck_charts.shares(mix),
-                key="mix",
-                config={"displayModeBar": False},
-                alt="GPU-hours by what limited them",
+            chart.show(
+                bottleneck_charts.shares, data.once(_mix, hours), key="mix", alt="GPU-hours by what limited them"
             )
         with right:
-            st.plotly_chart(
-                bottleneck_charts.over_time(hours),
-                key="mix-time",
-                config={"displayModeBar": False},
-                alt="What limited it over time",
-            )
+            chart.show(bottleneck_charts.over_time, hours, key="mix-time", alt="What limited it over time")
         _evidence(key)
     _parts(costs, key)
+
+
+def _mix(hours: pl.DataFrame) -> pl.DataFrame:
+    return hours.group_by("bottleneck").agg(pl.col("gpu_hours").sum())
 
 
 def _evidence(key: dict[str, Any]) -> None:

@@ -1,18 +1,16 @@
 """What each model costs: allocated against productive, and for a million tokens."""
 
 from datetime import timedelta
-from decimal import Decimal
 
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, sums, table
-from app import format as written
+from app import cards, chart, controls, data, sums, table
 from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
-from app.theme import STATE_COLOURS
-from ledger.names import UNATTRIBUTED
+from queries import measure
+from queries.measures import spending
 
 
 @page("Models", section="Money", order=1, icon=":material/neurology:")
@@ -23,7 +21,7 @@ def models() -> None:
     if costs.is_empty():
         st.info("No job with a price ran in this window. Name models in `clusterledger.toml`, section `[[models]]`.")
         return
-    currencies = list(sums.by_currency(costs, "effective_cost"))
+    currencies = list(data.once(measure.amounts, costs, spending.MODELS_COST))
     currency = _currency(currencies)
     if not currency:
         st.info("No price of what these jobs held is known. Import a bill or a price list with `clusterledger ingest`.")
@@ -32,13 +30,22 @@ def models() -> None:
     _headline(mine, currency)
     last = window.end - timedelta(days=1)
     st.caption(f"Whole days, UTC: {window.start:%-d %B} to {last:%-d %B}.")
-    _bars(mine, currency)
+    chart.show(
+        money_charts.by_model,
+        mine,
+        currency,
+        most=12,
+        rest="underused, throttled, unknown",
+        key="bars",
+        alt="Cost of each model, productive and idle",
+    )
     days = data.answer("model_days", scope=controls.scope(), start=window.start, end=window.end, team=controls.team())
     st.subheader("Day by day", anchor=False)
-    st.plotly_chart(
-        data.once(money_charts.stacked, data.once(sums.in_currency, days, currency), currency),
+    chart.show(
+        money_charts.stacked,
+        data.once(sums.in_currency, days, currency),
+        currency,
         key="days",
-        config={"displayModeBar": False},
         alt="Cost of models by day",
     )
     table.show(
@@ -48,13 +55,12 @@ def models() -> None:
             "effective_cost": Column(f"Cost ({currency})", "money"),
             "productive_cost": Column("Productive", "money"),
             "idle_cost": Column("Idle", "money"),
-            "productive_ratio": Column("Productive share", "percent"),
+            spending.MODELS_PRODUCTIVE.name: Column("Productive share", "percent", spending.MODELS_PRODUCTIVE.means),
             "gpu_hours": Column("GPU-hours", "hours"),
             "prompt_token_count": Column("Prompt tokens", "count"),
             "generated_token_count": Column("Generated tokens", "count"),
-            "per_million_tokens": Column(
-                f"{currency} per million tokens",
-                help="Over all its jobs and all its tokens; empty where no server reports tokens.",
+            spending.MILLION_TOKENS_COST.name: Column(
+                f"{currency} per million tokens", help=spending.MILLION_TOKENS_COST.means
             ),
             "has_estimate": Column("Estimated", "flag", "A part of it has no bill yet."),
         },
@@ -64,26 +70,11 @@ def models() -> None:
 
 
 def _headline(mine: pl.DataFrame, currency: str) -> None:
-    whole = sums.by_currency(mine, "effective_cost").get(currency, Decimal(0))
-    productive = sums.by_currency(mine, "productive_cost").get(currency)
-    unnamed = sums.by_currency(mine.filter(pl.col("model") == UNATTRIBUTED), "effective_cost").get(currency, Decimal(0))
     with cards.row():
-        cards.card("Models", written.count(mine.filter(pl.col("model") != UNATTRIBUTED).height))
-        cards.card(
-            "Allocated to models",
-            written.money(whole - unnamed, currency, compact=True),
-            meaning="Effective cost of what their jobs held, idle time included.",
-        )
-        cards.card(
-            "Productive",
-            written.percent(sums.share(productive, whole)),
-            meaning="Cost of productive time against the cost of all held time.",
-        )
-        cards.card(
-            "Unattributed",
-            written.money(unnamed, currency, compact=True),
-            meaning="Held by jobs that no naming rule gives a model.",
-        )
+        cards.taken(spending.MODEL_COUNT, mine)
+        cards.summed(spending.NAMED_COST, mine, of_rows_in=currency)
+        cards.parted(spending.MODELS_PRODUCTIVE, mine)
+        cards.summed(spending.UNNAMED_COST, mine, of_rows_in=currency)
 
 
 def _currency(currencies: list[str]) -> str:
@@ -95,36 +86,9 @@ def _currency(currencies: list[str]) -> str:
 
 
 def _priced(costs: pl.DataFrame, currency: str) -> pl.DataFrame:
-    return sums.in_currency(costs, currency).with_columns(
-        pl.struct("effective_cost", "prompt_token_count", "generated_token_count")
-        .map_elements(_per_million, return_dtype=pl.String)
-        .alias("per_million_tokens"),
-        productive_ratio=pl.col("productive_cost").cast(pl.Float64) / pl.col("effective_cost").cast(pl.Float64),
-    )
-
-
-def _per_million(row: dict[str, Decimal | int | None]) -> str | None:
-    tokens = (row["prompt_token_count"] or 0) + (row["generated_token_count"] or 0)
-    cost = row["effective_cost"]
-    return None if not tokens or not isinstance(cost, Decimal) else f"{cost * 1_000_000 / tokens:.4f}"
-
-
-def _bars(mine: pl.DataFrame, currency: str) -> None:
-    top = mine.filter(pl.col("effective_cost") > 0).head(12)
-    productive = top["productive_cost"].cast(pl.Float64).fill_null(0)
-    idle = top["idle_cost"].cast(pl.Float64).fill_null(0)
-    rest = top["effective_cost"].cast(pl.Float64) - productive - idle
-    st.plotly_chart(
-        money_charts.bars(
-            top["model"].to_list(),
-            [
-                ("productive", STATE_COLOURS["productive"], productive.to_list()),
-                ("underused, throttled, unknown", STATE_COLOURS["underused"], rest.to_list()),
-                ("idle", STATE_COLOURS["held_idle"], idle.to_list()),
-            ],
-            currency,
-        ),
-        key="bars",
-        config={"displayModeBar": False},
-        alt="Cost of each model, productive and idle",
-    )
+    mine = measure.with_each(sums.in_currency(costs, currency), ["model"], spending.MODELS_PRODUCTIVE)
+    prices = [
+        measure.unit_costs(model, spending.MILLION_TOKENS_COST).get(currency) for model in mine.iter_slices(n_rows=1)
+    ]
+    shown = [None if price is None else f"{price:.4f}" for price in prices]
+    return mine.with_columns(pl.Series(spending.MILLION_TOKENS_COST.name, shown, pl.String))

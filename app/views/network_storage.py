@@ -3,14 +3,13 @@
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, table
-from app import format as written
+from app import cards, chart, controls, data, table
 from app.charts import lines
 from app.data import Window
 from app.page import page
 from app.table import Column
-
-_FULL = 0.9
+from queries import measure
+from queries.measures import health
 
 
 @page(
@@ -39,19 +38,16 @@ def network_storage() -> None:
 
 
 def _headline(ports: pl.DataFrame, disks: pl.DataFrame) -> None:
-    failing = ports.filter((pl.col("error_count") > 0) | (pl.col("link_downed_count") > 0)).height
-    full = disks.filter(pl.col("used_bytes") / pl.col("capacity_bytes") >= _FULL).height
-    silent = disks.filter(pl.col("unresponsive_count") > 0).height
-    peak = ports["peak_active_ratio"].max()
     with cards.row():
-        cards.card(
-            "Busiest port",
-            written.percent(peak if isinstance(peak, float) else None),
-            meaning="Highest step against the line rate, in the busier direction.",
-        )
-        cards.card("Ports with errors", written.count(failing), f"of {ports.height}")
-        cards.card("Nearly full", written.count(full), meaning="File systems with 90 % or more in use.")
-        cards.card("Did not answer", written.count(silent), meaning="File systems that hung at least once.")
+        cards.taken(health.PEAK_RATIO, ports)
+        cards.counted(health.FAILING_PORT_COUNT, health.PORT_COUNT, ports)
+        cards.taken(health.FULL_COUNT, disks)
+        cards.taken(health.SILENT_COUNT, disks)
+
+
+def _mounts(disks: pl.DataFrame) -> pl.DataFrame:
+    mounts = disks.filter(pl.col("mount_point") != "")
+    return measure.with_each(mounts, ["cluster", "node", "mount_point", "device"], health.USED_RATIO)
 
 
 def _rates(hours: pl.DataFrame) -> pl.DataFrame:
@@ -68,10 +64,13 @@ def _network(ports: pl.DataFrame, window: Window) -> None:
     if not hours.is_empty():
         wide = data.once(_rates, hours)
         names = {name: name for name in wide.columns if name != "at"}
-        st.plotly_chart(
-            data.once(lines.values, wide, names, at="at", unit="GiB/s, both directions"),
+        chart.show(
+            lines.values,
+            wide,
+            names,
+            at="at",
+            unit="GiB/s, both directions",
             key="network",
-            config={"displayModeBar": False},
             alt="Network traffic by link layer",
         )
     table.show(
@@ -100,16 +99,14 @@ def _storage(disks: pl.DataFrame) -> None:
     mounts, devices = st.tabs(["File systems", "Block devices"])
     with mounts:
         table.show(
-            disks.filter(pl.col("mount_point") != "").with_columns(
-                used=pl.when(pl.col("capacity_bytes") > 0).then(pl.col("used_bytes") / pl.col("capacity_bytes"))
-            ),
+            data.once(_mounts, disks),
             {
                 "node": Column("Node"),
                 "mount_point": Column("Mounted at"),
                 "device": Column("What"),
                 "filesystem_type": Column("Type"),
                 "capacity_bytes": Column("Size", "bytes"),
-                "used": Column("Used", "percent"),
+                health.USED_RATIO.name: Column(health.USED_RATIO.title, "percent"),
                 "unresponsive_count": Column("Did not answer", "count"),
                 "read_bytes": Column("Read", "bytes"),
                 "written_bytes": Column("Written", "bytes"),

@@ -10,26 +10,20 @@ from app import cards, controls, data, links, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.charts import states as state_charts
-from app.headline import Headline, MonthEnd, headline, month_end
+from app.headline import Headline, MonthEnd, headline, month_end, month_so_far, spend
 from app.page import page
 from app.table import Column
 from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_WORDS
 from ledger.tables import ForecastDay
-from ledger.tables.partition import after, floor
+from queries import measure
+from queries.measures import gpu_time, spending
 
 
 @page("Overview", section="Observe", order=0, icon=":material/dashboard:", path="")
 def overview() -> None:
     """Say what the AI estate costs, how much of it idles, and what to change first."""
     window = controls.window()
-    found = headline(
-        partial(data.answer, scope=controls.scope()),
-        window,
-        cluster=controls.cluster(),
-        team=controls.team(),
-        bucket=controls.bucket(window),
-        days=controls.days(window),
-    )
+    found = _found(window)
     if found.hours.is_empty() and found.spend.is_empty():
         st.info(
             "Nothing is in the ledger yet for this window. Start an agent with `clusterledger agent --hub URL`, "
@@ -58,46 +52,40 @@ def overview() -> None:
     _next_steps()
 
 
+def _found(window: data.Window) -> Headline:
+    scope = controls.scope()
+    cluster, team, bucket, days = controls.cluster(), controls.team(), controls.bucket(window), controls.days(window)
+    return data.made(
+        "headline",
+        ["gpu_hour", "job_gpu_hour", "allocation_hour", "model_cost_day"],
+        lambda: headline(
+            partial(data.answer, scope=scope), window, cluster=cluster, team=team, bucket=bucket, days=days
+        ),
+        scope=scope,
+        window=window,
+        cluster=cluster,
+        team=team,
+    )
+
+
 def _headline(found: Headline) -> None:
     spent, ends, daily = _month()
     main = next(iter(spent), "")
     with cards.row():
-        cards.money(
-            f"AI spend, {data.now():%b}",
-            spent,
-            first=main,
-            meaning="Effective (amortised) cost of the AI estate this month. Hours without a bill are estimated.",
-            chart=daily,
-        )
-        cards.money(
-            "Month end",
-            {end.currency: end.expected for end in ends},
-            first=main,
-            meaning="Expected: spend so far, and the days to come as the same weekdays before. Needs complete weeks.",
-        )
-        cards.money(
-            "Idle cost",
-            found.idle_cost,
-            first=main,
-            meaning="Unallocated, allocated idle and held idle GPU time, at its effective cost, in the window.",
-        )
-        cards.card(
-            "Idle GPU time",
-            written.percent(found.idle_ratio),
-            written.gpu_hours(found.idle_hours * 3600),
-            meaning="Share of existing GPU time that was unallocated, allocated or held idle. Unknown is not idle.",
-        )
-        cards.card(
-            "Productive time",
-            written.percent(found.productive_ratio),
-            written.gpu_hours(found.state_hours.get("productive", 0.0) * 3600),
-            meaning="Share of existing GPU time in which the GPU was busy, not throttled and not underused.",
+        cards.money(spending.SPEND, spent, label=f"{spending.SPEND.title}, {data.now():%b}", first=main, chart=daily)
+        cards.money(spending.MONTH_END, {end.currency: end.expected for end in ends}, first=main)
+        cards.money(spending.IDLE_COST, found.idle_cost, first=main)
+        cards.number(gpu_time.IDLE_RATIO, found.idle_ratio, written.gpu_hours(found.idle_hours))
+        cards.number(
+            gpu_time.STATE_RATIOS["productive"],
+            found.productive_ratio,
+            written.gpu_hours(found.state_hours["productive"]),
         )
     _remarks(found, ends)
 
 
 def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
-    shares = [f"{written.percent(part, 0)} of {name} spend" for name, part in found.idle_share_of_spend().items()]
+    shares = [f"{written.percent(part, 0)} of {name} spend" for name, part in found.idle_of_spend.items()]
     said = [f"In the window, idle time took {' and '.join(shares)}."] if shares else []
     ranges = [
         " and ".join(written.money(each, end.currency, compact=True) for each in (end.lower, end.upper))
@@ -113,24 +101,18 @@ def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
 def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float]]:
     """Return what the month has cost, what it is expected to cost, and its days in the main currency."""
     now = data.now()
-    spend = data.answer(
-        "cost_days",
-        scope=controls.scope(),
-        start=floor(now, "month"),
-        end=after(floor(now, "hour"), "hour"),
-        cluster=controls.cluster(),
-        team=controls.team(),
-        by="bucket",
-        measure="effective",
-        estate="in",
-    )
-    spent = sums.by_currency(spend, "cost")
-    main = next(iter(spent), "")
-    daily = sums.grouped(spend.filter(pl.col("billing_currency") == main), ["day"], "cost").sort("day")["cost"]
+    answer = partial(data.answer, scope=controls.scope())
+    days = spend(answer, month_so_far(now), cluster=controls.cluster(), team=controls.team())
+    spent = data.once(measure.amounts, days, spending.SPEND)
     scope = f"team:{controls.team()}" if controls.team() else "total"
     rows = data.rows(ForecastDay, scope=controls.scope(), where={"scope": [scope]})
     ends = [] if controls.cluster() else month_end(spent, rows, now)
-    return spent, ends, [float(cost) for cost in daily.drop_nulls()]
+    return spent, ends, data.once(_daily, days, next(iter(spent), ""))
+
+
+def _daily(days: pl.DataFrame, currency: str) -> list[float]:
+    found = measure.grouped(sums.in_currency(days, currency), ["day"], spending.SPEND).sort("day")["cost"]
+    return [float(cost) for cost in found.drop_nulls()]
 
 
 def _idle_parts(idle: pl.DataFrame, first: str) -> None:
@@ -186,7 +168,7 @@ def _models(costs: pl.DataFrame, first: str) -> None:
 
 def _others(costs: pl.DataFrame, currency: str) -> None:
     """Say what is not drawn: an axis has one currency."""
-    others = {name: cost for name, cost in sums.by_currency(costs, "effective_cost").items() if name != currency}
+    others = {name: cost for name, cost in measure.by_currency(costs, "effective_cost").items() if name != currency}
     if others:
         st.caption(f"Beside it {sums.shown(others)}, which is not drawn: currencies are never added.")
 

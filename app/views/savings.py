@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, sums, table
+from app import cards, controls, data, table
 from app import format as written
-from app.claims import counted_once
 from app.page import page
 from app.table import Column
+from queries import measure
+from queries.measures import spending
 
 
 @page("Savings", section="Act", order=0, icon=":material/savings:")
@@ -59,21 +60,12 @@ def savings() -> None:
 
 
 def _headline(found: pl.DataFrame) -> None:
-    unique = counted_once(found.filter(pl.col("status") == "open"))
-    applied = found.filter(pl.col("status") == "applied")
+    unique = data.once(measure.counted_once, found)
     with cards.row():
-        cards.card("Open findings", written.count(found.filter(pl.col("status") == "open").height))
-        cards.money(
-            "Frees a month",
-            sums.by_currency(unique, "saving_effective_month"),
-            meaning="Findings that claim the same saving are counted once.",
-        )
-        cards.money("Of it cash", sums.by_currency(unique, "saving_cash_month"))
-        cards.money(
-            "You saved",
-            sums.by_currency(applied, "saving_realised_month"),
-            meaning="Realised by findings that were applied, a month.",
-        )
+        cards.taken(spending.OPEN_FINDINGS, found)
+        cards.summed(spending.SAVING_EFFECTIVE, unique)
+        cards.summed(spending.SAVING_CASH, unique)
+        cards.summed(spending.SAVING_REALISED, found)
 
 
 def _finding(row: dict[str, Any]) -> None:

@@ -35,4 +35,5 @@ FROM classes
 JOIN names USING (cluster, job_id, submitted_at, restart_count)
 LEFT JOIN cost USING (cluster, job_id, submitted_at, restart_count)
 WHERE classes.gpu_seconds > 0 AND ($team = '' OR names.team = $team)
-ORDER BY classes.gpu_seconds DESC
+ORDER BY classes.gpu_seconds DESC, classes.cluster, classes.job_id, classes.submitted_at, classes.restart_count,
+         classes.bottleneck, cost.billing_currency

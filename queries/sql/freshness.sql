@@ -3,8 +3,8 @@
 -- params: now
 SELECT (SELECT max(hour_start) FROM gpu_hour) AS gpu_hour_until,
        (SELECT max(last_sampled_at) FROM coverage_day) AS last_sampled_at,
-       (SELECT sum(gpu_observed_seconds) / nullif(sum(gpu_existed_seconds), 0) FROM coverage_day
-        WHERE day >= CAST($now AS DATE) - 7) AS coverage_ratio,
+       (SELECT sum(gpu_observed_seconds) FROM coverage_day WHERE day >= CAST($now AS DATE) - 7) AS gpu_observed_seconds,
+       (SELECT sum(gpu_existed_seconds) FROM coverage_day WHERE day >= CAST($now AS DATE) - 7) AS gpu_existed_seconds,
        (SELECT min(complete_through) FROM (
             SELECT provider, billing_account_id, max(complete_through) AS complete_through FROM bill_import
             WHERE status = 'current' GROUP BY ALL)) AS complete_through,

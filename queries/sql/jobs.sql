@@ -15,5 +15,6 @@ FROM job_usage LEFT JOIN cost USING (cluster, job_id, submitted_at, restart_coun
 WHERE job_usage.submitted_at < $end
   AND coalesce(job_usage.ended_at, $end) >= $start
   AND ($cluster = '' OR job_usage.cluster = $cluster) AND ($team = '' OR job_usage.team = $team)
-ORDER BY job_usage.gpu_idle_seconds DESC NULLS LAST, job_usage.submitted_at DESC
+ORDER BY job_usage.gpu_idle_seconds DESC NULLS LAST, job_usage.submitted_at DESC, job_usage.cluster, job_usage.job_id,
+         job_usage.restart_count, cost.billing_currency
 LIMIT 5000

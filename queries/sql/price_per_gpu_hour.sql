@@ -1,9 +1,8 @@
 -- question: What did a held GPU-hour cost, by team?
 -- grain: currency, team
 -- params: start, end, cluster ('' for all), team ('' for all)
-SELECT billing_currency, team, sum(effective_cost) AS effective_cost, sum(held_gpu_seconds) / 3600 AS gpu_hours,
-       sum(effective_cost) FILTER (state = 'productive') AS productive_cost,
-       sum(effective_cost) FILTER (state IN ('allocated_idle', 'held_idle')) AS idle_cost
+SELECT billing_currency, team, sum(effective_cost) AS effective_cost,
+       sum(held_gpu_seconds) AS held_gpu_seconds
 FROM allocation_hour
 WHERE hour_start >= $start AND hour_start < $end AND bucket = 'allocated'
   AND ($cluster = '' OR cluster = $cluster) AND ($team = '' OR team = $team)

@@ -71,8 +71,8 @@ def test_duration(seconds: float | None, expected: str) -> None:
 
 
 def test_the_rest() -> None:
-    assert written.gpu_hours(Decimal(3_600_000)) == "1,000 GPU-h"
-    assert written.gpu_hours(5400) == "1.5 GPU-h"
+    assert written.gpu_hours(1000) == "1,000 GPU-h"
+    assert written.gpu_hours(1.5) == "1.5 GPU-h"
     assert written.count(0.46) == "0.46"
     assert written.count(8.0) == "8"
     assert written.large(18_059_974) == "18.1 M"

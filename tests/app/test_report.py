@@ -16,6 +16,9 @@ from app.headline import headline
 from app.reports import pictures, render, week
 from app.reports.lines import changes
 from ledger.money import parse
+from ledger.names import IDLE_STATES
+from queries import measure
+from queries.measures import spending
 from tests.app.conftest import Command
 from tests.app.weekly_mail import WEEK, reported, weekly_of
 
@@ -31,9 +34,9 @@ def test_the_mail_says_what_the_first_page_says(team: str, demo_context: Context
             for currency, amount in totals.items():
                 assert written.money(amount, currency, compact=True) in text
         assert written.percent(found.idle_ratio) in text
-        for state in ("unallocated", "allocated_idle", "held_idle"):
+        for state in IDLE_STATES:
             if found.state_hours.get(state):
-                assert written.gpu_hours(found.state_hours[state] * 3600) in text
+                assert written.gpu_hours(found.state_hours[state]) in text
 
 
 def test_a_months_expectation_and_its_actions_come_from_the_store(demo_context: Context) -> None:
@@ -45,7 +48,7 @@ def test_a_months_expectation_and_its_actions_come_from_the_store(demo_context: 
     assert first["title"] in text
     assert written.money(first["saving_effective_month"], first["billing_currency"], compact=True) in text
     assert all(line.strip() in text for line in first["directive"].splitlines())
-    free = sums.by_currency(best.head(3), "saving_effective_month")
+    free = measure.amounts(best.head(3), spending.SAVING_EFFECTIVE)
     assert sums.shown(free) in weekly.lead
     assert weekly.month_end in text
 

@@ -11,13 +11,14 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import controls, data, links, sums
+from app import controls, data, links
 from app import format as written
 from app.context import Context
 from app.data import Scope
 from app.page import pages
 from app.reports import week
 from ledger.tables.partition import after, floor
+from queries import measure
 from tests.app.conftest import used
 from tests.app.opening import DAYS, WEEK, WINDOW, metrics, money_of, opened
 from tests.demo import DEMO_NOW
@@ -78,7 +79,7 @@ def check_bottlenecks(test: AppTest, context: Context) -> None:
     hours = float(context.store.select(query, **WEEK)["hours"][0])
     classes = test.dataframe[0].value.set_index("name")
     assert classes.loc["input storage", "gpu_hours"] == pytest.approx(hours)
-    assert classes["share"].sum() == pytest.approx(1)
+    assert classes["limited_ratio"].sum() == pytest.approx(1)
 
 
 def check_network_storage(test: AppTest, context: Context) -> None:
@@ -190,7 +191,7 @@ def test_the_cost_of_all_jobs_is_what_was_allocated_to_them(demo_context: Contex
         "WHERE bucket = 'allocated' AND hour_start >= $start AND hour_start < $end GROUP BY ALL"
     )
     rows = data.answered(demo_context, "jobs", scope=Scope(), cluster="", **WEEK)
-    assert sums.by_currency(rows, "effective_cost") == money_of(demo_context, query, **WEEK)
+    assert measure.by_currency(rows, "effective_cost") == money_of(demo_context, query, **WEEK)
 
 
 @pytest.mark.parametrize(
