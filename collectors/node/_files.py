@@ -33,6 +33,17 @@ def text(path: Path) -> str | None:
         return None
 
 
+def refused(path: Path) -> bool:
+    """Tell whether a file is there and this process may not read it."""
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def listed(folder: Path) -> list[Path]:
     """Return what a folder holds, by name; nothing where it is absent or refused."""
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from collectors.node._files import as_integer, listed, text
 from ledger.registry import Row
@@ -23,7 +23,8 @@ _COUNT_WORD, _UNIT_WORD, _SUM_WORD = 1, 3, 6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Operation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Operation:
     """One line of a stats file; the sum is in bytes or seconds, or it means nothing."""
 
     count: int
@@ -90,7 +91,8 @@ def _moved(operations: dict[str, Operation]) -> Row:
 
 
 def _parsed(empty: Stats, content: str) -> Stats:
-    start, operations = None, {}
+    start: datetime | None = None
+    operations: dict[str, Operation] = {}
     for words in (line.split() for line in content.splitlines()):
         name = words[0].rstrip(":") if words else ""
         if name == "start_time" and len(words) > 1:

@@ -1,15 +1,25 @@
-"""Samples of power and energy outside the GPU."""
+"""Samples of power, energy, temperature and fans outside the GPU."""
 
-from ledger.tables.columns import counter, gauge, key, text
+from ledger.tables.columns import counter, flag, gauge, key, text
 from ledger.tables.gpu import NodeSample
 from ledger.tables.partition import Timed, table
 
 
 @table("sample", Timed("sampled_at"), order=("cluster", "node", "power_source", "sampled_at"))
 class PowerSample(NodeSample):
-    """One power meter of a node at one instant."""
+    """One meter of a node at one instant: of power, energy, a temperature or a fan."""
 
-    power_source = key("node, or rapl:package-0 and the like; parent and child overlap")
-    scope = text("node, package, dram, psys")
+    power_source = key("Where it is measured: rapl:package-0, rapl:package-0/dram, hwmon:nvme:nvme0:temp1, cray:node")
+    scope = text("What it measures: node, psys, package, core, uncore, dram, drive, gpu, device")
+    label = text("The driver's own word for it")
+    is_overlapping = flag(
+        "Other rows of this node hold the same energy; those that are not overlapping sum to processors and memory"
+    )
+    is_readable = flag("The agent may read it; false where the meter is there and for root alone")
     power_watts = gauge("Power draw", max=1e5)
-    energy_joules_total = counter("Energy since the meter started")
+    energy_joules_total = counter(
+        "Energy since the meter started; wraps are added up while the agent runs",
+        source="energy_uj (wraps at max_energy_range_uj), energy1_input (uJ)",
+    )
+    temperature_celsius = gauge("Temperature", min=-100, max=250, source="temp1_input (0.001 degrees)")
+    fan_hertz = gauge("Revolutions of a fan in a second", max=1e4, source="fan1_input (per minute)")
