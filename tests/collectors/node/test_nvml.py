@@ -1,8 +1,6 @@
 """The GPU collector against a driver that plays what goes wrong."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,9 @@ import pytest
 
 from collectors.fake_nvml import FakeNvml, Gpu, Incident, Phase, Process, Scenario, Slice
 from collectors.node._attribution import job_of
-from collectors.node.nvml import NvmlSettings, nvml
+from collectors.node.nvml import nvml
 from ledger.errors import SourceError, SourceMissing
-from ledger.registry import Row
-
-T0 = datetime(2026, 11, 20, 12, tzinfo=UTC)
-GIB = 1 << 30
+from tests.collectors.node.gpu_node import GIB, Node
 
 TRAINING = Phase(
     kernel=0.98,
@@ -38,37 +33,6 @@ TRAINING = Phase(
     nvlink_bytes_per_second=4096.0,
     processes=(Process(4242, 40 * GIB, 0.9), Process(4343, None), Process(4444, GIB), Process(4545), Process(99999)),
 )
-
-
-@dataclass
-class Node:
-    """A node with a fake driver and a clock of its own."""
-
-    procfs: Path
-    gpus: tuple[Gpu, ...]
-    health_every_rounds: int = 1
-    seconds: float = 100.0
-    fake: FakeNvml = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.fake = FakeNvml(Scenario(self.gpus), lambda: self.seconds)
-        self.one_round = nvml.open(
-            procfs=self.procfs,
-            settings=NvmlSettings(health_every_rounds=self.health_every_rounds),
-            library=self.fake,
-            clock=lambda: self.seconds,
-            now=lambda: T0 + timedelta(seconds=self.seconds),
-        )
-
-    def round(self, after: float = 10.0) -> dict[str, list[Row]]:
-        tables: dict[str, list[Row]] = {}
-        for table, row in self.one_round():
-            tables.setdefault(table, []).append(row)
-        self.seconds += after
-        return tables
-
-    def samples(self) -> dict[object, Row]:
-        return {row["gpu_uuid"]: row for row in self.round()["gpu_sample"]}
 
 
 @pytest.fixture
