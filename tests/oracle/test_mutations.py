@@ -170,6 +170,11 @@ TIME_OUTPUTS: Mapping[str, Mutation] = {
         started_at=pl.col("started_at") + HOUR,
         ended_at=pl.col("ended_at") + HOUR,
     ),
+    "a minute an hour later": one_row("gpu_minute", _ANY, minute_start=pl.col("minute_start") + HOUR),
+    "a minute dropped": without_one("gpu_minute", _ANY),
+    "a millisecond of a minute called observed": one_row(
+        "gpu_minute", _ANY, observed_seconds=pl.col("observed_seconds") + pl.lit(Decimal("0.001"))
+    ),
     "a device hour an hour later": one_row("gpu_hour", _ANY, hour_start=pl.col("hour_start") + HOUR),
     "a job's hour an hour later": one_row("job_gpu_hour", _ANY, hour_start=pl.col("hour_start") + HOUR),
     "a job twice": doubled("job_gpu_hour", _ANY, restart_count=pl.col("restart_count") + 9),
