@@ -1,7 +1,7 @@
 """Allocations as FOCUS rows, for tools that read bills."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +10,14 @@ import pyarrow.parquet as pq
 from pydantic import AwareDatetime, Field
 
 from app.context import Context
+from app.services._focus import COST_COLUMNS, focus
 from app.services._service import Params, Progress, service
 from ledger.errors import InputError
-from ledger.tables import AllocationHour
+from ledger.tables import AllocationHour, CostHour
 from ledger.tables.partition import after, floor, start_of
+from queries import sql
 
+_WORDS = ("billing_accounts", "service_categories")
 _SUFFIXES = (".csv", ".parquet")
 
 
@@ -37,8 +40,15 @@ def export(context: Context, params: Target, progress: Progress) -> dict[str, ob
     draft = params.out.with_name(f"{params.out.name}.partial")
     try:
         days = list(_days(context, params))
-        frames = (_day(context, params, start, index / len(days), progress) for index, start in enumerate(days))
-        rows = _write_csv(draft, frames) if params.out.suffix == ".csv" else _write_parquet(draft, frames)
+        words = _words(context)
+
+        def frames() -> Iterator[pl.DataFrame]:
+            for index, start in enumerate(days):
+                progress("export", index / len(days))
+                yield _day(context, params, start, words)
+
+        write = _write_csv if params.out.suffix == ".csv" else _write_parquet
+        rows = write(draft, frames(), _nothing(words))
         draft.replace(params.out)
     except OSError as error:
         raise InputError(f"{params.out}: {error.strerror}", hint="choose another place") from None
@@ -55,76 +65,39 @@ def _days(context: Context, params: Target) -> Iterator[datetime]:
             yield day
 
 
-def _day(context: Context, params: Target, start: datetime, share: float, progress: Progress) -> pl.DataFrame:
-    progress("export", share)
+def _day(context: Context, params: Target, start: datetime, words: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
     end = after(start, "day")
     window = (max(start, params.since or start), min(end, params.until or end))
-    return focus(context.store.read(AllocationHour, window))
+    allocations = context.store.read(AllocationHour, window)
+    costs = context.store.read(CostHour, window, by="hour_start", columns=COST_COLUMNS)
+    return focus(allocations, costs, *words)
 
 
-def focus(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return allocations under FOCUS names.
-
-    A row keeps the charge's own category, period and account, and says through the Allocated columns whose part
-    it is. Nulls: effective cost where the provider does not say.
-    """
-    tags = pl.struct("team", "user", "job_id", "model", "bucket", "state").struct.json_encode()
-    period_end = pl.col("billing_period_start").dt.offset_by("1mo")
-    return frame.select(
-        BilledCost="billed_cost",
-        EffectiveCost="effective_cost",
-        BillingAccountId="billing_account_id",
-        BillingCurrency="billing_currency",
-        BillingPeriodStart="billing_period_start",
-        BillingPeriodEnd=period_end,
-        ChargeCategory="charge_category",
-        ChargeClass=_known("charge_class"),
-        ChargePeriodStart="hour_start",
-        ChargePeriodEnd=pl.col("hour_start") + timedelta(hours=1),
-        CommitmentDiscountStatus=_known("commitment_status"),
-        InvoiceId=_known("invoice_id"),
-        InvoiceIssuerName="invoice_issuer",
-        ServiceProviderName="provider",
-        ServiceName="service_name",
-        ResourceId=_known("resource_id"),
-        AllocatedMethodId="allocated_method_id",
-        AllocatedResourceId=_known("gpu_uuid"),
-        AllocatedResourceName=_known("node"),
-        AllocatedTags=tags,
-        x_Cluster=_known("cluster"),
-        x_Node=_known("node"),
-        x_Bucket="bucket",
-        x_State=_known("state"),
-        x_Team=_known("team"),
-        x_User=_known("user"),
-        x_JobId=_known("job_id"),
-        x_RestartCount="restart_count",
-        x_Model=_known("model"),
-        x_HeldGpuSeconds="held_gpu_seconds",
-        x_IsEstimated="is_estimated",
-        x_IsInScope="in_scope",
-    )
+def _words(context: Context) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what accounts and services are called."""
+    accounts, services = (context.store.select(sql.load(name).text) for name in _WORDS)
+    return accounts, services
 
 
-def _known(column: str) -> pl.Expr:
-    """Return a key's text as FOCUS has it: null where it does not apply."""
-    return pl.when(pl.col(column) != "").then(pl.col(column))
+def _nothing(words: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
+    """Return an export without a row, which says its columns."""
+    return focus(AllocationHour.create_empty(), CostHour.create_empty(), *words)
 
 
-def _write_csv(path: Path, frames: Iterator[pl.DataFrame]) -> int:
+def _write_csv(path: Path, frames: Iterator[pl.DataFrame], nothing: pl.DataFrame) -> int:
     rows = 0
     with path.open("wb") as file:
         for index, frame in enumerate(frames):
             frame.write_csv(file, include_header=index == 0, datetime_format="%Y-%m-%dT%H:%M:%SZ")
             rows += frame.height
         if not rows:
-            focus(AllocationHour.create_empty()).write_csv(file)
+            nothing.write_csv(file)
     return rows
 
 
-def _write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> int:
+def _write_parquet(path: Path, frames: Iterator[pl.DataFrame], nothing: pl.DataFrame) -> int:
     rows = 0
-    schema = focus(AllocationHour.create_empty()).to_arrow().schema
+    schema = nothing.to_arrow().schema
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for frame in frames:
             writer.write_table(frame.to_arrow().cast(schema))

@@ -47,6 +47,7 @@ class CostHour(ChargeKey):
     billed_cost = money("What is invoiced", nullable=False)
     effective_cost = money("Amortised cost; null where the provider does not say")
     list_cost = money("At list price; null where unknown")
+    contracted_cost = money("At contracted price; null where unknown")
     spread_method = text("existence, even, exact_hour, whole", nullable=False)
     service_name = text("FOCUS ServiceName; the first by name where charges of several are one row")
     charge_description = text("The provider's words; the first where several charges are one row")

@@ -126,6 +126,7 @@ def list_rates(prices: pl.DataFrame) -> pl.DataFrame:
         price.alias("billed_cost"),
         price.alias("effective_cost"),
         price.alias("list_cost"),
+        pl.lit(None, dtype=money.MONEY).alias("contracted_cost"),
         pl.lit(_HOUR_MICROSECONDS, dtype=pl.Int64).alias("base"),
     )
 

@@ -27,7 +27,7 @@ CHARGE: Final = (
 _OWN: Final = CHARGE[:-1]
 """What of it is the charge's own: whether it is in scope may depend on its node."""
 
-COSTS: Final = ("billed_cost", "effective_cost", "list_cost")
+COSTS: Final = ("billed_cost", "effective_cost", "list_cost", "contracted_cost")
 SHARED_COSTS: Final = ("shared_billed_cost", "shared_effective_cost")
 
 _WORDS: Final = ("service_name", "charge_description")
@@ -42,6 +42,7 @@ CHARGE_COLUMNS: Final = (
     "BilledCost",
     "EffectiveCost",
     "ListCost",
+    "ContractedCost",
     "BillingCurrency",
     "BillingAccountId",
     "BillingPeriodStart",
@@ -119,6 +120,7 @@ def lines(charges: pl.DataFrame, scope: ScopeSettings) -> pl.DataFrame:
         pl.col("BilledCost").alias("billed_cost"),
         pl.col("EffectiveCost").alias("effective_cost"),
         pl.col("ListCost").alias("list_cost"),
+        pl.col("ContractedCost").alias("contracted_cost"),
     )
     # Sorted, so that lines have the same numbers, and the small rests the same places, in any order of rows.
     key = [*CHARGE, *_PLACE, *_WORDS]

@@ -1,0 +1,125 @@
+"""The FOCUS export: its mandatory columns, what is known in them, and sums that are those of the charges."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.context import Context
+from app.services import named
+from app.services._focus import MANDATORY, focus
+from ledger import money
+from ledger.tables import AllocationHour, CostHour
+from tests.bills import MONTH, rows
+
+COSTS = {
+    "BilledCost": "billed_cost",
+    "EffectiveCost": "effective_cost",
+    "ListCost": "list_cost",
+    "ContractedCost": "contracted_cost",
+}
+KEY = {
+    "hour_start": MONTH,
+    "provider": "AWS",
+    "invoice_issuer": "AWS",
+    "billing_account_id": "acct",
+    "invoice_id": "",
+    "billing_period_start": MONTH,
+    "resource_id": "i-a1",
+    "cluster": "c",
+    "node": "a1",
+    "charge_category": "Usage",
+    "charge_class": "",
+    "commitment_status": "",
+    "billing_currency": "USD",
+    "is_estimated": False,
+    "in_scope": True,
+}
+LEAF = {
+    **dict.fromkeys(("bucket", "state", "team", "user", "job_id", "model"), ""),
+    "restart_count": 0,
+    "allocated_method_id": "whole_node_to_gpu",
+    "held_gpu_seconds": Decimal(0),
+    "service_name": "EC2",
+}
+NO_ACCOUNTS = pl.DataFrame(
+    schema=dict.fromkeys(("provider", "billing_account_id", "account_name", "host_provider"), pl.String)
+)
+NO_SERVICES = pl.DataFrame(schema=dict.fromkeys(("provider", "service_name", "service_category"), pl.String))
+
+
+def exported(parts: list[tuple[Decimal, Decimal | None]], **cost: Any) -> pl.DataFrame:
+    """Return the export of one charge's parts."""
+    billed = money.add(*(part for part, _ in parts))
+    given: dict[str, Any] = {"billed_cost": billed, "spread_method": "even"}
+    given |= {"list_cost": None, "contracted_cost": None, "charge_description": "a node"}
+    allocations = [
+        KEY | LEAF | {"gpu_uuid": f"G{index}", "billed_cost": part, "effective_cost": effective}
+        for index, (part, effective) in enumerate(parts)
+    ]
+    costs = rows(CostHour, [KEY | given | cost])
+    return focus(rows(AllocationHour, allocations), costs, NO_ACCOUNTS, NO_SERVICES)
+
+
+def test_an_export_has_all_mandatory_columns_and_its_sums_are_those_of_the_charges(
+    demo_context: Context, tmp_path: Path
+) -> None:
+    out = tmp_path / "focus.parquet"
+    service = named("export")
+    service.run(demo_context, service.asked({"out": out}))
+    found = pl.read_parquet(out)
+    assert set(MANDATORY) <= set(found.columns)
+    key = {"ServiceProviderName": "provider", "BillingCurrency": "billing_currency", "x_IsEstimated": "is_estimated"}
+    sums = money.summed(found, by=[*key], columns=[*COSTS]).sort([*key])
+    costs = money.summed(demo_context.store.read(CostHour), by=[*key.values()], columns=[*COSTS.values()])
+    assert sums.rows() == costs.sort([*key.values()]).rows()
+    assert found["ListCost"].null_count() < found.height
+    for name in ("BillingAccountName", "ChargeDescription", "ServiceCategory", "HostProviderName"):
+        assert found[name].drop_nulls().len() > 0, name
+        assert "" not in set(found[name])
+    said = demo_context.store.select("SELECT DISTINCT ServiceName, ServiceCategory FROM focus_charge")
+    told = found.filter(~pl.col("x_IsEstimated")).select("ServiceName", "ServiceCategory").unique()
+    assert not told.is_empty()
+    assert set(told.rows()) <= set(said.rows())
+
+
+@given(
+    st.lists(st.integers(0, 10**24), min_size=1, max_size=6),
+    st.integers(-(10**28), 10**28),
+    st.sampled_from([None, 1, 3]),
+)
+def test_parts_of_list_and_contracted_cost_sum_to_the_charge(sizes: list[int], listed: int, share: int | None) -> None:
+    unit = Decimal(1).scaleb(-18)
+    parts = [(size * unit, None if share is None else size * share * unit) for size in sizes]
+    found = exported(parts, list_cost=listed * unit, contracted_cost=-listed * unit)
+    assert money.add(*found["ListCost"]) == listed * unit
+    assert money.add(*found["ContractedCost"]) == -listed * unit
+    whole = sum(sizes)
+    for size, part in zip(sizes, found["ListCost"], strict=True):
+        expected = Decimal(listed) * size / whole if whole else Decimal(listed) / len(sizes)
+        assert abs(part - expected * unit) <= abs(listed * unit) * len(sizes) * Decimal("1e-8") + unit * len(sizes)
+
+
+def test_what_the_provider_does_not_say_stays_unknown() -> None:
+    found = exported([(Decimal(3), Decimal(3))])
+    for name in ("ListCost", "ContractedCost", "BillingAccountName", "ServiceCategory", "PricingQuantity"):
+        assert found[name].to_list() == [None], name
+    assert found["ChargeDescription"].to_list() == ["a node"]
+
+
+def test_a_credit_that_bills_nothing_but_is_worth_something_is_divided_by_its_worth() -> None:
+    found = exported([(Decimal(0), Decimal(-1)), (Decimal(0), Decimal(-3))], list_cost=Decimal(8))
+    assert found["ListCost"].to_list() == [Decimal(2), Decimal(6)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_an_empty_ledger_exports_the_names_of_the_columns(suffix: str, empty_context: Context, tmp_path: Path) -> None:
+    out = tmp_path / f"focus{suffix}"
+    service = named("export")
+    assert service.run(empty_context, service.asked({"out": out})) == {"path": str(out), "rows": 0}
+    found = pl.read_csv(out) if suffix == ".csv" else pl.read_parquet(out)
+    assert set(MANDATORY) <= set(found.columns)
