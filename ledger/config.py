@@ -54,7 +54,7 @@ class StoreSettings(Section):
     url: Annotated[str, Field(description="duckdb:PATH")] = "duckdb:clusterledger.duckdb"
     keep_raw_days: Annotated[int, Field(ge=1, le=3650, description="Days that raw samples are kept")] = 14
     keep_minute_days: Annotated[int, Field(ge=1, le=3650, description="Days that minute rollups are kept")] = 400
-    memory_limit: Annotated[str, Field(description="What DuckDB may hold in memory; empty for most of it")] = "512MB"
+    memory_limit: Annotated[str, Field(description="What DuckDB may hold in memory; empty for most of it")] = "384MB"
 
 
 class HubSettings(Section):
@@ -77,6 +77,36 @@ class HubSettings(Section):
     admin_token: Annotated[
         SecretStr | None, Field(description="Token for the services of the API; pages need none")
     ] = None
+
+
+class AuthSettings(Section):
+    """Who may see the pages: people log in by OpenID Connect; without a provider everybody is an admin."""
+
+    metadata_url: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://.+)?$", description="The provider's .well-known/openid-configuration; empty for none"
+        ),
+    ] = ""
+    client_id: Annotated[str, Field(description="Name of the hub at the provider")] = ""
+    client_secret: Annotated[SecretStr | None, Field(description="Password of the hub at the provider")] = None
+    scopes: Annotated[str, Field(pattern=r"\bopenid\b", description="What the provider is asked to tell")] = (
+        "openid email profile"
+    )
+    cookie_secret: Annotated[
+        SecretStr | None, Field(min_length=32, description="Signs logins; without one they end with the hub's process")
+    ] = None
+    session_hours: Annotated[int, Field(ge=1, le=720, description="Hours until people log in again")] = 12
+    role_claim: Annotated[str, Field(description="Claim whose values give a role; a dot leads into an object")] = (
+        "groups"
+    )
+    admins: Annotated[tuple[str, ...], Field(description="Values of role_claim that see and do everything")] = ()
+    managers: Annotated[tuple[str, ...], Field(description="Values of role_claim that see everything")] = ()
+    sres: Annotated[tuple[str, ...], Field(description="Values of role_claim that see everything")] = ()
+    team_claim: Annotated[
+        str, Field(description="Claim that names the team whose rows others see; the first of several counts")
+    ] = ""
+    team_prefix: Annotated[str, Field(description="What stands before the team in values of team_claim")] = ""
 
 
 class AgentSettings(Section):
@@ -225,6 +255,7 @@ class Settings(BaseSettings):
 
     store: StoreSettings = StoreSettings()
     hub: HubSettings = HubSettings()
+    auth: AuthSettings = AuthSettings()
     agent: AgentSettings = AgentSettings()
     mail: MailSettings = MailSettings()
     report: ReportSettings = ReportSettings()

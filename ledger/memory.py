@@ -21,3 +21,10 @@ def settle() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and "MALLOC_ARENA_MAX" not in os.environ:
         mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def release() -> None:
+    """Give back what the C library keeps for later: frames that went from DuckDB to Polars were in its hands."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -13,6 +13,7 @@ from datetime import datetime
 
 import polars as pl
 
+from ledger import memory
 from ledger.config import Settings
 from ledger.errors import ConfigError, SealedError
 from ledger.store import RollupState, Store, Version
@@ -22,10 +23,12 @@ from queries._settings import values
 from queries.graph import Rollup, Source, Span, code_version, load, settings_fingerprint
 
 _CALLS_AT_ONCE = 2
+# DuckDB writes whole row groups of 122,880 rows at once and what is left twice: through its log, then into the table.
+_ROWS_AT_A_COMMIT = 240_000
 _PARTITIONS_AT_ONCE = 24 * 31
 
 Progress = Callable[[str, int, int], None]
-"""Called with the rollup's name, how many of its due partitions are done, and how many there are."""
+"""Called with the rollup's name, how many of its due partitions are computed, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -152,36 +155,66 @@ def _run(this: Round, work: Work) -> Ran:
     due, sealed = _due(work, this.versions, this.asked)
     refused = [_refusal(work.rollup, sealed)] if sealed and this.asked.is_explicit else []
     partitions = rows = 0
-    for parts, result in _settled(this, work, due):
+    for parts, frame in _gathered(_computed(this, work, due), 0 if _reads_itself(work.rollup) else _ROWS_AT_A_COMMIT):
         try:
-            rows += result()
+            _commit(this.store, work, parts, frame)
         except SealedError as error:
             refused.append(error.message)
         else:
             partitions += len(parts)
-        if this.progress is not None:
-            this.progress(work.rollup.name, partitions, len(due))
+            rows += frame.height
+    if due:
+        memory.release()
     return Ran(work.rollup.name, partitions, rows, time.perf_counter() - began, tuple(refused))
 
 
-def _settled(this: Round, work: Work, due: list[Part]) -> Iterator[tuple[list[Part], Callable[[], int]]]:
-    """Compute due partitions, two stretches at a time, and yield each with what gives its rows, in their order.
+def _reads_itself(rollup: Rollup) -> bool:
+    """Tell whether a rollup reads what it wrote before."""
+    return any(source.schema is rollup.schema for source in rollup.sources)
 
-    Most of a call runs on one processor; while one reads or commits, the other computes.
+
+def _computed(this: Round, work: Work, due: list[Part]) -> Iterator[tuple[list[Part], pl.DataFrame]]:
+    """Compute due partitions, two stretches at a time, and yield each with its rows, in their order.
+
+    Most of a call runs on one processor; while one reads, the other computes.
     """
-    reads_itself = any(source.schema is work.rollup.schema for source in work.rollup.sources)
-    at_once = 1 if reads_itself else _CALLS_AT_ONCE
-    waiting: deque[tuple[list[Part], Future[int]]] = deque()
+    done = 0
+
+    def settled(parts: list[Part], future: Future[pl.DataFrame]) -> tuple[list[Part], pl.DataFrame]:
+        nonlocal done
+        frame = future.result()
+        done += len(parts)
+        if this.progress is not None:
+            this.progress(work.rollup.name, done, len(due))
+        return parts, frame
+
+    at_once = 1 if _reads_itself(work.rollup) else _CALLS_AT_ONCE
+    waiting: deque[tuple[list[Part], Future[pl.DataFrame]]] = deque()
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix=work.rollup.name) as pool:
         for parts in _calls(work, this.versions, due):
             if this.is_stopped:
                 break
             waiting.append((parts, pool.submit(_compute, this.store, work, parts, this.versions.now)))
             if len(waiting) >= at_once:
-                first, future = waiting.popleft()
-                yield first, future.result
-        for first, future in waiting:
-            yield first, future.result
+                yield settled(*waiting.popleft())
+        while waiting:
+            yield settled(*waiting.popleft())
+
+
+def _gathered(
+    computed: Iterator[tuple[list[Part], pl.DataFrame]], enough: int
+) -> Iterator[tuple[list[Part], pl.DataFrame]]:
+    """Yield stretches that follow each other as one, as soon as they have enough rows for a commit."""
+    parts: list[Part] = []
+    frames: list[pl.DataFrame] = []
+    for some, frame in computed:
+        parts += some
+        frames.append(frame)
+        if sum(each.height for each in frames) >= enough:
+            yield parts, pl.concat(frames)
+            parts, frames = [], []
+    if frames:
+        yield parts, pl.concat(frames)
 
 
 def _due(work: Work, versions: Versions, asked: Asked) -> tuple[list[Part], list[str]]:
@@ -250,8 +283,8 @@ def _calls(work: Work, versions: Versions, due: list[Part]) -> Iterator[list[Par
         yield group
 
 
-def _compute(store: Store, work: Work, parts: list[Part], now: datetime) -> int:
-    """Compute one stretch of partitions, commit it with what it was computed from, and return its rows."""
+def _compute(store: Store, work: Work, parts: list[Part], now: datetime) -> pl.DataFrame:
+    """Return the rows of one stretch of partitions."""
     span = Span(parts[0].start, parts[-1].end, now)
     arguments = dict(work.arguments)
     if work.rollup.takes_span:
@@ -260,13 +293,18 @@ def _compute(store: Store, work: Work, parts: list[Part], now: datetime) -> int:
         for source in work.rollup.sources:
             arguments[source.parameter] = _read(store, work.rollup, source, span).lazy()
     frame: pl.DataFrame = work.rollup.function(**arguments).collect()
+    # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.
+    return frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
+
+
+def _commit(store: Store, work: Work, parts: list[Part], frame: pl.DataFrame) -> None:
+    """Commit the rows of some partitions with what they were computed from."""
     store.replace(
         work.rollup.schema,
         frame,
         partitions=[part.key for part in parts],
         state={part.key: RollupState(part.input_version, work.code, work.settings) for part in parts},
     )
-    return frame.height
 
 
 def _read(store: Store, rollup: Rollup, source: Source, span: Span) -> pl.DataFrame:
