@@ -129,12 +129,13 @@ class RareCalls(Core):
 
     def _nvmlDeviceGetAccountingStats(self, handle: Handle, pid: int) -> Any:  # noqa: N802
         self._whole_only(handle)
-        found = [each for each in self._gpu(handle).accounting or () if each.pid == pid]
+        known, now = self._gpu(handle).accounting or (), self._clock()
+        found = [each for each in known if each.pid == pid and each.start_seconds <= now]
         if not found:
             raise self.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
         stats = pynvml.c_nvmlAccountingStats_t()
         process = found[-1]
-        is_running = process.end_seconds > self._clock()
+        is_running = process.end_seconds > now
         stats.gpuUtilization, stats.memoryUtilization = (
             round(process.kernel_ratio * 100),
             round(process.memory_ratio * 100),

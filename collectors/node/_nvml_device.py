@@ -126,7 +126,7 @@ class Device:
         fresh = [sample for sample in buffer if sample.timeStamp > seen_until]
         self._seen_until[kind] = max([seen_until, *(sample.timeStamp for sample in fresh)])
         values = [self.driver.value(value_type, sample.sampleValue) for sample in fresh]
-        usable = [value for value in values if share(value) is not None]
+        usable = [value for value in values if value is not None and share(value) is not None]
         return share(fmean(usable)) if usable else None
 
 

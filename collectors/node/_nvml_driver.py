@@ -77,8 +77,12 @@ class Driver:
             field = (answer.fieldId, answer.scopeId)
             self._latency_microseconds += max(0, answer.latencyUsec)
             if answer.nvmlReturn == self.library.NVML_SUCCESS:
-                self.refusals.pop(_name(field), None)
-                found[field] = self.value(answer.valueType, answer.value)
+                value = self.value(answer.valueType, answer.value)
+                if value is None:
+                    self.refusals[_name(field)] = "error"
+                else:
+                    self.refusals.pop(_name(field), None)
+                    found[field] = value
             else:
                 error = self.library.NVMLError(answer.nvmlReturn)
                 # A field that this driver never heard of is an invalid argument.
@@ -95,8 +99,8 @@ class Driver:
         taken, self._latency_microseconds = self._latency_microseconds, 0
         return taken / _MICROSECONDS
 
-    def value(self, kind: int, union: Any) -> float:
-        """Return the member of a union that the driver filled."""
+    def value(self, kind: int, union: Any) -> float | None:
+        """Return the member of a union that the driver filled; None for a kind that is newer than this."""
         library = self.library
         members = {
             library.NVML_VALUE_TYPE_DOUBLE: "dVal",
@@ -107,7 +111,8 @@ class Driver:
             library.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
             library.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
         }
-        found: float = getattr(union, members[kind])
+        member = members.get(kind)
+        found: float | None = None if member is None else getattr(union, member)
         return found
 
     def _refusal(self, error: Any) -> Refusal:

@@ -1,5 +1,6 @@
 """GPM: averages over the whole interval since the last round, on Hopper and newer."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -110,5 +111,10 @@ class Gpm:
             if metric.nvmlReturn != library.NVML_SUCCESS:
                 found[column] = None
             else:
-                found[column] = share(metric.value) if number in _RATIOS else metric.value * _MEBIBYTE
+                found[column] = share(metric.value) if number in _RATIOS else _rate(metric.value)
         return found
+
+
+def _rate(mebibytes: float) -> float | None:
+    """Return a rate in bytes; null for what is no number."""
+    return mebibytes * _MEBIBYTE if 0 <= mebibytes < math.inf else None
