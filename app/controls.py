@@ -4,14 +4,16 @@ They are drawn once, beside the page, so that they stay when the page changes.
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+import polars as pl
 import streamlit as st
 
 from app import data
 from app.data import Scope, Window
 from ledger.tables import JobUsage, Node
 from ledger.tables.partition import after, floor
+from queries import sql
 
 ALL: Final = "all"
 
@@ -100,6 +102,24 @@ def team() -> str:
 def scope() -> Scope:
     """Return whose rows are read: the viewer's."""
     return data.viewer()
+
+
+def answer(question: str, at: Window | None = None, **params: Any) -> pl.DataFrame:
+    """Return the answer to a question about what the reader chose: the window unless told, the cluster and the team.
+
+    A question is asked with those of them that it takes.
+    """
+    stretch = at or window()
+    chosen = {"start": stretch.start, "end": stretch.end, "cluster": cluster(), "team": team()}
+    takes = sql.load(question).asks
+    return data.answer(
+        question, scope=scope(), **{**{name: chosen[name] for name in chosen if name in takes}, **params}
+    )
+
+
+def minute() -> datetime:
+    """Return the present minute: what changes by itself is asked again as often."""
+    return data.now().replace(second=0, microsecond=0)
 
 
 def _chosen(key: str) -> str:

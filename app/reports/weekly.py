@@ -16,7 +16,7 @@ from app.reports.week import Week
 from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.names import IDLE_STATES, State
 from queries import measure
-from queries.measures import spending
+from queries.measures import gpu_time, spending
 
 TOP_MODELS: Final = 5
 ACTIONS: Final = 3
@@ -39,7 +39,7 @@ class Weekly:
     month: tuple[MonthEnd, ...]
     findings: pl.DataFrame
     all_findings: pl.DataFrame
-    open_incidents: int
+    open_incidents: float | None
     marks: tuple[trust.Mark, ...]
     url: str
     has_whole_week_before: bool = True
@@ -219,7 +219,7 @@ def gather(
         month=tuple(month_end(spent, forecast.filter(pl.col("scope") == scope), now)),
         findings=mine.filter(~pl.col("finding_id").is_in(list(mailed))),
         all_findings=mine,
-        open_incidents=answer("open_incidents", cluster="", team=team).height,
+        open_incidents=measure.value(answer("open_incidents", cluster="", team=team), gpu_time.IDLE_INCIDENTS),
         marks=trust.marks(fresh, now),
         url=url.rstrip("/"),
         has_whole_week_before=_is_whole(answer, week.before),

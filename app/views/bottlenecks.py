@@ -31,21 +31,13 @@ ADVICE = {
 @page("Bottlenecks", section="Observe", order=3, icon=":material/filter_alt:")
 def bottlenecks() -> None:
     """Show the share of GPU time and money that each cause takes, then the jobs it hits worst."""
-    window = controls.window()
-    found = data.answer(
-        "bottleneck_jobs",
-        scope=controls.scope(),
-        start=window.start,
-        end=window.end,
-        cluster=controls.cluster(),
-        team=controls.team(),
-    )
+    found = controls.answer("bottleneck_jobs")
     if found.is_empty():
         st.info("No job held a GPU in this window, or no sample of one was kept.")
         return
     priced = data.once(bottleneck_money.with_cost, found)
     classes = data.once(bottleneck_money.by_class, priced)
-    currency = sums.main_currency(priced, "cost")
+    currency = data.once(sums.main_currency, priced, "cost")
     worst = classes.filter(~pl.col("bottleneck").is_in(["compute_tensor", "compute_other", "power_capped", "unknown"]))
     if not worst.is_empty():
         first = worst.row(0, named=True)

@@ -45,7 +45,7 @@ def cost() -> None:
                 change=sums.change(amount, old[currency]) if currency in old else None,
                 meaning=f"{of.means} Against the stretch of the same length before. Currencies are never added.",
             )
-        _price(window)
+        _price()
         cards.counted(spending.ESTIMATED_DAYS, spending.COST_DAYS, days)
     for currency in totals:
         mine = data.once(sums.in_currency, days, currency)
@@ -62,7 +62,7 @@ def cost() -> None:
 def _days(window: data.Window, split: str, asked: dict[str, str]) -> pl.DataFrame:
     """Return the answer to `cost_days`, under the stored split rule or another."""
     if split == data.settings().money.split_rule:
-        return data.answer("cost_days", scope=controls.scope(), start=window.start, end=window.end, **asked)
+        return controls.answer("cost_days", window, **asked)
     hub = data.hub()
     allocated = data.made(
         "allocations",
@@ -106,15 +106,8 @@ def _choices() -> tuple[str, str, str, str]:
     return str(by or "team"), str(charged or "effective"), "all" if estate == "all" else "in-scope", str(split)
 
 
-def _price(window: data.Window) -> None:
-    prices = data.answer(
-        "price_per_gpu_hour",
-        scope=controls.scope(),
-        start=window.start,
-        end=window.end,
-        cluster=controls.cluster(),
-        team=controls.team(),
-    )
+def _price() -> None:
+    prices = controls.answer("price_per_gpu_hour")
     currency, price = next(iter(data.once(measure.unit_costs, prices, spending.GPU_HOUR_COST).items()), ("", None))
     cards.card(spending.GPU_HOUR_COST.title, written.unit_price(price, currency), meaning=spending.GPU_HOUR_COST.means)
 

@@ -31,16 +31,11 @@ _REASONS: Final = {
 def data_health() -> None:
     """Show what is not seen, not matched, not accepted and not reconciled."""
     window = controls.window()
-    days = controls.days(window)
-    coverage = data.answer(
-        "node_coverage", scope=controls.scope(), start=days.start, end=days.end, cluster=controls.cluster()
-    )
-    charges = data.answer("unmatched_charges", scope=controls.scope(), start=window.start, end=window.end)
-    nodes = data.answer("unmatched_nodes", scope=controls.scope(), start=window.start, end=window.end)
-    unbilled = data.answer(
-        "unbilled", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
-    )
-    rejected = data.answer("rejected_rows", scope=controls.scope(), start=window.start, end=window.end)
+    coverage = controls.answer("node_coverage", controls.days(window))
+    charges = controls.answer("unmatched_charges")
+    nodes = controls.answer("unmatched_nodes")
+    unbilled = controls.answer("unbilled")
+    rejected = controls.answer("rejected_rows")
     invoices = data.once(_newest_first, data.rows(Reconciliation, scope=controls.scope()))
     _headline(coverage, charges, unbilled, invoices, rejected)
     seen, money, refused = st.tabs(["Coverage and agents", "Bills and invoices", "Refused rows"])
@@ -98,13 +93,7 @@ def _coverage(coverage: pl.DataFrame, window: Window) -> None:
         file_name="coverage",
     )
     st.subheader("Agents and their collectors", anchor=False)
-    agents = data.answer(
-        "agents",
-        scope=controls.scope(),
-        start=max(window.start, window.end.replace(hour=0)),
-        end=window.end,
-        cluster=controls.cluster(),
-    )
+    agents = controls.answer("agents", Window(max(window.start, window.end.replace(hour=0)), window.end))
     table.show(
         agents.with_columns(mean_ms=pl.col("mean_seconds") * 1000, max_ms=pl.col("max_seconds") * 1000),
         {
@@ -145,7 +134,7 @@ def _invoices(invoices: pl.DataFrame) -> None:
         file_name="reconciliation",
     )
     with st.expander("Imports"):
-        imports = data.answer("bill_imports", scope=controls.scope())
+        imports = controls.answer("bill_imports")
         table.show(
             imports,
             {

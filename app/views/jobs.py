@@ -38,15 +38,7 @@ _COLUMNS = {
 @page("Jobs", section="Observe", order=2, icon=":material/list_alt:")
 def jobs() -> None:
     """List jobs, the most idle first, and open one of them."""
-    window = controls.window()
-    found = data.answer(
-        "jobs",
-        scope=controls.scope(),
-        start=window.start,
-        end=window.end,
-        cluster=controls.cluster(),
-        team=controls.team(),
-    )
+    found = controls.answer("jobs")
     if found.is_empty():
         st.info(
             "No job ran or waited in this window. Import a scheduler's dump with `clusterledger ingest sacct.txt`, "
@@ -110,9 +102,8 @@ def _job(job: dict[str, Any]) -> None:
         "job_id": job["job_id"],
         "submitted_at": job["submitted_at"],
         "restart_count": job["restart_count"],
-        "team": controls.team(),
     }
-    costs = data.answer("job_costs", scope=controls.scope(), **key)
+    costs = controls.answer("job_costs", **key)
     st.subheader(f"Job {job['job_id']}: {job['job_name'] or 'without a name'}", anchor=False)
     st.caption(
         f"{job['user'] or 'unknown user'} · team {job['team']} · model {job['model']} · {job['state']} · "
@@ -130,7 +121,7 @@ def _job(job: dict[str, Any]) -> None:
         cards.card("Queued", written.brief(job["queue_seconds"]), job["pending_reason"] or "")
     if job["is_estimated"]:
         st.caption("Its GPU time is an estimate: only a mean over the job, or a share of a device, is known.")
-    hours = data.answer("job_hours", scope=controls.scope(), **key)
+    hours = controls.answer("job_hours", **key)
     st.subheader("What limited it", anchor=False)
     if hours.is_empty():
         st.caption("No sample of its devices was kept: what limited it is unknown.")
@@ -151,7 +142,7 @@ def _mix(hours: pl.DataFrame) -> pl.DataFrame:
 
 
 def _evidence(key: dict[str, Any]) -> None:
-    evidence = data.answer("job_evidence", scope=controls.scope(), **key)
+    evidence = controls.answer("job_evidence", **key)
     if evidence.is_empty():
         return
     named = evidence.with_columns(
@@ -181,7 +172,7 @@ def _evidence(key: dict[str, Any]) -> None:
 
 
 def _parts(costs: pl.DataFrame, key: dict[str, Any]) -> None:
-    devices = data.answer("job_devices", scope=controls.scope(), **key)
+    devices = controls.answer("job_devices", **key)
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.subheader("Its devices", anchor=False)

@@ -17,7 +17,7 @@ from queries.measures import spending
 def models() -> None:
     """Show cost per model, how much of it was productive, and what names no model."""
     window = controls.days(controls.window())
-    costs = data.answer("model_costs", scope=controls.scope(), start=window.start, end=window.end, team=controls.team())
+    costs = controls.answer("model_costs", window)
     if costs.is_empty():
         st.info("No job with a price ran in this window. Name models in `clusterledger.toml`, section `[[models]]`.")
         return
@@ -39,7 +39,7 @@ def models() -> None:
         key="bars",
         alt="Cost of each model, productive and idle",
     )
-    days = data.answer("model_days", scope=controls.scope(), start=window.start, end=window.end, team=controls.team())
+    days = controls.answer("model_days", window)
     st.subheader("Day by day", anchor=False)
     chart.show(
         money_charts.stacked,

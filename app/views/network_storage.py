@@ -5,7 +5,6 @@ import streamlit as st
 
 from app import cards, chart, controls, data, table
 from app.charts import lines
-from app.data import Window
 from app.page import page
 from app.table import Column
 from queries import measure
@@ -22,18 +21,12 @@ from queries.measures import health
 )
 def network_storage() -> None:
     """Show what the network carried and where it failed, then storage that is full or does not answer."""
-    window = controls.window()
-    ports = data.answer(
-        "network_ports", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
-    )
-    disks = data.answer(
-        "storage_devices", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
-    )
+    ports, disks = controls.answer("network_ports"), controls.answer("storage_devices")
     if ports.is_empty() and disks.is_empty():
         st.info("No port and no file system was seen in this window. Start an agent on a node.")
         return
     _headline(ports, disks)
-    _network(ports, window)
+    _network(ports)
     _storage(disks)
 
 
@@ -56,11 +49,9 @@ def _rates(hours: pl.DataFrame) -> pl.DataFrame:
     return hours.with_columns(rate=rate).pivot("link_layer", index="at", values="rate").sort("at")
 
 
-def _network(ports: pl.DataFrame, window: Window) -> None:
+def _network(ports: pl.DataFrame) -> None:
     st.subheader("Network", anchor=False)
-    hours = data.answer(
-        "network_hours", scope=controls.scope(), start=window.start, end=window.end, cluster=controls.cluster()
-    )
+    hours = controls.answer("network_hours")
     if not hours.is_empty():
         wide = data.once(_rates, hours)
         names = {name: name for name in wide.columns if name != "at"}

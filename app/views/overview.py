@@ -175,9 +175,7 @@ def _others(costs: pl.DataFrame, currency: str) -> None:
 
 def _next_steps() -> None:
     st.subheader("What to do next", anchor=False)
-    now = data.now().replace(second=0, microsecond=0)
-    found = data.answer("findings", scope=controls.scope(), now=now, cluster=controls.cluster(), team=controls.team())
-    found = found.filter(pl.col("status") == "open")
+    found = data.once(measure.counted_once, controls.answer("findings", now=controls.minute()))
     if found.is_empty():
         st.caption("No open finding. Advice needs 14 days of evidence with 90 % coverage.")
         return

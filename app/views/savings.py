@@ -19,8 +19,7 @@ from queries.measures import spending
 @page("Savings", section="Act", order=0, icon=":material/savings:")
 def savings() -> None:
     """List findings by money, each with its evidence and the change to make."""
-    now = data.now().replace(second=0, microsecond=0)
-    found = data.answer("findings", scope=controls.scope(), now=now, cluster=controls.cluster(), team=controls.team())
+    found = controls.answer("findings", now=controls.minute())
     if found.is_empty():
         st.info("No finding. Advice needs 14 days of evidence with 90 % coverage; below that nothing is claimed.")
         return

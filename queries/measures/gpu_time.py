@@ -124,6 +124,15 @@ PENDING_JOBS: Final = Measure(
     pl.len(),
 )
 
+IDLE_INCIDENTS: Final = Measure(
+    "open_incident_count",
+    "Held and idle now",
+    "GPUs that a job holds and has left idle for longer than the setting allows.",
+    ("open_incidents",),
+    "count",
+    pl.len(),
+)
+
 RUN: Final = ("cluster", "job_id", "submitted_at", "restart_count")
 """One run of a job: ids recur."""
 

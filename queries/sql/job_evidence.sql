@@ -12,4 +12,4 @@ WHERE cluster = $cluster AND job_id = $job_id AND submitted_at = $submitted_at A
       FROM job_usage WHERE job_usage.cluster = $cluster AND job_usage.job_id = $job_id
       AND job_usage.submitted_at = $submitted_at AND job_usage.team = $team))
 GROUP BY ALL
-ORDER BY gpu_hours DESC
+ORDER BY gpu_hours DESC, bottleneck, first_evidence, second_evidence, third_evidence

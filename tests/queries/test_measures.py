@@ -151,10 +151,12 @@ def test_a_run_that_cost_in_two_currencies_counts_once() -> None:
 
 
 def test_what_limits_gpu_time_is_a_share_of_all_of_it() -> None:
-    rows = jobs({"job_id": "1"}).select(*gpu_time.RUN).join(
-        pl.DataFrame({"bottleneck": ["idle", "idle", "dram_bound"], "gpu_seconds": [1800, 1800, 5400], "billing_currency": ["USD", "EUR", "USD"]}),
-        how="cross",
-    )  # fmt: skip
+    classes = {
+        "bottleneck": ["idle", "idle", "dram_bound"],
+        "gpu_seconds": [1800, 1800, 5400],
+        "billing_currency": ["USD", "EUR", "USD"],
+    }
+    rows = jobs({"job_id": "1"}).select(*gpu_time.RUN).join(pl.DataFrame(classes), how="cross")
     found = measure.values(rows, tuple(gpu_time.LIMITED_RATIOS.values()))
     assert set(gpu_time.LIMITED_RATIOS) == set(BOTTLENECKS)
     assert {name: ratio for name, ratio in found.items() if ratio} == {
