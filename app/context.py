@@ -33,13 +33,14 @@ def utc_now() -> datetime:
 class Context:
     """One store with what belongs to it; it is opened when it is first asked for.
 
-    `matched` says on which nodes and bills the links between them were last computed; `viewer` says who looks
-    at the page that runs now, and without one everybody is an admin.
+    `matched` says on which nodes and bills the links between them were last computed; `viewer` says what the one
+    who looks at the page that runs now may see, and without one everybody is an admin; `person` says their name.
     """
 
     settings: Settings
     now: Callable[[], datetime] = utc_now
     viewer: "Callable[[], Scope] | None" = None
+    person: Callable[[], str] | None = None
     work: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     matched: object = None

@@ -20,7 +20,7 @@ from app.context import Context, acting
 from app.page import Role
 from ledger.config import Settings
 from ledger.errors import InputError
-from ledger.tables import TABLES, declared
+from ledger.tables import TABLES, Finding, declared
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,9 +73,19 @@ def now() -> datetime:
 
 
 def viewer() -> Scope:
-    """Return the scope of the person who looks at the page; on loopback everybody is an admin."""
+    """Return the scope of the person who looks at the page; where nobody logs in, everybody is an admin."""
     told = hub().viewer
     return told() if told is not None else Scope()
+
+
+def _own(scope: Scope) -> str:
+    """Return the team of a limited viewer: without one '' would stand for all teams.
+
+    Raises: InputError: there is none.
+    """
+    if not scope.team:
+        raise InputError("viewer: found no team, expected the one whose rows to show", hint="see auth.team_claim")
+    return scope.team
 
 
 def rows(
@@ -98,8 +108,8 @@ def rows(
         if "team" not in schema.columns():
             empty = schema.create_empty()
             return empty.select(kept) if kept else empty
-        asked = wanted.get("team", (scope.team,))
-        wanted["team"] = tuple(team for team in asked if team == scope.team) or ("\0",)
+        asked = wanted.get("team", (_own(scope),))
+        wanted["team"] = tuple(team for team in asked if team == _own(scope)) or ("\0",)
     at = hub()
     key = ("rows", at.version([table.name]), scope, table.name, window, kept, tuple(sorted(wanted.items())), by)
     return _CACHE.get(key, lambda: at.store.read(schema, window, by=by, columns=kept, where=wanted or None))
@@ -174,7 +184,7 @@ def answered(at: Context, question: str, *, scope: Scope, **params: Any) -> pl.D
     """
     text = _text(question)
     if "$team" in text:
-        params["team"] = scope.team if scope.is_limited else params.get("team", scope.team)
+        params["team"] = _own(scope) if scope.is_limited else params.get("team", scope.team)
     elif scope.is_limited and question not in _OPEN_QUESTIONS:
         raise InputError(f"{question}: it tells of all teams", hint="ask an admin, or look at your own team's jobs")
     return at.store.select(text, **params)
@@ -184,16 +194,37 @@ _OPEN_QUESTIONS: Final = frozenset({"freshness"})
 """Questions about the ledger itself, which tell of no team."""
 
 
+DECISIONS: Final = frozenset({"findings", "incidents"})
+"""What viewers who are no admins may do."""
+
+
 def act(name: str, **params: object) -> Any:
-    """Run a service as the viewer, such as deciding on a finding, and return its result."""
+    """Run a service as the viewer, such as deciding on a finding, and return its result.
+
+    Raises: InputError: it does not fit, or the viewer's role may not do it.
+    """
     from app.services import named  # noqa: PLC0415  pages that only read need no service
 
     found = named(name)
-    reset = acting.set("page")
+    _may(viewer(), name, params)
+    who = hub().person
+    reset = acting.set((who() if who is not None else "") or "page")
     try:
         return found.run(hub(), found.asked(params))
     finally:
         acting.reset(reset)
+
+
+def _may(scope: Scope, name: str, params: Mapping[str, object]) -> None:
+    """Refuse what a viewer's role does not allow: others than admins decide, and a team about what is its own.
+
+    Raises: InputError: it is not allowed.
+    """
+    if scope.role == "admin" or (name in DECISIONS and not scope.is_limited):
+        return
+    own = rows(Finding, scope=scope, columns=("finding_id",)) if name == "findings" else None
+    if own is None or params.get("decide") not in own["finding_id"]:
+        raise InputError(f"{name}: role {scope.role} may not do that", hint="ask an admin")
 
 
 @cache

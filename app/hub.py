@@ -21,16 +21,18 @@ from streamlit import App
 from streamlit.web import bootstrap
 
 from app import context as contexts
+from app import login
 from app.api import health, ingest, services, unknown
 from app.api._pace import Pace
 from app.context import Context
+from app.gate import Gate
 from app.guard import Guard, host_names
 from app.page import pages
 from app.scheduler import Scheduler
 from app.services import named, names
 from app.services._hub_file import HubFile, found, hub_file, leave
 from app.theme import streamlit_options
-from ledger.config import HubSettings
+from ledger.config import HubSettings, Settings
 from ledger.errors import StoreError
 from ledger.log import log
 
@@ -53,8 +55,8 @@ def routes(context: Context, token: str) -> list[Route]:
     ]
 
 
-def application(context: Context, token: str) -> App:
-    """Return the ASGI app of a context: pages, API and jobs."""
+def application(context: Context, token: str, address: str = "") -> App:
+    """Return the ASGI app of a context: pages, API and jobs; `address` is where it listens."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: App) -> AsyncIterator[None]:
@@ -66,11 +68,19 @@ def application(context: Context, token: str) -> App:
         finally:
             scheduler.stop()
 
+    settings = context.settings
+    middleware = [Middleware(Guard, names=host_names(settings.hub))]
+    at = login.origin(settings.hub, address)
+    secret = login.secrets(settings.auth, at)
+    if secret:
+        cookie = secret["auth"]["cookie_secret"]
+        middleware.append(Middleware(Gate, auth=settings.auth, cookie_secret=cookie, origin=at, now=context.now))
     return App(
         Path(__file__).with_name("main.py"),
         lifespan=lifespan,
         routes=routes(context, token),
-        middleware=[Middleware(Guard, names=host_names(context.settings.hub))],
+        middleware=middleware,
+        secrets=secret or None,
     )
 
 
@@ -91,6 +101,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
     Raises: StoreError: another hub holds the store, or the address is taken.
     """
     settings = context.settings
+    login.checked(settings.auth)
     refuse_second(settings.store.url)
     # Opened before the address is taken: a store that cannot be opened serves nobody.
     _ = context.store
@@ -98,10 +109,10 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
         host, port = listener.getsockname()[:2]
         configure(settings.hub, port)
         contexts.use(context)
+        login.watch(context)
         address = f"http://{_shown(host)}:{port}"
         token = secrets.token_urlsafe(32)
-        if not ipaddress.ip_address(host).is_loopback:
-            log.warning("everybody who reaches this address sees the pages", address=address)
+        _warn(settings, host, address)
 
         def started() -> None:
             # Only now: whoever finds the file may call.
@@ -110,7 +121,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
 
         try:
             config = uvicorn.Config(
-                application(context, token),
+                application(context, token, address),
                 log_level="warning",
                 access_log=False,
                 lifespan="on",
@@ -130,6 +141,18 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
                 file.unlink(missing_ok=True)
             context.close()
             log.info("hub stopped", address=address)
+
+
+def _warn(settings: Settings, host: str, address: str) -> None:
+    """Say who sees the pages of a hub that others can reach, and what they can overhear."""
+    if ipaddress.ip_address(host).is_loopback:
+        return
+    if not login.is_on(settings.auth):
+        hint = "set auth.metadata_url, or listen on loopback behind something that asks who comes"
+        log.warning("everybody who reaches this address sees the pages", address=address, hint=hint)
+    elif not settings.hub.url.startswith("https://"):
+        hint = "put TLS before the hub, and set hub.url to its https:// address"
+        log.warning("logins and tokens go over the network in clear", address=address, hint=hint)
 
 
 def refuse_second(store_url: str) -> None:
@@ -209,6 +232,7 @@ def configure(settings: HubSettings, port: int) -> None:
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "type",
         "global.developmentMode": False,
+        "secrets.files": [],
         **streamlit_options(),
     }
     bootstrap.load_config_options(options)

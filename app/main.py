@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import context, controls, data, links, trust
+from app import context, controls, data, links, login, trust
 from app.page import SECTIONS, pages
 
 # A picture of our own: a named icon would be fetched from another site.
@@ -40,6 +40,7 @@ def run() -> None:
     links.register(built)
     chosen = st.navigation(offered)
     controls.draw()
+    login.draw(data.hub())
     st.title(chosen.title, anchor=False)
     _trust()
     chosen.run()
