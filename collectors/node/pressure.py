@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from collectors.node._files import text
-from ledger.errors import SourceError, SourceMissing
+from collectors.node._stalls import stalls
+from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
 
 _RESOURCES: Final = ("cpu", "io", "memory", "irq")
-_MICROSECONDS: Final = 1_000_000
-_PERCENT: Final = 100
 
 
 @collector(emits=("pressure_sample",), every_seconds=10)
@@ -33,26 +31,6 @@ def pressure(procfs: Path = Path("/proc")) -> Emitted:
 
 def _rows(root: Path) -> Iterator[Row]:
     for resource in _RESOURCES:
-        content = text(root / resource)
-        if not content:
-            continue
-        stalls = dict(_stall(line, root / resource) for line in content.splitlines())
-        some, full = stalls.get("some", (None, None)), stalls.get("full", (None, None))
-        yield {
-            "resource": resource,
-            "job_id": "",
-            "some_seconds_total": some[0],
-            "full_seconds_total": full[0],
-            "some_ratio": some[1],
-            "full_ratio": full[1],
-        }
-
-
-def _stall(line: str, path: Path) -> tuple[str, tuple[float, float]]:
-    """Return one line's kind, its total in seconds and its ten-second average as a ratio."""
-    kind, *pairs = line.split()
-    values = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    try:
-        return kind, (int(values["total"]) / _MICROSECONDS, float(values["avg10"]) / _PERCENT)
-    except (KeyError, ValueError):
-        raise SourceError(f"{path}: found {line[:80]!r}, expected `some avg10=0.00 .. total=0`") from None
+        found = stalls(root / resource)
+        if found is not None:
+            yield {"resource": resource, "job_id": "", **found}

@@ -38,6 +38,31 @@ class PressureSample(NodeSample):
     full_ratio = ratio("Stalled share of the last ten seconds, all tasks", source="/proc/pressure avg10 (%)")
 
 
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "job_id", "sampled_at"))
+class JobCgroupSample(NodeSample):
+    """What one job or pod used of a node's processors, memory and block devices, at one instant."""
+
+    job_id = key("Slurm job id or SLUID, or UID of a pod")
+    scheduler = text("slurm or kubernetes", among=("slurm", "kubernetes"))
+    hierarchy = text("v1 or v2: which cgroups measured it", among=("v1", "v2"))
+    cpu_seconds_total = counter("Processor time of its processes, also of those that ended", source="cpu.stat (us)")
+    cpu_user_seconds_total = counter("Of it, in user code", source="cpu.stat (us), cpuacct.stat (ticks)")
+    cpu_system_seconds_total = counter("Of it, in the kernel", source="cpu.stat (us), cpuacct.stat (ticks)")
+    cpu_throttled_seconds_total = counter("Time in which its limit held it back, summed over processors")
+    memory_used_bytes = gauge("Memory that is charged to it, cache included", max=2**53, source="memory.current")
+    memory_peak_bytes = gauge("Most that was charged to it, cache included", max=2**53, source="memory.peak")
+    memory_limit_bytes = gauge("Its limit; null for none", max=2**53, source="memory.max")
+    memory_resident_bytes = gauge("Anonymous and shared memory, which cannot be dropped", max=2**53)
+    memory_cache_bytes = gauge("Cached files, which can be dropped; shared memory excluded", max=2**53)
+    swap_used_bytes = gauge("Swap in use", max=2**53, source="memory.swap.current")
+    oom_kill_count_total = counter("Processes killed for want of memory", source="memory.events")
+    task_count = count("Processes and threads", source="pids.current")
+    read_bytes_total = counter("Bytes read from block devices; network file systems are not in it", source="io.stat")
+    written_bytes_total = counter("Bytes written to block devices", source="io.stat")
+    read_count_total = counter("Reads of block devices", source="io.stat")
+    write_count_total = counter("Writes to block devices", source="io.stat")
+
+
 @table("slow_sample", Timed("sampled_at"), order=("cluster", "node", "collector", "sampled_at"))
 class CollectorRun(NodeSample):
     """One round of one collector on a node."""

@@ -1,0 +1,39 @@
+"""Pressure stall information in one file: the same text for a node and for a cgroup."""
+
+from pathlib import Path
+from typing import Final
+
+from collectors.node._files import text
+from ledger.errors import SourceError
+from ledger.registry import Row
+
+_MICROSECONDS: Final = 1_000_000
+_PERCENT: Final = 100
+
+
+def stalls(path: Path) -> Row | None:
+    """Return one resource's stalls; None where the kernel keeps none.
+
+    Raises: SourceError: a line is not `some avg10=0.00 .. total=0`.
+    """
+    content = text(path)
+    if not content:
+        return None
+    found = dict(_stall(line, path) for line in content.splitlines())
+    some, full = found.get("some", (None, None)), found.get("full", (None, None))
+    return {
+        "some_seconds_total": some[0],
+        "full_seconds_total": full[0],
+        "some_ratio": some[1],
+        "full_ratio": full[1],
+    }
+
+
+def _stall(line: str, path: Path) -> tuple[str, tuple[float, float]]:
+    """Return one line's kind, its total in seconds and its ten-second average as a ratio."""
+    kind, *pairs = line.split()
+    values = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    try:
+        return kind, (int(values["total"]) / _MICROSECONDS, float(values["avg10"]) / _PERCENT)
+    except (KeyError, ValueError):
+        raise SourceError(f"{path}: found {line[:80]!r}, expected `some avg10=0.00 .. total=0`") from None

@@ -1,0 +1,77 @@
+"""What each job or pod uses of a node, from its cgroup."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from collectors.node import _cgroup_v1, _cgroup_v2
+from collectors.node._cgroup import Devices, Group, groups, has_scheduler
+from collectors.node._files import listed
+from collectors.node._stalls import stalls
+from ledger.errors import SourceMissing
+from ledger.registry import Emitted, Row, collector
+
+_RESOURCES: Final = ("cpu", "io", "memory")
+
+
+@collector(emits=("job_cgroup_sample", "pressure_sample"), every_seconds=30)
+def job_cgroup(sysfs: Path = Path("/sys")) -> Emitted:
+    """Yield one row per job of Slurm and pod of Kubernetes, and one per resource that it waited for.
+
+    A job that ends while it is read has no row. Requests to a device that stands on another (dm, md, loop) are
+    counted on the lower one alone. Cached files are part of the memory that is charged to a job, and shared memory
+    is part of the cache there: both are set apart.
+
+    Raises: SourceMissing: no scheduler keeps cgroups here. Nulls: what a controller that is off would measure; the
+    limit of a job without one; the peak before Linux 5.19; with the older cgroups all pressure.
+    Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1; Slurm's cgroup.conf; the kubelet's QoS classes.
+    """
+    root, devices = sysfs / "fs/cgroup", Devices(sysfs)
+    trees = _trees(root)
+    if not any(has_scheduler(tree) for tree in trees.values()):
+        raise SourceMissing(
+            f"{root} has no cgroup of Slurm or Kubernetes",
+            hint="set collectors.job_cgroup.enabled = false on this node",
+        )
+    if "" in trees:
+        for group in _each_once(trees[""]).values():
+            yield from _rows(group, "v2", _cgroup_v2.usage(group.path, devices))
+            yield from _pressure(group)
+        return
+    found = {name: _each_once(tree) for name, tree in trees.items()}
+    for group in {job: group for each in found.values() for job, group in each.items()}.values():
+        paths = {name: each[group.job_id].path for name, each in found.items() if group.job_id in each}
+        yield from _rows(group, "v1", _cgroup_v1.usage(paths, devices))
+
+
+def _trees(root: Path) -> dict[str, Path]:
+    """Return the hierarchies by controller; one without a name is the unified one."""
+    if (root / "cgroup.controllers").is_file():
+        return {"": root}
+    return {
+        controller: folder
+        for folder in listed(root)
+        for controller in folder.name.split(",")
+        if controller in _cgroup_v1.CONTROLLERS and folder.is_dir()
+    }
+
+
+def _each_once(tree: Path) -> dict[str, Group]:
+    found: dict[str, Group] = {}
+    for group in groups(tree):
+        found.setdefault(group.job_id, group)
+    return found
+
+
+def _rows(group: Group, hierarchy: str, usage: Row) -> Iterator[tuple[str, Row]]:
+    """Yield a job's row, unless it ended meanwhile and nothing of it could be read."""
+    if any(value is not None for value in usage.values()):
+        place = {"job_id": group.job_id, "scheduler": group.scheduler, "hierarchy": hierarchy}
+        yield "job_cgroup_sample", {**place, **usage}
+
+
+def _pressure(group: Group) -> Iterator[tuple[str, Row]]:
+    for resource in _RESOURCES:
+        found = stalls(group.path / f"{resource}.pressure")
+        if found is not None:
+            yield "pressure_sample", {"resource": resource, "job_id": group.job_id, **found}
