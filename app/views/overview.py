@@ -6,14 +6,14 @@ from functools import partial
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, links, sums, table
+from app import cards, chart, controls, data, links, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.charts import states as state_charts
 from app.headline import Headline, MonthEnd, headline, month_end, month_so_far, spend
 from app.page import page
 from app.table import Column
-from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_WORDS
+from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.tables import ForecastDay
 from queries import measure
 from queries.measures import gpu_time, spending
@@ -32,18 +32,8 @@ def overview() -> None:
         return
     _headline(found)
     st.subheader("Where the GPU time went", anchor=False)
-    st.plotly_chart(
-        data.once(state_charts.shares, found.hours),
-        key="shares",
-        config={"displayModeBar": False},
-        alt="Share of GPU time in each state",
-    )
-    st.plotly_chart(
-        data.once(state_charts.over_time, found.hours),
-        key="states",
-        config={"displayModeBar": False},
-        alt="GPU-hours by state over time",
-    )
+    chart.show(state_charts.shares, found.hours, key="shares", alt="Share of GPU time in each state")
+    chart.show(state_charts.over_time, found.hours, key="states", alt="GPU-hours by state over time")
     left, right = st.columns(2, gap="large")
     with left:
         _idle_parts(found.idle, next(iter(found.spent), ""))
@@ -120,23 +110,16 @@ def _idle_parts(idle: pl.DataFrame, first: str) -> None:
     if idle.is_empty():
         st.caption("No idle GPU time has a price in this window.")
         return
-    currency = sums.main_currency(idle, "effective_cost", first)
-    mine = idle.filter(pl.col("billing_currency") == currency).sort("effective_cost", descending=True, nulls_last=True)
-    states = mine["state"].to_list()
-    st.plotly_chart(
-        money_charts.ranked(
-            [STATE_WORDS[state] for state in states],
-            mine["effective_cost"].cast(pl.Float64).to_list(),
-            [STATE_COLOURS[state] for state in states],
-            currency,
-        ),
-        key="idle-parts",
-        config={"displayModeBar": False},
-        alt="Cost of idle GPU time by state",
-    )
-    st.caption("  \n".join(f"**{STATE_WORDS[state]}**: {STATE_MEANINGS[state]}." for state in states))
+    currency = data.once(sums.main_currency, idle, "effective_cost", first)
+    chart.show(money_charts.by_state, idle, currency, key="idle-parts", alt="Cost of idle GPU time by state")
+    st.caption(data.once(_meanings, idle, currency))
     _others(idle, currency)
     links.to("gpus", "Find the idle GPUs and who holds them")
+
+
+def _meanings(idle: pl.DataFrame, currency: str) -> str:
+    states = sums.in_currency(idle, currency).sort("effective_cost", descending=True, nulls_last=True)["state"]
+    return "  \n".join(f"**{STATE_WORDS[state]}**: {STATE_MEANINGS[state]}." for state in states)
 
 
 def _models(costs: pl.DataFrame, first: str) -> None:
@@ -144,22 +127,13 @@ def _models(costs: pl.DataFrame, first: str) -> None:
     if costs.is_empty():
         st.caption("No job with a price ran in this window.")
         return
-    currency = sums.main_currency(costs, "effective_cost", first)
-    top = costs.filter((pl.col("billing_currency") == currency) & (pl.col("effective_cost") > 0)).head(8)
-    productive, idle = top["productive_cost"].cast(pl.Float64), top["idle_cost"].cast(pl.Float64)
-    rest = top["effective_cost"].cast(pl.Float64) - productive.fill_null(0) - idle.fill_null(0)
-    st.plotly_chart(
-        money_charts.bars(
-            top["model"].to_list(),
-            [
-                ("productive", STATE_COLOURS["productive"], productive.fill_null(0).to_list()),
-                ("other", STATE_COLOURS["underused"], rest.to_list()),
-                ("idle", STATE_COLOURS["held_idle"], idle.fill_null(0).to_list()),
-            ],
-            currency,
-        ),
+    currency = data.once(sums.main_currency, costs, "effective_cost", first)
+    chart.show(
+        money_charts.by_model,
+        costs,
+        currency,
+        most=8,
         key="models",
-        config={"displayModeBar": False},
         alt="Cost of the most expensive models, productive and idle",
     )
     _others(costs, currency)
@@ -168,7 +142,8 @@ def _models(costs: pl.DataFrame, first: str) -> None:
 
 def _others(costs: pl.DataFrame, currency: str) -> None:
     """Say what is not drawn: an axis has one currency."""
-    others = {name: cost for name, cost in measure.by_currency(costs, "effective_cost").items() if name != currency}
+    totals = data.once(measure.by_currency, costs, "effective_cost")
+    others = {name: cost for name, cost in totals.items() if name != currency}
     if others:
         st.caption(f"Beside it {sums.shown(others)}, which is not drawn: currencies are never added.")
 
