@@ -22,6 +22,15 @@ def per(numerator: str | pl.Expr, denominator: str | pl.Expr) -> pl.Expr:
     return pl.when(bottom != 0).then(top.cast(pl.Float64) / bottom.cast(pl.Float64))
 
 
+def divided(value: pl.Expr, by: float) -> pl.Expr:
+    """Return a quotient by a constant, rounded once whatever the number of rows.
+
+    Polars multiplies a column by the reciprocal of a literal and divides a single row: 49 / 49 is then 1 or a little
+    less, and a partition computed alone would differ from the same one computed with others.
+    """
+    return value.cast(pl.Float64) / pl.when(value.is_not_null()).then(pl.lit(float(by)))
+
+
 def weighted_mean(value: str, weight: str) -> pl.Expr:
     """Return the mean over rows where the value is known, weighted; null where it is known nowhere."""
     known = pl.when(pl.col(value).is_not_null()).then(pl.col(weight).cast(pl.Float64))

@@ -13,6 +13,7 @@ from ledger.counters import (
     NEAR_TOP_RATIO,
     top_of,
 )
+from ledger.expressions import divided
 
 _SAME = "__same_source"
 
@@ -58,7 +59,7 @@ def deltas(
         frame.sort([*keys, at])
         .with_columns(
             elapsed.dt.total_milliseconds().alias("elapsed_ms"),
-            (elapsed.dt.total_microseconds().cast(pl.Float64) / 1_000_000).alias("elapsed_seconds"),
+            divided(elapsed.dt.total_microseconds(), 1_000_000).alias("elapsed_seconds"),
         )
         .with_columns((pl.col("elapsed_seconds") > GAP_STEPS * pl.col(step)).alias("is_gap"))
     )

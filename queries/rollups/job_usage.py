@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import dataframely as dy
 import polars as pl
 
-from ledger.expressions import to_gpu_seconds, to_seconds, total
+from ledger.expressions import divided, to_gpu_seconds, to_seconds, total
 from ledger.tables import Job, JobGpuHour, JobUsage
 from queries.graph import Input, Span, rollup
 from queries.rollups._context import RUN
@@ -48,7 +48,7 @@ def job_usage(
     rows = named(jobs.collect(), naming).join(measured, on=RUN, how="left", maintain_order="left")
     rows = _with_mean(rows, span, thresholds)
     began = pl.coalesce("started_at", "ended_at", pl.lit(span.now))
-    queued = (began - pl.col("submitted_at")).dt.total_milliseconds() / 1000
+    queued = divided((began - pl.col("submitted_at")).dt.total_milliseconds(), 1000)
     return JobUsage.cast(
         rows.with_columns(
             *(pl.coalesce(name, f"mean_{name}").alias(name) for name in _TIMES),
