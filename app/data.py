@@ -4,11 +4,8 @@ A page asks for rows of a rollup (`rows`), for the answer to a question in `quer
 for what a pure function makes of rows (`computed`). Reads are cached until their table changes.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
-from importlib import resources
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import dataframely as dy
@@ -20,7 +17,8 @@ from app.context import Context, acting
 from app.page import Role
 from ledger.config import Settings
 from ledger.errors import InputError
-from ledger.tables import TABLES, Finding, declared
+from ledger.tables import Finding, declared
+from queries import sql
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +26,7 @@ T = TypeVar("T")
 # A quarter of what the hub may use on a small machine; a year of 1,000 GPUs' hours does not fit, nor should it.
 _CACHE: Final = Cache(512 * 1024 * 1024)
 
-OPEN_TO_TEAMS: Final = frozenset({"node", "gpu", "coverage_day", "exchange_rate", "price", "job_run", "team", "model"})
+OPEN_TO_TEAMS: Final = frozenset({"node", "gpu", "coverage_day", "exchange_rate", "price", "job_run"})
 """Tables without a team column that a viewer of role `team` may read: they tell of no other team."""
 
 
@@ -173,7 +171,7 @@ def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
     """
     at = hub()
     hashed = tuple(sorted((name, tuple(value) if isinstance(value, list) else value) for name, value in params.items()))
-    key = ("answer", at.version(_tables(_text(question))), scope, question, hashed)
+    key = ("answer", at.version(sql.load(question).tables), scope, question, hashed)
     return _CACHE.get(key, lambda: answered(at, question, scope=scope, **params))
 
 
@@ -182,12 +180,12 @@ def answered(at: Context, question: str, *, scope: Scope, **params: Any) -> pl.D
 
     Raises: InputError: the question tells of all teams, and the scope is one team.
     """
-    text = _text(question)
-    if "$team" in text:
+    asked = sql.load(question)
+    if "team" in asked.asks:
         params["team"] = _own(scope) if scope.is_limited else params.get("team", scope.team)
     elif scope.is_limited and question not in _OPEN_QUESTIONS:
         raise InputError(f"{question}: it tells of all teams", hint="ask an admin, or look at your own team's jobs")
-    return at.store.select(text, **params)
+    return at.store.select(asked.text, **params)
 
 
 _OPEN_QUESTIONS: Final = frozenset({"freshness"})
@@ -225,12 +223,3 @@ def _may(scope: Scope, name: str, params: Mapping[str, object]) -> None:
     own = rows(Finding, scope=scope, columns=("finding_id",)) if name == "findings" else None
     if own is None or params.get("decide") not in own["finding_id"]:
         raise InputError(f"{name}: role {scope.role} may not do that", hint="ask an admin")
-
-
-@cache
-def _text(question: str) -> str:
-    return resources.files("queries").joinpath("sql", f"{question}.sql").read_text(encoding="utf-8")
-
-
-def _tables(text: str) -> list[str]:
-    return sorted({word for word in re.findall(r"[a-z_]+", text) if word in TABLES})

@@ -71,7 +71,8 @@ def test_a_team_sees_nothing_of_tables_that_name_no_team(here: Context) -> None:
     assert data.rows(FocusCharge, scope=LAB, columns=("BilledCost",)).columns == ["BilledCost"]
     add(here, "n1")
     assert data.rows(Node, scope=LAB).height == 1
-    assert {"node", "gpu", "team"} <= data.OPEN_TO_TEAMS
+    assert {"node", "gpu"} <= data.OPEN_TO_TEAMS
+    assert data.OPEN_TO_TEAMS.isdisjoint({"team", "model"}), "other teams' names are theirs"
     assert {Gpu, Team}
 
 
