@@ -64,13 +64,15 @@ def network_hour(
     )
     busier = pl.max_horizontal("transmit_bytes_delta", "receive_bytes_delta")
     rate = busier / pl.col("elapsed_seconds") / pl.col("line_rate_bytes_per_second")
+    # Outside of the groups: inside of them Polars divides a single row in another way than many.
+    steps = steps.with_columns(rate.alias("active_ratio"))
     hours = steps.group_by(pl.col("sampled_at").dt.truncate("1h").alias("hour_start"), *_PORT).agg(
         _last("link_layer"),
         _last("line_rate_bytes_per_second"),
         total("transmit_bytes_delta").alias("transmit_bytes"),
         total("receive_bytes_delta").alias("receive_bytes"),
         # Two reads of one clock can put a full line a little above its rate; it cannot be more than busy.
-        rate.max().clip(upper_bound=1.0).alias("peak_active_ratio"),
+        pl.col("active_ratio").max().clip(upper_bound=1.0).alias("peak_active_ratio"),
         _counted(total("transmit_wait_count_delta")).alias("wait_count"),
         _counted(_sum(_ERRORS)).alias("error_count"),
         _counted(total("link_downed_count_delta")).alias("link_downed_count"),
