@@ -35,6 +35,36 @@ class NetworkPortSample(NodeSample):
     congestion_notification_count_total = counter(
         "RoCE congestion notifications sent", source="hw_counters/np_cnp_sent"
     )
+    congestion_handled_count_total = counter(
+        "RoCE congestion notifications received and acted upon", source="hw_counters/rp_cnp_handled"
+    )
+    congestion_mark_count_total = counter(
+        "Packets that came marked by a congested switch", source="hw_counters/np_ecn_marked_roce_packets"
+    )
+    out_of_sequence_count_total = counter("Packets that came out of order", source="hw_counters/out_of_sequence")
+    sequence_error_count_total = counter(
+        "Answers of the other side that a packet was missing", source="hw_counters/packet_seq_err"
+    )
+    acknowledgement_timeout_count_total = counter(
+        "Times that no acknowledgement came", source="hw_counters/local_ack_timeout_err"
+    )
+    receiver_not_ready_count_total = counter(
+        "Times that the other side had no buffer, after all retries", source="hw_counters/rnr_nak_retry_err"
+    )
+    retransmission_count_total = counter(
+        "Packets sent again, as far as the adapter counts them", source="hw_counters/roce_adp_retrans"
+    )
+    slow_restart_count_total = counter("Times that sending began slowly again", source="hw_counters/roce_slow_restart")
+    out_of_buffer_count_total = counter("Packets dropped for want of a buffer", source="hw_counters/out_of_buffer")
+    transmit_constraint_error_count_total = counter("Packets that the port may not send; saturates", width=8)
+    receive_constraint_error_count_total = counter("Packets that the port may not receive; saturates", width=8)
+    receive_remote_error_count_total = counter("Packets that came marked as broken; saturates", width=16)
+    receive_relay_error_count_total = counter("Packets that a switch could not forward; saturates", width=16)
+    link_integrity_error_count_total = counter("Times that errors of the link passed a threshold; saturates", width=4)
+    buffer_overrun_error_count_total = counter("Times that buffers overran for long; saturates", width=4)
+    management_drop_count_total = counter("Management packets dropped; saturates", source="VL15_dropped", width=16)
+    physical_state = text("The adapter's own word for the link, such as LinkUp or Polling")
+    has_stopped_counter = flag("A narrow counter stands at its top and counts no more until it is reset")
 
 
 @table("sample", Timed("sampled_at"), order=("cluster", "node", "sampled_at"))
