@@ -22,7 +22,17 @@ def test_no_module_of_the_app_hides_a_package() -> None:
 
 
 def test_the_agent_is_light() -> None:
-    heavy = ("polars", "dataframely", "duckdb", "pyarrow", "pandas", "streamlit", "ledger.tables", "ledger.store")
+    heavy = (
+        "polars",
+        "dataframely",
+        "duckdb",
+        "pyarrow",
+        "pandas",
+        "streamlit",
+        "rich",
+        "ledger.tables",
+        "ledger.store",
+    )
     script = f"import collectors.agent, sys; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

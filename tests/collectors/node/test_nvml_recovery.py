@@ -1,5 +1,6 @@
 """What happens to a driver, to a device or to its slices while the agent runs: it goes on without a restart."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +147,15 @@ def test_a_device_that_is_cut_while_the_agent_runs_asks_again_what_was_unsupport
     rows = [gpu.samples()["GPU-a"] for _ in range(4)]
     assert ["kernel_active_ratio" in row for row in rows] == [True, False, False, True]
     assert all(row["status"] == "ok" for row in rows)
+
+
+def test_a_round_of_eight_devices_takes_little_of_a_processor(node: Make) -> None:
+    """CPU time, the fake driver's included; half of the rounds are allowed to be disturbed."""
+    gpu = node(*(Gpu(f"GPU-{n}", phases=(BUSY,)) for n in range(8)))
+    gpu.rounds(2)
+    taken = []
+    for _ in range(9):
+        begun = time.thread_time()
+        gpu.round()
+        taken.append(time.thread_time() - begun)
+    assert sorted(taken)[4] < 0.05
