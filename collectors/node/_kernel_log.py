@@ -7,6 +7,7 @@ nothing, and the driver's event queue is the only witness.
 import contextlib
 import os
 import re
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -73,6 +74,8 @@ class KernelLog:
         self._ring: int | None = None
         try:
             self._ring = os.open(devfs / "kmsg", os.O_RDONLY | os.O_NONBLOCK)
+            # A collector that is opened anew leaves this object behind.
+            self._end_ring = weakref.finalize(self, os.close, self._ring)
             # Opening is allowed to more users than reading is.
             self._rest = _records(self._ring, 1)
         except OSError:
@@ -82,7 +85,7 @@ class KernelLog:
     def close(self) -> None:
         """Stop reading the ring buffer."""
         if self._ring is not None:
-            os.close(self._ring)
+            self._end_ring()
             self._ring = None
 
     def xids(self) -> list[Xid]:

@@ -63,14 +63,18 @@ class EventQueue:
                 self._set = self._driver.ask("nvmlEventSetCreate")
             if self._set is None:
                 return
-            supported = self._driver.ask("nvmlDeviceGetSupportedEventTypes", handle)
-            for kind in _KINDS:
-                # A driver refuses a whole mask for one type that it does not know: each is asked for by itself.
-                if kind == _XID or (supported or 0) & kind:
-                    about = f"event {kind:#x}"
-                    self._driver.ask("nvmlDeviceRegisterEvents", handle, kind, self._set, about=about)
+            supported = self._driver.ask("nvmlDeviceGetSupportedEventTypes", handle, about=f"events of {uuid}") or 0
+            # A driver refuses a whole mask for one type that it does not know.
+            if not self._register(handle, uuid, _XID | (supported & sum(_KINDS))):
+                self._register(handle, uuid, _XID)
         except DeviceLost:
             return
+
+    def _register(self, handle: Any, uuid: str, kinds: int) -> bool:
+        """Ask for events of these kinds; tell whether the driver agreed."""
+        about = f"events {kinds:#x} of {uuid}"
+        self._driver.ask("nvmlDeviceRegisterEvents", handle, kinds, self._set, about=about)
+        return about not in self._driver.refusals
 
     def drain(self) -> list[Told]:
         """Return what was queued, without waiting.

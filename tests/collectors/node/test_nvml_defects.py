@@ -177,8 +177,12 @@ def test_an_xid_is_told_once_and_never_again(node: Make) -> None:
 
 def test_a_driver_that_knows_no_new_events_queues_the_old_ones(node: Make) -> None:
     """It refuses a mask with one unknown type as a whole."""
-    gpu = node(Gpu("GPU-a", event_types=0x8, incidents=(Incident("xid", 105, code=79),)))
-    assert events(gpu.rounds(3), "xid_code") == [(79,)]
+    xid = Incident("xid", 105, code=79)
+    refusing = refused("nvmlDeviceGetSupportedEventTypes")
+    gpu = node(
+        Gpu("GPU-a", event_types=0x8, incidents=(xid,)), Gpu("GPU-b", event_types=0x8, incidents=(xid, *refusing))
+    )
+    assert events(gpu.rounds(3), "gpu_uuid", "xid_code") == [("GPU-a", 79), ("GPU-b", 79)]
 
 
 def test_events_of_other_types_have_a_name_and_only_the_fatal_ones_open_a_fault(
