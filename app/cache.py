@@ -1,7 +1,7 @@
 """A cache of frames, bounded in bytes, that computes each entry once however many people ask."""
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
@@ -18,6 +18,7 @@ class Cache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._held: Counter[int] = Counter()
         self._busy: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -40,10 +41,15 @@ class Cache:
                     self._busy.pop(key, None)
         return value
 
+    def holds(self, value: object) -> bool:
+        """Tell whether the value is an entry: then its identity says what it is, for as long as it stays one."""
+        return self._held[id(value)] > 0
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._held.clear()
             self._bytes = 0
 
     def _keep(self, key: Hashable, value: object) -> None:
@@ -52,10 +58,18 @@ class Cache:
             return
         with self._lock:
             self._entries[key] = (value, size)
+            self._count(value, 1)
             self._bytes += size
             while self._bytes > self._max_bytes:
-                _, (_, dropped) = self._entries.popitem(last=False)
+                _, (gone, dropped) = self._entries.popitem(last=False)
+                self._count(gone, -1)
                 self._bytes -= dropped
+
+    def _count(self, value: object, change: int) -> None:
+        for each in value if isinstance(value, tuple) else (value,):
+            self._held[id(each)] += change
+            if not self._held[id(each)]:
+                del self._held[id(each)]
 
 
 def _size(value: object) -> int:

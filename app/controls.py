@@ -50,7 +50,10 @@ def draw() -> None:
 
 
 def _values(schema: type[Node] | type[JobUsage], column: str) -> list[str]:
-    frame = data.rows(schema, scope=data.viewer(), columns=(column,))
+    return data.once(_names, data.rows(schema, scope=data.viewer(), columns=(column,)), column)
+
+
+def _names(frame: pl.DataFrame, column: str) -> list[str]:
     return sorted(value for value in frame[column].unique() if value)
 
 

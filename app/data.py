@@ -152,8 +152,11 @@ def once(
 ) -> T:
     """Return what a pure function makes of a frame that a read above has returned: a chart, or another frame.
 
-    A cached read gives the same object again, so its identity is the key; the entry keeps the frame alive.
+    A cached read gives the same object again, so its identity is the key; the entry keeps the frame alive. What
+    is made of another frame is not kept: nobody could ask for it again.
     """
+    if not _CACHE.holds(frame):
+        return function(frame, *args, **kwargs)
     key = (
         "once",
         f"{function.__module__}.{function.__qualname__}",

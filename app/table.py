@@ -3,11 +3,14 @@
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal
 
 import polars as pl
+import pyarrow as pa
 import streamlit as st
 
+from app import data
 from app.format import UNKNOWN
 from app.theme import STATE_WORDS
 
@@ -57,8 +60,8 @@ def show(
     What is shown is rounded for the eye; what is downloaded is exact.
     """
     present = {name: column for name, column in columns.items() if name in frame.columns}
-    drawn = frame.select(_drawn(frame, name, column.kind) for name, column in present.items())
-    height = min(_MOST_HEIGHT, 38 + 35 * max(1, drawn.height))
+    drawn = data.once(_shown, frame, tuple((name, column.kind) for name, column in present.items()))
+    height = min(_MOST_HEIGHT, 38 + 35 * max(1, frame.height))
     config = {name: _config(column) for name, column in present.items()}
     chosen: int | None = None
     if select:
@@ -112,6 +115,18 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def _shown(frame: pl.DataFrame, columns: tuple[tuple[str, Kind], ...]) -> pa.Table:
+    """Return what a browser gets: an Arrow table, since Streamlit would send any other by way of pandas."""
+    drawn = frame.select(_drawn(frame, name, kind) for name, kind in columns)
+    table = drawn.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return table.cast(pa.schema([(each.name, _plain(each.type)) for each in table.schema]))
+
+
+def _plain(dtype: pa.DataType) -> pa.DataType:
+    """Return the type that the browser's reader knows."""
+    return pa.string() if pa.types.is_large_string(dtype) or pa.types.is_dictionary(dtype) else dtype
+
+
 def _drawn(frame: pl.DataFrame, name: str, kind: Kind) -> pl.Expr:
     column = pl.col(name)
     if kind == "state":
@@ -125,6 +140,7 @@ def _drawn(frame: pl.DataFrame, name: str, kind: Kind) -> pl.Expr:
     return column
 
 
+@cache
 def _config(column: Column) -> Any:
     label, text = column.label, column.help or None
     numbers: dict[Kind, str] = {

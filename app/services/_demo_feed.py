@@ -11,7 +11,7 @@ from app.context import Context
 from app.services._hub_file import hub_file
 from app.services._plain import dumps
 from collectors import simulate
-from ledger.tables import Gpu, Job, JobGpu, Node
+from ledger.tables import Gpu, Job, JobGpu, Node, declared
 
 # What one turn catches up: more would keep rollups and pages waiting.
 _MOST_AT_ONCE: Final = timedelta(hours=6)
@@ -72,15 +72,18 @@ def feed(context: Context) -> int:
     planned = _planned(demo.gpus, demo.days, demo.seed, demo.end)
     cluster = replace(planned, end=int(until.timestamp()))
     rows = 0
+    changed = {"rejected_row"}
     with context.work:
         for schema, frame in simulate.holdings(cluster):
             if schema in _OPEN:
                 rows += context.store.append(schema, frame, source="demo").rows
+                changed.add(declared(schema).name)
         # What was sampled at the last instant itself is there already.
         for schema, frame in simulate.samples(cluster, (last + INSTANT, until + INSTANT)):
             rows += context.store.append(schema, frame, source="demo").rows
+            changed.add(declared(schema).name)
         remember(context, replace(demo, fed_until=until.isoformat()))
-    context.changed()
+    context.changed(changed)
     return rows
 
 

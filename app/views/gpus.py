@@ -15,6 +15,7 @@ from app.table import Column
 from app.theme import STATE_ORDER
 from ledger.names import IDLE_STATES
 from ledger.tables import GpuMinute, GpuProcessSample, GpuSample, GpuStateInterval
+from ledger.tables.partition import floor
 from queries import measure
 from queries.measures import gpu_time
 
@@ -47,13 +48,10 @@ def gpus() -> None:
 @st.fragment(run_every=15)
 def _now() -> None:
     """Show the present, again and again."""
-    now = data.now()
-    devices = data.answer(
-        "devices_now", scope=controls.scope(), now=_to_minute(now), cluster=controls.cluster(), team=controls.team()
-    )
-    pending = data.answer(
-        "pending_jobs", scope=controls.scope(), now=_to_minute(now), cluster=controls.cluster(), team=controls.team()
-    )
+    now = _to_minute(data.now())
+    asked = {"now": now, "cluster": controls.cluster(), "team": controls.team()}
+    devices = data.answer("devices_now", scope=controls.scope(), **asked)
+    pending = data.answer("pending_jobs", scope=controls.scope(), **asked)
     if devices.is_empty():
         return
     with cards.row():
@@ -79,7 +77,7 @@ def _to_minute(at: datetime) -> datetime:
 
 def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
     st.subheader("Held and idle now", anchor=False)
-    held = devices.filter(pl.col("state").is_in(["held_idle", "allocated_idle", "orphaned"])).sort("since")
+    held = data.once(_idle_for, devices, now)
     if held.is_empty():
         unseen = devices.filter(pl.col("state") == "unknown").height
         if unseen:
@@ -87,9 +85,8 @@ def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
         else:
             st.success("No held GPU idles.")
         return
-    shown = held.with_columns(idle_seconds=(pl.lit(now) - pl.col("since")).dt.total_seconds())
     table.show(
-        shown,
+        held,
         {
             "node": Column("Node"),
             "gpu_index": Column("GPU", "count"),
@@ -106,19 +103,18 @@ def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
     )
 
 
+def _idle_for(devices: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    held = devices.filter(pl.col("state").is_in(["held_idle", "allocated_idle", "orphaned"])).sort("since")
+    return held.with_columns(idle_seconds=(pl.lit(now) - pl.col("since")).dt.total_seconds())
+
+
 def _waiting(devices: pl.DataFrame, pending: pl.DataFrame) -> None:
     st.subheader("Why jobs wait while GPUs are free", anchor=False)
-    free = devices.filter(pl.col("state") == "unallocated")
     if pending.is_empty():
         st.success("No job waits for GPUs.")
     else:
-        reasons = (
-            pending.group_by(pl.col("pending_reason").fill_null("not told"))
-            .agg(jobs=pl.len(), gpus=pl.col("requested_gpu_count").sum(), oldest=pl.col("waiting_seconds").max())
-            .sort("gpus", descending=True)
-        )
         table.show(
-            reasons,
+            data.once(_reasons, pending),
             {
                 "pending_reason": Column("Scheduler's reason"),
                 "jobs": Column("Jobs", "count"),
@@ -127,11 +123,26 @@ def _waiting(devices: pl.DataFrame, pending: pl.DataFrame) -> None:
             },
             key="waiting",
         )
-    if not free.is_empty():
-        by_reason = free.group_by(pl.col("reason").fill_null("not told")).len().sort("len", descending=True)
-        words = ", ".join(f"{number} {written.words(reason)}" for reason, number in by_reason.iter_rows())
-        per_node = free.group_by("node").len()["len"].to_list()
-        st.caption(f"Free: {words}. The most on one node: {max(per_node)}.")
+    free = data.once(_free, devices)
+    if free:
+        st.caption(free)
+
+
+def _reasons(pending: pl.DataFrame) -> pl.DataFrame:
+    return (
+        pending.group_by(pl.col("pending_reason").fill_null("not told"))
+        .agg(jobs=pl.len(), gpus=pl.col("requested_gpu_count").sum(), oldest=pl.col("waiting_seconds").max())
+        .sort("gpus", descending=True)
+    )
+
+
+def _free(devices: pl.DataFrame) -> str:
+    free = devices.filter(pl.col("state") == "unallocated")
+    if free.is_empty():
+        return ""
+    by_reason = free.group_by(pl.col("reason").fill_null("not told")).len().sort("len", descending=True)
+    words = ", ".join(f"{number} {written.words(reason)}" for reason, number in by_reason.iter_rows())
+    return f"Free: {words}. The most on one node: {max(free.group_by('node').len()['len'])}."
 
 
 def _heatmap(cells: pl.DataFrame) -> None:
@@ -162,12 +173,10 @@ def _heatmap(cells: pl.DataFrame) -> None:
 
 def _one_gpu(cells: pl.DataFrame, window: Window) -> None:
     st.subheader("One GPU", anchor=False)
-    devices = cells.select("gpu", "cluster", "node", "gpu_uuid").unique(maintain_order=True)
-    labels = devices["gpu"].to_list()
-    if st.session_state.get("gpu") not in labels:
-        st.session_state["gpu"] = labels[0]
-    label = st.selectbox("GPU", labels, key="gpu", bind="query-params")
-    device = devices.filter(pl.col("gpu") == label).row(0, named=True)
+    devices = data.once(_devices, cells)
+    if st.session_state.get("gpu") not in devices:
+        st.session_state["gpu"] = next(iter(devices))
+    device = devices[str(st.selectbox("GPU", list(devices), key="gpu", bind="query-params"))]
     where = {"cluster": [device["cluster"]], "node": [device["node"]], "gpu_uuid": [device["gpu_uuid"]]}
     st.caption(f"`{device['gpu_uuid']}` on node `{device['node']}`, cluster `{device['cluster']}`")
     samples, intervals, processes = st.tabs(["Samples", "States", "Processes"])
@@ -179,10 +188,18 @@ def _one_gpu(cells: pl.DataFrame, window: Window) -> None:
         _processes(where, window)
 
 
+def _devices(cells: pl.DataFrame) -> dict[str, dict[str, str]]:
+    found = cells.select("gpu", "cluster", "node", "gpu_uuid").unique(maintain_order=True)
+    return {row["gpu"]: row for row in found.iter_rows(named=True)}
+
+
+def _recent(window: Window) -> Window:
+    """Return the last three hours and the one that runs: whole hours, so that each minute is no new question."""
+    return Window(floor(min(window.end, data.now()), "hour") - _RAW_FOR, window.end)
+
+
 def _samples(where: dict[str, list[str]], window: Window) -> None:
-    end = min(window.end, _to_minute(data.now()))
-    recent = (end - _RAW_FOR, end)
-    raw = data.rows(GpuSample, recent, scope=controls.scope(), where=where)
+    raw = data.rows(GpuSample, _recent(window), scope=controls.scope(), where=where)
     frame, at, gap = (raw, "sampled_at", timedelta(seconds=30)) if not raw.is_empty() else (
         data.rows(GpuMinute, (window.start, window.end), scope=controls.scope(), where=where),
         "minute_start",
@@ -191,7 +208,7 @@ def _samples(where: dict[str, list[str]], window: Window) -> None:
     if frame.is_empty():
         st.caption("No samples of this GPU in the window.")
         return
-    st.caption("The last three hours, sample by sample." if at == "sampled_at" else "Means by the minute.")
+    st.caption("The last hours, sample by sample." if at == "sampled_at" else "Means by the minute.")
     ratios = {
         "graphics_active_ratio": "graphics active",
         "sm_active_ratio": "SM active",
@@ -211,11 +228,8 @@ def _samples(where: dict[str, list[str]], window: Window) -> None:
 
 def _intervals(where: dict[str, list[str]], window: Window) -> None:
     frame = data.rows(GpuStateInterval, (window.start, window.end), scope=controls.scope(), where=where)
-    shown = frame.with_columns(duration_seconds=(pl.col("ended_at") - pl.col("started_at")).dt.total_seconds()).sort(
-        "started_at", descending=True
-    )
     table.show(
-        shown,
+        data.once(_newest_first, frame),
         {
             "started_at": Column("From", "instant"),
             "ended_at": Column("To", "instant"),
@@ -232,18 +246,22 @@ def _intervals(where: dict[str, list[str]], window: Window) -> None:
     )
 
 
+def _newest_first(intervals: pl.DataFrame) -> pl.DataFrame:
+    length = (pl.col("ended_at") - pl.col("started_at")).dt.total_seconds()
+    return intervals.with_columns(duration_seconds=length).sort("started_at", descending=True)
+
+
 def _processes(where: dict[str, list[str]], window: Window) -> None:
-    end = min(window.end, _to_minute(data.now()))
-    frame = data.rows(GpuProcessSample, (end - _RAW_FOR, end), scope=controls.scope(), where=where)
+    frame = data.rows(GpuProcessSample, _recent(window), scope=controls.scope(), where=where)
     if frame.is_empty():
         st.caption(
             "No process was seen on it in the last three hours, or processes are invisible to the agent: "
             "`clusterledger check` on the node says why."
         )
         return
-    latest = frame.sort("sampled_at").group_by("pid_code", maintain_order=True).last()
+    latest = data.once(_last_seen, frame)
     table.show(
-        latest.sort("sampled_at", descending=True),
+        latest,
         {
             "pid_code": Column("PID", "count"),
             "process_name": Column("Process"),
@@ -261,3 +279,8 @@ def _processes(where: dict[str, list[str]], window: Window) -> None:
     jobs = [job for job in latest["job_id"].unique() if job]
     for job in jobs[:3]:
         links.to("jobs", f"Job {job}", job=job)
+
+
+def _last_seen(samples: pl.DataFrame) -> pl.DataFrame:
+    latest = samples.sort("sampled_at").group_by("pid_code", maintain_order=True).last()
+    return latest.sort("sampled_at", descending=True)

@@ -99,6 +99,23 @@ def test_what_is_computed_from_rows_is_cached_too(here: Context) -> None:
     assert data.computed(counted, Node, None, data.Scope(), 3) == 6
 
 
+def test_what_is_made_of_a_read_is_made_once_and_of_any_other_frame_each_time(here: Context) -> None:
+    add(here, "n1")
+    calls: list[int] = []
+
+    def counted(frame: pl.DataFrame) -> pl.DataFrame:
+        calls.append(frame.height)
+        return frame.head(1)
+
+    read = data.rows(Node, scope=data.Scope())
+    assert data.once(counted, read) is data.once(counted, read)
+    assert data.once(counted, data.once(counted, read)).height == 1
+    assert calls == [1, 1]
+    other = read.clone()
+    assert data.once(counted, other) is not data.once(counted, other)
+    assert calls == [1, 1, 1, 1]
+
+
 def test_outside_a_hub_a_page_is_told_what_to_run() -> None:
     with pytest.raises(InputError, match="no hub runs") as caught:
         data.now()

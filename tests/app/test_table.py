@@ -1,0 +1,43 @@
+"""A table goes to the browser as Arrow, in types that its reader knows."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import polars as pl
+import pyarrow as pa
+
+from app.table import _shown
+
+FRAME = pl.DataFrame(
+    {
+        "name": ["a", None],
+        "kind": pl.Series(["x", "y"], dtype=pl.Enum(["x", "y"])),
+        "cost": [Decimal("1.25"), None],
+        "seconds": [Decimal("5400.000"), None],
+        "size": [2**30, None],
+        "state": ["held_idle", "unknown"],
+        "at": [datetime(2026, 11, 20, tzinfo=UTC), None],
+        "day": [date(2026, 11, 20), None],
+    }
+)
+KINDS = ("text", "text", "money", "duration", "bytes", "state", "instant", "day")
+
+
+def test_types_and_values_are_those_of_the_page() -> None:
+    table = _shown(FRAME, tuple(zip(FRAME.columns, KINDS, strict=True)))
+    assert [str(each) for each in table.schema.types] == [
+        "string", "string", "double", "double", "double", "string", "timestamp[us, tz=UTC]", "date32[day]",
+    ]  # fmt: skip
+    assert table.to_pylist()[0] == {
+        "name": "a", "kind": "x", "cost": 1.25, "seconds": 1.5, "size": 1.0, "state": "Held idle",
+        "at": datetime(2026, 11, 20, tzinfo=UTC), "day": date(2026, 11, 20),
+    }  # fmt: skip
+    assert {name: value for name, value in table.to_pylist()[1].items() if value is not None} == {
+        "kind": "y", "state": "Unknown",
+    }  # fmt: skip
+
+
+def test_a_table_without_rows_keeps_its_columns() -> None:
+    table = _shown(FRAME.clear(), (("name", "text"), ("cost", "money")))
+    assert table.num_rows == 0
+    assert table.schema.types == [pa.string(), pa.float64()]
