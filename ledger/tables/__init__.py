@@ -23,7 +23,14 @@ from ledger.tables.network import NetworkHour, NetworkPortSample, TcpSample
 from ledger.tables.operation import AgentToken, Audit, Batch, JobRun, PartitionState, RejectedRow, ReportDelivery
 from ledger.tables.partition import TABLES, Table, declared
 from ledger.tables.power import PowerSample
-from ledger.tables.storage import BlockDeviceSample, LustreOperationSample, MountSample, NfsOperationSample, StorageDay
+from ledger.tables.storage import (
+    BlockDeviceSample,
+    GpfsSample,
+    LustreOperationSample,
+    MountSample,
+    NfsOperationSample,
+    StorageDay,
+)
 
 __all__ = [
     "TABLES",
@@ -45,6 +52,7 @@ __all__ = [
     "FindingDecision",
     "FocusCharge",
     "ForecastDay",
+    "GpfsSample",
     "Gpu",
     "GpuEvent",
     "GpuHealthSample",

@@ -94,6 +94,23 @@ class LustreOperationSample(NodeSample):
     operation_seconds_total = counter("Time, summed over operations, where it is measured", source="stats (us)")
 
 
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "file_system", "sampled_at"))
+class GpfsSample(NodeSample):
+    """One file system of IBM Storage Scale (GPFS) at one instant, as this node's applications used it."""
+
+    file_system = key("Name of the file system")
+    gpfs_cluster = key("Cluster of IBM Storage Scale that owns it")
+    disk_count = count("Disks that it consists of")
+    read_bytes_total = counter("Bytes read, from cache or disk", source="mmpmon _br_")
+    written_bytes_total = counter("Bytes written, to cache or disk", source="mmpmon _bw_")
+    read_count_total = counter("Reads by applications", source="mmpmon _rdc_")
+    write_count_total = counter("Writes by applications", source="mmpmon _wc_")
+    open_count_total = counter("Files opened", source="mmpmon _oc_")
+    close_count_total = counter("Files closed", source="mmpmon _cc_")
+    directory_read_count_total = counter("Directories read", source="mmpmon _dir_")
+    inode_update_count_total = counter("Inodes written to disk", source="mmpmon _iu_")
+
+
 @table("rollup", Timed("day", "day"))
 class StorageDay(dy.Schema):
     """One UTC day of one file system or block device of a node."""
