@@ -10,6 +10,8 @@ from app.page import page
 from app.table import Column
 from queries.measures import gpu_time, spending
 
+_NO_LOSS = ("compute_tensor", "compute_other", "power_capped")
+
 # What a class is, and what usually helps.
 ADVICE = {
     "input_storage": "Waits for storage: cache or stage the data, use larger files, read ahead.",
@@ -38,7 +40,7 @@ def bottlenecks() -> None:
     priced = data.once(bottleneck_money.with_cost, found)
     classes = data.once(bottleneck_money.by_class, priced)
     currency = data.once(sums.main_currency, priced, "cost")
-    worst = classes.filter(~pl.col("bottleneck").is_in(["compute_tensor", "compute_other", "power_capped", "unknown"]))
+    worst = classes.filter(~pl.col("bottleneck").is_in([*_NO_LOSS, "unknown"]))
     if not worst.is_empty():
         first = worst.row(0, named=True)
         cost = f", {written.money(first['cost'], currency, compact=True)}" if first["cost"] is not None else ""
@@ -52,10 +54,7 @@ def bottlenecks() -> None:
         chart.show(bottleneck_charts.shares, classes, key="classes", alt="GPU-hours by what limited them")
     with right:
         table.show(
-            classes.with_columns(
-                name=pl.col("bottleneck").str.replace_all("_", " "),
-                advice=pl.col("bottleneck").replace_strict(ADVICE),
-            ),
+            data.once(_described, classes),
             {
                 "name": Column("Limited by"),
                 "limited_ratio": Column("Share", "percent", "Of the GPU time that jobs held."),
@@ -69,20 +68,24 @@ def bottlenecks() -> None:
     _worst_jobs(priced, classes)
 
 
+def _described(classes: pl.DataFrame) -> pl.DataFrame:
+    name = pl.col("bottleneck")
+    return classes.with_columns(name=name.str.replace_all("_", " "), advice=name.replace_strict(ADVICE))
+
+
+def _worst(priced: pl.DataFrame, name: str) -> pl.DataFrame:
+    mine = priced.filter(pl.col("bottleneck") == name)
+    hours = mine.with_columns(gpu_hours=pl.col("gpu_seconds").cast(pl.Float64) / 3600)
+    return hours.sort("gpu_hours", descending=True, maintain_order=True).head(50)
+
+
 def _worst_jobs(priced: pl.DataFrame, classes: pl.DataFrame) -> None:
     st.subheader("Jobs hit worst", anchor=False)
     names = classes["bottleneck"].to_list()
-    losing = [name for name in names if name not in {"compute_tensor", "compute_other", "power_capped"}]
-    default = losing.index(losing[0]) if losing else 0
-    chosen = st.selectbox("Limited by", losing or names, index=default, key="class", bind="query-params")
-    rows = (
-        priced.filter(pl.col("bottleneck") == chosen)
-        .with_columns(gpu_hours=pl.col("gpu_seconds").cast(pl.Float64) / 3600)
-        .sort("gpu_hours", descending=True)
-        .head(50)
-    )
+    losing = [name for name in names if name not in _NO_LOSS]
+    chosen = st.selectbox("Limited by", losing or names, key="class", bind="query-params")
     picked = table.show(
-        rows,
+        data.once(_worst, priced, chosen),
         {
             "job_id": Column("Job"),
             "job_name": Column("Name"),

@@ -24,7 +24,7 @@ STATES_SAY: Final[Mapping[State, str]] = {
     "allocated_idle": "that a job held without a process on the device",
     "held_idle": "in which a job's process held the device and did nothing",
     "throttled": "in which the device was slowed for heat or by a power brake",
-    "underused": "that was busy with less than a quarter of the device",
+    "underused": "in which less than a quarter of the device was busy",
     "productive": "in which the device was busy, not throttled and not underused",
 }
 """What time in a state is: *GPU time that nobody held*."""
@@ -42,7 +42,7 @@ _LIMITS_SAY: Final[Mapping[Bottleneck, str]] = {
     "straggler": "was slower than its peers",
     "idle": "was idle",
     "throttled": "was slowed for heat or by a power brake",
-    "unknown": "has not enough evidence",
+    "unknown": "lacks evidence",
 }
 
 
@@ -206,7 +206,7 @@ LIMITED_RATIOS: Final[Mapping[Bottleneck, Measure]] = {
     name: Measure(
         f"limited_{name}_ratio",
         _title(name),
-        f"Share of the GPU time that jobs held which {_LIMITS_SAY[name]}.",
+        f"Of the GPU time that jobs held, the share that {_LIMITS_SAY[name]}.",
         ("bottleneck_jobs",),
         "ratio",
         per(_limited(name), _limited()),
