@@ -4,6 +4,7 @@ Without a provider in `[auth]` everybody who reaches the hub is an admin: it lis
 """
 
 import json
+import re
 import secrets as random
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -26,6 +27,9 @@ Claims = Mapping[str, Any]
 """What a provider says of a person, as it stands in the cookie that Streamlit signs."""
 
 CALLBACK: Final = "/oauth2callback"
+
+_MARKS: Final = re.compile(r"[!-/:-@\[-`{-~]")
+"""What Markdown may read as more than text: a name is what its owner chose."""
 
 _ROLES: Final = (("admin", "admins"), ("manager", "managers"), ("sre", "sres"))
 """Each role with the setting that says who has it: the first that fits counts."""
@@ -167,7 +171,8 @@ def draw(context: Context) -> None:
     if context.viewer is None:
         return
     scope = context.viewer()
+    name = context.person() if context.person else ""
     with st.sidebar:
-        st.caption(f"{context.person() if context.person else ''} · {scope.team or scope.role}")
+        st.caption(_MARKS.sub(r"\\\g<0>", f"{name} · {scope.team or scope.role}"))
         if st.button("Log out", icon=":material/logout:", type="tertiary"):
             st.logout()

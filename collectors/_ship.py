@@ -39,7 +39,7 @@ _REFUSED: Final = frozenset(
 _ADVICE: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: (
         "the token is missing, mistyped or revoked: `clusterledger token create {node}` on the hub, and set it as "
-        "agent.token here; one in a file is taken up by itself, one in the environment with a restart"
+        "agent.token here; a file that changes is read again, for the environment and systemd's credentials restart"
     ),
     HTTPStatus.FORBIDDEN: (
         "the token is another node's, or agent.node and agent.cluster say the wrong ones: `clusterledger token create "

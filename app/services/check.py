@@ -15,7 +15,7 @@ from app.context import Context
 from app.services import _privileges
 from app.services._hub_file import found, hub_file
 from app.services._service import Params, Progress, service
-from ledger.config import HINT, Settings, config_path, origin
+from ledger.config import HINT, AuthSettings, Settings, config_path, origin
 from ledger.errors import ClusterLedgerError, ConfigError
 
 _SECONDS: Final = 5.0
@@ -125,6 +125,7 @@ def _connections(context: Context) -> Iterator[Line]:
         yield _answers("hub", f"{agent.hub.rstrip('/')}/api/v1/health", agent.hub)
     else:
         yield line("hub", "missing", "agent.hub is not set", "agents need it: --hub URL")
+    yield _provider(context.settings.auth)
     if not mail.host:
         yield line("mail", "missing", "mail.host is not set: reports are written, not sent", "set mail.host")
         return
@@ -136,6 +137,20 @@ def _connections(context: Context) -> Iterator[Line]:
         yield line("mail", "failed", f"{mail.host}:{mail.port}: {error}", "see mail.host, mail.port, mail.security")
     else:
         yield line("mail", "ok", f"{mail.host}:{mail.port}")
+
+
+def _provider(auth: AuthSettings) -> Line:
+    """Say whether people can log in."""
+    if not auth.metadata_url:
+        return line("login", "missing", "auth.metadata_url is not set: whoever reaches the hub sees all", "see [auth]")
+    try:
+        told = httpx2.get(auth.metadata_url, timeout=_SECONDS).json()
+        is_provider = isinstance(told, dict) and {"authorization_endpoint", "token_endpoint", "jwks_uri"} <= set(told)
+    except (httpx2.HTTPError, ValueError) as error:
+        return line("login", "failed", f"{auth.metadata_url}: {error}", "see auth.metadata_url")
+    if not is_provider:
+        return line("login", "failed", f"{auth.metadata_url}: that is no provider's metadata", "see auth.metadata_url")
+    return line("login", "ok", auth.metadata_url)
 
 
 def _shipping(context: Context) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 """Logging in, really: a hub, a provider on loopback, redirects, cookies, sockets; and what claims give."""
 
 import base64
+import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -174,6 +175,20 @@ def test_settings_that_let_nobody_in_are_one_line(command: Command, home: Path) 
     ended = command("up", "--port", "0")
     assert ended.code == 2
     assert ended.err.startswith("error: auth.client_id: found nothing, expected what the provider gave")
+
+
+def test_check_says_whether_people_can_log_in(idp: Provider, command: Command, home: Path) -> None:
+    def told() -> dict[str, str]:
+        found = json.loads(command("check", "--json").out)
+        return next(each for each in found if each["part"] == "login")
+
+    assert told()["status"] == "missing"
+    (home / "clusterledger.toml").write_text(TOML.format(url=idp.url), encoding="utf-8")
+    assert told()["status"] == "ok"
+    (home / "clusterledger.toml").write_text(f'[auth]\nmetadata_url = "{idp.url}/jwks"\n', encoding="utf-8")
+    assert told()["found"] == f"{idp.url}/jwks: that is no provider's metadata"
+    (home / "clusterledger.toml").write_text('[auth]\nmetadata_url = "http://127.0.0.1:9/"\n', encoding="utf-8")
+    assert told()["status"] == "failed"
 
 
 AUTH = AuthSettings(
