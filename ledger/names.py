@@ -69,4 +69,7 @@ UNATTRIBUTED: Final = "unattributed"
 UNASSIGNED: Final = "unassigned"
 """The team of a job that no team rule names."""
 
+PROCESS_OWNER: Final = "user:"
+"""Stands before a user's name for a job where no scheduler runs: the owner of a process holds the device."""
+
 WORKLOAD_KINDS: Final = ("training", "inference", "notebook", "batch", "")

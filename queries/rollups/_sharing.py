@@ -6,7 +6,16 @@ import polars as pl
 
 from queries.rollups._timeline import HOUR
 
-PROCESS_COLUMNS: Final = ("sampled_at", "cluster", "node", "gpu_uuid", "job_id", "kernel_active_ratio", "step_seconds")
+PROCESS_COLUMNS: Final = (
+    "sampled_at",
+    "cluster",
+    "node",
+    "gpu_uuid",
+    "user",
+    "job_id",
+    "kernel_active_ratio",
+    "step_seconds",
+)
 """What is read of `gpu_process_sample`."""
 
 HOLDER: Final = ("job_id", "submitted_at", "restart_count")

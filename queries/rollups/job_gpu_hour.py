@@ -7,21 +7,34 @@ import polars as pl
 
 from ledger.expressions import to_seconds
 from ledger.names import UNASSIGNED, UNATTRIBUTED
-from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Job, JobGpu, JobGpuHour
+from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Job, JobGpu, JobGpuHour, Node
 from queries.graph import Input, Span, rollup
 from queries.rollups._context import RUN
 from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality
 from queries.rollups._minutes import STATE_COLUMNS, by_minute, existing, state_milliseconds
 from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
 from queries.rollups._naming import Naming, named
+from queries.rollups._process_holders import HOLDING, owners_as_jobs, process_holdings, with_owners
 from queries.rollups._sharing import HOLDER, PROCESS_COLUMNS, divided, process_time, weighed
+from queries.rollups._steps import LONGEST_STEP
 from queries.rollups._timeline import DEVICE, HOUR, MINUTE, clipped, instant, located, milliseconds, pieces, spread
 
-_INTERVAL_COLUMNS: Final = (*DEVICE, "started_at", "ended_at", "state", "is_observed", "evidence_quality")
+_INTERVAL_COLUMNS: Final = (
+    *DEVICE,
+    "started_at",
+    "ended_at",
+    "state",
+    "job_id",
+    "holder_count",
+    "is_observed",
+    "evidence_quality",
+)
+_NODE_COLUMNS: Final = ("cluster", "node", "exists_start", "exists_end", "holder")
 _MINUTE_COLUMNS: Final = (*DEVICE, "minute_start", "observed_seconds", *ACTIVITY_COLUMNS)
-_JOB_COLUMNS: Final = (*RUN, *NAMING_COLUMNS)
+_JOB_COLUMNS: Final = (*RUN, "ended_at", *NAMING_COLUMNS)
 _GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_fraction")
 
+_HOLDING: Final = HOLDING[:-1]
 _ROW: Final = ("device", "hour", *HOLDER)
 
 
@@ -32,27 +45,38 @@ def job_gpu_hour(
     holdings: Annotated[dy.LazyFrame[JobGpu], Input(fills=False)],
     jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS, fills=False)],
     gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS, fills=False)],
-    processes: Annotated[dy.LazyFrame[GpuProcessSample], Input(columns=PROCESS_COLUMNS, fills=False)],
+    nodes: Annotated[dy.LazyFrame[Node], Input(columns=_NODE_COLUMNS, fills=False)],
+    processes: Annotated[
+        dy.LazyFrame[GpuProcessSample], Input(before=LONGEST_STEP, columns=PROCESS_COLUMNS, fills=False)
+    ],
     span: Span,
     naming: Naming,
 ) -> dy.LazyFrame[JobGpuHour]:
     """Divide each device's held time among the jobs that held it, by state.
 
     Everything that happens to a device while it is held belongs to its holders, so that faulty, unknown and orphaned
-    seconds are theirs too. Time whose holder is unknown is in `gpu_hour` alone.
+    seconds are theirs too. Where no scheduler runs, the jobs of the processes on a device hold it, else their owners,
+    each as a job `user:NAME`. Time whose holder is unknown is in `gpu_hour` alone.
     """
-    stretches, held = intervals.collect(), holdings.collect()
+    stretches: pl.DataFrame = intervals.collect()
+    seen: pl.DataFrame = processes.collect()
+    runs: pl.DataFrame = jobs.collect()
+    recorded = holdings.collect().select(_HOLDING)
+    by_process = process_holdings(stretches, recorded, nodes.collect(), seen, runs)
+    if by_process.height:
+        seen, runs = owners_as_jobs(seen), with_owners(runs, by_process)
+    held = pl.concat([recorded, by_process.select(_HOLDING)])
     devices = held.select(DEVICE).unique().sort(DEVICE).with_row_index("device")
     window = (milliseconds(span.start), milliseconds(span.end))
     told = clipped(held.join(devices, on=DEVICE), "held_start", "held_end", window)
     done = clipped(stretches.join(devices, on=DEVICE), "started_at", "ended_at", window)
     if told.is_empty() or done.is_empty():
         return JobGpuHour.create_empty(lazy=True)
-    holders = _holders(told, devices, window, process_time(processes.collect(), devices))
+    holders = _holders(told, devices, window, process_time(seen, devices))
     rows = _seconds(holders, done, devices, window)
     means = _means(holders, minutes.collect(), devices, existing(done))
     rows = rows.join(means, on=_ROW, how="left").join(devices, on="device")
-    return JobGpuHour.cast(_described(rows, named(jobs.collect(), naming), gpus.collect()).lazy())
+    return JobGpuHour.cast(_described(rows, named(runs, naming), gpus.collect()).lazy())
 
 
 def _holders(

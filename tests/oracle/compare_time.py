@@ -29,7 +29,8 @@ def check_estate(estate: Sequence[Cluster], found: Frames) -> None:
     }
     check_intervals({place: each for place, (_, each) in walked.items()}, found["gpu_state_interval"])
     check_hours({place: device_hours(each) for place, (_, each) in walked.items()}, walked, found["gpu_hour"])
-    runs = {place: run_hours(device, each) for place, (device, each) in walked.items()}
+    of = {cluster.name: cluster for cluster in estate}
+    runs = {place: run_hours(of[place[0]], device, each) for place, (device, each) in walked.items()}
     check_run_hours(runs, found["job_gpu_hour"])
     check_minutes(walked, (estate[0].start, estate[0].end), found["gpu_minute"])
     check_interval_minutes(walked, found["gpu_state_interval"])

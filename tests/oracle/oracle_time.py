@@ -293,12 +293,13 @@ def device_hours(found: list[Stretch]) -> dict[int, HourSums]:
     return hours
 
 
-def run_hours(device: Device, found: list[Stretch]) -> dict[tuple[int, Run], HourSums]:
+def run_hours(cluster: Cluster, device: Device, found: list[Stretch]) -> dict[tuple[int, Run], HourSums]:
     """Return the clock hours of each run on a device, with its share of each state."""
     hours: dict[tuple[int, Run], HourSums] = {}
     for each in found:
         hour = each.start - each.start % HOUR
-        shares, is_estimated = _shares(device, each, hour)
+        runs = each.runs or _of_processes(cluster, device, each, hour)
+        shares, is_estimated = _shares(device, runs, hour)
         for run, share in shares.items():
             sums = hours.setdefault((hour, run), HourSums())
             length = each.end - each.start
@@ -310,10 +311,29 @@ def run_hours(device: Device, found: list[Stretch]) -> dict[tuple[int, Run], Hou
     return hours
 
 
-def _shares(device: Device, stretch: Stretch, hour: int) -> tuple[dict[Run, Fraction], bool]:
+def _of_processes(cluster: Cluster, device: Device, stretch: Stretch, hour: int) -> tuple[Hold, ...]:
+    """Return the runs whose processes hold a device without a scheduler: a record that lived in the hour, or none."""
+    found = []
+    for name in filter(None, stretch.job_ids.split(",")):
+        lived = [
+            job.run
+            for job in cluster.jobs
+            if job.run[0] == name and job.run[1] < hour + HOUR and (job.ended is None or job.ended > hour)
+        ]
+        latest = max(lived, key=lambda run: run[1:], default=(name, _joined(cluster, device.node), 0))
+        found.append(Hold(latest, stretch.start, stretch.end))
+    return tuple(found)
+
+
+def _joined(cluster: Cluster, node: str) -> int:
+    """Return when a node joined."""
+    return next(each.stays[0].start for each in cluster.devices if each.node == node)
+
+
+def _shares(device: Device, runs: tuple[Hold, ...], hour: int) -> tuple[dict[Run, Fraction], bool]:
     """Return each holder's share: by process time measured in the hour, else by request, else even."""
     asked: dict[Run, str | None] = {}
-    for hold in stretch.runs:
+    for hold in runs:
         known = [share for share in (asked.get(hold.run), hold.share) if share is not None]
         asked[hold.run] = max(known, key=Fraction) if known else None
     if len(asked) < 2:
