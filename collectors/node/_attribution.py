@@ -1,8 +1,14 @@
-"""Whose process it is: the job from its cgroup, the owner and the state from its status."""
+"""Whose process it is: the job from its cgroup, from the prolog's map or from its environment; the owner from /proc.
+
+The cgroup comes first: it is of the process itself. The map says which job got the device, and a line that a failed
+epilog left there is a ghost. The environment is as it was when the process began, and its owner may write it. Each
+answer says where it comes from and how far it can be trusted, and nothing else of an environment is kept.
+"""
 
 import functools
 import pwd
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,6 +21,12 @@ _POD: Final = re.compile(r"kubepods[^:]*?pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a
 
 # A cgroup is made by the scheduler and cannot be left by the user; a stale one can outlive its job.
 _CGROUP_CONFIDENCE: Final = 0.9
+_BOTH_CONFIDENCE: Final = 0.99
+_PROLOG_CONFIDENCE: Final = 0.7
+_ENVIRON_CONFIDENCE: Final = 0.5
+
+_JOB_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.+-]{0,63}")
+_LONGEST_ENVIRON: Final = 1 << 20
 
 # In the first PID namespace of a machine; elsewhere the process ids of the driver mean nothing.
 _HOST_NAMESPACE: Final = "pid:[4026531836]"
@@ -31,30 +43,82 @@ class Owner(NamedTuple):
     attribution_confidence_ratio: float | None
 
 
-def sees_processes(procfs: Path) -> bool:
-    """Tell whether process ids of the driver can be looked up here: not in a container of its own."""
-    try:
-        return (procfs / "self/ns/pid").readlink().name == _HOST_NAMESPACE
-    except OSError:
-        return True
+class Attribution:
+    """How processes of this node are given to jobs.
 
+    `job_map` is the folder in which a prolog notes which job got which device; `variables` are the only ones that are
+    looked at in an environment, the first that is there wins.
+    """
 
-def owner(procfs: Path, pid: int) -> Owner:
-    """Return who a process belongs to; `dead` if the kernel does not know it any more."""
-    status = text(procfs / str(pid) / "status")
-    if status is None:
-        return Owner(None, "dead", None, "", "none", None)
-    fields = dict(line.partition(":")[::2] for line in status.splitlines())
-    uid = fields.get("Uid", "").split()
-    job = job_of(text(procfs / str(pid) / "cgroup") or "")
-    return Owner(
-        process_name=fields.get("Name", "").strip() or None,
-        process_state=fields.get("State", "").strip()[:1] or "dead",
-        user=_user_name(int(uid[0])) if uid else None,
-        job_id=job,
-        attribution_source="cgroup" if job else "none",
-        attribution_confidence_ratio=_CGROUP_CONFIDENCE if job else None,
-    )
+    def __init__(self, procfs: Path, job_map: Path | None = None, variables: Sequence[str] = ()) -> None:
+        self._procfs = procfs
+        self._job_map = job_map
+        self._variables = tuple(variables)
+
+    def sees_processes(self) -> bool:
+        """Tell whether process ids of the driver can be looked up here: not in a container of its own."""
+        try:
+            return (self._procfs / "self/ns/pid").readlink().name == _HOST_NAMESPACE
+        except OSError:
+            return True
+
+    def owner(self, pid: int, index: int) -> Owner:
+        """Return who a process on the device of an index belongs to; `dead` if the kernel does not know it any more."""
+        status = text(self._procfs / str(pid) / "status")
+        if status is None:
+            return Owner(None, "dead", None, "", "none", None)
+        fields = dict(line.partition(":")[::2] for line in status.splitlines())
+        uid = (fields.get("Uid", "").split() or [""])[0]
+        job, source, confidence = self._job(pid, index, uid)
+        return Owner(
+            process_name=fields.get("Name", "").strip() or None,
+            process_state=fields.get("State", "").strip()[:1] or "dead",
+            user=_user_name(int(uid)) if uid else None,
+            job_id=job,
+            attribution_source=source,
+            attribution_confidence_ratio=confidence,
+        )
+
+    def _job(self, pid: int, index: int, uid: str) -> tuple[str, str, float | None]:
+        """Return the job, where that is known from, and how sure it is."""
+        job = job_of(text(self._procfs / str(pid) / "cgroup") or "")
+        mapped = self._mapped(index, uid)
+        if job:
+            return job, "cgroup", _BOTH_CONFIDENCE if job in mapped else _CGROUP_CONFIDENCE
+        if len(mapped) == 1:
+            return mapped[0], "prolog", _PROLOG_CONFIDENCE
+        said = self._said(pid)
+        if said and (not mapped or said in mapped):
+            return said, "environ", _PROLOG_CONFIDENCE if mapped else _ENVIRON_CONFIDENCE
+        return "", "none", None
+
+    def _mapped(self, index: int, uid: str) -> list[str]:
+        """Return the jobs of this user that got the device, by the prolog's map; a line without a user is anybody's."""
+        if self._job_map is None:
+            return []
+        found = []
+        for line in (text(self._job_map / str(index)) or "").splitlines():
+            job, _, of = line.strip().partition(" ")
+            if _JOB_ID.fullmatch(job) and of.strip() in {"", uid} and job not in found:
+                found.append(job)
+        return found
+
+    def _said(self, pid: int) -> str:
+        """Return the job id in the process's environment; '' where it may not be read, or says none."""
+        if not self._variables:
+            return ""
+        try:
+            with (self._procfs / str(pid) / "environ").open("rb") as environ:
+                content = environ.read(_LONGEST_ENVIRON)
+        except OSError:
+            return ""
+        entries = content.split(b"\0")
+        for name in self._variables:
+            begin = f"{name}=".encode()
+            value = next((entry[len(begin) :] for entry in entries if entry.startswith(begin)), b"")
+            if _JOB_ID.fullmatch(job := value.decode("utf-8", "replace")):
+                return job
+        return ""
 
 
 def job_of(cgroup: str) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 from collectors.node import _nvml_mig as mig
+from collectors.node._attribution import Attribution
 from collectors.node._kernel_log import Bus
 from collectors.node._nvml_accounting import Accounting
 from collectors.node._nvml_device import Device, status_row
@@ -24,14 +24,16 @@ _CALM_ROUNDS: Final = 6
 class Card:
     """A whole device and, under MIG, the slices that it is cut into."""
 
-    def __init__(self, uuid: str, index: int, driver: Driver, procfs: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, uuid: str, index: int, driver: Driver, attribution: Attribution, clock: Callable[[], float]
+    ) -> None:
         self.uuid = uuid
         self.index = index
         self.is_lost = False
         self.bus: Bus | None = None
         self.wants_health = False
         self._driver = driver
-        self._procfs = procfs
+        self._attribution = attribution
         self._clock = clock
         self._slices: dict[str, Device] = {}
         self._known: dict[str, Row] = {}
@@ -40,7 +42,7 @@ class Card:
         self._counters: dict[str, float] = {}
         self._calm: list[Row] = []
         self._device: Device | None = None
-        self._processes = Processes(driver, procfs)
+        self._processes = Processes(driver, attribution, index)
         self._accounting = Accounting(driver)
 
     def read(self, handle: Any, at: datetime, *, with_processes: bool, with_health: bool) -> Iterator[tuple[str, Row]]:
@@ -98,7 +100,7 @@ class Card:
         self._device = None
         self._slices = {}
         self._driver = Driver(self._driver.library)
-        self._processes = Processes(self._driver, self._procfs)
+        self._processes = Processes(self._driver, self._attribution, self.index)
         self._accounting = Accounting(self._driver)
 
     def _whole(self, handle: Any) -> Device:
@@ -159,7 +161,7 @@ class Card:
     def _new_slice(self, part: mig.Slice) -> Device:
         driver = Driver(self._driver.library)
         gpm = Gpm(driver, self._device_handle_of(part), self._clock, part.instance)
-        return Device(part.uuid, driver, gpm, Processes(driver, self._procfs), is_slice=True)
+        return Device(part.uuid, driver, gpm, Processes(driver, self._attribution, self.index), is_slice=True)
 
     def _device_handle_of(self, part: mig.Slice) -> Any:
         """Return the whole device's handle: profiling of a slice is asked of its parent."""

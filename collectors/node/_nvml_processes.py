@@ -1,10 +1,9 @@
 """Processes on one device, and whose they are."""
 
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-from collectors.node._attribution import Owner, owner
+from collectors.node._attribution import Attribution, Owner
 from collectors.node._nvml_driver import Driver, share
 from ledger.registry import Row
 
@@ -21,9 +20,10 @@ _GHOSTS: Final = frozenset({"Z", "X", "dead"})
 class Processes:
     """One device's list of processes; remembers until when their activity was read, and whose they were."""
 
-    def __init__(self, driver: Driver, procfs: Path) -> None:
+    def __init__(self, driver: Driver, attribution: Attribution, index: int) -> None:
         self._driver = driver
-        self._procfs = procfs
+        self._attribution = attribution
+        self._index = index
         self._seen_until = 0
         self.owners: dict[int, Owner] = {}
 
@@ -40,7 +40,7 @@ class Processes:
         active = self._active(handle)
         rows = []
         for pid, memory in sorted(held.items()):
-            whose = owner(self._procfs, pid)
+            whose = self._attribution.owner(pid, self._index)
             if whose.process_name is not None and whose.process_name.startswith(tuple(_HELPERS)):
                 continue
             if whose.process_name is not None:

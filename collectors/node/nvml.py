@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from collectors._settings import CollectorSettings
-from collectors.node._attribution import sees_processes
+from collectors.node._attribution import Attribution
 from collectors.node._kernel_log import Bus, KernelLog, bus_of
 from collectors.node._nvml_card import Card
 from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, words
@@ -26,9 +26,16 @@ _UNLISTED: Final = "the driver does not list it any more"
 
 
 class NvmlSettings(CollectorSettings):
-    """How often the slower questions are asked."""
+    """How often the slower questions are asked, and what tells the job of a process besides its cgroup."""
 
     health_every_rounds: Annotated[int, Field(ge=1, le=360, description="Health is read every so many rounds")] = 6
+    job_map: Annotated[str, Field(description="Where the prolog notes which job got which device; empty for none")] = (
+        "/run/clusterledger/job_map"
+    )
+    job_variables: Annotated[
+        tuple[str, ...],
+        Field(description="Read from the environment of a process, in this order, and nothing else of it"),
+    ] = ("SLURM_JOB_ID",)
 
 
 def _now() -> datetime:
@@ -58,7 +65,10 @@ def nvml(
     # Where the host's /proc is mounted elsewhere, its /dev and its logs are beside it.
     beside = procfs.parent if root is None else root
     log = KernelLog(procfs, beside / "dev", beside / "var/log", now)
-    node = _Node(driver, procfs, log, (settings or NvmlSettings()).health_every_rounds, clock, now)
+    decided = settings or NvmlSettings()
+    job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
+    attribution = Attribution(procfs, job_map, decided.job_variables)
+    node = _Node(driver, attribution, log, decided.health_every_rounds, clock, now)
     return node.one_round
 
 
@@ -101,7 +111,7 @@ class _Node:
     def __init__(
         self,
         library: Any,
-        procfs: Path,
+        attribution: Attribution,
         log: KernelLog,
         health_every: int,
         clock: Callable[[], float],
@@ -109,7 +119,7 @@ class _Node:
     ) -> None:
         self._library = library
         self._driver = Driver(library)
-        self._procfs = procfs
+        self._attribution = attribution
         self._health_every = health_every
         self._clock = clock
         self._now = now
@@ -165,7 +175,7 @@ class _Node:
 
         Raises: SourceMissing: there is no GPU. DriverGone: the driver is gone.
         """
-        with_processes = sees_processes(self._procfs)
+        with_processes = self._attribution.sees_processes()
         here = self._enumerate()
         if not here and not self._cards:
             raise SourceMissing("NVML: no GPU", hint="set collectors.nvml.enabled = false on this node")
@@ -188,7 +198,7 @@ class _Node:
 
         Raises: DriverGone: the driver is gone.
         """
-        card = Card(uuid, index, Driver(self._library), self._procfs, self._clock)
+        card = Card(uuid, index, Driver(self._library), self._attribution, self._clock)
         with contextlib.suppress(DeviceLost):
             bus = self._driver.ask("nvmlDeviceGetPciInfo", handle)
             card.bus = None if bus is None else bus_of(words(bus.busId))

@@ -1,0 +1,111 @@
+"""Whose process it is: where each answer comes from, how far it can be trusted, and what is never kept."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from collectors.fake_nvml import Gpu, Phase, Process, Slice
+from collectors.node._attribution import Attribution
+from tests.collectors.node.gpu_node import Node
+
+SECRET = "hunter2"
+
+Process_ = Callable[..., int]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Process_:
+    """Return a function that makes a process of a user, with a cgroup and an environment."""
+
+    def make(pid: int = 4242, uid: int = 54321, cgroup: str = "0::/user.slice", **environ: str) -> int:
+        folder = tmp_path / "proc" / str(pid)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "status").write_text(f"Name:\ttrain\nState:\tR (running)\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n")
+        (folder / "cgroup").write_text(f"{cgroup}\n")
+        entries = {"PATH": "/bin", "API_TOKEN": SECRET, **environ}
+        (folder / "environ").write_bytes(b"".join(f"{name}={value}\0".encode() for name, value in entries.items()))
+        return pid
+
+    return make
+
+
+def said(tmp_path: Path, pid: int, index: int = 0, names: tuple[str, ...] = ("SLURM_JOB_ID",)) -> tuple[object, ...]:
+    found = Attribution(tmp_path / "proc", tmp_path / "map", names).owner(pid, index)
+    return found.job_id, found.attribution_source, found.attribution_confidence_ratio
+
+
+def noted(tmp_path: Path, index: int, *lines: str) -> None:
+    (tmp_path / "map").mkdir(exist_ok=True)
+    (tmp_path / "map" / str(index)).write_text("".join(f"{line}\n" for line in lines))
+
+
+SLURM = "0::/system.slice/slurmstepd.scope/job_777/step_0"
+
+
+def test_the_cgroup_comes_first_and_is_surer_where_the_map_agrees(tmp_path: Path, process: Process_) -> None:
+    pid = process(cgroup=SLURM, SLURM_JOB_ID="666")
+    assert said(tmp_path, pid) == ("777", "cgroup", 0.9)
+    noted(tmp_path, 0, "777 54321")
+    assert said(tmp_path, pid) == ("777", "cgroup", 0.99)
+    noted(tmp_path, 0, "555 54321")
+    assert said(tmp_path, pid) == ("777", "cgroup", 0.9), "a line that a failed epilog left is a ghost"
+
+
+def test_the_map_tells_where_there_is_no_cgroup(tmp_path: Path, process: Process_) -> None:
+    noted(tmp_path, 3, "555 54321", "556 1000")
+    assert said(tmp_path, process(), 3) == ("555", "prolog", 0.7)
+    assert said(tmp_path, process(uid=1000), 3) == ("556", "prolog", 0.7)
+    assert said(tmp_path, process(uid=2000), 3) == ("", "none", None), "another user's process is a stray one"
+    assert said(tmp_path, process(), 4) == ("", "none", None)
+
+
+def test_two_jobs_of_one_user_are_told_apart_by_the_environment_or_not_at_all(
+    tmp_path: Path, process: Process_
+) -> None:
+    noted(tmp_path, 0, "555 54321", "556 54321", "556 54321")
+    assert said(tmp_path, process()) == ("", "none", None)
+    assert said(tmp_path, process(SLURM_JOB_ID="556")) == ("556", "environ", 0.7)
+    assert said(tmp_path, process(SLURM_JOB_ID="9")) == ("", "none", None), "it did not get this device"
+
+
+def test_the_environment_is_believed_least_and_may_be_left_out(tmp_path: Path, process: Process_) -> None:
+    pid = process(SLURM_JOB_ID="123", PBS_JOBID="8.server")
+    assert said(tmp_path, pid) == ("123", "environ", 0.5)
+    assert said(tmp_path, pid, names=("PBS_JOBID", "SLURM_JOB_ID")) == ("8.server", "environ", 0.5)
+    assert said(tmp_path, pid, names=()) == ("", "none", None)
+
+
+@pytest.mark.parametrize("value", ["", " ", "1 2", "$(reboot)", "x" * 65, "é", "a/b", "7\n8"])
+def test_what_is_no_job_id_is_none(tmp_path: Path, process: Process_, value: str) -> None:
+    noted(tmp_path, 0, f"{value} 54321")
+    assert said(tmp_path, process(SLURM_JOB_ID=value))[1] != "environ"
+
+
+def test_nothing_but_the_job_is_kept_of_an_environment(tmp_path: Path, process: Process_) -> None:
+    pid = process(SLURM_JOB_ID="123", LD_SLURM_JOB_ID="4", SLURM_JOB_ID_OLD="5")
+    node = Node(tmp_path / "proc", (Gpu("GPU-a", phases=(Phase(processes=(Process(pid),)),)),), root=tmp_path)
+    tables = node.round()
+    assert tables["gpu_sample"][0]["process_job_ids"] == "123"
+    assert SECRET not in str(tables)
+    assert "/bin" not in str(tables)
+
+
+def test_a_process_whose_files_may_not_be_read_keeps_what_is_known(tmp_path: Path, process: Process_) -> None:
+    pid = process()
+    (tmp_path / "proc" / str(pid) / "environ").unlink()
+    (tmp_path / "proc" / str(pid) / "cgroup").unlink()
+    assert said(tmp_path, pid) == ("", "none", None)
+    noted(tmp_path, 0, "555")
+    assert said(tmp_path, pid) == ("555", "prolog", 0.7)
+
+
+def test_the_prologs_map_is_read_beside_the_hosts_proc_by_the_devices_index(tmp_path: Path, process: Process_) -> None:
+    (tmp_path / "run/clusterledger/job_map").mkdir(parents=True)
+    (tmp_path / "run/clusterledger/job_map/1").write_text("555 54321\n")
+    (tmp_path / "run/clusterledger/job_map/.lock").write_text("")
+    phase = Phase(processes=(Process(process()),))
+    gpus = (Gpu("GPU-a", phases=(phase,)), Gpu("GPU-b", slices=(Slice("MIG-1", 1, phases=(phase,)),)))
+    tables = Node(tmp_path / "proc", gpus).round()
+    rows = {row["gpu_uuid"]: (row["job_id"], row["attribution_source"]) for row in tables["gpu_process_sample"]}
+    assert rows == {"GPU-a": ("", "none"), "MIG-1": ("555", "prolog")}
