@@ -4,6 +4,7 @@ Source: the nine states and the bottleneck classes are this project's own contra
 and charge categories follow FOCUS and OpenCost usage.
 """
 
+from datetime import UTC, datetime
 from typing import Final, Literal, get_args
 
 State = Literal[
@@ -71,5 +72,8 @@ UNASSIGNED: Final = "unassigned"
 
 PROCESS_OWNER: Final = "user:"
 """Stands before a user's name for a job where no scheduler runs: the owner of a process holds the device."""
+
+NOBODY_AT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""The submit time in a key where nothing has a holder, as '' is its job."""
 
 WORKLOAD_KINDS: Final = ("training", "inference", "notebook", "batch", "")

@@ -66,7 +66,7 @@ class AllocationHour(ChargeKey):
     user = key("User; '' for what has no holder")
     job_id = key("Job; '' for what has no holder")
     restart_count = key_count("Run of the job")
-    submitted_at = instant("Submit time of the job")
+    submitted_at = key_instant("Submit time of the job: ids recur; 1970 for what has no holder")
     model = key("Model; '' for what has no holder")
     billed_cost = money("Its part of what is invoiced", nullable=False)
     effective_cost = money("Its part of the amortised cost")

@@ -3,20 +3,29 @@
 A *place* is one clock hour of one node.
 """
 
+from datetime import datetime
 from typing import Final
 
 import polars as pl
 
 from ledger.expressions import to_milliseconds
-from ledger.names import STATES, UNASSIGNED, UNATTRIBUTED
+from ledger.names import NOBODY_AT, STATES, UNASSIGNED, UNATTRIBUTED
 
 PLACE: Final = ("hour_start", "cluster", "node")
-HOLDER: Final = ("team", "user", "job_id", "restart_count", "model")
+HOLDER: Final = ("team", "user", "job_id", "restart_count", "model", "submitted_at")
 LEAF: Final = ("gpu_uuid", "bucket", "state", *HOLDER)
 
 _MILLIONTHS: Final = 1_000_000
-_NOBODY: Final = {"team": "", "user": "", "job_id": "", "model": ""}
+NOBODY: Final = {"team": "", "user": "", "job_id": "", "model": "", "restart_count": 0, "submitted_at": NOBODY_AT}
+"""The holder of what has none."""
+
 _SECONDS: Final = {f"{state}_seconds": state for state in STATES}
+
+
+def nobody() -> list[pl.Expr]:
+    """Return the columns of a holder where there is none."""
+    types: dict[type, pl.DataType] = {int: pl.Int64(), str: pl.String(), datetime: pl.Datetime("us", "UTC")}
+    return [pl.lit(value, dtype=types[type(value)]).alias(name) for name, value in NOBODY.items()]
 
 
 def gpu_leaves(gpu_hours: pl.DataFrame, job_hours: pl.DataFrame) -> pl.DataFrame:
@@ -25,7 +34,7 @@ def gpu_leaves(gpu_hours: pl.DataFrame, job_hours: pl.DataFrame) -> pl.DataFrame
     What jobs hold is `allocated`, whatever the device did; of the rest `unallocated` is `idle`, and what is
     broken, orphaned or unknown is `unallocable`. A busy device whose holder is unknown is allocated to nobody named.
     """
-    held = _by_state(job_hours, [*PLACE, "gpu_uuid", "gpu_fraction", *HOLDER, "submitted_at"]).with_columns(
+    held = _by_state(job_hours, [*PLACE, "gpu_uuid", "gpu_fraction", *HOLDER]).with_columns(
         pl.lit("allocated").alias("bucket"), pl.col("user").fill_null("")
     )
     taken = held.group_by(*PLACE, "gpu_uuid", "state").agg(pl.col("milliseconds").sum().alias("taken"))
@@ -35,11 +44,7 @@ def gpu_leaves(gpu_hours: pl.DataFrame, job_hours: pl.DataFrame) -> pl.DataFrame
         .with_columns((pl.col("milliseconds") - pl.col("taken").fill_null(0)).alias("milliseconds"))
         .filter(pl.col("milliseconds") > 0)
         .with_columns(_bucket_of_rest().alias("bucket"))
-        .with_columns(
-            *(pl.lit(value).alias(name) for name, value in _NOBODY.items()),
-            pl.lit(0, dtype=pl.Int64).alias("restart_count"),
-            pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("submitted_at"),
-        )
+        .with_columns(nobody())
         .with_columns(
             pl.when(pl.col("bucket") == "allocated").then(pl.lit(name)).otherwise(column).alias(column)
             for column, name in (("team", UNASSIGNED), ("model", UNATTRIBUTED))
@@ -50,7 +55,7 @@ def gpu_leaves(gpu_hours: pl.DataFrame, job_hours: pl.DataFrame) -> pl.DataFrame
         pl.concat([held, rest.select(held.columns)])
         .with_columns((pl.col("milliseconds") * fraction).alias("weight"))
         .group_by(*PLACE, *LEAF)
-        .agg(pl.col("weight").sum(), pl.col("submitted_at").max())
+        .agg(pl.col("weight").sum())
     )
 
 
@@ -65,7 +70,7 @@ def request_leaves(
     existed = gpu_hours.group_by(PLACE).agg(to_milliseconds("existed_seconds").max().alias("milliseconds"))
     run = ["cluster", "job_id", "restart_count", "submitted_at"]
     asked = (
-        job_hours.group_by(*PLACE, *HOLDER, "submitted_at")
+        job_hours.group_by(*PLACE, *HOLDER)
         .agg(to_milliseconds("held_seconds").max().alias("milliseconds"))
         .join(jobs.select(*run, "cpu_count", "memory_bytes", "node_count"), on=run, how="left")
         .with_columns(pl.max_horizontal(pl.col("node_count").fill_null(1), 1), pl.col("user").fill_null(""))
@@ -85,12 +90,7 @@ def request_leaves(
             pl.max_horizontal(pl.col(each) - pl.col(f"asked_{each}").fill_null(0), 0).alias(each)
             for each in ("cpu", "memory")
         )
-        .with_columns(
-            pl.lit("idle").alias("bucket"),
-            *(pl.lit(value).alias(name) for name, value in _NOBODY.items()),
-            pl.lit(0, dtype=pl.Int64).alias("restart_count"),
-            pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("submitted_at"),
-        )
+        .with_columns(pl.lit("idle").alias("bucket"), *nobody())
     )
     leaves = pl.concat([asked, rest.select(asked.columns)])
     return leaves.with_columns(pl.lit("").alias("gpu_uuid"), pl.lit("").alias("state"))

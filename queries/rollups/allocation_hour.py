@@ -11,7 +11,7 @@ from ledger import money
 from ledger.config import MoneySettings
 from ledger.tables import AllocationHour, CostHour, GpuHour, Job, JobGpuHour, Node
 from queries.graph import Input, Span, rollup
-from queries.rollups._leaves import HOLDER, LEAF, PLACE, gpu_leaves, request_leaves
+from queries.rollups._leaves import LEAF, PLACE, gpu_leaves, nobody, request_leaves
 from queries.rollups._split_rules import WHOLE_NODE, part_weights
 
 _MEASURES: Final = ("billed_cost", "effective_cost")
@@ -111,8 +111,7 @@ def _apart(whole: pl.DataFrame) -> pl.DataFrame:
     parts = pl.concat([others.select(kept), for_all.select(kept)])
     return parts.with_columns(
         pl.lit("").alias("gpu_uuid"),
-        *(pl.lit("").alias(each) for each in HOLDER if each != "restart_count"),
-        pl.lit(0, dtype=pl.Int64).alias("restart_count"),
+        *nobody(),
         pl.lit(_NOT_SPLIT).alias("allocated_method_id"),
         pl.lit(0, dtype=pl.Int64).alias("weight"),
     ).pipe(_with_seconds)
@@ -143,7 +142,7 @@ def _divided(
         key = ["row", "leaf", "allocated_method_id"]
         both = money.summed(asked, by=key, columns=_MEASURES).with_columns(pl.lit(0, dtype=pl.Int64).alias("weight"))
         devices = pl.concat([devices, both.select(devices.columns)])
-    described = numbered.select("leaf", *LEAF, "submitted_at").unique("leaf")
+    described = numbered.select("leaf", *LEAF).unique("leaf")
     return devices.join(described, on="leaf").drop("leaf").pipe(_with_seconds)
 
 
@@ -156,7 +155,7 @@ def _numbered(leaves: pl.DataFrame, requests: pl.DataFrame, places: pl.DataFrame
             devices,
             requests.unpivot(
                 ["cpu", "memory"],
-                index=[*PLACE, *LEAF, "submitted_at"],
+                index=[*PLACE, *LEAF],
                 variable_name="part",
                 value_name="weight",
             ).select(devices.columns),

@@ -13,6 +13,7 @@ from app.context import Context
 from app.services import named
 from app.services._focus import MANDATORY, focus
 from ledger import money
+from ledger.names import NOBODY_AT
 from ledger.tables import AllocationHour, CostHour
 from tests.bills import MONTH, rows
 
@@ -42,6 +43,7 @@ KEY = {
 LEAF = {
     **dict.fromkeys(("bucket", "state", "team", "user", "job_id", "model"), ""),
     "restart_count": 0,
+    "submitted_at": NOBODY_AT,
     "allocated_method_id": "whole_node_to_gpu",
     "held_gpu_seconds": Decimal(0),
     "service_name": "EC2",

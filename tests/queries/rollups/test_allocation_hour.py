@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ledger import money
 from ledger.config import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
-from ledger.names import STATES
+from ledger.names import NOBODY_AT, STATES
 from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, Node
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
@@ -201,6 +201,19 @@ def test_requests_beyond_the_node_share_all_of_it() -> None:
         split_rule="70_30",
     )
     assert by(made.filter(pl.col("gpu_uuid") == ""), "job_id") == {"j1": 15, "j2": 15, "": 0}
+
+
+def test_two_runs_of_one_id_in_an_hour_are_told_apart() -> None:
+    again = {"submitted_at": MONTH + HOUR, "team": "b", "user": "u", "model": "m"}
+    first = again | {"submitted_at": MONTH}
+    held = [
+        job_hour(H, "g0", "7", productive_seconds=900, **first),
+        job_hour(H, "g0", "7", productive_seconds=2700, **again),
+    ]
+    made = allocated([cost("8")], [device_hour(H, "g0", productive_seconds=3600)], held)
+    assert by(made, "submitted_at") == {MONTH: 2, MONTH + HOUR: 6}
+    free = allocated([cost("8")], [device_hour(H, "g0")])
+    assert free["submitted_at"].to_list() == [NOBODY_AT]
 
 
 def test_a_node_of_unknown_size_gives_all_to_its_devices_and_says_so() -> None:

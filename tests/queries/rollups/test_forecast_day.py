@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 
+from ledger.names import NOBODY_AT
 from ledger.tables import AllocationHour, ForecastDay
 from queries.graph import Span
 from queries.rollups.forecast_day import forecast_day
@@ -36,6 +37,7 @@ def hour(at: datetime, cost: Decimal | None, **given: Any) -> dict[str, Any]:
         "user": "",
         "job_id": "j1",
         "restart_count": 0,
+        "submitted_at": NOBODY_AT,
         "model": "m",
         "billed_cost": Decimal(0),
         "effective_cost": cost,
