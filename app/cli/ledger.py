@@ -110,7 +110,8 @@ def rollup(
 def reconcile(json: Json = False, store: Store = None) -> None:
     """Compare what was charged, what was allocated of it and what was invoiced."""
     rows = asked("reconcile", store)
-    columns = ("provider", "invoice_id", "billing_period_start", "billing_currency", "charged", "allocated", "invoiced")
+    key = ("provider", "invoice_id", "billing_period_start", "billing_currency")
+    columns = (*key, "charged", "allocated", "estimated", "invoiced")
     if json:
         as_json(rows)
     else:

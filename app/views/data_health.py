@@ -124,6 +124,7 @@ def _invoices(invoices: pl.DataFrame) -> None:
             "charged": Column("Charged", "money", "Sum of the bill's rows."),
             "allocated": Column("Allocated", "money", "Sum of what was allocated of them."),
             "estimated": Column("Estimated", "money", "Beside them: hours that the bill does not cover yet."),
+            "estimated": Column("Estimated", "money", "Beside them: hours that the bill does not cover yet."),
             "invoiced": Column("Invoiced", "money", "From the invoice itself."),
             "difference": Column("Difference", "money"),
             "tolerance": Column("Tolerance", "money", "What FOCUS 1.4 allows for rounding."),

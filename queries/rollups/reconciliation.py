@@ -42,7 +42,8 @@ def reconciliation(
 
     Always the whole invoice, in scope or not, and BilledCost only. `matches_invoice` needs an amount from outside
     the bill; `matches_export` says that the sums equal the totals that came with the export; both need the
-    allocations to sum to the charges, exactly. `estimated` marks costs that no bill covers yet.
+    allocations to sum to the charges, exactly. Costs that no bill covers yet stand apart, as `estimated`, and the
+    status `estimated` marks them.
 
     Nulls: `is_ok` is null without an invoice: agreeing with itself proves nothing.
     """
@@ -99,9 +100,10 @@ def _exports(named: pl.DataFrame, imports: pl.DataFrame) -> pl.DataFrame:
 
 
 def _allocated(allocations: pl.DataFrame) -> pl.DataFrame:
-    """Return what was allocated of each invoice, and how much of it is estimated."""
+    """Return what was allocated of each invoice's charges, and what is estimated beside them."""
     split = allocations.with_columns(
-        pl.col("billed_cost").alias("allocated"), pl.when("is_estimated").then("billed_cost").alias("estimated")
+        pl.when(~pl.col("is_estimated")).then("billed_cost").alias("allocated"),
+        pl.when("is_estimated").then("billed_cost").alias("estimated"),
     )
     sums = money.summed(split.sort(_KEY), by=_KEY, columns=["allocated", "estimated"])
     flags = split.group_by(_KEY).agg(pl.col("is_estimated").any().alias("has_estimates"))
@@ -143,7 +145,7 @@ def _judged(both: pl.DataFrame) -> pl.DataFrame:
 def _verdict(row: dict[str, Any]) -> tuple[Decimal | None, Decimal | None, Decimal, str, bool | None]:
     """Return invoiced, difference, tolerance, status and is_ok of one invoice."""
     tolerance = money.tolerance(row["billing_currency"], row["all_row_count"])
-    is_allocated = money.difference(row["allocated"], row["estimated"]) == row["charged"]
+    is_allocated = row["allocated"] == row["charged"]
     if row["invoiced"] is not None and not row["is_owned"]:
         others = money.difference(row["all_charged"], row["charged"])
         invoiced = money.difference(row["invoiced"], others)
