@@ -95,9 +95,6 @@ class RareCalls(Core):
             raise self.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
         return replace(handle, part=place)
 
-    def _nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle: Handle) -> Handle:  # noqa: N802
-        return replace(handle, part=None)
-
     def _nvmlDeviceGetGpuInstanceId(self, handle: Handle) -> int:  # noqa: N802
         return self._slice(handle).instance
 

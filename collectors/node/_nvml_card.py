@@ -71,7 +71,7 @@ class Card:
         yield "gpu_sample", sample
         yield from (("gpu_process_sample", row) for row in processes)
         if parts is not None:
-            yield from self._read_slices(parts, with_processes=with_processes)
+            yield from self._read_slices(handle, parts, with_processes=with_processes)
         self._calibrate(sample)
         if with_health:
             yield from self._slow(handle, parts, processes if with_processes else None, at)
@@ -143,13 +143,13 @@ class Card:
             yield "gpu_event", event_row(self.uuid, "reset", at, message, source="collector")
         self._counters |= now
 
-    def _read_slices(self, parts: list[mig.Slice], *, with_processes: bool) -> Iterator[tuple[str, Row]]:
+    def _read_slices(self, handle: Any, parts: list[mig.Slice], *, with_processes: bool) -> Iterator[tuple[str, Row]]:
         """Yield a sample per slice, and one for the rest that is nobody's."""
         here = {part.uuid for part in parts}
         for uuid in self._slices.keys() - here:
             self._slices.pop(uuid).gpm.close()
         for part in parts:
-            device = self._slices.get(part.uuid) or self._new_slice(part)
+            device = self._slices.get(part.uuid) or self._new_slice(handle, part)
             self._slices[part.uuid] = device
             sample, processes = device.read(part.handle, with_processes=with_processes, clock=self._clock)
             yield "gpu_sample", sample
@@ -158,14 +158,11 @@ class Card:
             rest = {"gpu_uuid": self.uuid + _REST, "status": "ok", "evidence_quality": "X"}
             yield "gpu_sample", {**rest, "process_count": 0, "process_job_ids": "", "jobless_process_count": 0}
 
-    def _new_slice(self, part: mig.Slice) -> Device:
+    def _new_slice(self, handle: Any, part: mig.Slice) -> Device:
+        """Return a slice that was not here before; its profiling is asked of the whole device."""
         driver = Driver(self._driver.library)
-        gpm = Gpm(driver, self._device_handle_of(part), self._clock, part.instance)
+        gpm = Gpm(driver, handle, self._clock, part.instance)
         return Device(part.uuid, driver, gpm, Processes(driver, self._attribution, self.index), is_slice=True)
-
-    def _device_handle_of(self, part: mig.Slice) -> Any:
-        """Return the whole device's handle: profiling of a slice is asked of its parent."""
-        return self._driver.ask("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", part.handle)
 
     def _calibrate(self, sample: Row) -> None:
         """Keep the samples of the first calm minute: what the device takes when nothing runs."""

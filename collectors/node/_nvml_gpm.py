@@ -74,10 +74,12 @@ class Gpm:
         self._kept = self._spare = None
 
     def _supported(self) -> bool:
+        """Tell whether the device has this; an answer that failed is asked for again."""
         if self._is_supported is None:
             answer = self._driver.ask("nvmlGpmQueryDeviceSupport", self._handle)
-            self._is_supported = answer is not None and bool(answer.isSupportedDevice)
-        return self._is_supported
+            if answer is not None:
+                self._is_supported = bool(answer.isSupportedDevice)
+        return bool(self._is_supported)
 
     def _sample(self) -> Any:
         """Return a new sample, or None; the buffer stays for the next try."""

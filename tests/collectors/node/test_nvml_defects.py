@@ -92,6 +92,12 @@ def test_profiling_that_is_denied_is_said_and_tried_again(node: Make) -> None:
     assert "nvmlGpmSampleGet" not in str(tables[4]["gpu_health_sample"][0]["refused"])
 
 
+def test_profiling_whose_first_answer_fails_is_not_given_up(node: Make) -> None:
+    failing = Incident("error", 0, 105, call="nvmlGpmQueryDeviceSupport", code=pynvml.NVML_ERROR_TIMEOUT)
+    tables = node(Gpu("GPU-a", incidents=(failing,))).rounds(3)
+    assert [each["gpu_sample"][0]["evidence_quality"] for each in tables] == ["B", "B", "A"]
+
+
 def test_pipes_and_links_are_averages_in_base_units(node: Make) -> None:
     phases = (
         Phase(tensor_half=0.5, tensor_integer=0.25, tensor_double=0.125, single=1.0,
