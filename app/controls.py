@@ -122,7 +122,7 @@ def answer(question: str, at: Window | None = None, **params: Any) -> pl.DataFra
 
 def minute() -> datetime:
     """Return the present minute: what changes by itself is asked again as often."""
-    return data.now().replace(second=0, microsecond=0)
+    return data.minute()
 
 
 def _chosen(key: str) -> str:

@@ -4,7 +4,7 @@ A page asks for rows of a rollup (`rows`), for the answer to a question in `quer
 for what a pure function makes of rows (`computed`). Reads are cached until their table changes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
@@ -12,6 +12,7 @@ import dataframely as dy
 import polars as pl
 
 from app import context as contexts
+from app.again import Asked
 from app.cache import Cache
 from app.context import Context, acting
 from app.page import Role
@@ -25,6 +26,11 @@ T = TypeVar("T")
 
 # A quarter of what the hub may use on a small machine; a year of 1,000 GPUs' hours does not fit, nor should it.
 _CACHE: Final = Cache(512 * 1024 * 1024)
+
+_ASKED: Final = Asked()
+
+_NOW: Final = "now"
+"""The parameter of questions about the present, which are asked anew each minute."""
 
 OPEN_TO_TEAMS: Final = frozenset({"node", "gpu", "coverage_day", "exchange_rate", "price", "job_run"})
 """Tables without a team column that a viewer of role `team` may read: they tell of no other team."""
@@ -109,8 +115,29 @@ def rows(
         asked = wanted.get("team", (_own(scope),))
         wanted["team"] = tuple(team for team in asked if team == _own(scope)) or ("\0",)
     at = hub()
-    key = ("rows", at.version([table.name]), scope, table.name, window, kept, tuple(sorted(wanted.items())), by)
-    return _CACHE.get(key, lambda: at.store.read(schema, window, by=by, columns=kept, where=wanted or None))
+    return _read(
+        ("rows", scope, table.name, window, kept, tuple(sorted(wanted.items())), by),
+        at.version([table.name]),
+        lambda: at.store.read(schema, window, by=by, columns=kept, where=wanted or None),
+        lambda: rows(schema, window, scope=scope, columns=columns, where=where, by=by),
+    )
+
+
+def _read(
+    key: tuple[Hashable, ...], version: Hashable, read: Callable[[], pl.DataFrame], ask: Callable[[], pl.DataFrame]
+) -> pl.DataFrame:
+    """Return a read of this version, cached; `ask` asks for it again after a change."""
+    return _ASKED.read(key, _CACHE.get((key, version), lambda: _ASKED.same(key, read())), ask)
+
+
+def again(stop: Callable[[], bool]) -> int:
+    """Ask again for what pages read a short time ago, where it has changed, and return how many reads these are."""
+    return _ASKED.again(stop)
+
+
+def minute() -> datetime:
+    """Return the present minute: what changes by itself is asked again as often."""
+    return now().replace(second=0, microsecond=0)
 
 
 def computed(
@@ -164,7 +191,9 @@ def once(
         repr(args),
         repr(sorted(kwargs.items())),
     )
-    return _CACHE.get(key, lambda: (function(frame, *args, **kwargs), frame))[0]
+    value = _CACHE.get(key, lambda: (function(frame, *args, **kwargs), frame))[0]
+    _ASKED.part(frame, (key[1], *key[3:]), value, lambda newer: once(function, newer, *args, **kwargs))
+    return value
 
 
 def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
@@ -174,8 +203,12 @@ def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
     """
     at = hub()
     hashed = tuple(sorted((name, tuple(value) if isinstance(value, list) else value) for name, value in params.items()))
-    key = ("answer", at.version(sql.load(question).tables), scope, question, hashed)
-    return _CACHE.get(key, lambda: answered(at, question, scope=scope, **params))
+    return _read(
+        ("answer", scope, question, tuple(each for each in hashed if each[0] != _NOW)),
+        (at.version(sql.load(question).tables), params.get(_NOW)),
+        lambda: answered(at, question, scope=scope, **params),
+        lambda: answer(question, scope=scope, **{**params, **({_NOW: minute()} if _NOW in params else {})}),
+    )
 
 
 def answered(at: Context, question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:

@@ -14,12 +14,14 @@ from typing import Final
 import polars as pl
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from app import context as contexts
+from app import data
 from app.context import Context, acting
 from app.jobs import JOBS, Job
 from ledger.errors import ClusterLedgerError
 from ledger.frames import to_frame
 from ledger.log import log
-from ledger.tables import JobRun
+from ledger.tables import TABLES, JobRun
 
 _WAKE_SECONDS: Final = 5
 _MOST_ATTEMPTS: Final = 3
@@ -44,6 +46,7 @@ class Scheduler:
         self._jobs = jobs
         self._clock = BackgroundScheduler(timezone="UTC")
         self._turn = threading.Lock()
+        self._asked: object = None
 
     def start(self) -> None:
         """Close runs that a killed hub left open, and begin."""
@@ -70,8 +73,17 @@ class Scheduler:
                 due_at = due(self._context, job)
                 if due_at is not None:
                     run(self._context, job, due_at)
+            self._ask_again()
             # What page runs and jobs have left in cycles; Streamlit would do it after each run of a page.
             gc.collect()
+
+    def _ask_again(self) -> None:
+        """Read what pages show anew after a change, and what tells of the present once a minute."""
+        context = self._context
+        state = (context.version(TABLES), context.now().replace(second=0, microsecond=0))
+        if contexts.current() is context and state != self._asked:
+            self._asked = state
+            data.again(context.stop.is_set)
 
 
 def due(context: Context, job: Job) -> datetime | None:
