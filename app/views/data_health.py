@@ -65,7 +65,8 @@ def _headline(
         cards.taken(health.COVERAGE_RATIO, coverage, f"holder known {written.percent(known)}")
         cards.summed(spending.UNMATCHED_COST, charges)
         unseen = data.once(measure.value, unbilled, health.UNBILLED_GPU_HOURS)
-        cards.number(health.UNBILLED_GPU_HOURS, unseen, "GPU-hours", shown=written.gpu_hours(unseen).removesuffix(" GPU-h"))
+        hours = written.gpu_hours(unseen).removesuffix(" GPU-h")
+        cards.number(health.UNBILLED_GPU_HOURS, unseen, "GPU-hours", shown=hours)
         cards.counted(health.DIFFERING_COUNT, health.INVOICE_COUNT, invoices)
         cards.taken(health.REFUSED_COUNT, rejected)
 
@@ -123,7 +124,6 @@ def _invoices(invoices: pl.DataFrame) -> None:
             "invoice_id": Column("Invoice"),
             "charged": Column("Charged", "money", "Sum of the bill's rows."),
             "allocated": Column("Allocated", "money", "Sum of what was allocated of them."),
-            "estimated": Column("Estimated", "money", "Beside them: hours that the bill does not cover yet."),
             "estimated": Column("Estimated", "money", "Beside them: hours that the bill does not cover yet."),
             "invoiced": Column("Invoiced", "money", "From the invoice itself."),
             "difference": Column("Difference", "money"),

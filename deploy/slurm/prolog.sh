@@ -2,7 +2,7 @@
 # Slurm prolog (slurm.conf: Prolog=/etc/slurm/prolog.d/clusterledger.sh): says which job got which device of this node.
 #
 # One file for each device in /run/clusterledger/job_map, named by its index, with one line "jobid uid" for each job:
-# jobs that share a device have a line each. The agent reads it, and believes the scheduler where they disagree.
+# jobs that share a device have a line each. The agent reads it where the cgroup of a process names no job.
 # A prolog that fails drains the node, so nothing here may fail: without the map the agent looks at cgroups.
 map=${CLUSTERLEDGER_JOB_MAP:-/run/clusterledger/job_map}
 devices=${SLURM_JOB_GPUS:-${GPU_DEVICE_ORDINAL:-}}

@@ -24,7 +24,7 @@ def test_gpu_time_without_a_bill_is_listed_beside_the_totals(demo_copy: Context)
     demo_copy.store.replace(UnbilledHour, frame, partitions=[partition_key(hour, "day")], state=None)
     with used(demo_copy):
         test = opened("data_health")
-    assert metrics(test)["Without a bill"][0] == "16.0 GPU-h"
+    assert metrics(test)["Without a bill"] == ("16.0", "GPU-hours")
     table = next(each.value for each in test.dataframe if "expected_cost" in each.value.columns).set_index("node")
     assert table.loc["left", "expected_cost"] == 55.04
     assert table.loc["left", "known_gpu_hours"] == 1
@@ -34,5 +34,5 @@ def test_gpu_time_without_a_bill_is_listed_beside_the_totals(demo_copy: Context)
 def test_where_all_is_billed_the_list_says_so(demo_context: Context) -> None:
     with used(demo_context):
         test = opened("data_health")
-    assert metrics(test)["Without a bill"][0] == "0.0 GPU-h"
+    assert metrics(test)["Without a bill"] == ("0.0", "GPU-hours")
     assert "A charge or an estimate covers each GPU-hour" in said(test)
