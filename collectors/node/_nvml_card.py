@@ -92,11 +92,14 @@ class Card:
         message = f"the driver was loaded again: {version or 'version unknown'}"
         yield "gpu_event", event_row(self.uuid, "driver_reload", at, message, source="collector")
 
-    def forget_session(self, *, is_open: bool = True) -> None:
-        """Drop what belongs to the driver's session; one that is still open gets its buffers back."""
+    def close_profiling(self) -> None:
+        """Give the driver's buffers back before its session ends; the next round begins with new ones."""
         for each in (self._device, *self._slices.values()):
-            if each is not None and is_open:
+            if each is not None:
                 each.gpm.close()
+
+    def forget_driver(self) -> None:
+        """Drop all that was learnt from the driver: what it has not, and until when it was read."""
         self._device = None
         self._slices = {}
         self._driver = Driver(self._driver.library)
@@ -107,13 +110,16 @@ class Card:
         if self._device is None:
             gpm = Gpm(self._driver, handle, self._clock)
             self._device = Device(self.uuid, self._driver, gpm, self._processes)
+        # Another session has another one.
+        self._device.gpm.handle = handle
         return self._device
 
     def _cut(self, handle: Any) -> list[mig.Slice] | None:
         """Return the slices, None for a device that is whole; a change of mode forgets what was unsupported."""
         is_cut = mig.is_enabled(self._driver, handle)
         if self._is_cut is not None and is_cut != self._is_cut:
-            self.forget_session()
+            self.close_profiling()
+            self.forget_driver()
         self._is_cut = is_cut
         if not is_cut:
             return None
@@ -151,6 +157,7 @@ class Card:
         for part in parts:
             device = self._slices.get(part.uuid) or self._new_slice(handle, part)
             self._slices[part.uuid] = device
+            device.gpm.handle = handle
             sample, processes = device.read(part.handle, with_processes=with_processes, clock=self._clock)
             yield "gpu_sample", sample
             yield from (("gpu_process_sample", row) for row in processes)

@@ -35,12 +35,12 @@ class Gpm:
     """One device's, or one slice's, retained sample: the next round is compared with it.
 
     `instance` is the id of a slice's GPU instance, None for a whole device; a slice that was destroyed and made
-    again is another object, so two instances of one id are never compared.
+    again is another object, so two instances of one id are never compared. `handle` is that of the whole device.
     """
 
     def __init__(self, driver: Driver, handle: Any, clock: Callable[[], float], instance: int | None = None) -> None:
         self._driver = driver
-        self._handle = handle
+        self.handle = handle
         self._clock = clock
         self._instance = instance
         self._kept: Any = None
@@ -68,15 +68,15 @@ class Gpm:
 
     def close(self) -> None:
         """Give both buffers back."""
-        for buffer in (self._kept, self._spare):
-            if buffer is not None:
-                self._driver.ask("nvmlGpmSampleFree", buffer)
+        buffers = [buffer for buffer in (self._kept, self._spare) if buffer is not None]
         self._kept = self._spare = None
+        for buffer in buffers:
+            self._driver.ask("nvmlGpmSampleFree", buffer)
 
     def _supported(self) -> bool:
         """Tell whether the device has this; an answer that failed is asked for again."""
         if self._is_supported is None:
-            answer = self._driver.ask("nvmlGpmQueryDeviceSupport", self._handle)
+            answer = self._driver.ask("nvmlGpmQueryDeviceSupport", self.handle)
             if answer is not None:
                 self._is_supported = bool(answer.isSupportedDevice)
         return bool(self._is_supported)
@@ -88,9 +88,9 @@ class Gpm:
         if self._spare is None:
             return None
         if self._instance is None:
-            taken = self._driver.ask("nvmlGpmSampleGet", self._handle, self._spare)
+            taken = self._driver.ask("nvmlGpmSampleGet", self.handle, self._spare)
         else:
-            taken = self._driver.ask("nvmlGpmMigSampleGet", self._handle, self._instance, self._spare)
+            taken = self._driver.ask("nvmlGpmMigSampleGet", self.handle, self._instance, self._spare)
         if taken is None:
             return None
         buffer, self._spare = self._spare, None

@@ -235,9 +235,12 @@ class _Node:
 
         Raises: DriverGone: it does not start.
         """
-        for card in self._cards.values():
-            card.forget_session(is_open=is_open)
         with contextlib.suppress(DriverGone):
+            for card in self._cards.values():
+                if is_open:
+                    card.close_profiling()
+                else:
+                    card.forget_driver()
             if is_open:
                 self._events.close()
             self._driver.ask("nvmlShutdown")

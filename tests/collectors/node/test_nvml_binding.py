@@ -15,9 +15,10 @@ FIXTURES = ROOT / "tests" / "fixtures"
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from collectors.node.nvml import nvml
+from collectors.node.nvml import NvmlSettings, nvml
 now = [0.0]
-one_round = nvml.open(procfs=Path(sys.argv[1]), clock=lambda: now[0])
+settings = NvmlSettings(health_every_rounds=2)
+one_round = nvml.open(procfs=Path(sys.argv[1]), settings=settings, clock=lambda: now[0])
 rounds = []
 for _ in range(3):
     rounds.append(list(one_round()))
@@ -69,6 +70,23 @@ def test_structures_and_unions_are_read_where_they_lie(rounds: list[list[tuple[s
     found = row(rounds[0], "gpu_sample", "GPU-0")
     assert {name: found[name] for name in expected} == expected
     assert "temperature_celsius" not in found, "this driver has no such function"
+    assert found["driver_seconds"] == pytest.approx(0.0015 * 21)
+
+
+def test_fields_of_health_come_with_the_same_call(rounds: list[list[tuple[str, dict[str, Any]]]]) -> None:
+    found = row(rounds[0], "gpu_health_sample", "GPU-0")
+    assert (found["remapped_corrected_count"], found["remapped_uncorrected_count"]) == (3, 2)
+    assert (found["is_remap_pending"], found["is_remap_failed"]) == (True, False)
+    assert found["ecc_uncorrected_count_total"] == 4_000_000_000
+    assert "nvmlDeviceGetTemperature: no_symbol" in found["refused"]
+
+
+def test_a_process_that_ended_is_in_the_drivers_account(rounds: list[list[tuple[str, dict[str, Any]]]]) -> None:
+    ended = [values for each in rounds for name, values in each if name == "gpu_process_run"]
+    assert [(values["pid_code"], values["duration_seconds"]) for values in ended] == [(5151, 2.5)]
+    assert ended[0]["process_start"] == "2025-11-20 00:00:00.000001+00:00"
+    assert (ended[0]["kernel_active_ratio"], ended[0]["memory_active_ratio"]) == (0.61, None)
+    assert ended[0]["memory_peak_bytes"] == 7 << 30
 
 
 def test_profiling_compares_two_rounds(rounds: list[list[tuple[str, dict[str, Any]]]]) -> None:
@@ -77,6 +95,7 @@ def test_profiling_compares_two_rounds(rounds: list[list[tuple[str, dict[str, An
     assert found["graphics_active_ratio"] == 0.025
     assert found["sm_active_ratio"] == 0.05
     assert found["dram_active_ratio"] == 0.25
+    assert found["pcie_transmit_bytes_per_second"] == 50 * 1024**2
     assert "sm_occupancy_ratio" not in found, "a metric that is refused is null"
 
 

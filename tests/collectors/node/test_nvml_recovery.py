@@ -8,7 +8,7 @@ import polars as pl
 import pynvml
 import pytest
 
-from collectors.fake_nvml import FakeNvml, Gpu, Incident, Phase, Process, Reload, Scenario, Slice
+from collectors.fake_nvml import Accounted, FakeNvml, Gpu, Incident, Phase, Process, Reload, Scenario, Slice
 from collectors.node.nvml import nvml
 from ledger.errors import SourceError
 from tests.collectors.node.gpu_node import GIB, Node, events
@@ -159,3 +159,15 @@ def test_a_round_of_eight_devices_takes_little_of_a_processor(node: Make) -> Non
         gpu.round()
         taken.append(time.thread_time() - begun)
     assert sorted(taken)[4] < 0.05
+
+
+def test_a_new_session_for_a_lost_device_tells_nothing_of_the_others_twice(node: Make) -> None:
+    """What was read until when is the driver's own memory: it outlives a session of ours."""
+    phases = (Phase(processes=(Process(4242, kernel_ratio=1.0),)), Phase(101.0, processes=(Process(4242),)))
+    account = (Accounted(5151, 101, 112),)
+    sound = Gpu("GPU-a", generation="ampere", phases=phases, accounting=account)
+    gpu = node(sound, Gpu("GPU-b", incidents=(Incident("lost", 105),)), health_every_rounds=2)
+    tables = gpu.rounds(4)
+    assert gpu.fake.calls["nvmlInit"] == 2
+    assert [each["gpu_process_sample"][0]["kernel_active_ratio"] for each in tables] == [1.0, 0.0, 0.0, 0.0]
+    assert [[row["pid_code"] for row in each.get("gpu_process_run", [])] for each in tables] == [[], [], [5151], []]
