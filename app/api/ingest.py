@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api._answers import answer, refusal
+from app.api._clock import not_ahead
 from app.api._pace import Pace
 from app.api._tokens import ANY_NODE, Caller, agent, bearer
 from app.context import Context
@@ -96,13 +97,16 @@ def _refused(batch: Batch, caller: Caller, most_rows: int) -> Response | None:
 def _committed(context: Context, batch: Batch) -> Response:
     """Answer what was kept of a batch, after the commit."""
     frames = {TABLES[name].schema: to_frame(TABLES[name].schema, columns) for name, columns in batch.tables.items()}
-    written = context.store.append_batch(frames, source=f"agent {batch.node}", batch_id=batch.batch_id, node=batch.node)
+    source = f"agent {batch.node}"
+    kept, ahead = not_ahead(frames, context.now(), source)
+    written = context.store.append_batch(kept, source=source, batch_id=batch.batch_id, node=batch.node)
     if written is None:
         return answer({"status": "known", "batch_id": batch.batch_id, "tables": {}})
     context.changed(written)
     told = {
-        name: {"rows": each.rows, "duplicates": each.duplicates, "rejected": each.rejected}
+        name: {"rows": each.rows, "duplicates": each.duplicates, "rejected": each.rejected + ahead.get(name, 0)}
         for name, each in written.items()
+        if name in batch.tables
     }
     return answer({"status": "kept", "batch_id": batch.batch_id, "tables": told})
 

@@ -73,6 +73,6 @@ def _fractions(rows: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
 def _rejections(rejected: pl.DataFrame, span: Span) -> pl.DataFrame:
     """Return how many rows of each node were refused on each day: a node's rows come under its name."""
     inside = rejected.filter(pl.col("rejected_at").is_between(span.start, span.end, closed="left"))
-    node = pl.col("source").str.split(":").list.last().alias("node")
+    node = pl.col("source").str.replace(r"^.*[: ]", "").alias("node")
     days = inside.group_by(pl.col("rejected_at").dt.date().alias("day"), node)
     return days.agg(pl.len().cast(pl.Int64).alias("rejected_count"))

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +245,17 @@ def test_the_file_of_a_killed_hub_misleads_nobody(command: Command, home: Path) 
     (home / "clusterledger.duckdb.hub.json").write_text("{", encoding="utf-8")
     assert found(store) is None
     assert found("duckdb::memory:") is None
+
+
+def test_rows_of_a_clock_that_is_ahead_are_refused_and_the_others_kept(hub: RunningHub, command: Command) -> None:
+    common = {"cluster": "default", "node": "n1", "boot_id": "b", "step_seconds": 10.0}
+    ahead = [NOW + timedelta(minutes=minutes) for minutes in (0, 2, 30)]
+    given = [{**common, "sampled_at": each, "cpu_count": 8} for each in ahead]
+    answered = post(hub, token(command, "n1"), encode(uuid.uuid4().hex, "n1", "b", {"host_sample": given})).json()
+    assert answered["tables"] == {"host_sample": {"rows": 2, "duplicates": 0, "rejected": 1}}
+    assert rows(command, "SELECT count(*) AS n FROM host_sample WHERE node = 'n1'") == [{"n": 2}]
+    (refused,) = rows(command, "SELECT table_name, source, reason, row_json FROM rejected_row")
+    assert (refused["table_name"], refused["source"]) == ("host_sample", "agent n1")
+    assert "sampled_at: found " in refused["reason"]
+    assert "expected at most 5 minutes; set the node's clock" in refused["reason"]
+    assert json.loads(refused["row_json"])["node"] == "n1"

@@ -43,7 +43,7 @@ def test_slices_count_as_parts_and_refused_rows_and_failed_rounds_are_counted(
     ]
     mine.add("collector_run", rounds)
     refused = {"table_name": "gpu_sample", "reason": "x", "row_json": "{}", "rejected_at": minute(3)}
-    mine.add("rejected_row", [{**refused, "rejected_id": name, "source": name} for name in ("n", "agent:n", "other")])
+    mine.add("rejected_row", [{**refused, "rejected_id": name, "source": name} for name in ("n", "agent n", "other")])
     row = mine.compute("coverage_day", hours(24, first=-5)).row(0, named=True)
     assert row["gpu_existed_seconds"] == 3600 + 900
     assert row["gpu_observed_seconds"] == 2700

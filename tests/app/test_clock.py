@@ -1,0 +1,49 @@
+"""Rows from the future: refused at the door for agents, with a reason, beside good rows."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from app.api._clock import AHEAD, not_ahead
+from ledger.frames import to_frame
+from ledger.tables import HostSample, Node, RejectedRow
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def sample(at: datetime, *, is_wire: bool) -> dict[str, object]:
+    """Return a sample as an agent sends it, or as a row of the table."""
+    said: object = int(at.timestamp() * 1000) if is_wire else at
+    return {"cluster": "c", "node": "n", "boot_id": "b", "sampled_at": said, "step_seconds": 10.0}
+
+
+@pytest.mark.parametrize("is_wire", [False, True])
+def test_rows_beyond_the_tolerance_are_refused_and_the_others_stay(is_wire: bool) -> None:
+    moments = [NOW - timedelta(days=3), NOW, NOW + AHEAD, NOW + AHEAD + timedelta(seconds=1)]
+    frame = to_frame(HostSample, [sample(at, is_wire=is_wire) for at in moments])
+    kept, counts = not_ahead({HostSample: frame}, NOW, "agent n")
+    assert counts == {"host_sample": 1}
+    assert kept[HostSample].equals(frame.head(3))
+    (refused,) = RejectedRow.validate(kept[RejectedRow]).to_dicts()
+    assert (refused["table_name"], refused["source"], refused["rejected_at"]) == ("host_sample", "agent n", NOW)
+    assert refused["reason"].startswith(
+        "sampled_at: found 2026-11-20 12:05:01+00:00, which is ahead of the hub's clock"
+    )
+    assert json.loads(refused["row_json"])["sampled_at"] == "2026-11-20 12:05:01+00:00"
+
+
+def test_what_tells_of_a_stay_may_lie_ahead() -> None:
+    frame = to_frame(Node, [{"cluster": "c", "node": "n", "exists_start": NOW + timedelta(days=1)}])
+    kept, counts = not_ahead({Node: frame}, NOW, "agent n")
+    assert counts == {}
+    assert set(kept) == {Node}
+
+
+def test_what_is_no_instant_is_left_to_the_door() -> None:
+    frame = to_frame(HostSample, [{**sample(NOW, is_wire=False), "sampled_at": "soon"}])
+    kept, counts = not_ahead({HostSample: frame}, NOW, "agent n")
+    assert counts == {}
+    assert isinstance(kept[HostSample], pl.DataFrame)
+    assert kept[HostSample].height == 1
