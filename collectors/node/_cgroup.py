@@ -1,14 +1,20 @@
 """Where the cgroups of jobs and pods lie, and the small files in them."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from collectors.node._attribution import job_of
-from collectors.node._files import as_integer, text
+from collectors.node._files import as_count, text
 
 _DEPTH: Final = 3  # kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice, slurm/uid_1/job_2
+
+_NUMBER: Final = re.compile(r"[0-9]+:[0-9]+")
+
+# More than any node has: a memory counter of the kernel that fell below zero shows as a large number.
+_MOST_BYTES: Final = 2**53
 
 Numbers = dict[str, int]
 
@@ -66,7 +72,7 @@ def table(path: Path) -> Numbers:
     found = {}
     for line in (text(path) or "").splitlines():
         name, _, rest = line.partition(" ")
-        value = as_integer(rest)
+        value = as_count(rest)
         if value is not None:
             found[name] = value
     return found
@@ -81,13 +87,27 @@ class Devices:
 
     def is_stacked(self, number: str) -> bool:
         """Tell whether a device, such as 253:0, is a mapper's, an array or a loop."""
+        if not _NUMBER.fullmatch(number):
+            return False
         if number not in self._known:
             device = self._root / number
             self._known[number] = bool(_folders(device / "slaves")) or (device / "loop").is_dir()
         return self._known[number]
 
 
+def held(*parts: int | None, without: int | None = 0) -> int | None:
+    """Return memory from its parts; null where one is not known, or where they contradict each other.
+
+    The kernel reads the parts one after the other: what belongs to a whole can be more than it for a moment.
+    """
+    known = [part for part in parts if part is not None]
+    if without is None or len(known) < len(parts):
+        return None
+    found = sum(known) - without
+    return found if 0 <= found < _MOST_BYTES else None
+
+
 def total(values: list[int | None]) -> int | None:
-    """Return the sum of what is known; null where nothing is."""
+    """Return a sum over devices; null where one of them is not known."""
     known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    return as_count(str(sum(known))) if len(known) == len(values) else None

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from collectors.node._cgroup import Devices, table, total
-from collectors.node._files import as_integer, integer, text
+from collectors.node._cgroup import Devices, held, table, total
+from collectors.node._files import as_count, counted, text
 from ledger.registry import Row
 
 _MICROSECONDS: Final = 1_000_000
@@ -29,14 +29,14 @@ def usage(path: Path, devices: Devices) -> Row:
         "cpu_user_seconds_total": _seconds(cpu.get("user_usec")),
         "cpu_system_seconds_total": _seconds(cpu.get("system_usec")),
         "cpu_throttled_seconds_total": _seconds(cpu.get("throttled_usec")),
-        "memory_used_bytes": integer(path / "memory.current"),
-        "memory_peak_bytes": integer(path / "memory.peak"),
-        "memory_limit_bytes": integer(path / "memory.max"),  # the word `max` is no number
-        "memory_resident_bytes": None if shared is None or "anon" not in memory else memory["anon"] + shared,
-        "memory_cache_bytes": None if shared is None or file is None else file - shared,
-        "swap_used_bytes": integer(path / "memory.swap.current"),
+        "memory_used_bytes": held(counted(path / "memory.current")),
+        "memory_peak_bytes": held(counted(path / "memory.peak")),
+        "memory_limit_bytes": held(counted(path / "memory.max")),  # the word `max` is no number
+        "memory_resident_bytes": held(memory.get("anon"), shared),
+        "memory_cache_bytes": held(file, without=shared),
+        "swap_used_bytes": held(counted(path / "memory.swap.current")),
         "oom_kill_count_total": table(path / "memory.events").get("oom_kill"),
-        "task_count": integer(path / "pids.current"),
+        "task_count": counted(path / "pids.current"),
         **_io(path / "io.stat", devices),
     }
 
@@ -47,13 +47,13 @@ def _io(path: Path, devices: Devices) -> Row:
     if content is None:
         return {}
     lines = [line.split() for line in content.splitlines()]
-    counted = [dict(_pairs(words[1:])) for words in lines if words and not devices.is_stacked(words[0])]
+    moved = [dict(_pairs(words[1:])) for words in lines if words and not devices.is_stacked(words[0])]
     # A job that touched no device has an empty file: it moved nothing.
-    return {column: (total([line.get(name) for line in counted]) or 0) for column, name in _IO.items()}
+    return {column: total([line.get(name, 0) for line in moved]) for column, name in _IO.items()}
 
 
 def _pairs(words: list[str]) -> list[tuple[str, int | None]]:
-    return [(name, as_integer(value)) for name, _, value in (word.partition("=") for word in words)]
+    return [(name, as_count(value)) for name, _, value in (word.partition("=") for word in words)]
 
 
 def _seconds(microseconds: int | None) -> float | None:

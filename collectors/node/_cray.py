@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from collectors.node._files import as_integer, listed, text
+from collectors.node._files import as_count, listed, text
 from ledger.registry import Row
 
 _PARTS: Final = {"": "node", "cpu": "package", "memory": "dram"}
@@ -22,7 +22,7 @@ def cray(sysfs: Path, *, is_alone: bool) -> Iterator[Row]:
         if quantity in _COLUMNS and (part in _PARTS or part.startswith("accel")):
             column, unit = _COLUMNS[quantity]
             words = (text(path) or "").split()
-            value = as_integer(words[0]) if words[1:2] == [unit] else None
+            value = as_count(words[0]) if words[1:2] == [unit] else None
             found.setdefault(part, {})[column] = value
     for part, values in found.items():
         scope = _PARTS.get(part, "gpu")

@@ -6,6 +6,8 @@ from typing import Final
 
 from ledger.errors import SourceError, SourceMissing
 
+_ABSURD: Final = 2**63
+_COUNT: Final = re.compile(r"[0-9]{1,20}")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -67,6 +69,22 @@ def as_integer(value: str | None) -> int | None:
         return None
 
 
+def counted(path: Path) -> int | None:
+    """Return a file's count; None where it is absent, refused, or cannot be one."""
+    return as_count(text(path))
+
+
+def as_count(value: str | None) -> int | None:
+    """Return the count that a text is; None where it is none.
+
+    A count that fell below zero shows near 2^64, and so does each one of an adapter that fell off its bus.
+    """
+    if value is None or not _COUNT.fullmatch(value):
+        return None
+    number = int(value)
+    return number if number < _ABSURD else None
+
+
 def scaled(value: int | None, unit: float) -> float | None:
     """Return a value in a base unit; what was not read stays null."""
     return None if value is None else value * unit
@@ -75,13 +93,13 @@ def scaled(value: int | None, unit: float) -> float | None:
 def integers(words: list[str], where: str) -> list[int]:
     """Return words as whole numbers.
 
-    Raises: SourceError: one of them is no whole number.
+    Raises: SourceError: one of them is no whole number, or more than one that counts can be.
     """
-    try:
-        return [int(word) for word in words]
-    except ValueError:
-        found = " ".join(words)[:80]
-        raise SourceError(f"{where}: found {found!r}, expected whole numbers") from None
+    found = [as_count(word) for word in words]
+    known = [value for value in found if value is not None]
+    if len(known) < len(found):
+        raise SourceError(f"{where}: found {' '.join(words)[:80]!r}, expected whole numbers")
+    return known
 
 
 def unescaped(word: str) -> str:

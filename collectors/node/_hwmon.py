@@ -3,15 +3,12 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from collectors.node._files import integer, listed, refused, text
 from ledger.registry import Row
 
 _FILE: Final = re.compile(r"^(?P<sensor>(?:power|energy|temp|fan)\d+)_(?:average|input)$")
-_MICRO: Final = 1_000_000
-_MILLI: Final = 1000
-_SECONDS_PER_MINUTE: Final = 60
 
 # One row per core says little more than the row of its package.
 _PER_CORE: Final = re.compile(r"^(Core \d+|Ecore\d+|Tccd\d+)$")
@@ -27,8 +24,22 @@ _SCOPES: Final = {
     "drivetemp": "drive",
 }
 
-# What is wired to nothing reads as one of the ends of its scale.
-_COLDEST, _HOTTEST = -55, 150
+
+class _Quantity(NamedTuple):
+    """Where a kind of sensor goes, in which unit, and between which ends: beyond them it is wired to nothing."""
+
+    column: str
+    parts: int
+    least: float
+    most: float
+
+
+_QUANTITIES: Final = {
+    "power": _Quantity("power_watts", 1_000_000, 0, 100_000),
+    "energy": _Quantity("energy_joules_total", 1_000_000, 0, float(2**63)),
+    "temp": _Quantity("temperature_celsius", 1000, -55, 150),
+    "fan": _Quantity("fan_hertz", 60, 0, 10_000),
+}
 
 
 def hwmon(sysfs: Path) -> Iterator[Row]:
@@ -66,15 +77,7 @@ def _value(chip: Path, sensor: str) -> Row:
     paths = [chip / f"{sensor}_{kind}" for kind in ("average", "input")]
     raw = next((value for value in map(integer, paths) if value is not None), None)
     is_readable = raw is not None or not any(refused(path) for path in paths)
-    if integer(chip / f"{sensor}_fault") == 1:
-        raw = None
-    kind = sensor.rstrip("0123456789")
-    if kind == "temp":
-        celsius = None if raw is None else raw / _MILLI
-        is_wired = celsius is not None and _COLDEST < celsius < _HOTTEST
-        return {"is_readable": is_readable, "temperature_celsius": celsius if is_wired else None}
-    value = None if raw is None or raw < 0 else raw
-    if kind == "fan":
-        return {"is_readable": is_readable, "fan_hertz": None if value is None else value / _SECONDS_PER_MINUTE}
-    column = "power_watts" if kind == "power" else "energy_joules_total"
-    return {"is_readable": is_readable, column: None if value is None else value / _MICRO}
+    quantity = _QUANTITIES[sensor.rstrip("0123456789")]
+    value = None if raw is None or integer(chip / f"{sensor}_fault") == 1 else raw / quantity.parts
+    is_wired = value is not None and quantity.least <= value <= quantity.most
+    return {"is_readable": is_readable, quantity.column: value if is_wired else None}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
-from collectors.node._files import as_integer, listed, text
+from collectors.node._files import as_count, listed, text
 from ledger.registry import Row
 
 Component = Literal["llite", "osc", "mdc"]
@@ -104,13 +104,11 @@ def _parsed(empty: Stats, content: str) -> Stats:
 
 def _operation(name: str, words: list[str]) -> Iterator[tuple[str, Operation]]:
     """Yield what a line such as `read_bytes 24 samples [bytes] 1 9 200 4000` says; the sum may be missing."""
-    count = as_integer(words[_COUNT_WORD])
-    if count is None or count < 0:
+    count = as_count(words[_COUNT_WORD])
+    if count is None:
         return
     unit = words[_UNIT_WORD].strip("[]") if len(words) > _UNIT_WORD else ""
-    summed = as_integer(words[_SUM_WORD]) if len(words) > _SUM_WORD else None
-    if summed is not None and summed < 0:
-        summed = None
+    summed = as_count(words[_SUM_WORD]) if len(words) > _SUM_WORD else None
     parts = _PARTS_OF_A_SECOND.get(unit.removesuffix("s"))
     yield (
         name,
@@ -126,7 +124,7 @@ def _operation(name: str, words: list[str]) -> Iterator[tuple[str, Operation]]:
 def _instant(word: str) -> datetime | None:
     """Return an instant of seconds and nanoseconds, in whole milliseconds."""
     whole, _, rest = word.partition(".")
-    seconds, milliseconds = as_integer(whole), as_integer((rest + "000")[:3])
+    seconds, milliseconds = as_count(whole), as_count((rest + "000")[:3])
     if seconds is None or milliseconds is None:
         return None
     return _EPOCH + timedelta(seconds=seconds, milliseconds=milliseconds)

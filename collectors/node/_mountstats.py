@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from collectors.node._files import as_integer, text, unescaped
+from collectors.node._files import as_count, text, unescaped
 from ledger.registry import Row
 
 _MOUNT: Final = re.compile(
@@ -14,9 +14,6 @@ _MOUNT: Final = re.compile(
 )
 _OPERATION: Final = re.compile(r"^[A-Z][A-Z0-9_]*$")
 _MILLISECONDS: Final = 1000
-
-# A time that was counted below zero shows as a number near 2^64.
-_ABSURD: Final = 2**63
 
 _SERVER_READ, _SERVER_WRITTEN = 4, 5
 _OPERATIONS, _ROUND_TRIP = 0, 6
@@ -111,16 +108,11 @@ def _take(export: Export, name: str, rest: str) -> None:
         pairs = (word.strip().partition("=") for word in rest.split(","))
         export.options = {key: value for key, _, value in pairs}
     elif name == "age":
-        export.age_seconds = as_integer(rest.strip())
+        export.age_seconds = as_count(rest.strip())
     elif name == "bytes":
-        export.bytes = [_plausible(word) for word in rest.split()]
+        export.bytes = [as_count(word) for word in rest.split()]
     elif _OPERATION.match(name) and not rest.strip().startswith("iostats"):
-        export.operations[name] = [_plausible(word) for word in rest.split()]
-
-
-def _plausible(word: str) -> int | None:
-    value = as_integer(word)
-    return None if value is None or value >= _ABSURD else value
+        export.operations[name] = [as_count(word) for word in rest.split()]
 
 
 def _superblocks(path: Path) -> dict[str, str]:

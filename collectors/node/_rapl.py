@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from collectors.node._files import integer, listed, refused, text
+from collectors.node._files import counted, listed, refused, text
 from ledger.registry import Row
 
 _ZONE: Final = re.compile(r"^intel-rapl(?P<mmio>-mmio)?(?P<numbers>(:\d+)+)$")
@@ -65,10 +65,10 @@ class Rapl:
 
     def _joules(self, zone: Path) -> float | None:
         """Return a domain's energy, with what it counted before it wrapped."""
-        now, read = self._clock(), integer(zone / "energy_uj")
+        now, read = self._clock(), counted(zone / "energy_uj")
         if read is None:
             return None
-        before, top = self._last.get(zone), integer(zone / "max_energy_range_uj")
+        before, top = self._last.get(zone), counted(zone / "max_energy_range_uj")
         carried, is_known = _carried(before, _Reading(now, read, 0), top)
         self._last[zone] = _Reading(now, read, carried)
         return (carried + read) / _MICROJOULES if is_known else None

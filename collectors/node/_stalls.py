@@ -1,14 +1,16 @@
 """Pressure stall information in one file: the same text for a node and for a cgroup."""
 
+import re
 from pathlib import Path
 from typing import Final
 
-from collectors.node._files import text
+from collectors.node._files import as_count, text
 from ledger.errors import SourceError
 from ledger.registry import Row
 
 _MICROSECONDS: Final = 1_000_000
 _PERCENT: Final = 100
+_AVERAGE: Final = re.compile(r"[0-9]{1,3}(\.[0-9]+)?")
 
 
 def stalls(path: Path) -> Row | None:
@@ -33,7 +35,7 @@ def _stall(line: str, path: Path) -> tuple[str, tuple[float, float]]:
     """Return one line's kind, its total in seconds and its ten-second average as a ratio."""
     kind, *pairs = line.split()
     values = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    try:
-        return kind, (int(values["total"]) / _MICROSECONDS, float(values["avg10"]) / _PERCENT)
-    except (KeyError, ValueError):
-        raise SourceError(f"{path}: found {line[:80]!r}, expected `some avg10=0.00 .. total=0`") from None
+    total, average = as_count(values.get("total")), _AVERAGE.fullmatch(values.get("avg10", ""))
+    if total is None or average is None or float(average[0]) > _PERCENT:
+        raise SourceError(f"{path}: found {line[:80]!r}, expected `some avg10=0.00 .. total=0`")
+    return kind, (total / _MICROSECONDS, float(average[0]) / _PERCENT)

@@ -8,11 +8,12 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from collectors._settings import CollectorSettings
-from collectors.node._files import as_integer, integer, integers, scaled, text
+from collectors.node._files import as_count, as_integer, counted, scaled, text
 from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
 
 _MEGABIT_PER_SECOND: Final = 125_000
+_NO_SPEED: Final = 10_000_000  # ten terabits: no port is so fast
 _ETHERNET: Final = 1  # ARPHRD_ETHER; IP over InfiniBand (32) would count InfiniBand's bytes again
 
 _RECEIVE: Final = {"receive_bytes_total": 0, "receive_packet_count_total": 1, "receive_error_count_total": 2}
@@ -67,32 +68,32 @@ def _bonds(root: Path) -> dict[str, str]:
     return {member: bond for bond, members in lists for member in members.split()}
 
 
-def _row(port: Path, values: Sequence[int]) -> Row:
+def _row(port: Path, values: Sequence[int | None]) -> Row:
     state = text(port / "operstate")
-    speed = integer(port / "speed")
+    speed = counted(port / "speed")
     return {
         "device": port.name,
         "port": "1",
         "link_layer": "Ethernet",
         "is_up": None if state in {None, "unknown"} else state == "up",
         "link_state": state,
-        # A port that is down says -1, or refuses to say.
-        "line_rate_bytes_per_second": scaled(speed if speed is not None and speed > 0 else None, _MEGABIT_PER_SECOND),
+        # A port that is down says -1 or 4294967295, or refuses to say.
+        "line_rate_bytes_per_second": scaled(speed if speed and speed < _NO_SPEED else None, _MEGABIT_PER_SECOND),
         **{column: _at(values, index) for column, index in (_RECEIVE | _TRANSMIT).items()},
     }
 
 
-def _at(values: Sequence[int], index: int) -> int | None:
+def _at(values: Sequence[int | None], index: int) -> int | None:
     return values[index] if index < len(values) else None
 
 
-def _counters(path: Path) -> dict[str, list[int]]:
+def _counters(path: Path) -> dict[str, list[int | None]]:
     """Return /proc/net/dev by port: eight receive and eight transmit counters."""
     found = {}
     for line in (text(path) or "").splitlines()[2:]:
         name, separator, rest = line.partition(":")
         if separator:
-            found[name.strip()] = integers(rest.split(), str(path))
+            found[name.strip()] = [as_count(word) for word in rest.split()]
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from collectors._settings import CollectorSettings
-from collectors.node._files import as_integer
+from collectors.node._files import as_count
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Emitted, Row, collector
 
@@ -50,7 +50,7 @@ def gpfs(settings: GpfsSettings | None = None) -> Emitted:
         words = line.split()
         if words[:1] == [_RECORD]:
             values = dict(zip(words[1::2], words[2::2], strict=False))
-            code = as_integer(values.get("_rc_"))
+            code = as_count(values.get("_rc_"))
             if code not in {_DONE, _NOTHING_MOUNTED}:
                 raise SourceError(f"{decided.tool}: found {line[:120]!r}, expected _rc_ 0")
             if code == _DONE:
@@ -61,8 +61,8 @@ def _row(values: dict[str, str]) -> Row:
     return {
         "file_system": values.get("_fs_", ""),
         "gpfs_cluster": values.get("_cl_", ""),
-        "disk_count": as_integer(values.get("_d_")),
-        **{column: as_integer(values.get(name)) for column, name in _COUNTERS.items()},
+        "disk_count": as_count(values.get("_d_")),
+        **{column: as_count(values.get(name)) for column, name in _COUNTERS.items()},
     }
 
 

@@ -1,14 +1,16 @@
 """InfiniBand and RoCE ports of a node."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from collectors.node._files import integer, listed, text
+from collectors.node._files import as_count, counted, listed, text
 from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
 
 _GIGABIT_PER_SECOND: Final = 125_000_000
+_RATE: Final = re.compile(r"([0-9]{1,4}(?:\.[0-9]+)?) Gb/sec")
 _FOLDERS: Final = ("counters", "counters_ext", "hw_counters")
 
 # The files of a column, in the order in which they are believed: the port's own first, of two widths the one that got
@@ -114,13 +116,14 @@ def _count(files: Mapping[str, Path], alternatives: list[list[list[str]]], stopp
         at_top = {name for name, value in known if name in _BITS and value == (1 << _BITS[name]) - 1}
         if known:
             stopped |= at_top
-            return None if at_top else sum(value * _WORD_BYTES.get(name, 1) for name, value in known)
+            whole = sum(value * _WORD_BYTES.get(name, 1) for name, value in known)
+            return None if at_top else as_count(str(whole))
     return None
 
 
 def _furthest(files: Mapping[str, Path], names: list[str]) -> tuple[str, int | None]:
     """Return the largest of several widths of one counter: a narrow one stops, and a wide one may be unused."""
-    values = {name: integer(files[name]) for name in names if name in files}
+    values = {name: counted(files[name]) for name in names if name in files}
     known = {name: value for name, value in values.items() if value is not None}
     best = max(known, key=lambda name: known[name], default="")
     return best, known.get(best)
@@ -132,9 +135,6 @@ def _word(path: Path) -> str | None:
 
 
 def _rate(words: str | None) -> float | None:
-    """Return bytes per second of a rate such as `400 Gb/sec (4X NDR)`."""
-    number, _, rest = (words or "").partition(" ")
-    try:
-        return float(number) * _GIGABIT_PER_SECOND if rest.startswith("Gb/sec") else None
-    except ValueError:
-        return None
+    """Return bytes per second of a rate such as `400 Gb/sec (4X NDR)` or `2.5 Gb/sec (1X SDR)`."""
+    match = _RATE.match(words or "")
+    return float(match[1]) * _GIGABIT_PER_SECOND if match else None

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from collectors.node._files import as_integer, required, text
+from collectors.node._files import as_count, required, text
 from ledger.errors import SourceError
 from ledger.registry import Emitted, collector
 
@@ -65,4 +65,4 @@ def _pairs(path: Path, content: str, kind: str) -> dict[str, int | None]:
     if len(lines) != 2 or len(lines[0]) != len(lines[1]):  # noqa: PLR2004  names and numbers
         found = " and ".join(str(len(line)) for line in lines)
         raise SourceError(f"{path}: found {found} words after `{kind}:`, expected as many names as numbers")
-    return {name: as_integer(word) for name, word in zip(*lines, strict=True)}
+    return {name: as_count(word) for name, word in zip(*lines, strict=True)}

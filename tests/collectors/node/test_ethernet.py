@@ -45,6 +45,13 @@ def test_the_speed_of_a_port_that_is_down_is_unknown(small_node: Path) -> None:
     assert row["line_rate_bytes_per_second"] is None
 
 
+@pytest.mark.parametrize("speed", ["-1", "4294967295", "0", ""])
+def test_a_speed_that_is_none_is_unknown(small_node: Path, tmp_path: Path, speed: str) -> None:
+    shutil.copytree(small_node, tmp_path / "node")
+    (tmp_path / "node/sys/class/net/eth0/speed").write_text(f"{speed}\n")
+    assert by_device(tmp_path / "node")["eth0"]["line_rate_bytes_per_second"] is None
+
+
 def test_named_ports_win(small_node: Path) -> None:
     assert list(by_device(small_node, settings=EthernetSettings(devices=("bond0",)))) == ["bond0"]
     with pytest.raises(SourceMissing):

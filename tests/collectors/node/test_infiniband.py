@@ -116,6 +116,15 @@ def test_a_port_that_is_down_shows_a_rate_that_is_not_its_own(tmp_path: Path) ->
     assert (row["is_up"], row["physical_state"], row["line_rate_bytes_per_second"]) == (False, "Disabled", None)
 
 
+def test_an_adapter_that_fell_off_its_bus_reads_as_ones_and_measures_nothing(tmp_path: Path) -> None:
+    port_of(
+        tmp_path, counters_ext__port_xmit_data_64=2**64 - 1, hw_counters__out_of_sequence=2**64 - 1, rate="inf Gb/sec"
+    )
+    row = by_port(tmp_path)["mlx5_0", "1"]
+    assert (row["transmit_bytes_total"], row["out_of_sequence_count_total"]) == (None, None)
+    assert row["line_rate_bytes_per_second"] is None
+
+
 def test_without_an_adapter_it_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="does not exist") as caught:
         by_port(tmp_path)

@@ -153,6 +153,14 @@ def test_a_job_that_ended_meanwhile_has_no_row(tmp_path: Path) -> None:
     assert list(rows_of(tmp_path)) == ["1"]
 
 
+def test_parts_that_were_read_one_after_the_other_may_contradict_each_other(tmp_path: Path) -> None:
+    race = {**V2, "memory.stat": "anon 300\nfile 100\nshmem 200", "io.stat": "259:0 rbytes=-1 wbytes=5"}
+    unified(tmp_path, "system.slice/slurmstepd.scope/job_1", race)
+    row = rows_of(tmp_path)["1"]
+    assert (row["memory_cache_bytes"], row["memory_resident_bytes"]) == (None, 500)
+    assert (row["read_bytes_total"], row["written_bytes_total"], row["read_count_total"]) == (None, 5, 0)
+
+
 def test_a_limit_is_kept(tmp_path: Path) -> None:
     unified(tmp_path, "system.slice/slurmstepd.scope/job_1", {**V2, "memory.max": 2048})
     assert rows_of(tmp_path)["1"]["memory_limit_bytes"] == 2048
