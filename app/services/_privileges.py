@@ -3,7 +3,10 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+
+from collectors.node._kernel_log import KernelLog
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ def seen(root: Path = Path("/")) -> Iterator[Sight]:
     )
     yield _file(root, "block devices", "sys/block", "waiting for storage cannot be told")
     yield _processes(root)
+    yield _kernel_log(root)
 
 
 def _nvml() -> Iterator[Sight]:
@@ -89,4 +93,19 @@ def _processes(root: Path) -> Sight:
         "missing",
         "other users' environments are hidden: a process is given to a job by its cgroup only",
         "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or the Slurm prolog; without a cgroup it counts as orphaned",
+    )
+
+
+def _kernel_log(root: Path) -> Sight:
+    """Say whether the second witness of Xids can be read."""
+    log = KernelLog(root / "proc", root / "dev", root / "var/log", lambda: datetime.now(UTC))
+    source = log.source
+    log.close()
+    if source:
+        return Sight("kernel log", "ok", f"Xids are read from the {source} as well as from the driver's queue")
+    return Sight(
+        "kernel log",
+        "missing",
+        "neither /dev/kmsg nor a log file can be read: Xids are those of the driver's queue, since the agent's start",
+        "CAP_SYSLOG and /dev/kmsg, or the group that may read /var/log/kern.log (adm)",
     )

@@ -88,6 +88,13 @@ class KernelLog:
             self._end_ring()
             self._ring = None
 
+    @property
+    def source(self) -> str:
+        """What is read: ring buffer, the name of a log file, or '' where this process may read neither."""
+        if self._ring is not None:
+            return "ring buffer"
+        return "" if self._file is None else str(self._file.path)
+
     def xids(self) -> list[Xid]:
         """Return the Xids since the last call, oldest first; UUIDs that the driver names are kept in `names`."""
         found = []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.services._privileges import seen
 from collectors.fake_nvml import Gpu, Incident, Reload, Scenario, kernel_log
 from collectors.node._kernel_log import KernelLog, bus_of
 from tests.collectors.node.gpu_node import T0, Node, events
@@ -137,8 +138,22 @@ def test_records_arrive_one_by_one_and_are_never_waited_for(host: Path) -> None:
         os.close(writer)
 
 
+def test_a_check_says_which_witness_of_xids_there_is(host: Path) -> None:
+    def told() -> tuple[str, str]:
+        (sight,) = (each for each in seen(host) if each.part == "kernel log")
+        return sight.status, sight.found
+
+    assert told()[0] == "missing"
+    (host / "var/log/syslog").write_text("")
+    assert told() == ("ok", f"Xids are read from the {host}/var/log/syslog as well as from the driver's queue")
+    (host / "dev/kmsg").write_text("")
+    assert told() == ("ok", "Xids are read from the ring buffer as well as from the driver's queue")
+
+
 def test_no_log_at_all_is_no_error(host: Path) -> None:
-    assert opened(host).xids() == []
+    log = opened(host)
+    assert log.xids() == []
+    assert log.source == ""
 
 
 # -- both witnesses
