@@ -14,9 +14,10 @@ _MICROJOULES: Final = 1_000_000
 # Memory is measured beside its package; cores lie within it, and a platform (psys) around it.
 _APART: Final = frozenset({"package", "dram"})
 
-# No domain draws more: a fall that needs more watts was no wrap, and after the time in which this much fills the
-# counter's range nobody knows how often it wrapped.
+# No package or memory draws more, nor a platform with several: a fall that needs more watts was no wrap, and after the
+# time in which this much fills the counter's range nobody knows how often it wrapped.
 _MOST_WATTS: Final = 1000
+_MOST_WATTS_OF_PLATFORM: Final = 4000
 
 
 class _Zone(NamedTuple):
@@ -54,7 +55,8 @@ class Rapl:
                 continue
             source = f"rapl:{zone.name}" if zone.name not in seen else f"rapl:{zone.name}@{zone.path.name}"
             seen.add(zone.name)
-            scope, joules = _scope(zone.name), self._joules(zone.path)
+            scope = _scope(zone.name)
+            joules = self._joules(zone.path, _MOST_WATTS_OF_PLATFORM if scope == "psys" else _MOST_WATTS)
             yield {
                 "power_source": source,
                 "scope": scope,
@@ -63,25 +65,25 @@ class Rapl:
                 "energy_joules_total": joules,
             }
 
-    def _joules(self, zone: Path) -> float | None:
+    def _joules(self, zone: Path, most_watts: int) -> float | None:
         """Return a domain's energy, with what it counted before it wrapped."""
         now, read = self._clock(), counted(zone / "energy_uj")
         if read is None:
             return None
         before, top = self._last.get(zone), counted(zone / "max_energy_range_uj")
-        carried, is_known = _carried(before, _Reading(now, read, 0), top)
+        carried, is_known = _carried(before, _Reading(now, read, 0), top, most_watts)
         self._last[zone] = _Reading(now, read, carried)
         return (carried + read) / _MICROJOULES if is_known else None
 
 
-def _carried(before: _Reading | None, now: _Reading, top: int | None) -> tuple[int, bool]:
+def _carried(before: _Reading | None, now: _Reading, top: int | None, most_watts: int) -> tuple[int, bool]:
     """Return what was counted before the last wrap, and whether that is known.
 
     A fall that is no wrap is a reset: the sum falls with it, and what was used in between is not known.
     """
     if before is None or top is None:
         return 0, True
-    most = _MOST_WATTS * _MICROJOULES * (now.at - before.at)
+    most = most_watts * _MICROJOULES * (now.at - before.at)
     if most >= top:
         return 0, False
     if now.microjoules >= before.microjoules:

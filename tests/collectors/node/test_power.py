@@ -109,6 +109,17 @@ def test_a_wrap_is_added_up_at_the_range_of_the_meter(tmp_path: Path) -> None:
     assert (joules(rapl) or 0) - first == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize(("name", "is_wrap"), [("psys", True), ("package-0", False)])
+def test_a_platform_may_draw_more_than_a_package(tmp_path: Path, name: str, is_wrap: bool) -> None:
+    clock = Clock()
+    rapl = Rapl(tmp_path, clock)
+    zone(tmp_path, "0", name, TOP - 1_000_000)
+    first = joules(rapl) or 0
+    clock.now += 10
+    zone(tmp_path, "0", name, 24_000_000_000)
+    assert ((joules(rapl) or 0) > first) is is_wrap, "2400 W over ten seconds"
+
+
 def test_a_fall_that_no_processor_could_use_is_a_reset(tmp_path: Path) -> None:
     clock = Clock()
     rapl = Rapl(tmp_path, clock)
