@@ -1,13 +1,14 @@
 """Another split rule moves cost between names, and changes no total."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import polars as pl
 import pytest
 
 from app.context import Context
 from app.services import named
-from ledger.config import SPLIT_RULES, load
+from ledger.config import SHARED_COST_RULES, SPLIT_RULES, load
 from ledger.tables import AllocationHour
 from queries import sql, what_if
 
@@ -38,6 +39,21 @@ def test_the_stored_rule_gives_what_the_question_answers(demo: Context, by: str,
         computed.sort(key).select(sorted(computed.columns)).rows()
         == stored.sort(key).select(sorted(stored.columns)).rows()
     )
+
+
+@pytest.mark.parametrize("shared", SHARED_COST_RULES)
+def test_a_rule_of_shared_cost_moves_it_to_teams_and_changes_no_total(demo: Context, shared: str) -> None:
+    ratios = {"vision": Decimal("0.4"), "language": Decimal("0.35")}
+    rules = demo.settings.money.model_copy(update={"shared_cost": shared, "shared_cost_ratios": ratios})
+    found = what_if.allocations(demo.store.read, rules, rules.split_rule, WINDOW, NOW)
+    stored = demo.store.read(AllocationHour, WINDOW)
+    per = ["billing_currency", "provider"]
+    totals = [pl.col("billed_cost").sum(), pl.col("effective_cost").sum()]
+    assert found.group_by(per).agg(totals).sort(per).rows() == stored.group_by(per).agg(totals).sort(per).rows()
+    teams = set(found.filter(pl.col("bucket") == "shared", "in_scope")["team"])
+    expected = {"apart": {""}, "fixed": {"", "vision", "language"}}.get(shared, teams)
+    assert teams == expected
+    assert (teams == {""}) == (shared == "apart")
 
 
 @pytest.mark.parametrize("rule", SPLIT_RULES)
