@@ -39,6 +39,9 @@ from ledger.log import log
 _HEAVY: Final = ("numpy", "pandas", "polars", "pyarrow", "plotly.graph_objects", "babel.numbers")
 """What the first page would import otherwise: a visitor waits 2 s for it."""
 
+_KEPT_RUNS: Final = 20
+"""For how many runs a browser keeps a chart or a table: a few megabytes."""
+
 _GRACE_SECONDS: Final = 3
 """How long open pages may finish: their sockets stay open for ever."""
 
@@ -226,6 +229,8 @@ def configure(settings: HubSettings, port: int) -> None:
         "server.showEmailPrompt": False,
         # The scheduler collects what is in cycles: after each run it takes longer than the run.
         "runner.postScriptGC": False,
+        # A reader who goes from page to page and back does not get the same charts and tables again.
+        "global.maxCachedMessageAge": _KEPT_RUNS,
         "browser.gatherUsageStats": False,
         "browser.serverAddress": _reached(settings.host),
         "browser.serverPort": port,

@@ -21,20 +21,31 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 @dataclass
 class Session:
-    """One visitor's socket, and how long each of its runs took in seconds, by page."""
+    """One visitor's socket, how long each of its runs took in seconds, by page, and what its browser keeps."""
 
     socket: websockets.ClientConnection
     taken: dict[str, list[float]] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+    runs: int = 0
+    age: int = 0
 
     async def act(self, page: str) -> float:
         """Open a page, or run it again, and return how long its script took to answer."""
         message = BackMsg()
         message.rerun_script.page_name = page
+        # As a browser does: what came in its last runs is not sent again.
+        self.kept = {each: run for each, run in self.kept.items() if self.runs - run <= self.age}
+        self.runs += 1
+        message.rerun_script.cached_message_hashes.extend(self.kept)
         began = time.perf_counter()
         await self.socket.send(message.SerializeToString())
         while True:
             answer = ForwardMsg()
             answer.ParseFromString(await self.socket.recv())
+            if answer.HasField("new_session"):
+                self.age = answer.new_session.config.max_cached_message_age
+            if answer.metadata.cacheable or answer.ref_hash:
+                self.kept[answer.hash or answer.ref_hash] = self.runs
             if answer.WhichOneof("type") == "script_finished":
                 break
         taken = time.perf_counter() - began
