@@ -38,7 +38,7 @@ UNITS: Final[tuple[Unit, ...]] = (
     Unit("month", "", "money, or GPU-hours where the name says so, in an average month"),
 )
 
-MONEY_NAMES: Final = frozenset({"charged", "allocated", "invoiced", "difference", "tolerance", "residue"})
+MONEY_NAMES: Final = frozenset({"charged", "allocated", "estimated", "invoiced", "difference", "tolerance", "residue"})
 """Columns of the contract that are money in `billing_currency` without saying so at their end."""
 
 
