@@ -18,6 +18,11 @@ SAME_PARTITION: Final = "s.table_name = i.table_name AND s.partition_key = i.par
 
 _HOUR: Final = timedelta(hours=1)
 
+# An interval from the year 1, or to the year 9999, is somebody's error or word for ever: its millions of hours are none
+# that anybody computes. One that lasts longer than this ahead is met again when that time has come.
+_REACH_BACK: Final = timedelta(days=30 * 366)
+_REACH_AHEAD: Final = timedelta(days=366)
+
 Changes = dict[tuple[str, str], int]
 """By table and partition, how many rows were added."""
 
@@ -87,7 +92,11 @@ def touched_hours(
     low = pl.when(is_same_ground).then(pl.min_horizontal("_end", "_end_old")).otherwise(pl.col(partition.start))
     pairs = both.select(low=low, high=pl.max_horizontal("_end", "_end_old"), same=is_same_ground)
     pairs = pairs.filter(~pl.col("same") | (pl.col("low") < pl.col("high")))
-    pairs = pairs.select(pl.col("low").dt.truncate("1h"), pl.col("high")).drop_nulls().unique()
+    first, last = (pl.lit(at).cast(pl.Datetime("us", "UTC")) for at in (now - _REACH_BACK, now + _REACH_AHEAD))
+    pairs = pairs.filter(pl.col("high") >= first, pl.col("low") <= last).select(
+        pl.max_horizontal("low", first).dt.truncate("1h"), pl.min_horizontal("high", last)
+    )
+    pairs = pairs.drop_nulls().unique()
     return _hours(pairs.sort("low", "high").iter_rows())
 
 

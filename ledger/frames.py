@@ -24,6 +24,9 @@ Row = Mapping[str, object]
 
 _EXACT_IN_FLOAT: Final = float(2**53)
 _INT64_LIMIT: Final = float(2**63)
+# The years 1 to 9999: what lies beyond them is no instant that Python could show.
+_FIRST_MILLISECOND: Final = -62_135_596_800_000
+_LAST_MILLISECOND: Final = 253_402_300_799_999
 _MONEY_LIMIT: Final = Decimal(10**20)
 _TRUTH: Final = {"true": True, "false": False, "1": True, "0": False}
 
@@ -169,7 +172,9 @@ def _to_instant(series: pl.Series, dtype: pl.DataType) -> pl.Series:
     if kind.is_float():
         series, kind = _to_integer(series, pl.Int64()), pl.Int64()
     if kind.is_integer():
-        return series.cast(pl.Int64, strict=False).cast(pl.Datetime("ms", "UTC")).cast(dtype, strict=False)
+        whole = series.cast(pl.Int64, strict=False)
+        is_date = whole.is_between(_FIRST_MILLISECOND, _LAST_MILLISECOND)
+        return _where(whole, is_date).cast(pl.Datetime("ms", "UTC")).cast(dtype, strict=False)
     if isinstance(kind, pl.Datetime):
         aware = series.dt.replace_time_zone("UTC") if kind.time_zone is None else series.dt.convert_time_zone("UTC")
         return aware.cast(dtype, strict=False)
@@ -215,7 +220,8 @@ def _to_truth(series: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def _to_decimal(series: pl.Series, dtype: pl.DataType) -> pl.Series:
-    scale = cast("pl.Decimal", dtype).scale
+    decimal = cast("pl.Decimal", dtype)
+    scale, limit = decimal.scale, Decimal(10) ** (decimal.precision - decimal.scale)
 
     def exact(value: object) -> Decimal | None:
         if isinstance(value, float):
@@ -224,6 +230,8 @@ def _to_decimal(series: pl.Series, dtype: pl.DataType) -> pl.Series:
                 return None
             value = repr(value)
         amount = Decimal(cast("str", value))
+        if not amount.is_finite() or abs(amount) >= limit:
+            return None
         kept = _kept(amount, scale)
         return kept if kept == amount else None
 

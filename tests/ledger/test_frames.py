@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import ContractError
 from ledger.frames import columns_of, dtypes, to_frame, typed
-from ledger.tables import CoverageDay, ExchangeRate, FocusCharge, GpuHour, GpuSample, Node
+from ledger.tables import CoverageDay, ExchangeRate, FocusCharge, Gpu, GpuHour, GpuSample, Node
 
 AT = datetime(2026, 11, 20, 5, tzinfo=UTC)
 
@@ -37,6 +37,14 @@ def test_a_column_that_the_table_does_not_have_is_kept_for_the_door() -> None:
     assert frame.select("colour", "size").rows() == [('{"deep": [1]}', "2026-11-20T05:00:00+00:00")]
 
 
+@pytest.mark.parametrize("value", [1e15, -1e300, "1e400", 10**15, "NaN", "1000", "0.1234567"])
+def test_a_share_that_does_not_fit_is_null_and_breaks_no_other(value: object) -> None:
+    rows = [{"gpu_fraction": value}, {"gpu_fraction": "0.5"}]
+    for some in (rows, [{"gpu_fraction": value}, {"gpu_fraction": 0.5}]):
+        kept = converted(to_frame(Gpu, some)["gpu_fraction"], Gpu, "gpu_fraction")
+        assert kept == [None, Decimal("0.5")]
+
+
 @pytest.mark.parametrize(
     ("values", "column", "expected"),
     [
@@ -50,6 +58,13 @@ def test_a_column_that_the_table_does_not_have_is_kept_for_the_door() -> None:
         ([AT], "power_watts", [None]),
         ([AT.date()], "sampled_at", [AT.replace(hour=0)]),
         ([True], "sampled_at", [None]),
+        ([0, 2**62, -(2**62)], "sampled_at", [datetime(1970, 1, 1, tzinfo=UTC), None, None]),
+        (
+            [253_402_300_799_000, 253_402_300_800_000],
+            "sampled_at",
+            [datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), None],
+        ),
+        ([-62_135_596_800_000, -62_135_596_800_001], "sampled_at", [datetime(1, 1, 1, tzinfo=UTC), None]),
         (["2026-11-20T05:00:00.25Z", "soon"], "sampled_at", [AT.replace(microsecond=250_000), None]),
     ],
 )

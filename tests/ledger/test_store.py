@@ -246,6 +246,16 @@ def test_a_change_of_an_interval_touches_only_the_hours_that_it_changed(store: S
     assert counts(store, "job_gpu") == {f"2026-11-20T0{hour}": 2 for hour in (3, 4, 5, 6, 7)}
 
 
+def test_an_interval_of_all_time_touches_no_hours_that_nobody_computes(store: Store) -> None:
+    at_once = store.append(JobGpu, held(0, 7_900 * 365 * 24.0), source="t")
+    assert at_once.rows == 1
+    keys = sorted(counts(store, "job_gpu"))
+    assert (keys[0], len(keys)) == ("2026-11-20T05", 366 * 24 + 3), "up to a year from now: it is 07:30"
+    since = datetime(1, 1, 1, tzinfo=UTC)
+    store.append(JobGpu, frame_of(JobGpu, {"held_start": since, "held_end": since + HOUR, "gpu_uuid": "b"}), source="t")
+    assert len(counts(store, "job_gpu")) == len(keys)
+
+
 def test_a_change_of_a_job_touches_its_day_of_submission_as_well(store: Store) -> None:
     store.append(Job, frame_of(Job, {"ended_at": AT}), source="t")
     assert counts(store, "job") == {"2026-11-20T05": 1, "submitted_at:2026-11-20": 1}
