@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import login
 from app.api._answers import refusal
 from app.login import CALLBACK
-from ledger.config import AuthSettings
+from ledger.sections import AuthSettings
 
 _OPEN: Final = ("/api/", "/auth/login", "/auth/logout", CALLBACK, "/_stcore/health")
 """Paths that work without a login: those with tokens of their own, those by which one logs in, and the heartbeat."""

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api._answers import refusal
-from ledger.config import HubSettings
+from ledger.sections import HubSettings
 
 _POLICY_VIOLATION = 1008
 

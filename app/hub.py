@@ -32,9 +32,10 @@ from app.scheduler import Scheduler
 from app.services import named, names
 from app.services._hub_file import HubFile, found, hub_file, leave
 from app.theme import streamlit_options
-from ledger.config import HubSettings, Settings
+from ledger.config import Settings
 from ledger.errors import StoreError
 from ledger.log import log
+from ledger.sections import HubSettings
 
 _HEAVY: Final = ("numpy", "pandas", "polars", "pyarrow", "plotly.graph_objects", "babel.numbers")
 """What the first page would import otherwise: a visitor waits 2 s for it."""

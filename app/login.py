@@ -20,8 +20,8 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 
 from app.context import Context
 from app.data import Scope
-from ledger.config import AuthSettings, HubSettings
 from ledger.errors import ConfigError
+from ledger.sections import AuthSettings, HubSettings
 
 Claims = Mapping[str, Any]
 """What a provider says of a person, as it stands in the cookie that Streamlit signs."""

@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ledger.config import Section, Settings, origin
+from ledger.config import Settings, origin
 from ledger.errors import ConfigError
 from ledger.explain import nearest, problem
+from ledger.sections import Section
 from ledger.tables.partition import Keyed, declared
 from queries.graph import Rollup, load
 
@@ -15,7 +16,7 @@ from queries.graph import Rollup, load
 def values(each: Rollup, settings: Settings) -> dict[str, BaseModel]:
     """Return a rollup's settings by parameter.
 
-    A section of `ledger.config` is handed over as it is. A model whose fields are all top-level keys of the
+    A section of `ledger.sections` is handed over as it is. A model whose fields are all top-level keys of the
     configuration (the naming rules) takes them from there. Any other model stands in the rollup's file and is
     read from `[rollups.model_name]`, a rule's from `[rules.rule_name]`.
 

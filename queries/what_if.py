@@ -7,7 +7,7 @@ from typing import Final
 import dataframely as dy
 import polars as pl
 
-from ledger.config import MoneySettings
+from ledger.sections import MoneySettings
 from ledger.tables import AllocationHour, declared
 from ledger.tables.partition import Spanning, Timed
 from queries.graph import Source, Span

@@ -8,7 +8,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from ledger.config import MoneySettings
+from ledger.sections import MoneySettings
 from ledger.tables import (
     BillImport,
     CostHour,

@@ -9,8 +9,8 @@ from email.utils import format_datetime, make_msgid
 
 from app.reports import pictures, render
 from app.reports.weekly import Weekly
-from ledger.config import MailSettings
 from ledger.errors import ClusterLedgerError, ConfigError
+from ledger.sections import MailSettings
 
 _TIMEOUT_SECONDS = 30
 

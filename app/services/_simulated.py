@@ -4,7 +4,8 @@ import polars as pl
 
 from app.context import Context
 from collectors import simulate
-from ledger.config import Match, ScopeSettings, Settings
+from ledger.config import Settings
+from ledger.sections import Match, ScopeSettings
 from ledger.tables import Node
 
 

@@ -15,8 +15,9 @@ from app.context import Context
 from app.services import _privileges
 from app.services._hub_file import found, hub_file
 from app.services._service import Params, Progress, service
-from ledger.config import HINT, AuthSettings, Settings, config_path, origin
+from ledger.config import HINT, Settings, config_path, origin
 from ledger.errors import ClusterLedgerError, ConfigError
+from ledger.sections import AuthSettings
 
 _SECONDS: Final = 5.0
 

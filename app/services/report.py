@@ -14,9 +14,9 @@ from app.reports import message, pictures, render, week
 from app.reports.weekly import Weekly, gather
 from app.services._service import Params, Progress, service
 from app.services.findings import standing
-from ledger.config import Recipient
 from ledger.errors import InputError
 from ledger.frames import to_frame
+from ledger.sections import Recipient
 from ledger.tables import ForecastDay, ReportDelivery
 from queries import sql
 

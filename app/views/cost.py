@@ -8,7 +8,7 @@ from app import format as written
 from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
-from ledger.config import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
+from ledger.sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
 from queries import measure, what_if
 from queries.measures import spending
 

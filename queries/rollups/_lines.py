@@ -5,7 +5,7 @@ from typing import Final
 import polars as pl
 
 from ledger import money
-from ledger.config import ScopeSettings
+from ledger.sections import ScopeSettings
 from queries.rollups._scope import in_scope
 from queries.rollups._spread import METHODS, book, spread
 

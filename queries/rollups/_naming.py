@@ -6,8 +6,8 @@ from functools import reduce
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ledger.config import Match
 from ledger.names import UNASSIGNED, UNATTRIBUTED
+from ledger.sections import Match
 
 COLUMNS = ("user", "account", "team", "model", "workload_kind", "job_name", "partition", "labels", "comment")
 """What a rollup must read of `job` to name its team and model."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from ledger.config import ScopeSettings
+from ledger.sections import ScopeSettings
 
 ACCOUNT_COLUMNS = ("BillingAccountId", "SubAccountId")
 

@@ -8,7 +8,7 @@ import dataframely as dy
 import polars as pl
 
 from ledger import money
-from ledger.config import MoneySettings
+from ledger.sections import MoneySettings
 from ledger.tables import AllocationHour, CostHour, GpuHour, Job, JobGpuHour, Node
 from queries.graph import Input, Span, rollup
 from queries.rollups._leaves import LEAF, PLACE, gpu_leaves, nobody, request_leaves

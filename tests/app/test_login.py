@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from app import login
 from app.data import Scope
-from ledger.config import AuthSettings, HubSettings
 from ledger.errors import ConfigError
+from ledger.sections import AuthSettings, HubSettings
 from tests.app.conftest import Command, RunningHub, running
 from tests.app.oidc import CLIENT, SECRET, Provider, provider
 

@@ -12,8 +12,8 @@ from app.context import Context
 from app.reports import message
 from app.reports.message import MailError
 from app.scheduler import Scheduler
-from ledger.config import MailSettings
 from ledger.errors import ConfigError, InputError
+from ledger.sections import MailSettings
 from tests.app.conftest import Command
 from tests.app.mail_server import REFUSED, MailServer, certified, free_port, running
 from tests.app.weekly_mail import READER, WEEK, Clock, parsed, readied, reported, weekly_of

@@ -13,7 +13,7 @@ from app.context import Context
 from app.hub import routes
 from app.services import named
 from collectors.wire import encode
-from ledger.config import HubSettings
+from ledger.sections import HubSettings
 
 
 class Clock:

@@ -27,9 +27,10 @@ from collectors._watch import Deadlines, clock_jump
 from collectors.agent import Agent, node_collectors, run_collectors
 from collectors.fake_nvml import FakeNvml, Gpu, Scenario, Slice
 from collectors.wire import Batch, decode
-from ledger.config import AgentSettings, Settings
+from ledger.config import Settings
 from ledger.errors import ConfigError, SourceMissing, StoreError
 from ledger.registry import Collector, Row, collector
+from ledger.sections import AgentSettings
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "node"
@@ -496,7 +497,8 @@ def test_without_a_hub_there_is_no_agent(tmp_path: Path) -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
-from ledger.config import AgentSettings, Settings
+from ledger.config import Settings
+from ledger.sections import AgentSettings
 from ledger.log import configure
 from collectors.agent import run_agent
 configure()

@@ -1,7 +1,8 @@
 import pytest
 
-from ledger.config import Match, MoneySettings, Settings
+from ledger.config import Settings
 from ledger.errors import ConfigError
+from ledger.sections import Match, MoneySettings
 from queries import _settings
 from queries.graph import Rollup, load
 from queries.rollups._naming import Naming

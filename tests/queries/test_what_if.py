@@ -8,7 +8,8 @@ import pytest
 
 from app.context import Context
 from app.services import named
-from ledger.config import SHARED_COST_RULES, SPLIT_RULES, load
+from ledger.config import load
+from ledger.sections import SHARED_COST_RULES, SPLIT_RULES
 from ledger.tables import AllocationHour
 from queries import sql, what_if
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.cluster.clustercockpit import read
-from ledger.config import Match
 from ledger.names import STATES
+from ledger.sections import Match
 from ledger.tables import Job
 from queries.graph import Span
 from queries.rollups._naming import Naming

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from ledger.config import MoneySettings
+from ledger.sections import MoneySettings
 from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, ModelCostDay, Node, ServingSample
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour

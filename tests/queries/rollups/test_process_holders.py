@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ledger.config import Match
+from ledger.sections import Match
 from queries.rollups._naming import Naming
 
 Spans = Callable[..., Any]

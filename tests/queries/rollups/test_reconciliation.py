@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ledger.config import MoneySettings, ScopeSettings
+from ledger.sections import MoneySettings, ScopeSettings
 from ledger.tables import AllocationHour, FocusCharge, GpuHour, JobGpuHour, Node, Reconciliation
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour

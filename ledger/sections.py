@@ -1,0 +1,208 @@
+"""The sections of the configuration: each key with its default, its range and its meaning."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+
+class Section(BaseModel):
+    """A part of the configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(Section):
+    """Where rows are kept, and for how long."""
+
+    url: Annotated[str, Field(description="duckdb:PATH")] = "duckdb:clusterledger.duckdb"
+    keep_raw_days: Annotated[int, Field(ge=1, le=3650, description="Days that raw samples are kept")] = 14
+    keep_minute_days: Annotated[int, Field(ge=1, le=3650, description="Days that minute rollups are kept")] = 400
+    memory_limit: Annotated[str, Field(description="What DuckDB may hold in memory; empty for most of it")] = "384MB"
+
+
+class HubSettings(Section):
+    """The process that owns the store and serves the pages."""
+
+    host: Annotated[str, Field(description="Address to listen on; loopback unless something protects it")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one")] = 8501
+    url: Annotated[str, Field(description="Address that people use, for links in mails")] = ""
+    allowed_hosts: Annotated[
+        tuple[str, ...], Field(description="Further host names under which it may be called; addresses always may")
+    ] = ()
+    rollup_every_seconds: Annotated[int, Field(ge=5, le=3600, description="Pace of the rollup job")] = 60
+    ingest_max_bytes: Annotated[int, Field(ge=1024, description="Largest compressed body of an ingest call")] = (
+        8_388_608
+    )
+    ingest_max_rows: Annotated[int, Field(ge=1, description="Most rows in one batch")] = 200_000
+    ingest_calls_per_minute: Annotated[
+        int, Field(ge=6, le=60_000, description="Most ingest calls of one node; an agent makes 6, more to catch up")
+    ] = 300
+    admin_token: Annotated[
+        SecretStr | None, Field(description="Token for the services of the API; pages need none")
+    ] = None
+
+
+class AuthSettings(Section):
+    """Who may see the pages: people log in by OpenID Connect; without a provider everybody is an admin."""
+
+    metadata_url: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://.+)?$", description="The provider's .well-known/openid-configuration; empty for none"
+        ),
+    ] = ""
+    client_id: Annotated[str, Field(description="Name of the hub at the provider")] = ""
+    client_secret: Annotated[SecretStr | None, Field(description="Password of the hub at the provider")] = None
+    scopes: Annotated[str, Field(pattern=r"\bopenid\b", description="What the provider is asked to tell")] = (
+        "openid email profile"
+    )
+    cookie_secret: Annotated[
+        SecretStr | None, Field(min_length=32, description="Signs logins; without one they end with the hub's process")
+    ] = None
+    session_hours: Annotated[int, Field(ge=1, le=720, description="Hours until people log in again")] = 12
+    role_claim: Annotated[str, Field(description="Claim whose values give a role; a dot leads into an object")] = (
+        "groups"
+    )
+    admins: Annotated[tuple[str, ...], Field(description="Values of role_claim that see and do everything")] = ()
+    managers: Annotated[tuple[str, ...], Field(description="Values of role_claim that see everything")] = ()
+    sres: Annotated[tuple[str, ...], Field(description="Values of role_claim that see everything")] = ()
+    team_claim: Annotated[
+        str, Field(description="Claim that names the team whose rows others see; the first of several counts")
+    ] = ""
+    team_prefix: Annotated[str, Field(description="What stands before the team in values of team_claim")] = ""
+
+
+class AgentSettings(Section):
+    """The loop on a node."""
+
+    hub: Annotated[str, Field(pattern=r"^(https?://.+)?$", description="Address of the hub")] = ""
+    token: Annotated[SecretStr | None, Field(description="This node's token")] = None
+    cluster: Annotated[str, Field(description="Name of the cluster", min_length=1)] = "default"
+    node: Annotated[str, Field(description="Name of this node; empty for its host name")] = ""
+    spool: Annotated[Path, Field(description="File that keeps rows until the hub has them")] = Path(
+        "/var/lib/clusterledger/spool.db"
+    )
+    spool_max_bytes: Annotated[
+        int, Field(ge=65_536, description="Most the spool may take; the oldest rows go first")
+    ] = 1_073_741_824
+    ship_every_seconds: Annotated[float, Field(gt=0, le=3600, description="Pace of shipping")] = 10.0
+
+
+class MailSettings(Section):
+    """The mail server and who gets the report; without a host everything is a dry run."""
+
+    host: Annotated[str, Field(description="SMTP server; empty for a dry run")] = ""
+    port: Annotated[int, Field(ge=1, le=65535, description="SMTP port")] = 587
+    security: Annotated[Literal["starttls", "tls", "none"], Field(description="How the connection is protected")] = (
+        "starttls"
+    )
+    ca_file: Annotated[Path | None, Field(description="Private certificate authority")] = None
+    user: Annotated[str, Field(description="Login name; empty for none")] = ""
+    password: Annotated[SecretStr | None, Field(description="Login password")] = None
+    sender: Annotated[str, Field(description="From address")] = "clusterledger@localhost"
+    unsubscribe: Annotated[str, Field(description="Address or link for List-Unsubscribe")] = ""
+
+
+class Recipient(Section):
+    """One reader of the weekly report."""
+
+    address: Annotated[str, Field(min_length=3, pattern=r"^[^@\s]+@[^@\s]+$", description="Mail address")]
+    team: Annotated[str, Field(description="Team whose numbers the report shows; empty for all")] = ""
+
+
+class ReportSettings(Section):
+    """The weekly report."""
+
+    weekday: Annotated[int, Field(ge=1, le=7, description="Day it goes out: 1 is Monday")] = 1
+    hour: Annotated[int, Field(ge=0, le=23, description="Hour it goes out, in `time_zone`")] = 7
+    time_zone: Annotated[str, Field(description="Time zone of its weeks")] = "UTC"
+    cool_down_days: Annotated[int, Field(ge=0, le=365, description="Days until the same finding is mailed again")] = 7
+    recipients: Annotated[tuple[Recipient, ...], Field(description="Who gets it")] = ()
+
+
+class Match(Section):
+    """One naming rule: the first that matches wins. A trailing * matches any rest."""
+
+    name: Annotated[str, Field(min_length=1, description="Team or model")]
+    field: Annotated[
+        Literal["user", "account", "partition", "job_name", "comment", "label", "endpoint"],
+        Field(description="Where to look"),
+    ]
+    value: Annotated[str, Field(min_length=1, description="What it must equal; labels as key=value")]
+
+
+class ScopeSettings(Section):
+    """Which charges belong to the AI estate; nothing set means all."""
+
+    accounts: Annotated[tuple[str, ...], Field(description="Billing or sub-accounts")] = ()
+    tags: Annotated[tuple[str, ...], Field(description="Tags as key=value, or a key alone")] = ()
+    services: Annotated[tuple[str, ...], Field(description="Service names; a trailing * matches any rest")] = ()
+    resources: Annotated[tuple[str, ...], Field(description="Resource ids; a trailing * matches any rest")] = ()
+
+
+class NodeResource(Section):
+    """One link between a node and resources of a bill, as a person states it: surer than any id or tag."""
+
+    node: Annotated[str, Field(min_length=1, description="Node name; a trailing * matches any rest")]
+    resource: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="Resource id of the bill, `{node}` for the node's name; a trailing * matches any rest",
+        ),
+    ]
+    cluster: Annotated[str, Field(description="Cluster of the node; empty for all")] = ""
+    provider: Annotated[str, Field(description="The bill's ServiceProviderName; empty for all")] = ""
+
+
+SPLIT_RULES = ("whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01")
+
+
+SHARED_COST_RULES = ("apart", "proportional", "even", "fixed")
+
+TeamName = Annotated[str, Field(min_length=1)]
+Share = Annotated[Decimal, Field(gt=0, le=1, decimal_places=6)]
+
+
+class MoneySettings(Section):
+    """How bills become costs of devices and people."""
+
+    split_rule: Annotated[
+        Literal["whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01"],
+        Field(description="How a node's price is divided among GPUs, processors and memory"),
+    ] = "whole_node_to_gpu"
+    shared_cost: Annotated[
+        Literal["apart", "proportional", "even", "fixed"], Field(description="What happens to cost that belongs to all")
+    ] = "apart"
+    shared_cost_ratios: Annotated[
+        dict[TeamName, Share],
+        Field(description="Under `fixed`: each team's share; the rest stays apart", validate_default=True),
+    ] = {}
+    display_currency: Annotated[
+        str, Field(pattern=r"^([A-Z]{3})?$", description="ISO 4217; empty shows each apart")
+    ] = ""
+    scope: ScopeSettings = ScopeSettings()
+    append_only_sources: Annotated[
+        tuple[str, ...], Field(description="Sources that deliver additions, never a whole period")
+    ] = ()
+    smaller_import_ratio: Annotated[
+        float, Field(gt=0, lt=1, description="An import that is smaller by this share waits for --accept")
+    ] = 0.2
+    bill_defaults: Annotated[
+        dict[str, str], Field(description="Values for columns that bills lack, such as BillingCurrency")
+    ] = {}
+
+    @field_validator("shared_cost_ratios")
+    @classmethod
+    def _at_most_all(cls, ratios: dict[str, Decimal], info: ValidationInfo) -> dict[str, Decimal]:
+        """Refuse shares of more than all of it, and a rule of fixed shares without any."""
+        whole = sum(ratios.values(), Decimal(0))
+        if whole > 1:
+            expected = "shares that sum to 1 at most; these sum to {whole}"
+            raise PydanticCustomError("shares_above_all", expected, {"whole": str(whole)})
+        if not ratios and info.data.get("shared_cost") == "fixed":
+            raise PydanticCustomError("shares_missing", 'a share of each team, as shared_cost is "fixed"')
+        return ratios
