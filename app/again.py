@@ -93,6 +93,9 @@ class Asked:
         return done
 
     def _parts(self, whole: Made, since: float) -> None:
+        if isinstance(whole.value, pl.DataFrame) and whole.value.is_empty():
+            # Of no rows a page makes nothing: it says that there are none.
+            return
         for key, part in list(whole.parts.items()):
             if part.used >= since:
                 part.make(whole.value)

@@ -28,7 +28,8 @@ def divided(value: pl.Expr, by: float) -> pl.Expr:
     Polars multiplies a column by the reciprocal of a literal and divides a single row: 49 / 49 is then 1 or a little
     less, and a partition computed alone would differ from the same one computed with others.
     """
-    return value.cast(pl.Float64) / pl.when(value.is_not_null()).then(pl.lit(float(by)))
+    floats = value.cast(pl.Float64)
+    return floats / (floats * 0 + by)
 
 
 def weighted_mean(value: str, weight: str) -> pl.Expr:

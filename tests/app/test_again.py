@@ -23,6 +23,8 @@ AT = datetime(2026, 11, 1, tzinfo=UTC)
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     monkeypatch.delenv("CLUSTERLEDGER_STORE", raising=False)
+    # What pages of another test asked, of another store, is nobody's question here.
+    monkeypatch.setattr(data, "_ASKED", Asked())
     found = Context(load(store={"url": "duckdb::memory:"}))
     contexts.use(found)
     yield found
