@@ -45,7 +45,7 @@ _OF_NODE = (
 )
 
 
-@rollup()
+@rollup(rows_at_once=180_000)
 def bottleneck_minute(
     intervals: Annotated[
         dy.LazyFrame[GpuStateInterval],
