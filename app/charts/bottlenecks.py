@@ -1,5 +1,8 @@
 """What limits GPU time: as a share, and for one job over time."""
 
+from datetime import timedelta
+from typing import Final
+
 import numpy as np
 import polars as pl
 from plotly import graph_objects as go
@@ -7,6 +10,8 @@ from plotly import graph_objects as go
 from app.charts._base import TIME_AXIS, figure, instants, pivot
 from app.format import words
 from app.theme import BOTTLENECK_COLOURS
+
+_BY_HOUR_UP_TO: Final = timedelta(days=7)
 
 
 def shares(frame: pl.DataFrame) -> go.Figure:
@@ -29,10 +34,14 @@ def shares(frame: pl.DataFrame) -> go.Figure:
 
 
 def over_time(frame: pl.DataFrame) -> go.Figure:
-    """Stack GPU-hours by class.
+    """Stack GPU-hours by class: hour by hour, and day by day where hours would be thinner than a line.
 
     Shape: rows of `at`, `bottleneck`, `gpu_hours`.
     """
+    by_day = frame.select(((pl.col("at").max() - pl.col("at").min()) > _BY_HOUR_UP_TO).fill_null(value=False)).item()
+    if by_day:
+        frame = frame.with_columns(pl.col("at").dt.truncate("1d"))
+    when = "%a %-d %b" if by_day else "%a %-d %b %H:%M"
     series = pivot(frame, "at", "bottleneck", "gpu_hours")
     traces = [
         go.Bar(
@@ -40,7 +49,7 @@ def over_time(frame: pl.DataFrame) -> go.Figure:
             y=np.array(series[each][1]),
             name=words(each),
             marker={"color": colour, "line": {"width": 0}},
-            hovertemplate=f"%{{x|%a %-d %b %H:%M}}<br>{words(each)}: %{{y:,.2f}} GPU-h<extra></extra>",
+            hovertemplate=f"%{{x|{when}}}<br>{words(each)}: %{{y:,.2f}} GPU-h<extra></extra>",
         )
         for each, colour in BOTTLENECK_COLOURS.items()
         if each in series and any(series[each][1])

@@ -141,8 +141,8 @@ def _free(devices: pl.DataFrame) -> str:
     if free.is_empty():
         return ""
     by_reason = free.group_by(pl.col("reason").fill_null("not told")).len().sort("len", descending=True)
-    words = ", ".join(f"{number} {written.words(reason)}" for reason, number in by_reason.iter_rows())
-    return f"Free: {words}. The most on one node: {max(free.group_by('node').len()['len'])}."
+    words = ", ".join(f"{written.words(reason)} {number}" for reason, number in by_reason.iter_rows())
+    return f"Why they are free: {words}. Most on one node: {max(free.group_by('node').len()['len'])}."
 
 
 def _heatmap(cells: pl.DataFrame) -> None:

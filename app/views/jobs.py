@@ -114,7 +114,9 @@ def _job(job: dict[str, Any]) -> None:
     )
     with cards.row():
         held = gpu_time.HELD_GPU_HOURS
-        cards.number(held, job[held.name], f"{written.count(job['gpu_count'])} GPUs")
+        cards.number(
+            held, job[held.name], f"on {written.count(job['gpu_count'])} GPU{'' if job['gpu_count'] == 1 else 's'}"
+        )
         cards.number(gpu_time.HELD_IDLE_RATIO, job[gpu_time.HELD_IDLE_RATIO.name])
         cards.summed(spending.JOB_COST, costs)
         cards.summed(spending.JOB_WASTE, costs)

@@ -93,6 +93,15 @@ def test_bottlenecks_are_drawn_largest_first() -> None:
     assert [trace.name for trace in over.data] == ["compute tensor", "idle"]
 
 
+def test_what_limited_a_long_job_is_drawn_by_day_and_nothing_is_lost() -> None:
+    hours = [NOON + timedelta(hours=hour) for hour in range(24 * 9)]
+    frame = pl.DataFrame({"at": hours, "bottleneck": ["idle", "compute_tensor"] * (len(hours) // 2), "gpu_hours": 0.5})
+    long, short = bottlenecks.over_time(frame), bottlenecks.over_time(frame.head(24 * 7))
+    assert [sum(trace.y) for trace in long.data] == [54, 54]
+    assert {len(trace.x) for trace in long.data} == {10}
+    assert {len(trace.x) for trace in short.data} == {24 * 7}
+
+
 def test_a_gap_breaks_the_line_and_points_are_bounded() -> None:
     frame = pl.DataFrame(
         {"at": [NOON, NOON + timedelta(seconds=10), NOON + timedelta(minutes=5)], "x": [1.0, 2.0, 3.0]}
