@@ -28,7 +28,6 @@ IDLE_STATES: Final[tuple[State, ...]] = ("unallocated", "allocated_idle", "held_
 HELD_IDLE_STATES: Final[tuple[State, ...]] = ("allocated_idle", "held_idle")
 """Idle time that a job pays for."""
 
-BUSY_STATES: Final[tuple[State, ...]] = ("throttled", "underused", "productive")
 
 EvidenceQuality = Literal["A", "B", "C", "D", "X"]
 """A: GPM or DCGM profiling. B: NVML sample buffer. C: duty cycle. D: power proxy. X: none."""
@@ -57,7 +56,6 @@ BOTTLENECKS: Final[tuple[Bottleneck, ...]] = get_args(Bottleneck)
 Bucket = Literal["allocated", "idle", "shared", "unallocable"]
 """Where a charge ends: with a job, with nobody, with everybody, or without an owner."""
 
-BUCKETS: Final[tuple[Bucket, ...]] = get_args(Bucket)
 
 ChargeCategory = Literal["Usage", "Purchase", "Tax", "Credit", "Adjustment"]
 """FOCUS ChargeCategory."""

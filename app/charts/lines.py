@@ -1,6 +1,6 @@
 """Measured values over time, with their gaps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 
 import polars as pl
@@ -46,8 +46,3 @@ def values(
     if percent:
         axis = {"tickformat": ".0%", "range": [0, 1.02]}
     return figure(traces, height=240, xaxis=TIME_AXIS, yaxis=axis)
-
-
-def sparkline(numbers: Sequence[float | None]) -> list[float]:
-    """Return the numbers of a small line beside a metric: unknown ones are left out."""
-    return [number for number in numbers if number is not None]

@@ -1,7 +1,6 @@
 """Facts about real clusters that the workload follows, as constants.
 
-Source: AcmeTrace cluster summary (Kalos, Philly: sizes and end states) and utilisation quantiles (CC-BY-4.0 and MIT
-releases by InternLM); ClusterCockpit demo archive of the Alex cluster (A40 jobs: durations, sizes, share of idle jobs);
+Source: AcmeTrace cluster summary (Kalos, Philly: sizes and end states; CC-BY-4.0 and MIT releases by InternLM); ClusterCockpit demo archive of the Alex cluster (A40 jobs: durations, sizes, share of idle jobs);
 Alibaba openb 2023 pods (durations, shares of a GPU). The numbers were read off those data sets once.
 """
 
@@ -49,8 +48,3 @@ IDLE_JOB_SHARE: Final = 0.306
 # Philly: 60.4 % complete, 9.0 % are cancelled, 30.5 % fail.
 COMPLETED_SHARE: Final = 0.604
 CANCELLED_SHARE: Final = 0.090
-
-# Kalos: SM activity has its median at 33 %, third quartile at 72.8 % and 90th percentile at 91.3 %; memory in use has
-# its median at 75.3 %; idle boards draw 62 to 66 W.
-SM_ACTIVE_QUARTILES: Final = (0.330, 0.728, 0.913)
-MEMORY_USED_MEDIAN: Final = 0.753
