@@ -1,7 +1,8 @@
 """Facts about real clusters that the workload follows, as constants.
 
-Source: AcmeTrace cluster summary (Kalos, Philly: sizes and end states; CC-BY-4.0 and MIT releases by InternLM); ClusterCockpit demo archive of the Alex cluster (A40 jobs: durations, sizes, share of idle jobs);
-Alibaba openb 2023 pods (durations, shares of a GPU). The numbers were read off those data sets once.
+Source: AcmeTrace cluster summary (Kalos, Philly: sizes and end states; CC-BY-4.0 and MIT releases by InternLM);
+ClusterCockpit demo archive of the Alex cluster (A40 jobs: durations, sizes, share of idle jobs); Alibaba openb 2023
+pods (durations, shares of a GPU). The numbers were read off those data sets once.
 """
 
 import math
