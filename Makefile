@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs golden bench fmt chromium systemd clean
+.PHONY: help up test check docs golden bench fmt chromium compiler systemd clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -24,6 +24,11 @@ up: $(STAMP) ## Start the hub, with a simulated cluster on an empty store
 	@mkdir -p var
 	@CLUSTERLEDGER_STORE=$${CLUSTERLEDGER_STORE:-duckdb:var/clusterledger.duckdb} \
 	  $(BIN)/clusterledger up --host $(HOST) --port $(PORT) --demo
+
+compiler:
+	@command -v cc >/dev/null || command -v gcc >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
+	  echo "installing gcc for the test of the GPU binding" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
 
 systemd:
 	@command -v systemd-analyze >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
@@ -45,7 +50,7 @@ check: $(STAMP) ## Lint, types, layers and generated documentation
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/cog --check -r README.md
 
-test: $(STAMP) chromium systemd check ## Check, then run all tests, those in a real browser too
+test: $(STAMP) chromium compiler systemd check ## Check, then run all tests, those in a real browser too
 	@POLARS_MAX_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --durations 15
 
 docs: $(STAMP) ## Write the generated tables of the README again

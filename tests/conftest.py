@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.missing import missing
+
 ROOT = Path(__file__).parent.parent
 
 settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,10 +20,7 @@ def shared_data() -> Path:
     """Return the folder with real traces and bills; it lies beside the project, not in it."""
     path = Path(os.environ.get("CLUSTERLEDGER_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not path.is_dir():
-        message = f"{path} does not exist; set CLUSTERLEDGER_REAL_DATA to the folder with the real input data"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(f"{path} does not exist; set CLUSTERLEDGER_REAL_DATA to the folder with the real input data")
     return path
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.missing import missing
+
 ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "tests" / "fixtures"
 PROGRAM = """
@@ -31,7 +33,7 @@ print(json.dumps(rounds, default=str))
 def rounds(tmp_path_factory: pytest.TempPathFactory) -> list[list[tuple[str, dict[str, Any]]]]:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("no C compiler")
+        missing("no C compiler on the PATH: install Debian's gcc and libc6-dev")
     folder = tmp_path_factory.mktemp("driver")
     source = FIXTURES / "nvml" / "driver.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)

@@ -70,12 +70,6 @@ def test_without_the_file_it_is_missing(tmp_path: Path) -> None:
         row_of(tmp_path)
 
 
-def test_this_machine(kept: Callable[..., dict[str, pl.DataFrame]]) -> None:
-    if not Path("/proc/net/snmp").is_file():
-        pytest.skip("this machine has no /proc/net/snmp")
-    assert kept(tcp.open()())["tcp_sample"]["sent_segment_count_total"][0] >= 0
-
-
 @pytest.mark.real_data
 def test_a_recorded_node(recorded: Callable[[str], Path], kept: Callable[..., dict[str, pl.DataFrame]]) -> None:
     root = recorded("node_exporter_proc.tar.gz") / "proc"
