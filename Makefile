@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs golden bench fmt chromium compiler systemd clean
+.PHONY: help up test check docs golden bench fmt clean servers
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -25,23 +25,19 @@ up: $(STAMP) ## Start the hub, with a simulated cluster on an empty store
 	@CLUSTERLEDGER_STORE=$${CLUSTERLEDGER_STORE:-duckdb:var/clusterledger.duckdb} \
 	  $(BIN)/clusterledger up --host $(HOST) --port $(PORT) --demo
 
-compiler:
-	@command -v cc >/dev/null || command -v gcc >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
-	  echo "installing gcc for the test of the GPU binding" >&2; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null; }
+# What the tests start or call, as command=Debian package. Missing ones are installed where that is possible (Debian, as
+# root); elsewhere the tests that need one say which.
+NEEDS := chromium=chromium chromium=fonts-liberation chromium=fonts-dejavu-core cc=gcc cc=libc6-dev \
+  systemd-analyze=systemd prometheus=prometheus prometheus-node-exporter=prometheus-node-exporter \
+  prometheus-alertmanager=prometheus-alertmanager victoria-metrics=victoria-metrics \
+  slurmctld=slurm-wlm slurmdbd=slurmdbd slurmrestd=slurmrestd munged=munge mariadbd=mariadb-server
 
-systemd:
-	@command -v systemd-analyze >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
-	  echo "installing systemd for the tests of its units" >&2; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd >/dev/null; }
-
-chromium:
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "installing chromium for the browser tests" >&2; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	      chromium fonts-liberation fonts-dejavu-core >/dev/null; \
-	  else echo "error: no chromium on the PATH; install Debian's chromium, or run as root" >&2; exit 1; fi; }
+servers:
+	@missing=; for need in $(NEEDS); do command -v $${need%%=*} >/dev/null || missing="$$missing $${need##*=}"; done; \
+	if [ -n "$$missing" ] && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing for the tests:$$missing" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	elif [ -n "$$missing" ]; then echo "not installed, their tests are skipped:$$missing" >&2; fi
 
 check: $(STAMP) ## Lint, types, layers and generated documentation
 	@$(BIN)/ruff check .
@@ -50,7 +46,7 @@ check: $(STAMP) ## Lint, types, layers and generated documentation
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/cog --check -r README.md
 
-test: $(STAMP) chromium compiler systemd check ## Check, then run all tests, those in a real browser too
+test: $(STAMP) servers check ## Check, then run all tests, those in a real browser too
 	@POLARS_MAX_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --durations 15
 
 docs: $(STAMP) ## Write the generated tables of the README again
@@ -70,5 +66,5 @@ clean: ## Remove the environment and caches; data in var/ stays
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: picture
-picture: $(STAMP) chromium ## Take the README's screenshot again
+picture: $(STAMP) servers ## Take the README's screenshot again
 	@$(BIN)/python -m bench.picture docs/overview.png

@@ -30,6 +30,24 @@ NEXT = datetime(2026, 4, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 GIB = 2**30
 
+NODE_COST = {
+    "provider": "AWS",
+    "invoice_issuer": "AWS",
+    "billing_account_id": "acct",
+    "invoice_id": "",
+    "billing_period_start": MONTH,
+    "resource_id": "i-a1",
+    "cluster": "c",
+    "node": "a1",
+    "charge_category": "Usage",
+    "charge_class": "",
+    "commitment_status": "",
+    "billing_currency": "USD",
+    "is_estimated": False,
+    "in_scope": True,
+}
+"""What tells the costs of a node of a running month apart, without their hour."""
+
 
 def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
     """Return an instant in March 2026."""

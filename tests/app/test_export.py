@@ -15,7 +15,7 @@ from app.services._focus import MANDATORY, focus
 from ledger import money
 from ledger.names import NOBODY_AT
 from ledger.tables import AllocationHour, CostHour
-from tests.bills import MONTH, rows
+from tests.bills import MONTH, NODE_COST, rows
 
 COSTS = {
     "BilledCost": "billed_cost",
@@ -23,23 +23,7 @@ COSTS = {
     "ListCost": "list_cost",
     "ContractedCost": "contracted_cost",
 }
-KEY = {
-    "hour_start": MONTH,
-    "provider": "AWS",
-    "invoice_issuer": "AWS",
-    "billing_account_id": "acct",
-    "invoice_id": "",
-    "billing_period_start": MONTH,
-    "resource_id": "i-a1",
-    "cluster": "c",
-    "node": "a1",
-    "charge_category": "Usage",
-    "charge_class": "",
-    "commitment_status": "",
-    "billing_currency": "USD",
-    "is_estimated": False,
-    "in_scope": True,
-}
+KEY = NODE_COST | {"hour_start": MONTH}
 LEAF = {
     **dict.fromkeys(("bucket", "state", "team", "user", "job_id", "model"), ""),
     "restart_count": 0,

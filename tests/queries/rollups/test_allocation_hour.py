@@ -15,29 +15,16 @@ from ledger.sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
 from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, Node
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
-from tests.bills import GIB, HOUR, MONTH, at, device_hour, job, job_hour, jobs, node, rows
+from tests.bills import GIB, HOUR, MONTH, NODE_COST, at, device_hour, job, job_hour, jobs, node, rows
 
 KEY = CostHour.primary_key()
 H = at(5, 10)
 
 
 def cost(billed: str | Decimal = "8", hour: Any = H, **given: Any) -> dict[str, Any]:
-    row = {
+    row = NODE_COST | {
         "hour_start": hour,
-        "provider": "AWS",
-        "invoice_issuer": "AWS",
-        "billing_account_id": "acct",
         "invoice_id": "inv-1",
-        "billing_period_start": MONTH,
-        "resource_id": "i-a1",
-        "cluster": "c",
-        "node": "a1",
-        "charge_category": "Usage",
-        "charge_class": "",
-        "commitment_status": "",
-        "billing_currency": "USD",
-        "is_estimated": False,
-        "in_scope": True,
         "billed_cost": Decimal(billed),
         "effective_cost": given.get("effective_cost", Decimal(billed)),
         "spread_method": "even",

@@ -8,28 +8,14 @@ from ledger.names import NOBODY_AT
 from ledger.tables import AllocationHour, ForecastDay
 from queries.graph import Span
 from queries.rollups.forecast_day import forecast_day
-from tests.bills import HOUR, MONTH, rows
+from tests.bills import HOUR, MONTH, NODE_COST, rows
 
 FIRST = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 def hour(at: datetime, cost: Decimal | None, **given: Any) -> dict[str, Any]:
-    row = {
+    row = NODE_COST | {
         "hour_start": at,
-        "provider": "AWS",
-        "invoice_issuer": "AWS",
-        "billing_account_id": "acct",
-        "invoice_id": "",
-        "billing_period_start": MONTH,
-        "resource_id": "i-a1",
-        "cluster": "c",
-        "node": "a1",
-        "charge_category": "Usage",
-        "charge_class": "",
-        "commitment_status": "",
-        "billing_currency": "USD",
-        "is_estimated": False,
-        "in_scope": True,
         "gpu_uuid": "g0",
         "bucket": "allocated",
         "state": "productive",

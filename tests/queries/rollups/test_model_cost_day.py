@@ -9,29 +9,15 @@ from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, ModelCo
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.model_cost_day import model_cost_day
-from tests.bills import HOUR, MONTH, NEXT, at, device_hour, job_hour, jobs, rows
+from tests.bills import HOUR, MONTH, NEXT, NODE_COST, at, device_hour, job_hour, jobs, rows
 
 H = at(5, 10)
 DAY = timedelta(days=1)
 
 
 def cost(amount: str | None, hour: datetime = H, **given: Any) -> dict[str, Any]:
-    row = {
+    row = NODE_COST | {
         "hour_start": hour,
-        "provider": "AWS",
-        "invoice_issuer": "AWS",
-        "billing_account_id": "acct",
-        "invoice_id": "",
-        "billing_period_start": MONTH,
-        "resource_id": "i-a1",
-        "cluster": "c",
-        "node": "a1",
-        "charge_category": "Usage",
-        "charge_class": "",
-        "commitment_status": "",
-        "billing_currency": "USD",
-        "is_estimated": False,
-        "in_scope": True,
         "billed_cost": Decimal(0),
         "effective_cost": None if amount is None else Decimal(amount),
         "spread_method": "exact_hour",
