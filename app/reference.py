@@ -9,13 +9,13 @@ from typing import Any
 import typer.main
 
 import collectors.billing
-import collectors.cluster
+import collectors.dumps
 import collectors.node
 from app.cli import build
 from app.page import pages
 from app.services import named
 from collectors.billing._format import BillFormat
-from collectors.cluster._dump import JobDump
+from collectors.dumps._dump import JobDump
 from ledger.registry import Collector, discover
 from ledger.tables import TABLES, declared
 from queries.graph import load
@@ -35,7 +35,7 @@ def format_table() -> str:
     """One line per file format that `ingest` takes."""
     rows = [
         (f"`{name}`", _first(inspect.getdoc(importlib.import_module(f"{package.__name__}.{name}")) or ""))
-        for package, kind in ((collectors.billing, BillFormat), (collectors.cluster, JobDump))
+        for package, kind in ((collectors.billing, BillFormat), (collectors.dumps, JobDump))
         for name in _modules(package, kind)
     ]
     return _table(("format", "what"), rows)

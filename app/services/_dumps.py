@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import collectors.cluster as readers
-from collectors.cluster._dump import JobDump
+import collectors.dumps as readers
+from collectors.dumps._dump import JobDump
 from ledger.errors import InputError
 from ledger.registry import discover
 

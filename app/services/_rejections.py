@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.context import Context
 from collectors.billing._format import Rejected as RejectedCharge
-from collectors.cluster._dump import Rejected as RejectedRecord
+from collectors.dumps._dump import Rejected as RejectedRecord
 from ledger.frames import to_frame
 from ledger.tables import RejectedRow
 

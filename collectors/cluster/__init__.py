@@ -1,1 +1,1 @@
-"""Readers of schedulers' dumps, one file per format."""
+"""Services of a cluster that are asked at a pace: one file per kind of service."""

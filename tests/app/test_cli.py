@@ -142,7 +142,7 @@ def test_a_scheduler_dump_is_detected(command: Command, home: Path) -> None:
     row = f"7|7|c|ann|lab|gpu|train|{times}|COMPLETED|0:0|gres/gpu=2|n1"
     (home / "sacct.txt").write_text(f"{head}\n{row}\n7|broken\n", encoding="utf-8")
     found = json.loads(command("ingest", "sacct.txt", "--json").out)["files"][0]
-    assert (found["format"], found["rows"], found["rejected"]) == ("slurm", 1, 1)
+    assert (found["format"], found["rows"], found["rejected"]) == ("sacct", 1, 1)
     command("ingest", "sacct.txt")
     kept = "SELECT (SELECT count(*) FROM job) AS jobs, (SELECT count(*) FROM rejected_row) AS refused"
     assert json.loads(command("sql", kept, "--format", "json").out) == [{"jobs": 1, "refused": 1}]

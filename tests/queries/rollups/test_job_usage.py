@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.cluster.clustercockpit import read
+from collectors.dumps.clustercockpit import read
 from ledger.names import STATES
 from ledger.sections import Match
 from ledger.tables import Job

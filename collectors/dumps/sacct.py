@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from collectors.cluster._dump import Dump, JobDump, Rejected
-from collectors.cluster._slurm_text import gpu_count, gpu_model, instant, nodes, size, state, tres
+from collectors.dumps._dump import Dump, JobDump, Rejected
+from collectors.dumps._slurm_text import gpu_count, gpu_model, instant, nodes, size, state, tres
 from ledger.errors import InputError
 from ledger.tables.jobs import Job
 
@@ -74,7 +74,7 @@ def read(path: Path) -> Dump:
     remarks += [f"{undecodable} bytes are no UTF-8 and were read as U+FFFD"] * bool(undecodable)
     remarks += [f"{naive} instants have no zone and were taken as UTC; set SLURM_TIME_FORMAT=%s"] * bool(naive)
     frame = pl.DataFrame(_numbered(rows), schema=Job.create_empty().schema)
-    return Dump("slurm", {Job: frame}, tuple(rejected), naive, tuple(remarks))
+    return Dump("sacct", {Job: frame}, tuple(rejected), naive, tuple(remarks))
 
 
 def _records(text: str, delimiter: str, width: int, *, closed: bool) -> Iterator[tuple[int, list[str]]]:
@@ -173,4 +173,4 @@ def _order(row: dict[str, object]) -> tuple[str, str]:
     return str(row["started_at"] or "9999"), repr(sorted((key, str(value)) for key, value in row.items()))
 
 
-slurm = JobDump("slurm", detect, read, __name__)
+sacct = JobDump("sacct", detect, read, __name__)

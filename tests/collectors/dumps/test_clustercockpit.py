@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from collectors.cluster.clustercockpit import clustercockpit
+from collectors.dumps.clustercockpit import clustercockpit
 from ledger.errors import InputError
 from ledger.tables.jobs import Job
 

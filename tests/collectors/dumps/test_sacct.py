@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.cluster import _slurm_text as slurm_text
-from collectors.cluster.slurm import slurm
+from collectors.dumps import _slurm_text as slurm_text
+from collectors.dumps.sacct import sacct
 from ledger.errors import InputError
 from ledger.tables.jobs import Job
 
@@ -28,7 +28,7 @@ def _file(folder: Path, *lines: str, columns: str = COLUMNS) -> Path:
 
 
 def test_one_record_is_one_job(tmp_path: Path) -> None:
-    dump = slurm.read(_file(tmp_path, TRAIN))
+    dump = sacct.read(_file(tmp_path, TRAIN))
     (job,) = Job.validate(dump.frames[Job]).to_dicts()
     assert (job["job_id"], job["cluster"], job["user"], job["state"]) == ("41", "alpha", "ana", "COMPLETED")
     assert (job["gpu_count"], job["requested_gpu_model"], job["nodes"]) == (4.0, "h100", "n01,n02")
@@ -40,19 +40,19 @@ def test_one_record_is_one_job(tmp_path: Path) -> None:
 
 
 def test_a_comment_may_span_lines(tmp_path: Path) -> None:
-    dump = slurm.read(_file(tmp_path, TRAIN + "first\nsecond", TRAIN.replace("41|41", "42|42")))
+    dump = sacct.read(_file(tmp_path, TRAIN + "first\nsecond", TRAIN.replace("41|41", "42|42")))
     assert dump.frames[Job]["comment"].to_list() == ["first\nsecond", None]
     assert not dump.rejected
 
 
 def test_a_longer_delimiter_lets_names_hold_bars(tmp_path: Path) -> None:
     line = TRAIN.replace("train", "a:b").replace("|", "|#").replace("a:b", "a|b")
-    dump = slurm.read(_file(tmp_path, line, columns=COLUMNS.replace("|", "|#")))
+    dump = sacct.read(_file(tmp_path, line, columns=COLUMNS.replace("|", "|#")))
     assert dump.frames[Job]["job_name"].to_list() == ["a|b"]
 
 
 def test_a_bar_in_a_name_refuses_that_record_alone(tmp_path: Path) -> None:
-    dump = slurm.read(_file(tmp_path, TRAIN.replace("train", "a|b"), TRAIN))
+    dump = sacct.read(_file(tmp_path, TRAIN.replace("train", "a|b"), TRAIN))
     assert dump.frames[Job].height == 1
     assert [each.reason for each in dump.rejected] == ["found 20 fields, expected 19"]
     assert dump.rejected[0].where.endswith("sacct.txt: line 2")
@@ -61,20 +61,20 @@ def test_a_bar_in_a_name_refuses_that_record_alone(tmp_path: Path) -> None:
 def test_bytes_that_are_no_utf8_are_kept_and_said(tmp_path: Path) -> None:
     path = tmp_path / "sacct.txt"
     path.write_bytes(f"{COLUMNS}\n{TRAIN}".encode().replace(b"train", b"tra\xffn"))
-    dump = slurm.read(path)
+    dump = sacct.read(path)
     assert dump.frames[Job]["job_name"].to_list() == ["tra�n"]
     assert any("UTF-8" in remark for remark in dump.remarks)
 
 
 def test_steps_are_passed_over_and_counted(tmp_path: Path) -> None:
-    dump = slurm.read(_file(tmp_path, TRAIN, TRAIN.replace("41|41", "41.batch|41.batch")))
+    dump = sacct.read(_file(tmp_path, TRAIN, TRAIN.replace("41|41", "41.batch|41.batch")))
     assert dump.frames[Job].height == 1
     assert "1 job steps passed over" in dump.remarks
 
 
 def test_a_running_array_task_has_no_end_and_keeps_its_raw_id(tmp_path: Path) -> None:
     line = TRAIN.replace("41|41", "40_7|41").replace("2026-11-01T12:05:00", "Unknown").replace("COMPLETED", "RUNNING")
-    (job,) = slurm.read(_file(tmp_path, line)).frames[Job].to_dicts()
+    (job,) = sacct.read(_file(tmp_path, line)).frames[Job].to_dicts()
     assert job["ended_at"] is None
     assert (job["job_id"], job["labels"]) == ("41", '{"JobID": "40_7"}')
 
@@ -84,7 +84,7 @@ def test_a_pending_job_has_no_devices_yet(tmp_path: Path) -> None:
         "43|43|alpha|ana|vision|gpu|wait|2026-11-01T10:00:00|Unknown|Unknown|Unknown|PENDING|Resources|0:0|"
         "cpu=16,gres/gpu=8,node=1||None assigned|1440|"
     )
-    (job,) = slurm.read(_file(tmp_path, line)).frames[Job].to_dicts()
+    (job,) = sacct.read(_file(tmp_path, line)).frames[Job].to_dicts()
     assert (job["requested_gpu_count"], job["gpu_count"], job["started_at"]) == (8.0, None, None)
     assert (job["pending_reason"], job["nodes"]) == ("Resources", None)
 
@@ -94,20 +94,20 @@ def test_runs_of_a_requeued_job_are_numbered_and_repeats_dropped(tmp_path: Path)
     second = TRAIN.replace("2026-11-01T10:05:00", "2026-11-01T12:10:00").replace(
         "2026-11-01T12:05:00", "2026-11-01T13:00:00"
     )
-    jobs = slurm.read(_file(tmp_path, second, first, second)).frames[Job].sort("restart_count")
+    jobs = sacct.read(_file(tmp_path, second, first, second)).frames[Job].sort("restart_count")
     assert jobs["restart_count"].to_list() == [0, 1]
     assert jobs["state"].to_list() == ["NODE_FAIL", "COMPLETED"]
 
 
 def test_epoch_seconds_have_a_zone(tmp_path: Path) -> None:
     line = TRAIN.replace("2026-11-01T10:00:00", "1793527200").replace("2026-11-01T10:05:00", "1793527500")
-    dump = slurm.read(_file(tmp_path, line.replace("2026-11-01T12:05:00", "1793534700")))
+    dump = sacct.read(_file(tmp_path, line.replace("2026-11-01T12:05:00", "1793534700")))
     assert dump.naive_instant_count == 0
     assert dump.frames[Job]["submitted_at"].to_list() == [datetime(2026, 11, 1, 10, tzinfo=UTC)]
 
 
 def test_a_mangled_instant_refuses_its_record(tmp_path: Path) -> None:
-    dump = slurm.read(_file(tmp_path, TRAIN.replace("2026-11-01T12:05:00", "yesterday"), TRAIN))
+    dump = sacct.read(_file(tmp_path, TRAIN.replace("2026-11-01T12:05:00", "yesterday"), TRAIN))
     assert dump.frames[Job].height == 1
     assert dump.rejected[0].reason == "column End: found 'yesterday', expected an instant"
 
@@ -115,7 +115,7 @@ def test_a_mangled_instant_refuses_its_record(tmp_path: Path) -> None:
 def test_a_missing_column_says_which_command_gives_it(tmp_path: Path) -> None:
     path = _file(tmp_path, "41|41", columns="JobID|State")
     with pytest.raises(InputError, match=r"line 1: found no column JobIDRaw.*\n  hint: sacct "):
-        slurm.read(path)
+        sacct.read(path)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_typed_gpus_are_not_counted_beside_their_sum() -> None:
 
 @pytest.mark.real_data
 def test_real_text_with_its_hard_cases(shared_data: Path) -> None:
-    dump = slurm.read(shared_data / "slurm/gcm_sample-sacct-one-multiline.txt")
+    dump = sacct.read(shared_data / "slurm/gcm_sample-sacct-one-multiline.txt")
     jobs = Job.validate(dump.frames[Job])
     assert jobs["job_id"].to_list() == ["201729", "201844"]
     assert jobs["gpu_count"].to_list() == [1024.0, 256.0]

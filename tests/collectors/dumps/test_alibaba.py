@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from collectors.cluster.alibaba import alibaba
+from collectors.dumps.alibaba import alibaba
 from ledger.errors import InputError
 from ledger.tables.jobs import Job
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from collectors.cluster._dump import Dump, JobDump, Rejected
+from collectors.dumps._dump import Dump, JobDump, Rejected
 from ledger.errors import InputError
 from ledger.tables.jobs import Job
 

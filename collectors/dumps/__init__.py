@@ -1,0 +1,1 @@
+"""Readers of schedulers' dumps, one file per format."""
