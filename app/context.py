@@ -1,7 +1,7 @@
 """What this process works on: the open store, the settings, the clock, and which tables have changed.
 
 The hub sets one context for its pages, its API and its jobs; a command that runs without a hub makes
-its own. Rollups, ingestion and restoring take turns under `work`.
+its own. Rollups, ingestion and restoring take turns under `work`; what sources tell is kept under `keeping`.
 """
 
 import threading
@@ -42,6 +42,7 @@ class Context:
     viewer: "Callable[[], Scope] | None" = None
     person: Callable[[], str] | None = None
     work: threading.RLock = field(default_factory=threading.RLock)
+    keeping: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     matched: object = None
     _store: "Store | None" = None
@@ -49,6 +50,7 @@ class Context:
     _identity: object = field(default_factory=object)
     _versions: Counter[str] = field(default_factory=Counter)
     _all: int = 0
+    _turns: dict[str, threading.Lock] = field(default_factory=dict)
 
     @property
     def actor(self) -> str:
@@ -82,16 +84,20 @@ class Context:
         """Return a value that differs after any of the tables has changed, and from any other context's."""
         return (self._identity, self._all, *(self._versions[name] for name in sorted(tables)))
 
+    def turn(self, name: str) -> threading.Lock:
+        """Return the lock of one thing of which only one may go on at a time, such as the pull of one source."""
+        return self._turns.setdefault(name, threading.Lock())
+
     def restore(self, path: Path) -> None:
         """Put the rows of a backup in the place of all rows, while no job works; the store stays open."""
-        with self.work:
+        with self.work, self.keeping:
             self.store.load(path)
             self.changed()
 
     def close(self) -> None:
         """Ask jobs to stop, wait for the one that works, and close the store."""
         self.stop.set()
-        with self.work, self._opening:
+        with self.work, self.keeping, self._opening:
             if self._store is not None:
                 self._store.close()
                 self._store = None

@@ -28,6 +28,7 @@ from app.context import Context
 from app.gate import Gate
 from app.guard import Guard, host_names
 from app.page import pages
+from app.pullers import Pullers
 from app.scheduler import Scheduler
 from app.services import named, names
 from app.services._hub_file import HubFile, found, hub_file, leave
@@ -65,11 +66,13 @@ def application(context: Context, token: str, address: str = "") -> App:
     @contextlib.asynccontextmanager
     async def lifespan(_: App) -> AsyncIterator[None]:
         warm()
-        scheduler = Scheduler(context)
+        scheduler, pullers = Scheduler(context), Pullers(context)
         scheduler.start()
+        pullers.start()
         try:
             yield
         finally:
+            pullers.stop()
             scheduler.stop()
 
     settings = context.settings

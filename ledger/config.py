@@ -3,8 +3,8 @@
 Sources, first wins: command line, environment (`CLUSTERLEDGER_SECTION__KEY`), secrets directory,
 `clusterledger.toml`. `CLUSTERLEDGER_STORE` is short for `CLUSTERLEDGER_STORE__URL`.
 
-A unit's own settings live in its file and appear under `[collectors.NAME]`, `[rollups.NAME]` and `[rules.NAME]`:
-the sections are kept here as they are and checked against the unit's model when it is opened.
+A unit's own settings live in its file and appear under `[collectors.NAME]`, `[sources.NAME]`, `[rollups.NAME]` and
+`[rules.NAME]`: the sections are kept here as they are and checked against the unit's model when it is opened.
 """
 
 import os
@@ -75,6 +75,9 @@ class Settings(BaseSettings):
         tuple[NodeResource, ...], Field(description="Which resources of bills are which nodes")
     ] = ()
     collectors: Annotated[dict[str, dict[str, Any]], Field(description="One section per collector")] = {}
+    sources: Annotated[
+        dict[str, dict[str, Any]], Field(description="One section per service of a cluster that the hub asks")
+    ] = {}
     rollups: Annotated[
         dict[str, dict[str, Any]], Field(description="One section per settings model of the rollups")
     ] = {}

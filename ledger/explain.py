@@ -16,7 +16,14 @@ def problem(error: "ErrorDetails", model: type[BaseModel]) -> str:
         keys = _keys(error["loc"][:-1], model)
         close = nearest(str(error["loc"][-1]), keys)
         return f"{where}: found an unknown key" + (f"; {close}" if close else f", expected {_among(keys)}")
-    return f"{where}: found {_found(error)}, expected {_expected(error)}"
+    found = "a value that is not shown" if _is_secret(error["loc"], model) else _found(error)
+    return f"{where}: found {found}, expected {_expected(error)}"
+
+
+def _is_secret(loc: tuple[int | str, ...], model: type[BaseModel]) -> bool:
+    """Tell whether a key of this very model holds a secret, whatever it is called."""
+    field = model.model_fields.get(str(loc[0])) if loc else None
+    return field is not None and "Secret" in str(field.annotation)
 
 
 def _among(keys: list[str]) -> str:

@@ -19,7 +19,7 @@ import polars as pl
 
 from ledger import _people_sql
 from ledger._backup import load, write_copy
-from ledger._commit import Commit, NodeBatch, append_batches, prepared
+from ledger._commit import Commit, Sender
 from ledger._connection import connect, explained, fetch, fetch_row, path_of, read_only
 from ledger._ddl import FENCE, quoted
 from ledger._door import Written, admit
@@ -29,6 +29,7 @@ from ledger._opening import opened, reading
 from ledger._order import arranged
 from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, query_of, versions_query
 from ledger._replaced import RollupState, checked, replace
+from ledger._together import Joint, append_together, joints_of, ready
 from ledger._writer import Writer
 from ledger.errors import StoreError
 from ledger.frames import columns_of
@@ -92,19 +93,26 @@ class Store:
         admitted = admit(table, frame)
         return self._commit(lambda commit: commit.append(table, admitted, source))
 
+    def append_together(self, frames: Mapping[Schema, pl.DataFrame], *, source: str) -> dict[str, Written]:
+        """Let the rows of several tables in with one commit: all or nothing."""
+        admitted = [(declared(schema), admit(declared(schema), frame)) for schema, frame in frames.items()]
+        return self._commit(
+            lambda commit: {table.name: commit.append(table, ready, source) for table, ready in admitted}
+        )
+
     def append_batch(
         self, frames: Mapping[Schema, pl.DataFrame], *, source: str, batch_id: str, node: str
     ) -> dict[str, Written] | None:
         """Let the rows of several tables in as one: all or nothing, and once. None if the batch was seen before."""
-        return self.append_batches([NodeBatch(frames, source, batch_id, node)])[0]
+        return self.append_together([Sender(batch_id, node, source)], joints_of(frames))[0]
 
-    def append_batches(self, batches: Sequence[NodeBatch]) -> list[dict[str, Written] | None]:
+    def append_together(self, senders: Sequence[Sender], joints: Sequence[Joint]) -> list[dict[str, Written] | None]:
         """Let several batches in with one commit, which costs little more than one of them.
 
-        Each counts once; one that was seen before is None in the answer.
+        Each counts once; one that was seen before is None in the answer. All are stored or, with an error, none.
         """
-        ready = prepared(batches)
-        return self._commit(lambda commit: append_batches(commit, batches, ready))
+        parts = ready(joints)
+        return self._commit(lambda commit: append_together(commit, senders, parts))
 
     def replace(
         self,
@@ -297,4 +305,4 @@ class Store:
         self._connection = connect(self.url, self._memory_limit)
 
 
-__all__ = ["NodeBatch", "PartitionStateRow", "RollupState", "Store", "Version", "Written", "utcnow"]
+__all__ = ["Joint", "PartitionStateRow", "RollupState", "Sender", "Store", "Version", "Written", "utcnow"]

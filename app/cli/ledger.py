@@ -23,7 +23,7 @@ class Format(StrEnum):
 
 def add(cli: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (ingest, rollup, reconcile, findings, sql, backup, restore):
+    for command in (ingest, pull, rollup, reconcile, findings, sql, backup, restore):
         cli.command()(command)
     exports = typer.Typer(help="Write what is in the ledger into files.", rich_markup_mode=None, no_args_is_help=True)
     exports.command("focus")(export_focus)
@@ -87,6 +87,33 @@ def _source(path: str) -> str:
     if place.is_dir():
         return str(place.resolve())
     return str(place.resolve().parent) if path.endswith("manifest.json") else ""
+
+
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Sections of [sources]; else all that are enabled.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="T", help="Ask from this instant; else from where it is known.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="T", help="Ask up to this instant; else now.")] = None,
+    json: Json = False,
+    store: Store = None,
+) -> int:
+    """Ask the services of a cluster (Prometheus, Slurm, Kubernetes) now for what happened since the last time."""
+    found = asked("pull", store, names=names or [], since=instant(since), until=instant(until))
+    if json:
+        as_json(found)
+    elif found:
+        as_records(found, ("source", "kind", "rows", "rejected", "reached_at", "seconds"))
+    else:
+        remark("no source is configured and enabled; see [sources.NAME] in `clusterledger config`")
+    for each in found:
+        if each.get("error"):
+            complain(each["error"], each.get("hint", ""))
+        for text in (*each["remarks"], *(f"refused: {text}" for text in each["rejections"])):
+            remark(f"{each['source']}: {text}")
+    return min((each["exit_code"] for each in found if each.get("error")), default=0)
 
 
 def rollup(

@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
 from app.context import Context
 from collectors.billing._format import Rejected as RejectedCharge
 from collectors.dumps._dump import Rejected as RejectedRecord
@@ -44,15 +46,21 @@ def of_bill(each: RejectedCharge) -> Refusal:
 
 def keep(context: Context, rows: Sequence[dict[str, object]]) -> None:
     """Store refusals that are not there yet."""
-    if not rows:
-        return
+    new = fresh(context, rows)
+    if not new.is_empty():
+        context.store.append(RejectedRow, new, source="ingest")
+
+
+def fresh(context: Context, rows: Sequence[dict[str, object]]) -> pl.DataFrame:
+    """Return the refusals that are not stored yet, each once."""
     ids = [row["rejected_id"] for row in rows]
-    known = set(context.store.read(RejectedRow, columns=("rejected_id",), where={"rejected_id": ids})["rejected_id"])
+    known: set[object] = set()
+    if ids:
+        stored = context.store.read(RejectedRow, columns=("rejected_id",), where={"rejected_id": ids})
+        known = set(stored["rejected_id"])
     new = {
         str(row["rejected_id"]): {**row, "rejected_at": context.now()}
         for row in rows
         if row["rejected_id"] not in known
     }
-    if new:
-        frame = to_frame(RejectedRow, list(new.values()))
-        context.store.append(RejectedRow, frame, source="ingest")
+    return to_frame(RejectedRow, list(new.values()))

@@ -4,7 +4,9 @@ import importlib.util
 import os
 import smtplib
 import socket
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +34,14 @@ class Everything(Params):
 def check(context: Context, params: Everything, progress: Progress) -> list[Line]:
     """Return a line for each part: ok, missing (a choice), or failed (something to do)."""
     del params
-    parts: tuple[Callable[[Context], Iterator[Line]], ...] = (_configuration, _store, _connections, _shipping, _node)
+    parts: tuple[Callable[[Context], Iterator[Line]], ...] = (
+        _configuration,
+        _store,
+        _connections,
+        _sources,
+        _shipping,
+        _node,
+    )
     lines: list[Line] = []
     for index, part in enumerate(parts):
         progress(part.__name__.strip("_"), index / len(parts))
@@ -54,7 +63,7 @@ def _configuration(context: Context) -> Iterator[Line]:
 
 
 def unit_problems(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong in the sections of collectors, rollups and rules."""
+    """Yield what is wrong in the sections of collectors, sources, rollups and rules."""
     import collectors.node  # noqa: PLC0415  the units are found when they are asked for
     from ledger.explain import nearest, problem  # noqa: PLC0415  as above
     from ledger.registry import Collector, discover  # noqa: PLC0415  as above
@@ -73,8 +82,10 @@ def unit_problems(settings: Settings) -> Iterator[str]:
                 where = f"{origin('collectors', name)}: collectors.{name}"
                 yield from (f"{where}.{problem(each, model)}" for each in error.errors())
     if has_hub_parts():
-        from queries._settings import check as check_sections  # noqa: PLC0415  needs Polars
+        from collectors.cluster._configured import problems  # noqa: PLC0415  needs Polars
+        from queries._settings import check as check_sections  # noqa: PLC0415  as above
 
+        yield from problems(settings)
         try:
             check_sections(settings)
         except ClusterLedgerError as error:
@@ -82,7 +93,7 @@ def unit_problems(settings: Settings) -> Iterator[str]:
 
 
 def refuse_problems(settings: Settings) -> None:
-    """Refuse a configuration in which a section of a collector, a rollup or a rule does not fit.
+    """Refuse a configuration in which a section of a collector, a source, a rollup or a rule does not fit.
 
     Raises: ConfigError: a line for each problem.
     """
@@ -152,6 +163,25 @@ def _provider(auth: AuthSettings) -> Line:
     if not is_provider:
         return line("login", "failed", f"{auth.metadata_url}: that is no provider's metadata", "see auth.metadata_url")
     return line("login", "ok", auth.metadata_url)
+
+
+def _sources(context: Context) -> Iterator[Line]:
+    """Ask each source for what it has of the last moments, and keep nothing."""
+    if not context.settings.sources or not has_hub_parts() or any(unit_problems(context.settings)):
+        return
+    from collectors.cluster._configured import configured  # noqa: PLC0415  needs Polars
+
+    for source in configured(context.settings):
+        part, now = f"source {source.name}", context.now()
+        began = time.monotonic()
+        try:
+            piece = next(source.open()(now - timedelta(seconds=source.every_seconds), now), None)
+        except ClusterLedgerError as error:
+            yield line(part, "failed", error.message, error.hint or f"see [sources.{source.name}]")
+            continue
+        rows = sum(frame.height for frame in piece.frames.values()) if piece is not None else 0
+        what = f"{source.kind.name} answers in {time.monotonic() - began:.2f} s with {rows} rows"
+        yield line(part, "ok", "; ".join((what, *(piece.remarks if piece is not None else ()))))
 
 
 def _shipping(context: Context) -> Iterator[Line]:

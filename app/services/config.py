@@ -55,7 +55,7 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[dict[str, str]]:
 
 
 def unit_keys() -> Iterator[dict[str, str]]:
-    """Yield the keys of collectors, rollups and rules that are installed, from their own models."""
+    """Yield the keys of collectors, sources, rollups and rules that are installed, from their own models."""
     import collectors.node  # noqa: PLC0415  the units are found when they are asked for
     from ledger.registry import Collector, discover  # noqa: PLC0415  as above
 
@@ -66,8 +66,24 @@ def unit_keys() -> Iterator[dict[str, str]]:
         from queries._settings import sections  # noqa: PLC0415  a node with the agent alone has no Polars
     except ModuleNotFoundError:
         return
+    yield from source_keys()
     for name, model in sorted(sections().items()):
         yield from keys(model, f"{name}.")
+
+
+def source_keys() -> Iterator[dict[str, str]]:
+    """Yield the keys of a source: those of each, then those of each kind, whose meaning begins with the kind."""
+    from collectors.cluster._configured import kinds  # noqa: PLC0415  needs Polars
+    from collectors.cluster._source import SourceSettings  # noqa: PLC0415  as above
+
+    found = kinds()
+    for key in keys(SourceSettings, "sources.NAME."):
+        is_kind = key["key"] == "sources.NAME.kind"
+        yield {**key, "range": ", ".join(found)} if is_kind else key
+    for kind in found.values():
+        for key in keys(kind.settings, "sources.NAME."):
+            if key["key"].removeprefix("sources.NAME.") not in SourceSettings.model_fields:
+                yield {**key, "meaning": f"{kind.name}: {key['meaning']}"}
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

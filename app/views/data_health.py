@@ -93,6 +93,7 @@ def _coverage(coverage: pl.DataFrame, window: Window) -> None:
         key="coverage",
         file_name="coverage",
     )
+    _sources()
     st.subheader("Agents and their collectors", anchor=False)
     agents = controls.answer("agents", Window(max(window.start, window.end.replace(hour=0)), window.end))
     table.show(
@@ -110,6 +111,40 @@ def _coverage(coverage: pl.DataFrame, window: Window) -> None:
         key="agents",
         file_name="agents",
     )
+
+
+def _sources() -> None:
+    """Show how each configured source stands; where none is configured there is nothing to say."""
+    wanted = data.settings().sources
+    if not wanted:
+        return
+    st.subheader("Sources that the hub asks", anchor=False)
+    table.show(
+        data.once(_each_source, controls.answer("sources"), tuple((n, str(wanted[n].get("kind", ""))) for n in wanted)),
+        {
+            "source_name": Column("Source"),
+            "kind": Column("Kind"),
+            "cluster": Column("Cluster"),
+            "status": Column("Last pull", help="done, failed, running, or not asked yet."),
+            "reached_at": Column("Known to", "instant", "The next pull begins there."),
+            "answered_at": Column("Last answer", "instant"),
+            "row_count": Column("New rows", "count", "Of the last pull."),
+            "rejected_count": Column("Refused rows", "count", "Of the last pull."),
+            "failed_count": Column("Failures in a row", "count"),
+            "message": Column("Message"),
+        },
+        key="sources",
+        file_name="sources",
+    )
+
+
+def _each_source(known: pl.DataFrame, wanted: tuple[tuple[str, str], ...]) -> pl.DataFrame:
+    """Return a row for each configured source, also for one that was not asked yet."""
+    named = pl.DataFrame(wanted, schema={"source_name": pl.String, "named_kind": pl.String}, orient="row")
+    joined = named.join(known, on="source_name", how="left", maintain_order="left")
+    return joined.with_columns(
+        kind=pl.coalesce("kind", "named_kind"), status=pl.col("status").fill_null("not asked yet")
+    ).sort(pl.col("failed_count").fill_null(0), descending=True, maintain_order=True)
 
 
 def _invoices(invoices: pl.DataFrame) -> None:

@@ -20,7 +20,16 @@ from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Nod
 from ledger.tables.job_time import JobGpuHour, JobHour, JobUsage
 from ledger.tables.jobs import Job, JobGpu, NodeState, ServingSample
 from ledger.tables.network import NetworkHour, NetworkPortSample, TcpSample
-from ledger.tables.operation import AgentToken, Audit, Batch, JobRun, PartitionState, RejectedRow, ReportDelivery
+from ledger.tables.operation import (
+    AgentToken,
+    Audit,
+    Batch,
+    JobRun,
+    PartitionState,
+    RejectedRow,
+    ReportDelivery,
+    SourceState,
+)
 from ledger.tables.partition import TABLES, Table, declared
 from ledger.tables.power import PowerSample
 from ledger.tables.storage import (
@@ -93,6 +102,7 @@ __all__ = [
     "RejectedRow",
     "ReportDelivery",
     "ServingSample",
+    "SourceState",
     "StorageDay",
     "Table",
     "TcpSample",

@@ -20,6 +20,24 @@ class JobRun(dy.Schema):
 
 
 @table("operation", Whole())
+class SourceState(dy.Schema):
+    """One service of a cluster that the hub asks, and how that stands."""
+
+    source_name = key("Its section in the configuration")
+    kind = text("What it is: prometheus, slurm, ...", nullable=False)
+    cluster = text("Cluster its rows belong to", nullable=False)
+    reached_at = instant("Up to when it is known: the next pull begins there; null before the first answer")
+    started_at = instant("When it was last asked", nullable=False)
+    ended_at = instant("When that pull ended; null while it runs, or when it was killed")
+    answered_at = instant("When it last answered to the end; null before the first time")
+    row_count = count("New rows of the last pull", nullable=False)
+    rejected_count = count("Rows of the last pull that were refused", nullable=False)
+    failed_count = count("Pulls in a row that have failed", nullable=False)
+    status = text("running, done, failed", nullable=False, among=("running", "done", "failed"))
+    message = text("What the source remarked, or the error")
+
+
+@table("operation", Whole())
 class PartitionState(dy.Schema):
     """One partition's version, and for a rollup what it was computed from."""
 

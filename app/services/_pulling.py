@@ -1,0 +1,173 @@
+"""Asking one source of a cluster and keeping what it tells, each piece once.
+
+A piece is kept in one transaction with the instant up to which the source is known by it: whatever ends the
+hub between two pieces, the next pull begins where the last kept one ended.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+from app.context import Context
+from app.services import _rejections
+from collectors.cluster._configured import Configured
+from collectors.cluster._source import Pulled
+from ledger.errors import ClusterLedgerError, SourceError
+from ledger.frames import to_frame
+from ledger.store import Written
+from ledger.tables import RejectedRow, SourceState
+from ledger.tables.partition import declared
+
+_MOST_REMARKS = 5
+"""Remarks that are kept of one pull: a source may say the same of each window."""
+
+_TOLD_ROWS = 5
+"""Refused rows that are told at once; all of them stand in `rejected_row`."""
+
+
+@dataclass
+class Outcome:
+    """What one pull gave."""
+
+    source: str
+    kind: str
+    reached_at: datetime | None = None
+    rows: int = 0
+    rejected: int = 0
+    tables: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    rejections: list[str] = field(default_factory=list)
+    error: ClusterLedgerError | None = None
+
+
+def pull(context: Context, source: Configured, since: datetime | None = None, until: datetime | None = None) -> Outcome:
+    """Ask a source for what happened since it was last asked, keep it, and return what became of it.
+
+    `since` asks for a stretch again, or for one before the first pull; rows that are there are not kept twice.
+    An error of the source is in the outcome and in its row of `source`: what came before it stays.
+    """
+    with context.turn(f"source {source.name}"):
+        return _Pull(context, source).run(since, until)
+
+
+class _Pull:
+    """One pull that goes on: how its source stands by what was kept so far."""
+
+    def __init__(self, context: Context, source: Configured) -> None:
+        self._context = context
+        self._source = source
+        self._outcome = Outcome(source.name, source.kind.name)
+        stored = context.store.read(SourceState, where={"source_name": [source.name]})
+        kept = {"reached_at": None, "answered_at": None, "failed_count": 0}
+        self._row: dict[str, Any] = stored.row(0, named=True) if stored.height else kept
+
+    def run(self, since: datetime | None, until: datetime | None) -> Outcome:
+        """Ask, keep each piece, and say in the store how it went."""
+        known: datetime | None = self._row["reached_at"]
+        # A stretch that begins after what is known would leave a hole that nobody asks for again.
+        is_onward = since is None or known is None or since <= known
+        ended = {"status": "failed", "message": "it ended with an error of this program; see the log"}
+        try:
+            self._keep({}, self._begun())
+            for piece in self._source.open()(since or known, until or self._context.now()):
+                self._take(piece, is_onward=is_onward)
+            ended = {"status": "done", "message": "; ".join(self._outcome.remarks[:_MOST_REMARKS])}
+        except ClusterLedgerError as error:
+            self._outcome.error = error
+            ended["message"] = str(error)
+        finally:
+            self._end(ended)
+        return self._outcome
+
+    def _begun(self) -> dict[str, Any]:
+        return {
+            "source_name": self._source.name,
+            "kind": self._source.kind.name,
+            "cluster": self._source.settings.cluster,
+            "started_at": self._context.now(),
+            "ended_at": None,
+            "row_count": 0,
+            "rejected_count": 0,
+            "status": "running",
+            "message": "",
+        }
+
+    def _take(self, piece: Pulled, *, is_onward: bool) -> None:
+        """Keep one piece and count what became of its rows."""
+        outcome, known = self._outcome, self._row["reached_at"]
+        refused = [_rejections.of_dump(each).row(_told(self._source.name)) for each in piece.rejected]
+        frames = {schema: frame for schema, frame in piece.frames.items() if not frame.is_empty()}
+        new = _rejections.fresh(self._context, refused)
+        if not new.is_empty():
+            frames[RejectedRow] = new
+        reached = max(piece.reached_at, known) if known is not None else piece.reached_at
+        change = {"reached_at": reached} if is_onward else {}
+        written = self._keep(frames, {**change, "row_count": outcome.rows, "rejected_count": outcome.rejected})
+        for name in (declared(schema).name for schema in piece.frames):
+            if name in written:
+                outcome.tables[name] = outcome.tables.get(name, 0) + written[name].rows
+                outcome.rejected += written[name].rejected
+        outcome.rows = sum(outcome.tables.values())
+        outcome.reached_at = self._row["reached_at"]
+        outcome.rejected += len(refused)
+        outcome.rejections += [str(row["reason"]) for row in refused]
+        outcome.remarks += [each for each in piece.remarks if each not in outcome.remarks]
+
+    def _keep(self, frames: Mapping[type[dy.Schema], pl.DataFrame], change: Mapping[str, Any]) -> dict[str, Written]:
+        """Let rows in together with how the source stands by them.
+
+        Raises: SourceError: the hub stops, or a backup was restored under the pull.
+        """
+        name, context = self._source.name, self._context
+        row = {**self._row, **change}
+        with context.keeping:
+            if context.stop.is_set():
+                raise SourceError(f"sources.{name}: found that the hub stops; the rest comes with the next pull")
+            stored = context.store.read(SourceState, columns=("reached_at",), where={"source_name": [name]})
+            if (stored.item() if stored.height else None) != self._row["reached_at"]:
+                raise SourceError(f"sources.{name}: found a restored store under the pull", hint="pull again")
+            together: dict[type[dy.Schema], pl.DataFrame] = {**frames, SourceState: to_frame(SourceState, [row])}
+            written = context.store.append_together(together, source=_told(name))
+        self._row = row
+        context.changed({declared(schema).name for schema in together})
+        return written
+
+    def _end(self, ended: Mapping[str, Any]) -> None:
+        """Say in the store how the pull ended; where the store cannot take that, the next one says it."""
+        now, outcome = self._context.now(), self._outcome
+        if ended["status"] == "done":
+            stands: dict[str, Any] = {"answered_at": now, "failed_count": 0}
+        else:
+            stands = {"failed_count": self._row["failed_count"] + 1}
+        counts = {"ended_at": now, "row_count": outcome.rows, "rejected_count": outcome.rejected}
+        try:
+            self._keep({}, {**counts, **stands, **ended})
+        except ClusterLedgerError as error:
+            outcome.error = outcome.error or error
+
+
+def _told(name: str) -> str:
+    return f"source {name}"
+
+
+def shown(outcome: Outcome, seconds: float) -> dict[str, object]:
+    """Return an outcome as a service answers it."""
+    found: dict[str, object] = {
+        "source": outcome.source,
+        "kind": outcome.kind,
+        "ok": outcome.error is None,
+        "rows": outcome.rows,
+        "rejected": outcome.rejected,
+        "reached_at": outcome.reached_at,
+        "tables": outcome.tables,
+        "seconds": round(seconds, 3),
+        "remarks": outcome.remarks,
+        "rejections": outcome.rejections[:_TOLD_ROWS],
+    }
+    if outcome.error is not None:
+        found |= {"error": outcome.error.message, "hint": outcome.error.hint, "exit_code": outcome.error.exit_code}
+    return found
