@@ -99,9 +99,11 @@ class GpuSample(NodeSample):
     power_cap_seconds_total = counter("Time held at the power limit; normal at full load", source="NVML field 74 (ns)")
     pcie_transmit_bytes_total = counter("Bytes sent over PCIe", source="NVML field 197")
     pcie_receive_bytes_total = counter("Bytes received over PCIe", source="NVML field 198")
-    nvlink_transmit_bytes_total = counter("Bytes sent over all NVLinks", source="NVML field 138 (KiB) or 202 (bytes)")
+    nvlink_transmit_bytes_total = counter(
+        "Bytes sent over all links to other GPUs (NVLink, xGMI)", source="NVML field 138 (KiB) or 202 (bytes)"
+    )
     nvlink_receive_bytes_total = counter(
-        "Bytes received over all NVLinks", source="NVML field 139 (KiB) or 204 (bytes)"
+        "Bytes received over all links to other GPUs", source="NVML field 139 (KiB) or 204 (bytes)"
     )
     pcie_transmit_bytes_per_second = gauge("Mean since the last round", max=1e13, source="NVML GPM 20 (MiB/s)")
     pcie_receive_bytes_per_second = gauge("Mean since the last round", max=1e13, source="NVML GPM 21 (MiB/s)")
