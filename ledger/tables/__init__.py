@@ -14,7 +14,7 @@ from ledger.tables.costs import (
 )
 from ledger.tables.gpu import GpuEvent, GpuHealthSample, GpuProcessRun, GpuProcessSample, GpuSample, NodeEvent
 from ledger.tables.gpu_time import CoverageDay, GpuHour, GpuMinute, GpuStateInterval, NodeMinute
-from ledger.tables.host import CollectorRun, HostSample, JobCgroupSample, PressureSample
+from ledger.tables.host import CollectorRun, HostSample, JobCgroupSample, NumaSample, PressureSample
 from ledger.tables.incidents import IdleIncident, IncidentDecision
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
 from ledger.tables.job_time import JobGpuHour, JobHour, JobUsage
@@ -94,6 +94,7 @@ __all__ = [
     "NodeMinute",
     "NodeResource",
     "NodeState",
+    "NumaSample",
     "PartitionState",
     "PowerSample",
     "PressureSample",

@@ -1,6 +1,6 @@
 """Samples of a node's processors, memory and pressure, and of the collectors themselves."""
 
-from ledger.tables.columns import count, counter, duration, flag, gauge, key, ratio, text
+from ledger.tables.columns import count, counter, duration, flag, gauge, key, key_count, ratio, text
 from ledger.tables.gpu import NodeSample
 from ledger.tables.partition import Timed, table
 
@@ -24,6 +24,23 @@ class HostSample(NodeSample):
     memory_available_bytes = gauge("Memory that can be had without swapping", max=2**53, source="/proc/meminfo (kB)")
     swap_used_bytes = gauge("Swap in use", max=2**53, source="/proc/meminfo (kB)")
     uptime_seconds = duration("Time since boot")
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "numa_node_index", "sampled_at"))
+class NumaSample(NodeSample):
+    """One NUMA node of a host at one instant: its memory, and where pages came from."""
+
+    numa_node_index = key_count("Number of the NUMA node")
+    cpu_count = count("Its processors; 0 for memory alone, such as a GPU's", source="cpulist")
+    memory_total_bytes = gauge("Its memory", max=2**53, source="meminfo (kB)")
+    memory_free_bytes = gauge("Memory that holds nothing", max=2**53, source="meminfo (kB)")
+    memory_cache_bytes = gauge("Cached files, which can be dropped", max=2**53, source="meminfo FilePages (kB)")
+    memory_anonymous_bytes = gauge("Memory of processes", max=2**53, source="meminfo AnonPages (kB)")
+    hit_page_count_total = counter("Pages that were wanted here and given here", source="numastat numa_hit")
+    miss_page_count_total = counter("Pages given here that were wanted elsewhere", source="numastat numa_miss")
+    foreign_page_count_total = counter("Pages wanted here and given elsewhere", source="numastat numa_foreign")
+    local_page_count_total = counter("Pages given to a process that ran here", source="numastat local_node")
+    remote_page_count_total = counter("Pages given to a process that ran elsewhere", source="numastat other_node")
 
 
 @table("sample", Timed("sampled_at"), order=("cluster", "node", "resource", "sampled_at"))
