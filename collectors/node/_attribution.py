@@ -1,27 +1,34 @@
-"""Whose process it is: the job from its cgroup, from the prolog's map or from its environment; the owner from /proc.
+"""Whose process it is: the job from its cgroup, the prolog's map, the kubelet or its environment; the owner from /proc.
 
 The cgroup comes first: it is of the process itself. The map says which job got the device, and a line that a failed
-epilog left there is a ghost. The environment is as it was when the process began, and its owner may write it. Each
-answer says where it comes from and how far it can be trusted, and nothing else of an environment is kept.
+epilog left there is a ghost. The kubelet says which pods hold the device: where that is one, its processes are that
+pod's. The environment is as it was when the process began, and its owner may write it. Each answer says where it comes
+from and how far it can be trusted, and nothing else of an environment is kept.
 """
 
 import functools
 import pwd
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from collectors.node._files import text
+from collectors.node._pod_resources import Latest
 
 _SLURM_JOB: Final = re.compile(r"slurm[^:]*?/job_(\d+)(?:/|$)")
 # Since Slurm 26.05 the folder carries the job's SLUID; the scheduler's records translate it.
 _SLURM_SLUID: Final = re.compile(r"slurm[^:]*?/(s[0-9A-Z]{5,})(?:/|$)")
-_POD: Final = re.compile(r"kubepods[^:]*?pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})")
+_POD_UID: Final = r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})"
+_POD: Final = re.compile(rf"kubepods[^:]*?{_POD_UID}")
+# From inside of a pod, another one's path begins where both are: what stands above it is not told.
+_POD_BESIDE: Final = re.compile(rf":/(?:\.\./)+(?:[^:/]+/)?{_POD_UID}")
 
 # A cgroup is made by the scheduler and cannot be left by the user; a stale one can outlive its job.
 _CGROUP_CONFIDENCE: Final = 0.9
 _BOTH_CONFIDENCE: Final = 0.99
+_KUBELET_CONFIDENCE: Final = 0.8
 _PROLOG_CONFIDENCE: Final = 0.7
 _ENVIRON_CONFIDENCE: Final = 0.5
 
@@ -47,13 +54,22 @@ class Attribution:
     """How processes of this node are given to jobs.
 
     `job_map` is the folder in which a prolog notes which job got which device; `variables` are the only ones that are
-    looked at in an environment, the first that is there wins.
+    looked at in an environment, the first that is there wins; `pods` is what the kubelet said last.
     """
 
-    def __init__(self, procfs: Path, job_map: Path | None = None, variables: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        procfs: Path,
+        job_map: Path | None = None,
+        variables: Sequence[str] = (),
+        pods: Latest | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._procfs = procfs
         self._job_map = job_map
         self._variables = tuple(variables)
+        self._pods = pods or Latest()
+        self._clock = clock
 
     def sees_processes(self) -> bool:
         """Tell whether process ids of the driver can be looked up here: not in a container of its own."""
@@ -62,14 +78,17 @@ class Attribution:
         except OSError:
             return True
 
-    def owner(self, pid: int, index: int) -> Owner:
-        """Return who a process on the device of an index belongs to; `dead` if the kernel does not know it any more."""
+    def owner(self, pid: int, index: int, device: str = "") -> Owner:
+        """Return who a process on a device belongs to; `dead` if the kernel does not know it any more.
+
+        The prolog knows the device by its index, the kubelet by its UUID.
+        """
         status = text(self._procfs / str(pid) / "status")
         if status is None:
             return Owner(None, "dead", None, "", "none", None)
         fields = dict(line.partition(":")[::2] for line in status.splitlines())
         uid = (fields.get("Uid", "").split() or [""])[0]
-        job, source, confidence = self._job(pid, index, uid)
+        job, source, confidence = self._job(pid, index, uid, device)
         return Owner(
             process_name=fields.get("Name", "").strip() or None,
             process_state=fields.get("State", "").strip()[:1] or "dead",
@@ -79,14 +98,16 @@ class Attribution:
             attribution_confidence_ratio=confidence,
         )
 
-    def _job(self, pid: int, index: int, uid: str) -> tuple[str, str, float | None]:
+    def _job(self, pid: int, index: int, uid: str, device: str) -> tuple[str, str, float | None]:
         """Return the job, where that is known from, and how sure it is."""
         job = job_of(text(self._procfs / str(pid) / "cgroup") or "")
-        mapped = self._mapped(index, uid)
+        mapped, given = self._mapped(index, uid), self._pods.jobs(device, self._clock())
         if job:
-            return job, "cgroup", _BOTH_CONFIDENCE if job in mapped else _CGROUP_CONFIDENCE
+            return job, "cgroup", _BOTH_CONFIDENCE if job in mapped or job in given else _CGROUP_CONFIDENCE
         if len(mapped) == 1:
             return mapped[0], "prolog", _PROLOG_CONFIDENCE
+        if len(given) == 1:
+            return given[0], "pod_resources", _KUBELET_CONFIDENCE
         said = self._said(pid)
         if said and (not mapped or said in mapped):
             return said, "environ", _PROLOG_CONFIDENCE if mapped else _ENVIRON_CONFIDENCE
@@ -124,7 +145,7 @@ class Attribution:
 def job_of(cgroup: str) -> str:
     """Return the job id, SLUID or pod UID in the text of /proc/PID/cgroup; '' if there is none."""
     for line in cgroup.splitlines():
-        for pattern in (_SLURM_JOB, _SLURM_SLUID, _POD):
+        for pattern in (_SLURM_JOB, _SLURM_SLUID, _POD, _POD_BESIDE):
             match = pattern.search(line)
             if match:
                 return match[1].replace("_", "-")

@@ -42,7 +42,7 @@ class Card:
         self._counters: dict[str, float] = {}
         self._calm: list[Row] = []
         self._device: Device | None = None
-        self._processes = Processes(driver, attribution, index)
+        self._processes = Processes(driver, attribution, index, uuid)
         self._accounting = Accounting(driver)
 
     def read(self, handle: Any, at: datetime, *, with_processes: bool, with_health: bool) -> Iterator[tuple[str, Row]]:
@@ -103,7 +103,7 @@ class Card:
         self._device = None
         self._slices = {}
         self._driver = Driver(self._driver.library)
-        self._processes = Processes(self._driver, self._attribution, self.index)
+        self._processes = Processes(self._driver, self._attribution, self.index, self.uuid)
         self._accounting = Accounting(self._driver)
 
     def _whole(self, handle: Any) -> Device:
@@ -169,7 +169,8 @@ class Card:
         """Return a slice that was not here before; its profiling is asked of the whole device."""
         driver = Driver(self._driver.library)
         gpm = Gpm(driver, handle, self._clock, part.instance)
-        return Device(part.uuid, driver, gpm, Processes(driver, self._attribution, self.index), is_slice=True)
+        processes = Processes(driver, self._attribution, self.index, part.uuid)
+        return Device(part.uuid, driver, gpm, processes, is_slice=True)
 
     def _calibrate(self, sample: Row) -> None:
         """Keep the samples of the first calm minute: what the device takes when nothing runs."""

@@ -20,10 +20,11 @@ _GHOSTS: Final = frozenset({"Z", "X", "dead"})
 class Processes:
     """One device's list of processes; remembers until when their activity was read, and whose they were."""
 
-    def __init__(self, driver: Driver, attribution: Attribution, index: int) -> None:
+    def __init__(self, driver: Driver, attribution: Attribution, index: int, uuid: str) -> None:
         self._driver = driver
         self._attribution = attribution
         self._index = index
+        self._uuid = uuid
         self._seen_until = 0
         self.owners: dict[int, Owner] = {}
 
@@ -40,7 +41,7 @@ class Processes:
         active = self._active(handle)
         rows = []
         for pid, memory in sorted(held.items()):
-            whose = self._attribution.owner(pid, self._index)
+            whose = self._attribution.owner(pid, self._index, self._uuid)
             if whose.process_name is not None and whose.process_name.startswith(tuple(_HELPERS)):
                 continue
             if whose.process_name is not None:

@@ -16,6 +16,7 @@ from collectors.node._kernel_log import Bus, KernelLog, bus_of
 from collectors.node._nvml_card import Card
 from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, words
 from collectors.node._nvml_events import EventQueue, Witnesses, wants_health
+from collectors.node._pod_resources import latest
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
@@ -67,7 +68,7 @@ def nvml(
     log = KernelLog(procfs, beside / "dev", beside / "var/log", now)
     decided = settings or NvmlSettings()
     job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
-    attribution = Attribution(procfs, job_map, decided.job_variables)
+    attribution = Attribution(procfs, job_map, decided.job_variables, latest(beside))
     node = _Node(driver, attribution, log, decided.health_every_rounds, clock, now)
     return node.one_round
 

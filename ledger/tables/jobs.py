@@ -87,6 +87,21 @@ class JobGpu(dy.Schema):
     confidence_ratio = ratio("How far the source can be trusted")
 
 
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "gpu_uuid", "job_id", "container", "sampled_at"))
+class GpuHolderSample(NodeSample):
+    """One container that holds one GPU, or slice, at one instant, as its node is told, whether it uses it or not."""
+
+    gpu_uuid = key("NVML UUID of the GPU or slice; the plugin's own id where it does not tell that")
+    job_id = key("UID of the pod; NAMESPACE/NAME where the node does not know it")
+    container = key("Container of the pod")
+    namespace = text("Namespace of the pod")
+    pod_name = text("Name of the pod")
+    resource = text("What was asked for, such as nvidia.com/gpu or nvidia.com/mig-1g.10gb; the driver of a claim")
+    replica_count = count("Replicas of a shared device that it holds; null for a device of its own")
+    attribution_source = text("Who says so: pod_resources", nullable=False)
+    attribution_confidence_ratio = ratio("How far the source can be trusted")
+
+
 NODE_STATES = ("UP", "DOWN", "DRAINED", "DRAINING", "RESERVED", "QUOTA", "POWERED_DOWN", "UNKNOWN")
 
 

@@ -52,6 +52,31 @@ def test_the_cgroup_comes_first_and_is_surer_where_the_map_agrees(tmp_path: Path
     assert said(tmp_path, pid) == ("777", "cgroup", 0.9), "a line that a failed epilog left is a ghost"
 
 
+POD = "11111111-2222-4333-8444-555555555555"
+
+
+@pytest.mark.parametrize(
+    "cgroup",
+    [
+        f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{POD.replace('-', '_')}.slice/cri-1.scope",
+        f"0::/../../../kubepods-besteffort.slice/kubepods-besteffort-pod{POD.replace('-', '_')}.slice/cri-1.scope",
+        f"12:memory:/kubepods/pod{POD}/0123",
+        f"0::/../../besteffort/pod{POD}/0123",
+        f"0::/../../pod{POD}/0123",
+        f"0::/../pod{POD}",
+    ],
+)
+def test_a_pod_is_told_by_its_cgroup_also_from_inside_of_another_one(
+    tmp_path: Path, process: Process_, cgroup: str
+) -> None:
+    assert said(tmp_path, process(cgroup=cgroup)) == (POD, "cgroup", 0.9)
+
+
+@pytest.mark.parametrize("cgroup", [f"0::/user.slice/pod{POD}", f"0::/../../home/x/pod{POD}", "0::/../../podman/x"])
+def test_a_folder_that_looks_like_a_pods_is_none(tmp_path: Path, process: Process_, cgroup: str) -> None:
+    assert said(tmp_path, process(cgroup=cgroup)) == ("", "none", None)
+
+
 def test_the_map_tells_where_there_is_no_cgroup(tmp_path: Path, process: Process_) -> None:
     noted(tmp_path, 3, "555 54321", "556 1000")
     assert said(tmp_path, process(), 3) == ("555", "prolog", 0.7)
