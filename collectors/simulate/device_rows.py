@@ -14,6 +14,7 @@ import polars as pl
 
 from collectors.simulate.frames import Column, frame, noise, places, words
 from collectors.simulate.phases import GRACE, HELD, LOST, ORPHAN, RUN
+from collectors.simulate.profiles import duty_cycle
 from collectors.simulate.shapes import STEP, Cluster
 from collectors.simulate.surroundings import since_boot
 from collectors.simulate.timeline import HOT_HARD, HOT_SOFT, Timeline
@@ -195,7 +196,7 @@ def _rates(known: Devices, index: Ints, device: Ints, activity: Ints, at: Ints) 
     warm = 30 + 42 * watts / np.maximum(spec["limit_watts"][device], 1) + 2 * noise(device, at, 3)
     hot = line.is_hot[index]
     keeps = (kind == HELD) | busy | (kind == ORPHAN) | (kind == GRACE)
-    duty = np.where(busy, np.minimum(of["graphics"] + 0.03, 1.0), 0.0)
+    duty = np.where(busy, duty_cycle(of["graphics"]), 0.0)
     clock = np.where(busy, of["clock"] * np.where(hot, 0.72, 1.0), _IDLE_CLOCK)
     reasons = np.where(hot, 0x60, np.where(of["capped"] > 0, 0x4, np.where(busy, 0x0, 0x1)))
     ratios = {

@@ -21,6 +21,11 @@ within the grace and after, or a fault."""
 _HOUR: Final = 3_600
 _CYCLE: Final = 10_200
 _SAVE: Final = 240
+_TURN: Final = 7_200
+"""How often work that waits for something comes to a halt."""
+_STEADY: Final = 0.97
+"""Work that is busy for longer than this comes to no halt."""
+_IDLE_WORK: Final = 600
 _FORGETFUL: Final = 3
 """Of so many notebooks one is left running."""
 
@@ -63,22 +68,29 @@ def _loaded(job: Job) -> Activity:
 
 
 def _cycles(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
-    """Work with a checkpoint after each cycle, as training does."""
+    """Work with a checkpoint after each cycle, as training does, or in turns with nothing to do."""
     work = activities.index(scaled(PROFILES[job.profile], job.level))
-    save = activities.index(scaled(replace(CHECKPOINT, memory=PROFILES[job.profile].memory), job.level))
+    if job.busy < _STEADY:
+        turn = min(_TURN, end - start)
+        run = max(on_grid(turn * job.busy + STEP / 2), STEP)
+        rest, pause = activities.index(scaled(_loaded(job), job.level)), max(turn - run, STEP)
+    else:
+        rest = activities.index(scaled(replace(CHECKPOINT, memory=PROFILES[job.profile].memory), job.level))
+        run, pause = _CYCLE, _SAVE
     at = start
     while at < end:
-        stop = min(at + _CYCLE, end)
+        stop = min(at + run, end)
         yield at, stop, RUN, work
-        at = min(stop + _SAVE, end)
+        at = min(stop + pause, end)
         if stop < at:
-            yield stop, at, HELD, save
+            yield stop, at, HELD, rest
 
 
 def _idle(job: Job, start: int, end: int, activities: Activities) -> Iterator[Phase]:
-    """Work for ten minutes, then hold the memory and do nothing."""
-    stop = min(start + 600, end)
-    yield start, stop, RUN, activities.index(scaled(PROFILES["interactive"], job.level))
+    """Work for ten minutes, or less where it is busy for less, then hold the memory and do nothing."""
+    stop = min(start + min(_IDLE_WORK, on_grid(job.busy * (end - start))), end)
+    if start < stop:
+        yield start, stop, RUN, activities.index(scaled(PROFILES["interactive"], job.level))
     if stop < end:
         yield stop, end, HELD, activities.index(scaled(LOADED, job.level))
 

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+_COUNTED: Final = 0.03
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -57,6 +59,11 @@ class Activity:
         # Without profiling the ledger judges by the power proxy alone.
         share = self.sm if quality == "A" else self.power
         return "underused" if share < 0.25 else "productive"  # noqa: PLR2004  the ledger's own threshold
+
+
+def duty_cycle(graphics: Floats) -> Floats:
+    """Return the share of time that the driver counts as busy: a little more than the engine works."""
+    return np.minimum(graphics + _COUNTED, 1.0)
 
 
 def _run(**values: float) -> Activity:

@@ -9,6 +9,7 @@ import polars as pl
 from collectors.simulate.frames import Column, exact_seconds, frame, noise, places, words
 from collectors.simulate.phases import HELD, LOST, ORPHAN, RUN
 from collectors.simulate.pieces import pieces
+from collectors.simulate.profiles import duty_cycle
 from collectors.simulate.sampling import Scene
 from collectors.simulate.surroundings import PORTS
 from ledger.tables import GpuMinute, NodeMinute
@@ -60,7 +61,7 @@ class _Parts:
         keeps = (kind >= HELD) & (kind <= ORPHAN)
         hot = np.where(line.is_hot[self.index], 0.72, 1.0)
         link = of["nvlink"] * spec["nvlink_bytes_per_second"][self.device]
-        duty = np.where(busy, np.minimum(of["graphics"] + 0.03, 1.0), 0.0)
+        duty = np.where(busy, duty_cycle(of["graphics"]), 0.0)
         values = {
             "kernel_active_ratio": np.minimum(duty * wobble, 1.0),
             "memory_used_bytes": spec["baseline_bytes"][self.device]

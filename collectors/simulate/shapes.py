@@ -124,6 +124,8 @@ class Job:
     gpu_model: str
     setup: int
     load: int
+    busy: float = 1.0
+    """Share of the time after loading in which it works, saving aside."""
     state: str = "PENDING"
     reason: str = ""
     started: int | None = None

@@ -1,6 +1,5 @@
 """What people ask of a cluster: job requests over time, after the laws of real traces."""
 
-import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from collectors.simulate import traces
 from collectors.simulate.estate import AWS, MODELS, OWNED, TEAMS
+from collectors.simulate.profiles import PROFILES, duty_cycle
 from collectors.simulate.shapes import STEP, Job, on_grid
 
 _DAY: Final = 86_400
@@ -15,22 +15,33 @@ _HOUR: Final = 3_600
 
 # Submissions by hour of the day: people work, nightly pipelines start at 01:00.
 _BY_HOUR: Final = np.array([2, 4, 1, 1, 1, 1, 2, 4, 7, 9, 10, 9, 7, 9, 10, 10, 9, 8, 6, 5, 4, 4, 3, 3], dtype=float)
+_SHORTEST: Final = 60
+_WIDE: Final = 8
 _NIGHT: Final = 6 * _HOUR
-_LOAD: Final = 1.15
-_WEEKEND: Final = 0.6
+_LOAD: Final = 0.92
+_WEEKEND: Final = 0.75
 _SATURDAY: Final = 5
 
+# How often each kind of work comes among jobs that could be any. No trace says what limits a job: which of the kinds
+# that reach its utilisation it is, is chosen.
 _TRAINING_PROFILES: Final = (
     ("compute_tensor", 0.34), ("communication", 0.16), ("input_storage", 0.11), ("input_cpu", 0.09),
-    ("dram_bound", 0.09), ("compute_other", 0.08), ("power_capped", 0.07), ("host_memory", 0.04), ("launch_bound",
-     0.08),
+    ("dram_bound", 0.09), ("compute_other", 0.08), ("power_capped", 0.07), ("host_memory", 0.06), ("launch_bound",
+     0.12),
 )  # fmt: skip
 _BATCH_PROFILES: Final = (
-    ("launch_bound", 0.22), ("compute_other", 0.20), ("input_cpu", 0.15), ("compute_tensor", 0.15),
-    ("input_storage", 0.08), ("dram_bound", 0.10), ("absent", 0.10),
+    ("launch_bound", 0.24), ("compute_other", 0.20), ("input_cpu", 0.15), ("compute_tensor", 0.17),
+    ("input_storage", 0.10), ("dram_bound", 0.14),
 )  # fmt: skip
+_ABSENT_SHARE: Final = 0.2
+"""Of the batch jobs that never use their GPU, the part that has no process on it."""
+_IDLE_BELOW: Final = 0.05
+_WAITS: Final = frozenset({"input_storage", "input_cpu", "host_memory", "launch_bound"})
+_LEAST_BUSY: Final = 0.5
+_LOADS: Final = 0.2
+"""Before it works, a job sets itself up and loads for this part of its time at most."""
 
-_KINDS: Final = (("training", 0.24), ("batch", 0.62), ("notebook", 0.14))
+_KINDS: Final = (("training", 0.36), ("batch", 0.56), ("notebook", 0.08))
 _STATED_SHARE: Final = 0.55
 _NAMELESS: Final = ("debug", "interactive", "bench-run", "test")
 
@@ -61,17 +72,35 @@ def _request(rng: np.random.Generator, cluster: str, submitted: int, widest: int
     sizes = traces.TRAINING_SIZES if kind == "training" else traces.BATCH_SIZES if kind == "batch" else ((1, 1.0),)
     size = min(int(pick(rng, tuple((str(count), weight) for count, weight in sizes))), widest)
     if kind == "notebook":
-        length, profile = rng.uniform(2, 11) * _HOUR, "notebook"
-    else:
-        law = traces.TRAINING if kind == "training" else traces.BATCH
-        length = law.median * math.exp(law.sigma * rng.standard_normal()) * (2.0 if size >= 8 else 1.0)  # noqa: PLR2004
-        # A job that never uses its GPU is small: with big ones somebody notices.
-        idles = size <= 2 and rng.random() < traces.IDLE_JOB_SHARE * 0.5  # noqa: PLR2004
-        profile = "idle" if idles else pick(rng, _TRAINING_PROFILES if kind == "training" else _BATCH_PROFILES)
-        # A device alone waits for no other.
-        profile = "compute_tensor" if profile == "communication" and size == 1 else profile
-    duration = on_grid(min(max(length, 120.0), 3.0 * _DAY))
-    return asked(rng, cluster, kind, profile, size, submitted, duration)
+        duration = on_grid(rng.uniform(2, 11) * _HOUR)
+        return asked(rng, cluster, kind, "notebook", size, submitted, duration)
+    law, share = traces.TRAINING if kind == "training" else traces.BATCH, rng.random()
+    length = law.at(share**traces.WIDE_POWER if size >= _WIDE else share)
+    duration = max(on_grid(length), _SHORTEST)
+    duty = traces.duty(duration, rng.random())
+    job = asked(rng, cluster, kind, _profile(rng, kind, size, duty), size, submitted, duration)
+    most = max(on_grid(_LOADS * duration / 2), STEP)
+    job.setup, job.load = min(job.setup, most), min(job.load, most)
+    works = _kernels(job.profile if job.profile in PROFILES else "interactive")
+    job.busy = min(duty * duration / (works * (duration - job.setup - job.load)), 1.0)
+    return job
+
+
+def _profile(rng: np.random.Generator, kind: str, size: int, duty: float) -> str:
+    """Return what a job does that keeps its devices busy for this share of its time, on average."""
+    if duty < _IDLE_BELOW:
+        return "absent" if kind == "batch" and rng.random() < _ABSENT_SHARE else "idle"
+    weights = _TRAINING_PROFILES if kind == "training" else _BATCH_PROFILES
+    # A device alone waits for no other.
+    able = [each for each in weights if _kernels(each[0]) >= duty and (each[0] != "communication" or size > 1)]
+    close = [each for each in able if duty >= _LEAST_BUSY * _kernels(each[0])]
+    waits = [each for each in able if each[0] in _WAITS]
+    return pick(rng, tuple(close or waits or able))
+
+
+def _kernels(profile: str) -> float:
+    """Return the share of its working time in which a kernel of a profile runs, as the driver counts it."""
+    return float(duty_cycle(np.array(PROFILES[profile].graphics)))
 
 
 def small(seed: int, cluster: str, start: int, end: int) -> Iterator[Job]:
