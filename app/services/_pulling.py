@@ -6,7 +6,7 @@ hub between two pieces, the next pull begins where the last kept one ended.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import dataframely as dy
@@ -16,6 +16,7 @@ from app.context import Context
 from app.services import _rejections
 from collectors.cluster._configured import Configured
 from collectors.cluster._source import Pulled
+from collectors.cluster._standing import settled
 from ledger.errors import ClusterLedgerError, SourceError
 from ledger.frames import to_frame
 from ledger.store import Written
@@ -100,14 +101,15 @@ class _Pull:
         """Keep one piece and count what became of its rows."""
         outcome, known = self._outcome, self._row["reached_at"]
         refused = [_rejections.of_dump(each).row(_told(self._source.name)) for each in piece.rejected]
-        frames = {schema: frame for schema, frame in piece.frames.items() if not frame.is_empty()}
+        told = settled(piece, self._open_rows, known) if piece.standing else piece.frames
+        frames = {schema: frame for schema, frame in told.items() if not frame.is_empty()}
         new = _rejections.fresh(self._context, refused)
         if not new.is_empty():
             frames[RejectedRow] = new
         reached = max(piece.reached_at, known) if known is not None else piece.reached_at
         change = {"reached_at": reached} if is_onward else {}
         written = self._keep(frames, {**change, "row_count": outcome.rows, "rejected_count": outcome.rejected})
-        for name in (declared(schema).name for schema in piece.frames):
+        for name in (declared(schema).name for schema in told):
             if name in written:
                 outcome.tables[name] = outcome.tables.get(name, 0) + written[name].rows
                 outcome.rejected += written[name].rejected
@@ -116,6 +118,13 @@ class _Pull:
         outcome.rejected += len(refused)
         outcome.rejections += [str(row["reason"]) for row in refused]
         outcome.remarks += [each for each in piece.remarks if each not in outcome.remarks]
+
+    def _open_rows(self, schema: type[dy.Schema], word: str) -> pl.DataFrame:
+        """Return the rows of a table that this source told and that may not have ended yet."""
+        now = self._context.now()
+        where = {"cluster": [self._source.settings.cluster], "source": [word]}
+        # A clock that goes ahead of this one may have told of what begins a little later.
+        return self._context.store.read(schema, (now, now + timedelta(days=1)), where=where)
 
     def _keep(self, frames: Mapping[type[dy.Schema], pl.DataFrame], change: Mapping[str, Any]) -> dict[str, Written]:
         """Let rows in together with how the source stands by them.

@@ -29,12 +29,15 @@ class Pulled:
     """Rows under their tables, the records refused, and the instant up to which a source is now known.
 
     The next pull begins at `reached_at`. Rows that come twice are one row: a source may tell again what it told.
+    Of the tables in `standing` the frames hold all that stands now: what is open in the store with this word as its
+    `source`, and not among them, has ended (`collectors.cluster._standing`).
     """
 
     frames: Mapping[type[dy.Schema], pl.DataFrame]
     reached_at: datetime
     rejected: tuple[Rejected, ...] = ()
     remarks: tuple[str, ...] = ()
+    standing: Mapping[type[dy.Schema], str] = field(default_factory=dict)
 
 
 Pull = Callable[[datetime | None, datetime], Iterator[Pulled]]

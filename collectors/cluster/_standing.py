@@ -1,0 +1,89 @@
+"""What has ended: a source that tells what stands now never says that something is not there any more."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import dataframely as dy
+import polars as pl
+
+from collectors.cluster._source import Pulled
+from ledger.tables import Job, JobGpu, Node, NodeState
+from ledger.tables.partition import declared
+
+Schema = type[dy.Schema]
+OpenRows = Callable[[Schema, str], pl.DataFrame]
+"""Returns the rows of a table that are open in the store, of the same cluster and with this word as their source."""
+
+GONE: Final = "DELETED"
+"""The state of a job that was there and is not any more, without having told how it ended."""
+
+_RUN: Final = ["cluster", "job_id", "submitted_at", "restart_count"]
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Where a table's rows end, and what else a row says when it ended unseen."""
+
+    start: str
+    end: str
+    said: Mapping[str, str]
+
+
+_ENDS: Final[Mapping[Schema, _Ends]] = {
+    Job: _Ends("submitted_at", "ended_at", {"state": GONE}),
+    JobGpu: _Ends("held_start", "held_end", {}),
+    Node: _Ends("exists_start", "exists_end", {}),
+    NodeState: _Ends("state_start", "state_end", {}),
+}
+
+
+def settled(pulled: Pulled, open_rows: OpenRows, seen_at: datetime | None) -> Mapping[Schema, pl.DataFrame]:
+    """Return the frames of a pull with an end for each row of its standing tables that does not stand any more.
+
+    What is gone ended at `seen_at`, the last instant at which the source told it: nothing is claimed beyond. A job's
+    devices end with it. A node whose state is what it was keeps the instant since when it is; a new state ends the old.
+    """
+    frames = dict(pulled.frames)
+    for schema, word in pulled.standing.items():
+        told = frames.get(schema, schema.create_empty())
+        before = open_rows(schema, word).filter(pl.col(_ENDS[schema].end).is_null())
+        at = pl.lit(seen_at or pulled.reached_at, dtype=pl.Datetime("us", "UTC"))
+        frames[schema] = _states(told, before, at) if schema is NodeState else _rows(schema, told, before, at)
+    return frames
+
+
+def _rows(schema: Schema, told: pl.DataFrame, before: pl.DataFrame, at: pl.Expr) -> pl.DataFrame:
+    """Return what is told, and with an end what was open and is not told."""
+    key, ends = list(declared(schema).key), _ENDS[schema]
+    gone = before.join(told, on=key, how="anti")
+    ended = gone.with_columns(
+        pl.max_horizontal(ends.start, at).alias(ends.end),
+        *(pl.lit(word).alias(name) for name, word in ends.said.items()),
+    )
+    return pl.concat([told, ended.select(told.columns)])
+
+
+def _states(told: pl.DataFrame, before: pl.DataFrame, at: pl.Expr) -> pl.DataFrame:
+    """Return the states that are new and the ends of those that they replace; what goes on is not told again.
+
+    A new state begins no earlier than the one before it: some sources know since when, others only that it is so now.
+    """
+    place = ["cluster", "node"]
+    was = before.sort("state_start").unique(place, keep="last", maintain_order=True)
+    both = told.join(was.select(*place, "state_start", "state", "reason"), on=place, how="left", suffix="_before")
+    same = pl.col("state").eq_missing(pl.col("state_before")) & pl.col("reason").eq_missing(pl.col("reason_before"))
+    new = both.filter(~same.fill_null(value=False)).with_columns(
+        pl.max_horizontal("state_start", pl.when(pl.col("state_start_before").is_not_null()).then(at)).alias(
+            "state_start"
+        )
+    )
+    begun = new.select(*place, pl.col("state_start").alias("begun"))
+    going = both.filter(same.fill_null(value=False)).select(*place, pl.col("state_start_before").alias("state_start"))
+    over = before.join(going, on=[*place, "state_start"], how="anti").join(begun, on=place, how="left")
+    ended = over.with_columns(pl.max_horizontal("state_start", pl.coalesce("begun", at)).alias("state_end"))
+    # What began when the old state did stands in its place.
+    replaced = new.select(*place, "state_start")
+    ended = ended.join(replaced, on=[*place, "state_start"], how="anti")
+    return pl.concat([new.select(told.columns), ended.select(told.columns)])

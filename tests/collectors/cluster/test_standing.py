@@ -1,0 +1,139 @@
+"""What a source no longer tells has ended, kept in a real store, asked as the hub asks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.context import Context
+from app.services._pulling import Outcome
+from app.services._pulling import pull as asked
+from collectors.cluster._configured import configured
+from ledger.config import load
+from ledger.frames import to_frame
+from ledger.tables import Job, JobGpu, Node, NodeState
+from tests.collectors.cluster.api_server import TOKEN, ApiServer, serving
+from tests.collectors.cluster.test_kubernetes import cordon, node, pod
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+STEP = timedelta(seconds=30)
+REGISTER = '[{"id":"GPU-a","count":10,"devmem":40960,"devcore":100,"type":"NVIDIA A100","health":true}]'
+GIVEN = {"hami.io/vgpu-devices-allocated": "GPU-a,NVIDIA,10240,25:;"}
+
+
+@dataclass
+class Hub:
+    """A hub with one source, whose clock goes on by a pace at each pull."""
+
+    api: ApiServer
+    token: Path
+    now: datetime = NOON
+    context: Context = field(init=False)
+
+    def __post_init__(self) -> None:
+        section = {"kind": "kubernetes", "cluster": "alpha", "url": self.api.url, "token_file": str(self.token)}
+        settings = load(store={"url": "duckdb::memory:"}, sources={"k8s": section})
+        self.context = Context(settings, now=lambda: self.now)
+
+    def pull(self) -> Outcome:
+        (source,) = configured(self.context.settings)
+        outcome = asked(self.context, source)
+        assert outcome.error is None
+        assert outcome.rejected == 0
+        self.now += STEP
+        return outcome
+
+    def rows(self, schema: Any) -> list[dict[str, Any]]:
+        return self.context.store.read(schema).to_dicts()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.delenv("CLUSTERLEDGER_STORE", raising=False)
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    with serving() as api:
+        here = Hub(api, token)
+        yield here
+        here.context.close()
+
+
+def test_a_pod_that_is_gone_ended_when_it_was_last_seen_and_so_did_its_devices(hub: Hub) -> None:
+    hub.api.put("Node", node(meta={"annotations": {"hami.io/node-nvidia-register": REGISTER}}))
+    hub.api.put("Pod", pod(meta={"annotations": GIVEN}))
+    hub.pull()
+    hub.pull()
+    ((job,), (held,), (there,)) = hub.rows(Job), hub.rows(JobGpu), hub.rows(Node)
+    assert (job["state"], job["ended_at"], job["gpu_count"]) == ("RUNNING", None, 0.25)
+    assert (held["gpu_uuid"], held["job_id"], held["held_end"]) == ("GPU-a", "uid-train-0", None)
+    assert held["requested_share_ratio"] == 0.25
+    assert there["holder"] == "scheduler"
+    hub.api.drop("Pod", "train-0", "vision")
+    hub.pull()
+    hub.pull()
+    ((job,), (held,)) = hub.rows(Job), hub.rows(JobGpu)
+    assert (job["state"], job["ended_at"]) == ("DELETED", NOON + STEP)
+    assert held["held_end"] == NOON + STEP
+
+
+def test_pulling_again_changes_nothing(hub: Hub) -> None:
+    hub.api.put("Node", node())
+    hub.api.put("Pod", pod())
+    hub.pull()
+    before = {schema: hub.rows(schema) for schema in (Job, Node, NodeState)}
+    assert hub.pull().rows == 0
+    assert {schema: hub.rows(schema) for schema in (Job, Node, NodeState)} == before
+
+
+def test_states_of_a_node_follow_one_another_without_a_gap(hub: Hub) -> None:
+    hub.api.put("Node", node())
+    hub.pull()
+    hub.api.put("Node", node(spec=cordon()))
+    hub.pull()
+    hub.pull()
+    hub.api.put("Node", node())
+    hub.pull()
+    states = sorted(hub.rows(NodeState), key=lambda row: row["state_start"])
+    joined = datetime(2026, 11, 1, 0, 1, tzinfo=UTC)
+    assert [(row["state"], row["state_start"], row["state_end"]) for row in states] == [
+        ("UP", joined, NOON + STEP),
+        ("DRAINED", NOON + STEP, NOON + 2 * STEP),
+        ("UP", NOON + 2 * STEP, None),
+    ]
+
+
+def test_a_node_that_left_has_ended_with_its_state(hub: Hub) -> None:
+    hub.api.put("Node", node())
+    hub.api.put("Node", node("gpu-2"))
+    hub.pull()
+    hub.api.drop("Node", "gpu-2")
+    hub.pull()
+    ends = {row["node"]: row["exists_end"] for row in hub.rows(Node)}
+    assert ends == {"gpu-1": None, "gpu-2": NOON}
+    assert {row["node"]: row["state_end"] for row in hub.rows(NodeState)} == ends
+
+
+def test_what_others_told_does_not_end(hub: Hub) -> None:
+    job = {"cluster": "alpha", "job_id": "17", "submitted_at": NOON, "restart_count": 0, "state": "RUNNING"}
+    hub.context.store.append(Job, to_frame(Job, [{**job, "source": "slurm"}]), source="test")
+    elsewhere = {**job, "cluster": "beta", "source": "kubernetes"}
+    hub.context.store.append(Job, to_frame(Job, [elsewhere]), source="test")
+    hub.pull()
+    hub.pull()
+    assert [row["ended_at"] for row in hub.rows(Job)] == [None, None]
+
+
+def test_nothing_ends_where_the_server_refuses_or_an_object_cannot_be_read(hub: Hub) -> None:
+    hub.api.put("Pod", pod())
+    hub.pull()
+    hub.api.forbidden = {"pods"}
+    (source,) = configured(hub.context.settings)
+    assert asked(hub.context, source).error is not None
+    hub.api.forbidden = set()
+    hub.api.put("Pod", {**pod(), "spec": []}, is_valid=False)
+    outcome = asked(hub.context, source)
+    assert (outcome.error, outcome.rejected) == (None, 1)
+    assert [row["ended_at"] for row in hub.rows(Job)] == [None]
