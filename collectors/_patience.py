@@ -12,6 +12,9 @@ _LONGEST_REFUSED_SECONDS: Final = 300.0
 # A hub may ask for peace, but not for ever: what it says may be wrong, or somebody else's who stands before it.
 _LONGEST_ASKED_SECONDS: Final = 900.0
 
+# Half a minute of pauses: a hub that starts again is back by then.
+_MANY_STUMBLES: Final = 5
+
 
 class Patience:
     """Pauses that grow with each failure, and end with the first success."""
@@ -47,3 +50,24 @@ def asked_seconds(retry_after: str, now: datetime) -> float:
     except ValueError:
         return 0.0
     return max(0.0, (instant.replace(tzinfo=instant.tzinfo or UTC) - now).total_seconds())
+
+
+class Stumbles:
+    """How often in a row a hub has failed at a batch, each time alike; `parts_left` of it may still be tried."""
+
+    def __init__(self) -> None:
+        self.parts_left = 0
+        self._seen: dict[str, tuple[str, int]] = {}
+
+    def again(self, batch_id: str, how: str) -> None:
+        """Count a failure."""
+        before, count = self._seen.get(batch_id, (how, 0))
+        self._seen[batch_id] = (how, count + 1 if before == how else 1)
+
+    def over(self, batch_id: str) -> None:
+        """Forget a batch that is dealt with."""
+        self._seen.pop(batch_id, None)
+
+    def are_many(self, batch_id: str) -> bool:
+        """Tell whether it is time to ask whether the fault is the batch's own."""
+        return self._seen.get(batch_id, ("", 0))[1] >= _MANY_STUMBLES

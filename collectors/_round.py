@@ -56,6 +56,7 @@ class Source:
 
     def __init__(self, unit: Collector, section: Mapping[str, Any], offers: Mapping[str, object]) -> None:
         decided = _settings(unit, section)
+        self.decided = decided
         self.name = unit.name
         self.is_enabled = decided.enabled
         self.step_seconds = decided.every_seconds or unit.every_seconds
@@ -65,6 +66,10 @@ class Source:
         given = {name: value for name, value in offers.items() if name in wanted}
         self._arguments = given | ({"settings": decided} if "settings" in wanted else {})
         self._round: OneRound | None = None
+
+    def is_as(self, other: "Source") -> bool:
+        """Tell whether another source would do the same."""
+        return self.name == other.name and self.decided == other.decided
 
     def collect(self, now: Callable[[], datetime] = utc_now) -> Result:
         """Do one round. Whatever happens inside becomes a run with an error: one collector never stops another."""

@@ -1,124 +1,128 @@
 """Sending spooled rows to the hub until it has them."""
 
+import ssl
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 import httpx2
-import msgspec
 
-from collectors._patience import Patience, asked_seconds
+from collectors._answers import ADVICE, REFUSED, is_of_another_version, said_in, tell_rejected
+from collectors._metrics import Counts
+from collectors._parts import apart, is_own
+from collectors._patience import Patience, Stumbles, asked_seconds
 from collectors._round import Tables
 from collectors._spool import Sealed, Spool
 from collectors._stamp import Identity
 from collectors._standing import Noted, put_aside
+from collectors._tls import trouble
 from collectors.wire import CONTENT_TYPE, encode
 from ledger.errors import ConfigError, StoreError
 from ledger.log import log
-from ledger.registry import Row
 
 _TIMEOUT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 5.0
 _ADDRESS: Final = "/api/v1/ingest"
 
-# The batch itself is wrong and would be wrong again. A wrong token or address is the operator's to correct: rows wait.
-_REFUSED: Final = frozenset(
-    {
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-    }
-)
+_MOST_OTHERS: Final = 4
+"""How many later batches are tried to see whether the hub stumbles at the first one alone."""
 
-_ADVICE: Final[dict[int, str]] = {
-    HTTPStatus.UNAUTHORIZED: (
-        "the token is missing, mistyped or revoked: `clusterledger token create {node}` on the hub, and set it as "
-        "agent.token here; a file that changes is read again, for the environment and systemd's credentials restart"
-    ),
-    HTTPStatus.FORBIDDEN: (
-        "the token is another node's, or agent.node and agent.cluster say the wrong ones: `clusterledger token create "
-        "{node} --cluster {cluster}` on the hub, and set it as agent.token here, or correct them and restart"
-    ),
-}
+_MOST_PARTS: Final = 100
+"""How often a hub is made to stumble at parts of one batch: it has others to serve."""
 
 
-class _Refusal(msgspec.Struct):
-    """How a hub says what is wrong."""
+@dataclass(frozen=True)
+class Link:
+    """How to reach the hub: its address, the token as it is now, how often to send, and how to speak TLS."""
 
-    error: str
-    hint: str = ""
+    hub: str
+    token: Callable[[], str]
+    every_seconds: float = 10.0
+    tls: ssl.SSLContext | None = None
 
-
-def _said(answer: httpx2.Response) -> str:
-    """Return what a hub says of a refusal, or the start of what something else answers in its place."""
-    try:
-        refusal = msgspec.json.decode(answer.content, type=_Refusal)
-    except msgspec.DecodeError:
-        return answer.text[:200]
-    return f"{refusal.error} (hint: {refusal.hint})" if refusal.hint else refusal.error
+    def client(self) -> httpx2.Client:
+        """Return a client of this hub."""
+        verify = True if self.tls is None else self.tls
+        headers = {"Content-Type": CONTENT_TYPE}
+        return httpx2.Client(base_url=self.hub.rstrip("/"), timeout=_TIMEOUT_SECONDS, headers=headers, verify=verify)
 
 
 class Shipper:
     """Sends one batch after the other, oldest first; a hub that is away, or refuses, costs time and no rows.
 
-    `token` gives the token as it is now: after a refusal it is asked for again, and a new one is tried at once.
+    After a refusal the token is asked for again, and a new one is tried at once.
     """
 
     def __init__(
         self,
-        hub: str,
-        token: Callable[[], str],
+        link: Link,
         *,
         identity: Identity,
         spool: Spool,
         beside: Path,
         now: Callable[[], datetime],
+        counts: Counts | None = None,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
+        self._link = link
+        self._next: Link | None = None
         self._spool = spool
         self._identity = identity
         self._beside = beside
         self._now = now
-        self._read_token = token
-        self._token = token()
+        self._token = link.token()
         self._look_seconds = look_seconds
-        self._client = httpx2.Client(
-            base_url=hub.rstrip("/"), timeout=_TIMEOUT_SECONDS, headers={"Content-Type": CONTENT_TYPE}
-        )
+        self._client = link.client()
+        self._counts = counts or Counts()
         self._patience = Patience()
         self._noted = Noted(beside, now)
         self._is_locked_out = False
+        self._stumbles = Stumbles()
 
-    def run(self, every_seconds: float, stop: threading.Event) -> None:
+    def move(self, link: Link) -> None:
+        """Send to another hub, with another token or by another way, from the next batch on."""
+        self._next = link
+
+    def run(self, stop: threading.Event) -> None:
         """Send what is there at a pace, slower while the hub does not take it, until told to stop."""
-        while not self._waited(every_seconds, stop):
+        while not self._waited(stop):
             try:
                 self.drain(stop)
             except (StoreError, OSError) as error:
                 # A full disk: nothing can be noted, so nothing may be forgotten either.
                 self._later(str(error))
 
-    def _waited(self, every_seconds: float, stop: threading.Event) -> bool:
-        """Wait for the next try, or for another token where this one is refused; tell whether to stop."""
-        left = self._patience.seconds or every_seconds
-        while self._is_locked_out and left > 0:
+    def _waited(self, stop: threading.Event) -> bool:
+        """Wait for the next try, another way, or another token where this one is refused; tell whether to stop."""
+        left = self._patience.seconds or self._link.every_seconds
+        while left > 0:
             if stop.wait(min(left, self._look_seconds)):
                 return True
             left -= self._look_seconds
-            if self._has_new_token():
+            if self._has_moved() or (self._is_locked_out and self._has_new_token()):
                 left = 0.0
-        return stop.wait(max(0.0, left))
+        return stop.is_set()
+
+    def _has_moved(self) -> bool:
+        """Tell whether another way is to be taken, and take it."""
+        link, self._next = self._next, None
+        if link is None:
+            return False
+        self._client.close()
+        self._link, self._client = link, link.client()
+        self._has_new_token()
+        self._patience.over()
+        return True
 
     def _has_new_token(self) -> bool:
         """Tell whether the token is another one than before, and take it."""
         try:
-            token = self._read_token()
+            token = self._link.token()
         except ConfigError:
             # Somebody writes the file right now: the next look will find it whole.
             return False
@@ -134,7 +138,7 @@ class Shipper:
             batch = self._spool.seal()
             if batch is None:
                 return True
-            if not self.send(batch):
+            if not self.send(batch) and not self._passed(batch):
                 return False
         return False
 
@@ -143,9 +147,34 @@ class Shipper:
         if not self._is_dealt_with(batch):
             return False
         self._spool.forget(batch.batch_id)
+        self._stumbles.over(batch.batch_id)
         self._patience.over()
         self._is_locked_out = False
         return True
+
+    def _passed(self, batch: Sealed) -> bool:
+        """Get past a batch at which the hub stumbles again and again, though it takes what comes after it.
+
+        It is sent in ever smaller parts, and what the hub stumbles at still is put aside.
+        """
+        if not self._stumbles.are_many(batch.batch_id):
+            return False
+        others = [batch.batch_id]
+        while len(others) <= _MOST_OTHERS:
+            other = self._spool.seal(besides=others)
+            if other is None:
+                return False
+            if self.send(other):
+                break
+            others.append(other.batch_id)
+        else:
+            return False
+        log.warning("hub stumbles at a batch and takes others", batch_id=batch.batch_id)
+        self._stumbles.parts_left = _MOST_PARTS
+        try:
+            return self.send(batch)
+        finally:
+            self._stumbles.parts_left = 0
 
     def _is_dealt_with(self, batch: Sealed) -> bool:
         """Tell whether the hub has a batch, or whatever of it can never be taken is put aside.
@@ -154,19 +183,64 @@ class Shipper:
         """
         try:
             answer = self._posted(batch.batch_id, batch.tables)
-            never = answer.status_code in _REFUSED or self._is_somebody_elses(batch, answer)
+            never = answer.status_code in REFUSED and not is_of_another_version(answer)
+            never = never or self._is_somebody_elses(batch, answer)
         except httpx2.HTTPError as error:
-            return self._later(f"{type(error).__name__}: {error}")
+            return self._broken_off(batch, error)
         if answer.is_success:
             self._noted.taken()
-            _tell_rejected(answer.content)
+            rejected = tell_rejected(answer.content)
+            self._counts.shipped(sum(len(rows) for rows in batch.tables.values()), rejected)
             return True
+        if answer.is_server_error:
+            return self._stumbled(batch, answer)
         if not never:
             return self._refused(answer)
-        parts = apart(batch, answer.status_code, self._identity)
+        return self._parted(batch, answer.status_code, answer.text[:2000])
+
+    def _parted(self, batch: Sealed, status: int, reason: str) -> bool:
+        """Send the parts of a batch that the hub does not take as a whole; put aside what cannot be parted."""
+        parts = apart(batch, status, self._identity)
         if not parts:
-            put_aside(self._beside, batch, answer.status_code, answer.text[:2000], self._now())
+            rows = put_aside(self._beside, batch, status, reason, self._now())
+            self._counts.put_aside(rows)
         return all(self._is_dealt_with(part) for part in parts)
+
+    def _stumbled(self, batch: Sealed, answer: httpx2.Response) -> bool:
+        """Wait where the hub fails; where it fails at this batch alone, go on with its parts."""
+        said = f"HTTP {answer.status_code}: {said_in(answer)}"
+        if self._stumbles.parts_left > 0:
+            return self._parted_while_it_takes_others(batch, answer.status_code, said)
+        self._stumbles.again(batch.batch_id, str(answer.status_code))
+        return self._later(said, answer.headers.get("Retry-After", ""))
+
+    def _broken_off(self, batch: Sealed, error: httpx2.HTTPError) -> bool:
+        """Wait where the hub is away, or cannot be trusted; a hub that falls over this batch is another matter."""
+        said = f"{type(error).__name__}: {error}"
+        wrong = trouble(error)
+        if wrong is not None:
+            return self._locked_out(0, *wrong)
+        if isinstance(error, httpx2.ReadTimeout | httpx2.RemoteProtocolError | httpx2.ReadError):
+            if self._stumbles.parts_left > 0:
+                return self._parted_while_it_takes_others(batch, HTTPStatus.INTERNAL_SERVER_ERROR, said)
+            self._stumbles.again(batch.batch_id, type(error).__name__)
+        return self._later(said)
+
+    def _parted_while_it_takes_others(self, batch: Sealed, status: int, said: str) -> bool:
+        """Part a batch that the hub stumbles at, if it is well otherwise at this moment."""
+        self._stumbles.parts_left -= 1
+        try:
+            is_well = self._posted(uuid.uuid4().hex, {}).is_success
+        except httpx2.HTTPError:
+            is_well = False
+        if not is_well:
+            return self._later(said)
+        if self._stumbles.parts_left > 0:
+            return self._parted(batch, status, said)
+        self._counts.put_aside(put_aside(self._beside, batch, status, said, self._now()))
+        # What follows of the batch goes the same way: a hub is not asked for ever.
+        self._stumbles.parts_left = 1
+        return True
 
     def close(self) -> None:
         """Close the connection."""
@@ -190,70 +264,26 @@ class Shipper:
 
     def _refused(self, answer: httpx2.Response) -> bool:
         """Wait as long as the hub asks, and for minutes where only a person can help."""
-        said = _said(answer)
-        advice = _ADVICE.get(answer.status_code)
+        said = said_in(answer)
+        status = HTTPStatus.UPGRADE_REQUIRED if is_of_another_version(answer) else answer.status_code
+        advice = ADVICE.get(status)
         if advice is None:
-            return self._later(f"HTTP {answer.status_code}: {said}", answer.headers.get("Retry-After", ""))
+            return self._later(f"HTTP {status}: {said}", answer.headers.get("Retry-After", ""))
+        own = self._identity
+        return self._locked_out(answer.status_code, said, advice.format(node=own.node, cluster=own.cluster))
+
+    def _locked_out(self, status: int, said: str, advice: str) -> bool:
+        """Say once what a person must do, and wait for it."""
+        self._counts.failed()
         self._is_locked_out = True
         self._patience.longer(is_refused=True)
-        own = self._identity
-        self._noted.refused(answer.status_code, said, advice.format(node=own.node, cluster=own.cluster))
+        self._noted.refused(status, said, advice)
         return False
 
     def _later(self, reason: str, retry_after: str = "") -> bool:
+        self._counts.failed()
         self._is_locked_out = False
         self._patience.longer(asked=asked_seconds(retry_after, self._now()))
         seconds = round(self._patience.seconds, 1)
         log.warning("hub did not take a batch", hub=str(self._client.base_url), error=reason, retry_seconds=seconds)
         return False
-
-
-def is_own(row: Row, identity: Identity) -> bool:
-    """Tell whether a row stands under the node's present name."""
-    return row.get("node", identity.node) == identity.node and row.get("cluster", identity.cluster) == identity.cluster
-
-
-def apart(batch: Sealed, status: int, identity: Identity) -> list[Sealed]:
-    """Return the parts of a refused batch that may be taken each by itself; none where it cannot be parted further.
-
-    One table that a hub does not know, or one that is too large, must not take the others with it.
-    """
-    parts: dict[str, Tables] = {}
-    if status == HTTPStatus.FORBIDDEN:
-        for name, rows in batch.tables.items():
-            for row in rows:
-                part = parts.setdefault("own" if is_own(row, identity) else "other", {})
-                part.setdefault(name, []).append(row)
-    elif status in {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}:
-        parts = {name: {name: rows} for name, rows in batch.tables.items()}
-        if len(parts) == 1 and status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            ((name, rows),) = batch.tables.items()
-            half = len(rows) // 2
-            parts = {"0": {name: rows[:half]}, "1": {name: rows[half:]}} if half else {}
-    if len(parts) < 2:  # noqa: PLR2004  one part is the whole
-        return []
-    return [Sealed(f"{batch.batch_id}.{name}", tables) for name, tables in parts.items()]
-
-
-class _Kept(msgspec.Struct):
-    """What the hub says of one table."""
-
-    rejected: int = 0
-
-
-class _Acknowledged(msgspec.Struct):
-    """What the hub answers to a batch that it has."""
-
-    tables: dict[str, _Kept] = {}
-
-
-def _tell_rejected(content: bytes) -> None:
-    """Log rows that the hub kept apart: a collector yields what its table does not allow."""
-    try:
-        answer = msgspec.json.decode(content, type=_Acknowledged)
-    except msgspec.DecodeError:
-        # Another hub's words: that it has the batch is all that counts.
-        return
-    for name, kept in answer.tables.items():
-        if kept.rejected:
-            log.warning("hub rejected rows", table=name, row_count=kept.rejected)

@@ -2,8 +2,9 @@
 
 import sqlite3
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from ledger.log import log
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entry (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, batch_id TEXT, row_count INTEGER NOT NULL, body BLOB NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, batch_id TEXT, row_count INTEGER NOT NULL, body BLOB NOT NULL, kept_at REAL
 );
 CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
@@ -35,6 +36,15 @@ class Sealed:
     tables: Tables
 
 
+@dataclass(frozen=True)
+class Size:
+    """What waits: rows, their bytes, and when the oldest were kept, in seconds since 1970; None if that is unknown."""
+
+    rows: int
+    bytes: int
+    oldest: float | None
+
+
 class Spool:
     """A SQLite file that keeps rows until they were acknowledged; also what the agent remembers over restarts.
 
@@ -43,7 +53,7 @@ class Spool:
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._connection = _opened(path)
 
     def append(self, tables: Tables) -> int:
@@ -55,13 +65,16 @@ class Spool:
         body = zstandard.ZstdCompressor(level=3).compress(msgspec.msgpack.encode(plain_tables))
         count = sum(len(rows) for rows in tables.values())
         with self._transaction() as connection:
-            connection.execute("INSERT INTO entry (row_count, body) VALUES (?, ?)", (count, body))
+            kept = (count, body, time.time())
+            connection.execute("INSERT INTO entry (row_count, body, kept_at) VALUES (?, ?, ?)", kept)
             return self._make_room(connection)
 
-    def seal(self) -> Sealed | None:
-        """Return the oldest rows under the id that they keep, or None if there are none."""
+    def seal(self, *, besides: Sequence[str] = ()) -> Sealed | None:
+        """Return the oldest rows under the id that they keep, or None; `besides` leaves batches out."""
+        others = f"WHERE batch_id IS NULL OR batch_id NOT IN ({', '.join('?' * len(besides))})"
         with self._transaction() as connection:
-            oldest = connection.execute("SELECT batch_id FROM entry ORDER BY id LIMIT 1").fetchone()
+            found = f"SELECT batch_id FROM entry {others} ORDER BY id LIMIT 1"
+            oldest = connection.execute(found, tuple(besides)).fetchone()
             if oldest is None:
                 return None
             batch_id = oldest[0] or self._name(connection)
@@ -82,6 +95,14 @@ class Spool:
         """Return how many rows are kept."""
         with self._transaction() as connection:
             return int(connection.execute("SELECT coalesce(sum(row_count), 0) FROM entry").fetchone()[0])
+
+    def size(self) -> Size:
+        """Return how much is kept, and since when."""
+        with self._transaction() as connection:
+            rows, size, oldest = connection.execute(
+                "SELECT coalesce(sum(row_count), 0), coalesce(sum(length(body)), 0), min(kept_at) FROM entry"
+            ).fetchone()
+        return Size(rows, size, oldest)
 
     def dropped(self) -> int:
         """Return how many rows were dropped since this was asked last, and start again from none."""
@@ -140,7 +161,7 @@ class Spool:
         """Drop the oldest rows while the file is over its bound; the newest stay. Count what went."""
         size = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM entry").fetchone()[0]
         gone = 0
-        while size > self._max_bytes:
+        while size > self.max_bytes:
             found = connection.execute("SELECT id, row_count, length(body) FROM entry ORDER BY id LIMIT 2").fetchall()
             if len(found) == 1:
                 break
@@ -187,6 +208,9 @@ def _connected(path: Path) -> sqlite3.Connection:
         # A second agent on the same file would send rows twice under two ids.
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.executescript(_SCHEMA)
+        if "kept_at" not in [row[1] for row in connection.execute("PRAGMA table_info(entry)")]:
+            # A spool of an earlier release.
+            connection.execute("ALTER TABLE entry ADD COLUMN kept_at REAL")
     except sqlite3.Error:
         connection.close()
         raise

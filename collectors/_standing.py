@@ -80,8 +80,8 @@ class Noted:
             log.warning("standing was not written", path=str(path), error=str(error))
 
 
-def put_aside(spool: Path, batch: Sealed, status: int, reason: str, now: datetime) -> None:
-    """Append a batch that can never be taken to the file of such, with the reason.
+def put_aside(spool: Path, batch: Sealed, status: int, reason: str, now: datetime) -> int:
+    """Append a batch that can never be taken to the file of such, with the reason; return how many rows it has.
 
     Raises: OSError: it could not be written, so the batch must not be forgotten.
     """
@@ -100,6 +100,7 @@ def put_aside(spool: Path, batch: Sealed, status: int, reason: str, now: datetim
     }
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
+    return rows
 
 
 class PutAside(msgspec.Struct):

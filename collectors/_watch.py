@@ -18,20 +18,20 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[Source, datetime, float]] = {}
-        self._told: set[str] = set()
+        self._running: dict[Source, tuple[datetime, float]] = {}
+        self._told: set[Source] = set()
 
     def begin(self, source: Source, started_at: datetime) -> None:
         """Note that a round starts."""
         with self._lock:
-            self._running[source.name] = (source, started_at, time.monotonic())
+            self._running[source] = (started_at, time.monotonic())
 
     def end(self, source: Source) -> bool:
         """Note that a round ended; tell whether it did so in time."""
         with self._lock:
-            self._running.pop(source.name, None)
-            is_late = source.name in self._told
-            self._told.discard(source.name)
+            self._running.pop(source, None)
+            is_late = source in self._told
+            self._told.discard(source)
         return not is_late
 
     def overdue(self) -> list[Result]:
@@ -39,10 +39,10 @@ class Deadlines:
         with self._lock:
             late = [
                 (source, started_at)
-                for source, started_at, started in self._running.values()
-                if source.name not in self._told and time.monotonic() - started > source.deadline_seconds
+                for source, (started_at, started) in self._running.items()
+                if source not in self._told and time.monotonic() - started > source.deadline_seconds
             ]
-            self._told.update(source.name for source, _ in late)
+            self._told.update(source for source, _ in late)
         return [source.overdue(started_at) for source, started_at in late]
 
 

@@ -1,139 +1,79 @@
 """The loop on a node: run what is due, keep it, ship it. Needs nothing of what the hub needs."""
 
-import queue
-import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-import collectors.node
-from collectors._machine import host_name, node_row
-from collectors._round import Result, Run, Source, Tables, sources, utc_now
-from collectors._ship import Shipper
+from collectors._collect import PROC, SYS, Round, identity_of, node_collectors, run_collectors
+from collectors._machine import node_row
+from collectors._metrics import Counts
+from collectors._pace import Paces
+from collectors._round import Result, Run, Tables, sources, utc_now
+from collectors._ship import Link, Shipper
 from collectors._spool import Spool
-from collectors._stamp import Forgetful, Identity, Memory, boot_id, existing, stamped
-from collectors._watch import Deadlines, clock_jump, give_back_memory
-from ledger.config import Settings
-from ledger.errors import ConfigError, StoreError
+from collectors._stamp import Memory, existing, stamped
+from collectors._tls import trusting
+from collectors._watch import clock_jump, give_back_memory
+from ledger.config import Settings, origin
+from ledger.errors import ClusterLedgerError, ConfigError, StoreError
 from ledger.log import log
-from ledger.registry import Collector, Row, discover
+from ledger.registry import Row
 
-_PROC: Final = Path("/proc")
-_SYS: Final = Path("/sys")
+if TYPE_CHECKING:
+    from collectors._serve import Served
+
+__all__ = ["Agent", "Round", "node_collectors", "run_agent", "run_collectors", "token_of"]
+
 _FLUSH_SECONDS: Final = 1.0
 _NODE_ROW_SECONDS: Final = 3600.0
 _SETTLED_FLUSHES: Final = 5  # by then every library is loaded
 
-# Collectors start a little apart: a node must not do all its work in one instant, nor all nodes at once.
-_JITTER_SECONDS: Final = 0.5
-
-
-@dataclass(frozen=True)
-class Round:
-    """Rows by table, complete, and how each collector fared."""
-
-    tables: Tables
-    runs: list[Run]
-
-    def document(self) -> dict[str, Any]:
-        """Return what `collect --json` prints: instants as text in UTC, exact numbers as text."""
-        return {
-            "tables": {
-                name: [{column: _shown(value) for column, value in row.items()} for row in rows]
-                for name, rows in self.tables.items()
-            },
-            "runs": [asdict(run) for run in self.runs],
-        }
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return format(value, "f") if isinstance(value, Decimal) else value
-
-
-def node_collectors() -> dict[str, Collector]:
-    """Return the node's collectors by name, one per module of `collectors.node`."""
-    return discover(collectors.node, Collector)
-
-
-def run_collectors(
-    names: Iterable[str] | None = None,
-    *,
-    procfs: Path = _PROC,
-    sysfs: Path = _SYS,
-    settings: Settings | None = None,
-    offers: Mapping[str, object] | None = None,
-    now: Callable[[], datetime] = utc_now,
-) -> Round:
-    """Run node collectors once, each apart from the others, and return their rows.
-
-    `names` picks some; all enabled ones run otherwise. `offers` adds what a collector may ask for by the name of a
-    parameter, such as a `library`. A source that is not on this node gives a run that is ok, with no rows and the
-    reason as its error.
-
-    Raises: ConfigError: a name is no collector's, or a section of the configuration is wrong.
-    """
-    decided = settings or Settings()
-    identity = _identity(decided, procfs)
-    given = {"procfs": procfs, "sysfs": sysfs, **(offers or {})}
-    results = [source.collect_in_time(now) for source in sources(node_collectors(), names, decided, given)]
-    memory = Forgetful()
-    tables = stamped(results, identity, memory)
-    if names is None:
-        node = {"cluster": identity.cluster, "node": identity.node}
-        tables["node"] = [{**node, **node_row(procfs, sysfs, now(), tables.get("gpu", []))}]
-    return Round(tables, [result.run for result in results])
-
-
-def _identity(settings: Settings, procfs: Path) -> Identity:
-    return Identity(settings.agent.cluster, settings.agent.node or host_name(), boot_id(procfs))
-
 
 class Agent:
-    """Collectors at their own pace, a spool, and a shipper, each in threads that cannot stop one another."""
+    """Collectors at their own pace, a spool, and a shipper, each in threads that cannot stop one another.
+
+    `reread` reads the configuration anew: for a hub that refused the old token, and where `reload` is asked for.
+    """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        procfs: Path = _PROC,
-        sysfs: Path = _SYS,
+        procfs: Path = PROC,
+        sysfs: Path = SYS,
         offers: Mapping[str, object] | None = None,
         now: Callable[[], datetime] = utc_now,
-        token: Callable[[], str] | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         self._settings = settings
+        self._reread = reread or (lambda: settings)
         self._procfs = procfs
         self._sysfs = sysfs
         self._now = now
-        self.identity = _identity(settings, procfs)
-        given = {"procfs": procfs, "sysfs": sysfs, **(offers or {})}
-        self._sources = sources(node_collectors(), None, settings, given)
-        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._deadlines = Deadlines()
+        self.identity = identity_of(settings, procfs)
+        self._offers = {"procfs": procfs, "sysfs": sysfs, **(offers or {})}
+        self._sources = sources(node_collectors(), None, settings, self._offers)
+        self._paces = Paces(now)
         self._gpus: dict[str, Row] = {}
         self._node_row: tuple[float, int] | None = None
-        self._lost_rows = 0
         self._errors: dict[str, str | None] = {}
+        self._asked_to_reload = threading.Event()
+        self.counts = Counts()
         agent = settings.agent
-        if not agent.hub:
-            raise ConfigError("agent.hub: found nothing, expected the hub's address", hint="pass --hub URL")
+        link = self._link(settings)
         self.spool = Spool(agent.spool, agent.spool_max_bytes)
+        try:
+            self.served = self._serving(settings)
+        except ConfigError:
+            self.spool.close()
+            raise
         self._shipper = Shipper(
-            agent.hub,
-            token or (lambda: token_of(settings)),
-            identity=self.identity,
-            spool=self.spool,
-            beside=agent.spool,
-            now=now,
+            link, identity=self.identity, spool=self.spool, beside=agent.spool, now=now, counts=self.counts
         )
 
     def once(self) -> bool:
@@ -145,45 +85,89 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         """Collect, keep and ship until told to stop; what is not shipped then stays in the spool."""
         self._keep([], [self._event("agent_started", f"boot {self.identity.boot_id}"), *self._boot_event()])
-        for source in self._sources:
-            threading.Thread(target=self._pace, args=(source, stop), name=source.name, daemon=True).start()
-        pace = self._settings.agent.ship_every_seconds
-        shipping = threading.Thread(target=self._shipper.run, args=(pace, stop), name="ship", daemon=True)
+        self._paces.set(self._sources)
+        shipping = threading.Thread(target=self._shipper.run, args=(stop,), name="ship", daemon=True)
         shipping.start()
         wall, steady, flushes = self._now(), time.monotonic(), 0
         while not stop.wait(_FLUSH_SECONDS):
             flushes += 1
             if flushes == _SETTLED_FLUSHES:
                 give_back_memory()
+            if self._asked_to_reload.is_set():
+                self._asked_to_reload.clear()
+                self.reload()
             events = clock_jump(wall, steady, wall := self._now(), steady := time.monotonic())
-            self._keep(self._arrived(), [self._event(**event) for event in events])
-        self._keep(self._arrived(), [self._event("agent_stopped", "told to stop")])
+            self._keep(self._paces.arrived(), [self._event(**event) for event in events])
+        self._paces.stop()
+        self._keep(self._paces.arrived(), [self._event("agent_stopped", "told to stop")])
         shipping.join(timeout=_FLUSH_SECONDS)
 
+    def ask_to_reload(self) -> None:
+        """Let the loop read the configuration again; a signal's handler may call this."""
+        self._asked_to_reload.set()
+
+    def reload(self) -> bool:
+        """Read the configuration again and go by it; tell whether it was taken.
+
+        One that is wrong changes nothing. Collectors whose settings are the same go on with all that they remember.
+        """
+        served = self.served
+        try:
+            settings = self._reread()
+            _refuse_moving(self._settings, settings)
+            wanted = sources(node_collectors(), None, settings, self._offers)
+            link = self._link(settings)
+            if _served_at(settings) != _served_at(self._settings):
+                served = self._serving(settings)
+        except ClusterLedgerError as error:
+            self.counts.refused_reloads += 1
+            log.error("configuration was refused; the one before stays", error=error.message, hint=error.hint)
+            return False
+        if served is not self.served:
+            self.served, before = served, self.served
+            if before is not None:
+                before.close()
+        old = {source.name: source for source in self._sources}
+        kept = [old[each.name] if each.name in old and each.is_as(old[each.name]) else each for each in wanted]
+        changed = [each.name for each in kept if old.get(each.name) is not each]
+        self._settings, self._sources = settings, kept
+        self._paces.set(kept)
+        self.spool.max_bytes = settings.agent.spool_max_bytes
+        self._shipper.move(link)
+        self.counts.reloads += 1
+        ended = sorted(set(old) - {each.name for each in kept})
+        log.info("configuration was read again", hub=settings.agent.hub, opened=changed, ended=ended)
+        return True
+
     def close(self) -> None:
-        """Close the spool and the connection."""
+        """Close the spool, the connection and what is served."""
+        if self.served is not None:
+            self.served.close()
         self._shipper.close()
         self.spool.close()
 
-    def _pace(self, source: Source, stop: threading.Event) -> None:
-        """Run one collector at its pace; a round that was late does not make the next ones hurry."""
-        due = time.monotonic() + random.uniform(0, _JITTER_SECONDS)  # noqa: S311  spreads load, guards nothing
-        while not stop.wait(max(0.0, due - time.monotonic())):
-            started_at = self._now()
-            self._deadlines.begin(source, started_at)
-            result = source.collect(self._now)
-            if self._deadlines.end(source):
-                self._results.put(result)
-            due += source.step_seconds
-            if due < time.monotonic():
-                due = time.monotonic() + source.step_seconds
+    def _link(self, settings: Settings) -> Link:
+        """Return the way to the hub, made whole: what is wrong with it shows now.
 
-    def _arrived(self) -> list[Result]:
-        """Return what collectors brought since the last call, and a failed run for each that is overdue."""
-        results = self._deadlines.overdue()
-        while not self._results.empty():
-            results.append(self._results.get())
-        return results
+        Raises: ConfigError: there is no address, or a file of TLS is not what it should be.
+        """
+        agent = settings.agent
+        if not agent.hub:
+            raise ConfigError("agent.hub: found nothing, expected the hub's address", hint="pass --hub URL")
+        tls = trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key)
+        return Link(agent.hub, lambda: token_of(self._reread()), agent.ship_every_seconds, tls)
+
+    def _serving(self, settings: Settings) -> "Served | None":
+        """Serve what the agent says of itself, where that is wanted.
+
+        Raises: ConfigError: the address is taken.
+        """
+        wanted = _served_at(settings)
+        if wanted is None:
+            return None
+        from collectors._serve import Served  # noqa: PLC0415  most agents need no HTTP server
+
+        return Served(*wanted, lambda: self.counts.families(self.spool, [each.name for each in self._sources]))
 
     def _keep(self, results: list[Result], events: list[Row]) -> None:
         """Put rows into the spool; a disk that is full costs these rows and is said, and nothing else stops."""
@@ -192,20 +176,24 @@ class Agent:
         try:
             tables = stamped(results, self.identity, self.spool)
             self._inventory(tables, self.spool)
-            self._lost_rows += self.spool.dropped()
-            if self._lost_rows:
-                events = [*events, {**self._event("rows_dropped", "the spool was full"), "row_count": self._lost_rows}]
+            dropped = self.spool.dropped()
+            self.counts.dropped(dropped)
+            self.counts.lost_rows += dropped
+            if self.counts.lost_rows:
+                lost = {**self._event("rows_dropped", "the spool was full"), "row_count": self.counts.lost_rows}
+                events = [*events, lost]
             if events:
                 tables["node_event"] = list(events)
             if tables:
                 self.spool.append(tables)
-                self._lost_rows = 0
+                self.counts.lost_rows = 0
         except StoreError as error:
-            self._lost_rows += sum(result.run.rows for result in results)
-            log.error("rows were lost", error=error.message, row_count=self._lost_rows)
+            self.counts.lost_rows += sum(result.run.rows for result in results)
+            log.error("rows were lost", error=error.message, row_count=self.counts.lost_rows)
 
     def _tell(self, run: Run) -> None:
         """Log what is wrong with a collector, or not on this node, when it changes and not in every round."""
+        self.counts.ran(run)
         if run.error != self._errors.get(run.collector):
             self._errors[run.collector] = run.error
             say = log.info if run.ok else log.warning
@@ -244,19 +232,38 @@ def token_of(settings: Settings) -> str:
     return settings.agent.token.get_secret_value() if settings.agent.token else ""
 
 
+def _served_at(settings: Settings) -> tuple[str, int] | None:
+    port = settings.agent.metrics_port
+    return None if port is None else (settings.agent.metrics_address, port)
+
+
+def _refuse_moving(before: Settings, after: Settings) -> None:
+    """Refuse what an agent cannot change while it runs: who it is, and where its rows wait.
+
+    Raises: ConfigError: one of these has changed.
+    """
+    for name in ("cluster", "node", "spool"):
+        was, now = getattr(before.agent, name), getattr(after.agent, name)
+        if was != now:
+            raise ConfigError(
+                f"{origin('agent', name)}: agent.{name}: found {now}, expected {was or 'nothing'} while the agent runs",
+                hint="restart the agent to change it",
+            )
+
+
 def run_agent(
     settings: Settings,
     *,
     once: bool = False,
-    procfs: Path = _PROC,
-    sysfs: Path = _SYS,
-    token: Callable[[], str] | None = None,
+    procfs: Path = PROC,
+    sysfs: Path = SYS,
+    reread: Callable[[], Settings] | None = None,
 ) -> int:
-    """Run the agent until SIGTERM or SIGINT, or once; return the process's exit code.
+    """Run the agent until SIGTERM or SIGINT, or once; return the process's exit code. SIGHUP reads settings again.
 
-    `token` reads the token anew: a hub that refused the old one gets the new one without a restart.
+    `reread` reads the configuration anew: a hub that refused the old token gets the new one without a restart.
     """
-    agent = Agent(settings, procfs=procfs, sysfs=sysfs, token=token)
+    agent = Agent(settings, procfs=procfs, sysfs=sysfs, reread=reread)
     try:
         if once:
             return 0 if agent.once() else 1
@@ -268,6 +275,7 @@ def run_agent(
 
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, told)
+        signal.signal(signal.SIGHUP, lambda *_: agent.ask_to_reload())
         agent.run(stop)
         return 0
     finally:

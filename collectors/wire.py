@@ -26,6 +26,11 @@ CONTENT_TYPE: Final = "application/vnd.clusterledger.batch"
 Value = bool | int | float | str | None
 Columns = dict[str, list[Value]]
 
+
+class VersionError(InputError):
+    """A batch of another version: its rows may be good, and who sent it keeps them until both speak the same."""
+
+
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -85,21 +90,42 @@ def encode(batch_id: str, node: str, boot_id: str, tables: Mapping[str, Iterable
 def decode(body: bytes, limits: Limits = Limits()) -> Batch:
     """Return the batch of a body.
 
-    Raises: InputError: it is too large, mangled, of another version, or its columns do not fit together.
+    Raises: InputError: it is too large, mangled, or its columns do not fit together; VersionError: another version.
     """
     if len(body) > limits.body_bytes:
         raise InputError(f"batch: found {len(body)} bytes, expected at most {limits.body_bytes}")
+    content = _decompressed(body, limits.decoded_bytes)
     try:
-        batch = msgspec.msgpack.decode(_decompressed(body, limits.decoded_bytes), type=Batch)
+        batch = msgspec.msgpack.decode(content, type=Batch)
     except msgspec.ValidationError as error:
+        _refuse_other_version(content)
         raise InputError(f"batch: {error}", hint="agent and hub must speak the same version") from None
     except msgspec.DecodeError as error:
         raise InputError(f"batch: {error}, expected msgpack in zstd", hint=_RESEND) from None
     if batch.v != VERSION:
-        message = f"batch: found version {batch.v}, expected {VERSION}"
-        raise InputError(message, hint="update the older of agent and hub")
+        _refuse_other_version(content)
     _check(batch, limits)
     return batch
+
+
+class _Version(msgspec.Struct):
+    """The one thing that stands in a batch of every version."""
+
+    v: int
+
+
+def _refuse_other_version(content: bytes) -> None:
+    """Refuse what another release made, however it looks.
+
+    Raises: VersionError: it says so.
+    """
+    try:
+        found = msgspec.msgpack.decode(content, type=_Version).v
+    except msgspec.ValidationError:
+        return
+    if found != VERSION:
+        message = f"batch: found version {found}, expected {VERSION}"
+        raise VersionError(message, hint="update the older of agent and hub; the agent keeps its rows until then")
 
 
 def _decompressed(body: bytes, most: int) -> bytes:
@@ -113,6 +139,10 @@ def _decompressed(body: bytes, most: int) -> bytes:
         found = f"batch: found more than {most} bytes when decompressed, expected at most that"
         raise InputError(found, hint="send fewer rows in a batch")
     return content
+
+
+def _is_endless(value: Value) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _check(batch: Batch, limits: Limits) -> None:
@@ -129,7 +159,7 @@ def _check(batch: Batch, limits: Limits) -> None:
         if len(heights) > 1:
             raise InputError(f"batch: {table}: found columns of {sorted(heights)} rows, expected one length")
         for name, values in columns.items():
-            if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+            if float in set(map(type, values)) and any(map(_is_endless, values)):
                 raise InputError(f"batch: {table}.{name}: found NaN or infinity, expected null")
     if batch.row_count > limits.rows:
         raise InputError(f"batch: found {batch.row_count} rows, expected at most {limits.rows}")

@@ -43,6 +43,13 @@ class HubSettings(Section):
     admin_token: Annotated[
         SecretStr | None, Field(description="Token for the services of the API; pages need none")
     ] = None
+    metrics_token: Annotated[
+        SecretStr | None, Field(description="Token for /metrics; without one it answers on this machine only")
+    ] = None
+    tls_certificate: Annotated[
+        Path | None, Field(description="Its certificate with the chain (PEM), to serve HTTPS itself")
+    ] = None
+    tls_key: Annotated[Path | None, Field(description="The certificate's private key (PEM)")] = None
 
 
 class AuthSettings(Section):
@@ -89,6 +96,19 @@ class AgentSettings(Section):
         int, Field(ge=65_536, description="Most the spool may take; the oldest rows go first")
     ] = 1_073_741_824
     ship_every_seconds: Annotated[float, Field(gt=0, le=3600, description="Pace of shipping")] = 10.0
+    ca_file: Annotated[
+        Path | None, Field(description="Certificate authorities (PEM) that the hub's certificate must come from")
+    ] = None
+    tls_certificate: Annotated[
+        Path | None, Field(description="This node's certificate (PEM), where what stands before the hub asks for one")
+    ] = None
+    tls_key: Annotated[Path | None, Field(description="That certificate's private key (PEM)")] = None
+    metrics_port: Annotated[
+        int | None, Field(ge=0, le=65535, description="Port of the agent's own /metrics; empty for none, 0 for any")
+    ] = None
+    metrics_address: Annotated[str, Field(min_length=1, description="Address of the agent's own /metrics")] = (
+        "127.0.0.1"
+    )
 
 
 class MailSettings(Section):
@@ -132,6 +152,28 @@ class Match(Section):
         Field(description="Where to look"),
     ]
     value: Annotated[str, Field(min_length=1, description="What it must equal; labels as key=value")]
+
+
+class Receiver(Section):
+    """Who is told of idle incidents: each once when it opens, and once when it is over."""
+
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Its name, under which the ledger keeps what it knows"),
+    ]
+    kind: Annotated[
+        Literal["webhook", "slack", "alertmanager"],
+        Field(description="Our own JSON, a text that Slack and its likes show, or the API of an Alertmanager"),
+    ] = "webhook"
+    url: Annotated[str, Field(pattern=r"^https?://.+$", description="Where to post; an Alertmanager's own address")]
+    secret: Annotated[
+        SecretStr | None, Field(description="Signs a webhook's calls (HMAC-SHA256); a bearer token for the others")
+    ] = None
+    team: Annotated[str, Field(description="Team whose incidents it is told of; empty for all")] = ""
+    least_minutes: Annotated[
+        int, Field(ge=0, le=10_080, description="Idleness below which it is not told; 0 for what opens an incident")
+    ] = 0
+    ca_file: Annotated[Path | None, Field(description="Private certificate authority of the receiver (PEM)")] = None
 
 
 class ScopeSettings(Section):

@@ -7,6 +7,7 @@ import typer
 
 from app.cli._options import Json, Store, asked, settings
 from app.cli._output import as_json, as_records
+from ledger.config import Settings
 
 
 def add(cli: typer.Typer) -> None:
@@ -21,9 +22,12 @@ def agent(
     store: Store = None,
 ) -> int:
     """Collect from this node at each collector's pace, and ship to the hub."""
-    from collectors.agent import run_agent, token_of  # noqa: PLC0415  commands on the hub need no collectors
+    from collectors.agent import run_agent  # noqa: PLC0415  commands on the hub need no collectors
 
-    return run_agent(settings(store, agent={"hub": hub or None}), once=once, token=lambda: token_of(settings(store)))
+    def reread() -> Settings:
+        return settings(store, agent={"hub": hub or None})
+
+    return run_agent(reread(), once=once, reread=reread)
 
 
 def collect(

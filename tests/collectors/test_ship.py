@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from collectors._patience import Patience, asked_seconds
-from collectors._ship import Shipper
+from collectors._ship import Link, Shipper
 from collectors._spool import Spool
 from collectors._stamp import Identity
 from collectors._standing import all_put_aside, standing, standing_file
@@ -113,8 +113,7 @@ def node(hub: Hub, tmp_path: Path) -> Iterator[Node]:
     path, token = tmp_path / "spool.db", ["good"]
     spool = Spool(path, 1 << 20)
     shipper = Shipper(
-        f"http://127.0.0.1:{server.server_port}",
-        lambda: token[0],
+        Link(f"http://127.0.0.1:{server.server_port}", lambda: token[0], every_seconds=0.05),
         identity=Identity("lab", "n1", "boot"),
         spool=spool,
         beside=path,
@@ -183,7 +182,7 @@ def test_a_busy_hub_is_left_alone_as_long_as_it_asks(node: Node, hub: Hub) -> No
     hub.busy_calls, hub.retry_after = 1, "2"
     node.keep("t", 1)
     stop = threading.Event()
-    thread = threading.Thread(target=node.shipper.run, args=(0.05, stop))
+    thread = threading.Thread(target=node.shipper.run, args=(stop,))
     thread.start()
     soon(lambda: hub.rows("t") == [1])
     stop.set()
@@ -231,7 +230,7 @@ def test_a_new_token_ends_a_long_wait(node: Node, hub: Hub) -> None:
         node.drain()
     calls = len(hub.calls)
     stop = threading.Event()
-    thread = threading.Thread(target=node.shipper.run, args=(0.05, stop))
+    thread = threading.Thread(target=node.shipper.run, args=(stop,))
     thread.start()
     time.sleep(0.5)
     assert len(hub.calls) == calls, "the wait is one of minutes"
@@ -246,7 +245,7 @@ def test_a_token_file_that_is_half_written_changes_nothing(node: Node) -> None:
     def broken() -> str:
         raise ConfigError("no TOML")
 
-    node.shipper._read_token = broken
+    node.shipper._link = replace(node.shipper._link, token=broken)
     assert node.shipper._has_new_token() is False
     assert node.shipper._token == "good"
 

@@ -1,0 +1,79 @@
+"""What a hub answers, what an agent makes of it, and what a person is told to do."""
+
+from http import HTTPStatus
+from typing import Final
+
+import httpx2
+import msgspec
+
+from ledger.log import log
+
+# The batch itself is wrong and would be wrong again. A wrong token or address is the operator's to correct: rows wait.
+REFUSED: Final = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
+
+ADVICE: Final[dict[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: (
+        "the token is missing, mistyped or revoked: `clusterledger token create {node}` on the hub, and set it as "
+        "agent.token here; a file that changes is read again, for the environment and systemd's credentials restart"
+    ),
+    HTTPStatus.FORBIDDEN: (
+        "the token is another node's, or agent.node and agent.cluster say the wrong ones: `clusterledger token create "
+        "{node} --cluster {cluster}` on the hub, and set it as agent.token here, or correct them and restart"
+    ),
+    HTTPStatus.UPGRADE_REQUIRED: "update the older of agent and hub; until then this node's rows wait in its spool",
+}
+
+
+class _Refusal(msgspec.Struct):
+    """How a hub says what is wrong."""
+
+    error: str
+    hint: str = ""
+
+
+def is_of_another_version(answer: httpx2.Response) -> bool:
+    """Tell whether a hub of another release refuses: it will be updated, and the rows are good then."""
+    is_said = answer.status_code == HTTPStatus.BAD_REQUEST and "found version" in answer.text[:200]
+    return is_said or answer.status_code == HTTPStatus.UPGRADE_REQUIRED
+
+
+def said_in(answer: httpx2.Response) -> str:
+    """Return what a hub says of a refusal, or the start of what something else answers in its place."""
+    try:
+        refusal = msgspec.json.decode(answer.content, type=_Refusal)
+    except msgspec.DecodeError:
+        return answer.text[:200]
+    return f"{refusal.error} (hint: {refusal.hint})" if refusal.hint else refusal.error
+
+
+class _Kept(msgspec.Struct):
+    """What the hub says of one table."""
+
+    rejected: int = 0
+
+
+class _Acknowledged(msgspec.Struct):
+    """What the hub answers to a batch that it has."""
+
+    tables: dict[str, _Kept] = {}
+
+
+def tell_rejected(content: bytes) -> int:
+    """Log rows that the hub kept apart, and return how many: a collector yields what its table does not allow."""
+    try:
+        answer = msgspec.json.decode(content, type=_Acknowledged)
+    except msgspec.DecodeError:
+        # Another hub's words: that it has the batch is all that counts.
+        return 0
+    for name, kept in answer.tables.items():
+        if kept.rejected:
+            log.warning("hub rejected rows", table=name, row_count=kept.rejected)
+    return sum(kept.rejected for kept in answer.tables.values())

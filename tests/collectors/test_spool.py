@@ -1,0 +1,114 @@
+"""The spool: bounded, kept over restarts, one agent's."""
+
+import os
+import sqlite3
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from collectors._spool import Spool
+from ledger.errors import StoreError
+
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def test_sealed_rows_keep_their_id_over_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "spool.db"
+    spool = Spool(path, 1 << 20)
+    spool.append({"host_sample": [{"n": 1, "sampled_at": AT}]})
+    before = spool.seal()
+    spool.append({"host_sample": [{"n": 2}]})
+    spool.close()
+    spool = Spool(path, 1 << 20)
+    after = spool.seal()
+    assert before is not None
+    assert before == after
+    spool.forget(before.batch_id)
+    rest = spool.seal()
+    assert rest is not None
+    assert rest.batch_id != before.batch_id
+    assert rest.tables == {"host_sample": [{"n": 2}]}
+    spool.forget(rest.batch_id)
+    assert spool.seal() is None
+    spool.close()
+
+
+def test_a_full_spool_drops_the_oldest_and_counts_them(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", 2_000)
+    noise = [os.urandom(300).hex() for _ in range(20)]
+    gone = sum(spool.append({"t": [{"n": number, "noise": text}, {"n": number}]}) for number, text in enumerate(noise))
+    assert gone > 0
+    assert spool.waiting() == 40 - gone
+    sealed = spool.seal()
+    assert sealed is not None
+    assert sealed.tables["t"][-1]["n"] == 19
+    assert sealed.tables["t"][0]["n"] == gone // 2
+    assert spool.dropped() == gone
+    assert spool.dropped() == 0
+    spool.close()
+
+
+def test_a_damaged_spool_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    path.write_bytes(b"this is no database" * 100)
+    spool = Spool(path, 1 << 20)
+    assert spool.seal() is None
+    assert (tmp_path / "spool.db.damaged").exists()
+    spool.close()
+
+
+def test_two_agents_on_one_spool_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path, 1 << 20)
+    with pytest.raises(StoreError, match="locked") as caught:
+        Spool(path, 1 << 20)
+    assert "one agent per spool" in caught.value.hint
+    spool.close()
+
+
+def test_how_much_waits_and_since_when(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", 1 << 20)
+    assert (spool.size().rows, spool.size().bytes, spool.size().oldest) == (0, 0, None)
+    before = time.time()
+    spool.append({"t": [{"n": 1}, {"n": 2}]})
+    spool.append({"t": [{"n": 3}]})
+    size = spool.size()
+    assert size.rows == 3
+    assert 20 < size.bytes < 1_000
+    assert size.oldest is not None
+    assert before <= size.oldest <= time.time()
+    spool.close()
+
+
+def test_a_spool_of_an_earlier_release_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path, 1 << 20)
+    spool.append({"t": [{"n": 1}]})
+    spool.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE entry DROP COLUMN kept_at")
+    connection.close()
+    spool = Spool(path, 1 << 20)
+    assert (spool.size().rows, spool.size().oldest) == (1, None)
+    spool.append({"t": [{"n": 2}]})
+    sealed = spool.seal()
+    assert sealed is not None
+    assert sealed.tables == {"t": [{"n": 1}, {"n": 2}]}
+    spool.close()
+
+
+def test_what_comes_after_a_batch_is_sealed_without_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", 1 << 20)
+    spool.append({"t": [{"n": 1}]})
+    first = spool.seal()
+    assert first is not None
+    assert spool.seal(besides=[first.batch_id]) is None
+    spool.append({"t": [{"n": 2}]})
+    second = spool.seal(besides=[first.batch_id])
+    assert second is not None
+    assert second.tables == {"t": [{"n": 2}]}
+    assert spool.seal() == first
+    assert spool.seal(besides=[first.batch_id, second.batch_id]) is None
+    spool.close()
