@@ -9,8 +9,13 @@ from ledger.tables.partition import Timed, table
 class PowerSample(NodeSample):
     """One meter of a node at one instant: of power, energy, a temperature or a fan."""
 
-    power_source = key("Where it is measured: rapl:package-0, rapl:package-0/dram, hwmon:nvme:nvme0:temp1, cray:node")
-    scope = text("What it measures: node, psys, package, core, uncore, dram, drive, gpu, device")
+    power_source = key(
+        "Where it is measured: rapl:package-0, hwmon:nvme:nvme0:temp1, cray:node, ipmi:dcmi, redfish:Node1"
+    )
+    scope = text(
+        "What it measures: node, psys, package, core, uncore, dram, drive, gpu, supply, device; enclosure is several "
+        "nodes. Several rows of scope node are one draw, seen by several meters: take one, never their sum"
+    )
     label = text("The driver's own word for it")
     is_overlapping = flag(
         "Other rows of this node hold the same energy; those that are not overlapping sum to processors and memory"
@@ -18,8 +23,8 @@ class PowerSample(NodeSample):
     is_readable = flag("The agent may read it; false where the meter is there and for root alone")
     power_watts = gauge("Power draw", max=1e5)
     energy_joules_total = counter(
-        "Energy since the meter started; wraps are added up while the agent runs",
+        "Energy since the meter started; wraps of RAPL are added up while the agent runs",
         source="energy_uj (wraps at max_energy_range_uj), energy1_input (uJ)",
     )
-    temperature_celsius = gauge("Temperature", min=-100, max=250, source="temp1_input (0.001 degrees)")
-    fan_hertz = gauge("Revolutions of a fan in a second", max=1e4, source="fan1_input (per minute)")
+    temperature_celsius = gauge("Temperature", min=-100, max=250, source="temp1_input (0.001 degrees), IPMI, Redfish")
+    fan_hertz = gauge("Revolutions of a fan in a second", max=1e4, source="fan1_input (per minute), IPMI, Redfish")

@@ -1,0 +1,176 @@
+"""Power, energy, temperatures and fans that a node's management controller tells over HTTPS (Redfish)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import Field, SecretStr, field_validator
+
+from collectors._machine import host_name
+from collectors._settings import CollectorSettings
+from collectors.node import _redfish_rows as rows
+from collectors.node._bmc import Bmc, Document, Refused
+from collectors.node._redfish_rows import link, members
+from ledger.errors import SourceError, SourceMissing
+from ledger.registry import Row, collector
+
+_CHASSIS: Final = "/redfish/v1/Chassis"
+_OFF: Final = "set collectors.redfish.url on nodes that have a controller"
+
+# What a controller has seldom changes; to look for it takes longer than to read it.
+_ROUNDS_BETWEEN_SEARCHES: Final = 60
+
+
+class RedfishSettings(CollectorSettings):
+    """Where the node's controller is, and who asks it."""
+
+    url: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://[^/\s]+/?)?$",
+            description="The controller's address; {node} stands for the node's name; empty for none",
+        ),
+    ] = ""
+    user: Annotated[str, Field(description="A user that may read; empty for none")] = ""
+    password: Annotated[SecretStr | None, Field(description="That user's password")] = None
+    ca_file: Annotated[
+        Path | None, Field(description="Certificate authorities (PEM) that its certificate must come from, or itself")
+    ] = None
+    is_verified: Annotated[
+        bool, Field(description="Believe its certificate only; false tells the password to whoever answers")
+    ] = True
+    chassis: Annotated[tuple[str, ...], Field(description="Ids of the chassis that count; empty for all")] = ()
+    answer_seconds: Annotated[float, Field(gt=0, le=60, description="One answer may take so long")] = 10.0
+    round_seconds: Annotated[float, Field(gt=0, le=300, description="All answers of a round may take so long")] = 40.0
+
+    @field_validator("url")
+    @classmethod
+    def _names_only_the_node(cls, url: str) -> str:
+        if "{" in url.replace("{node}", ""):
+            raise ValueError("expected {node} and no other name in braces")
+        return url
+
+
+class _Found(NamedTuple):
+    """What one chassis has."""
+
+    name: str
+    scope: str
+    environment: str | None
+    thermal_metrics: str | None
+    supplies: tuple[str, ...]
+    old_power: str | None
+    old_thermal: str | None
+
+
+@collector(emits=("power_sample",), every_seconds=60, deadline_seconds=50, settings=RedfishSettings)
+def redfish(settings: RedfishSettings | None = None) -> Callable[[], Iterable[tuple[str, Row]]]:
+    """Open a round that yields one row per meter of the controller: the node's draw, its supplies, heat and fans.
+
+    Where a chassis has the resources of the new schemas they are read; of the old ones only what the new do not tell.
+    The draw of a node, of its supplies and of its parts are the same watts seen at several places: all are marked as
+    overlapping and never summed. A controller that hangs costs its own round, and no other collector's.
+
+    Raises: SourceMissing: no controller is configured, or it measures nothing. SourceError: it does not answer, or
+    refuses this user. Nulls: what it does not measure, and a draw of 0, which is how it says so.
+    Source: DMTF DSP0266 and DSP2046.
+    """
+    decided = settings or RedfishSettings()
+    node = _Node(decided) if decided.url else None
+
+    def one_round() -> Iterator[tuple[str, Row]]:
+        if node is None:
+            raise SourceMissing("collectors.redfish.url is not set", hint=_OFF)
+        yield from node.one_round()
+
+    return one_round
+
+
+class _Node:
+    """One controller from round to round."""
+
+    def __init__(self, settings: RedfishSettings) -> None:
+        self._settings = settings
+        self._url = settings.url.replace("{node}", host_name())
+        self._bmc = Bmc(
+            self._url,
+            user=settings.user,
+            password=settings.password.get_secret_value() if settings.password else "",
+            ca_file=settings.ca_file,
+            is_verified=settings.is_verified,
+            answer_seconds=settings.answer_seconds,
+        )
+        self._found: list[_Found] = []
+        self._rounds = 0
+
+    def one_round(self) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of one round.
+
+        Raises: SourceMissing: it measures nothing. SourceError: it does not answer, or refuses this user.
+        """
+        self._bmc.begin(self._settings.round_seconds)
+        count = 0
+        try:
+            if self._rounds % _ROUNDS_BETWEEN_SEARCHES == 0:
+                self._found = list(self._search())
+            self._rounds += 1
+            for found in self._found:
+                for row in self._rows(found):
+                    count += 1
+                    yield "power_sample", row
+        except Refused as refused:
+            hint = "see collectors.redfish.user and collectors.redfish.password: a user that may only read is enough"
+            raise SourceError(f"{refused}: the controller refuses this user", hint=hint) from refused
+        if not count:
+            raise SourceMissing(f"{self._url}: the controller measures nothing", hint=_OFF)
+
+    def _search(self) -> Iterator[_Found]:
+        """Yield what each chassis has to read.
+
+        Raises: Refused, SourceError: as the controller answers.
+        """
+        for path in members(self._bmc.get(_CHASSIS)):
+            name = path.rstrip("/").rpartition("/")[2]
+            is_wanted = not self._settings.chassis or name in self._settings.chassis
+            chassis = self._bmc.get(path) if is_wanted else None
+            if chassis is None:
+                continue
+            supplies = members(self._linked(self._linked(chassis, "PowerSubsystem"), "PowerSupplies"))
+            metrics = [link((self._bmc.get(supply) or {}).get("Metrics")) for supply in supplies]
+            yield _Found(
+                name=name,
+                scope=rows.scope(chassis),
+                environment=link(chassis.get("EnvironmentMetrics")),
+                thermal_metrics=link(self._linked(chassis, "ThermalSubsystem").get("ThermalMetrics")),
+                supplies=tuple(each for each in metrics if each is not None),
+                old_power=link(chassis.get("Power")),
+                old_thermal=link(chassis.get("Thermal")),
+            )
+
+    def _linked(self, document: Document, name: str) -> Document:
+        """Return the resource that a link leads to; nothing where there is none."""
+        return self._at(link(document.get(name)))
+
+    def _at(self, path: str | None) -> Document:
+        return (self._bmc.get(path) if path else None) or {}
+
+    def _rows(self, found: _Found) -> Iterator[Row]:
+        """Yield one chassis's rows: of the new resources, and of the old ones what those do not tell.
+
+        Raises: Refused, SourceError: as the controller answers.
+        """
+        source = f"redfish:{found.name}"
+        new = list(rows.environment(source, found.scope, self._at(found.environment)))
+        for place, path in enumerate(found.supplies):
+            new += rows.supply_metrics(f"{source}/supply{place}", self._at(path))
+        yield from new
+        has_draw = any(row["scope"] == found.scope and row.get("power_watts") is not None for row in new)
+        if not has_draw or not found.supplies:
+            old = rows.power(source, found.scope, self._at(found.old_power), with_all=not has_draw)
+            yield from (row for row in old if row["scope"] != "supply" or not found.supplies)
+        heat = list(rows.thermal_metrics(source, self._at(found.thermal_metrics)))
+        has_fans = any("fan_hertz" in row for row in new)
+        yield from heat
+        if not heat or not has_fans:
+            told = "temperature_celsius" if heat else "fan_hertz" if has_fans else ""
+            yield from (row for row in rows.thermal(source, self._at(found.old_thermal)) if told not in row)

@@ -1,0 +1,180 @@
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from collectors.node._command import Command
+from collectors.node.ipmi import IpmiSettings, ipmi
+from ledger.errors import SourceError, SourceMissing
+from ledger.registry import Row
+
+DCMI = """
+
+    Instantaneous power reading:                   {now:>4} Watts
+    Minimum during sampling period:                  68 Watts
+    Maximum during sampling period:                 504 Watts
+    Average power reading over sample period:       348 Watts
+    IPMI timestamp:                           Fri Nov 20 12:00:00 2026
+    Sampling period:                          00000001 Seconds.
+    Power reading state is:                   {state}
+
+"""
+ELIST = """Inlet Temp       | 05h | ok  |  7.1 | 23 degrees C
+Temp             | 0Eh | ok  |  3.1 | 61 degrees C
+Temp             | 0Fh | ok  |  3.2 | 58 degrees C
+Fan1 RPM         | 30h | ok  |  7.1 | 5400 RPM
+Fan2 RPM         | 31h | ns  |  7.1 | No Reading
+Pwr Consumption  | 77h | ok  |  7.1 | 168 Watts
+PS1 Input Power  | 78h | ok  | 10.1 | 90 Watts
+GPU2 Power       | 79h | ok  | 11.2 | 65535 Watts
+Voltage 1        | 6Ch | ok  | 10.1 | 232 Volts
+Intrusion        | 73h | ok  |  7.1 |
+"""
+CSV = "Inlet Temp,23,degrees C,ok\nFan1 RPM,5400,RPM,ok\nPwr Consumption,168,Watts,ok\nVoltage 1,232,Volts,ok\n"
+LIST = "Inlet Temp       | 23 degrees C      | ok\nFan1 RPM | 5400 RPM | ok\nPwr Consumption | 168 Watts | ok\n"
+SENSOR = (
+    "Inlet Temp       | 23.000     | degrees C  | ok    | na        | 3.000     | 42.000\n"
+    "Fan1 RPM         | 5400.000   | RPM        | ok    | na\nPwr Consumption  | 168.000    | Watts      | ok    | na\n"
+    "Exhaust          | na         | degrees C  | na    | na\n"
+)
+
+
+def tool(folder: Path, name: str, script: str) -> tuple[str, ...]:
+    """Write a program that stands in for the real one."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return (str(path),)
+
+
+def says(folder: Path, name: str, text: str, code: int = 0, error: str = "") -> tuple[str, ...]:
+    (folder / f"{name}.txt").write_text(text)
+    return tool(folder, name, f"cat {folder / name}.txt; printf '%s' '{error}' >&2; exit {code}")
+
+
+@pytest.fixture
+def procfs(tmp_path: Path) -> Path:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/ipmi0").touch()
+    return tmp_path / "proc"
+
+
+def rows_of(procfs: Path, power: tuple[str, ...], sensors: tuple[str, ...] = ()) -> dict[object, Row]:
+    settings = IpmiSettings(power_command=power, sensor_command=sensors, answer_seconds=5)
+    return {row["power_source"]: row for _, row in ipmi.open(procfs=procfs, settings=settings)()}
+
+
+def test_the_nodes_draw_overlaps_with_all_else(
+    procfs: Path, tmp_path: Path, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    power = says(tmp_path, "dcmi", DCMI.format(now=332, state="activated"))
+    sensors = says(tmp_path, "sdr", ELIST)
+    rows = rows_of(procfs, power, sensors)
+    node = rows["ipmi:dcmi"]
+    assert (node["power_watts"], node["scope"], node["is_overlapping"]) == (332.0, "node", True)
+    assert {source: (row["scope"], row.get("power_watts")) for source, row in rows.items() if "power_watts" in row} == {
+        "ipmi:dcmi": ("node", 332.0),
+        "ipmi:Pwr Consumption": ("node", 168.0),
+        "ipmi:PS1 Input Power": ("supply", 90.0),
+        "ipmi:GPU2 Power": ("gpu", None),
+    }
+    assert all(row["is_overlapping"] for row in rows.values() if "power_watts" in row), "never added to the parts"
+    assert (rows["ipmi:Inlet Temp"]["temperature_celsius"], rows["ipmi:Fan1 RPM"]["fan_hertz"]) == (23.0, 90.0)
+    assert (rows["ipmi:Temp"]["temperature_celsius"], rows["ipmi:Temp@2"]["temperature_celsius"]) == (61.0, 58.0)
+    assert "ipmi:Fan2 RPM" not in rows
+    assert "ipmi:Voltage 1" not in rows
+    settings = IpmiSettings(power_command=power, sensor_command=sensors)
+    assert kept(ipmi.open(procfs=procfs, settings=settings)())["power_sample"].height == len(rows)
+
+
+@pytest.mark.parametrize("text", [CSV, LIST, SENSOR])
+def test_all_forms_of_a_list_of_sensors_say_the_same(procfs: Path, tmp_path: Path, text: str) -> None:
+    rows = rows_of(procfs, (), says(tmp_path, "sdr", text))
+    assert rows["ipmi:Inlet Temp"]["temperature_celsius"] == 23.0
+    assert rows["ipmi:Fan1 RPM"]["fan_hertz"] == 90.0
+    assert rows["ipmi:Pwr Consumption"]["power_watts"] == 168.0
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "watts"),
+    [
+        (DCMI.format(now=0, state="deactivated"), None),
+        (DCMI.format(now=235, state="deactivated"), 235.0),
+        (DCMI.format(now=65535, state="activated"), None),
+        ("Current Power                        : 164 Watts\nPower Measurement : Active\n", 164.0),
+    ],
+)
+def test_a_reading_that_is_none_is_null(procfs: Path, tmp_path: Path, text: str, watts: float | None) -> None:
+    assert rows_of(procfs, says(tmp_path, "dcmi", text))["ipmi:dcmi"]["power_watts"] == watts
+
+
+def test_a_controller_without_dcmi_has_sensors_all_the_same(procfs: Path, tmp_path: Path) -> None:
+    power = says(tmp_path, "dcmi", "", code=1, error="DCMI request failed because: Invalid command (c1)")
+    assert list(rows_of(procfs, power, says(tmp_path, "sdr", LIST))) == [
+        "ipmi:Inlet Temp",
+        "ipmi:Fan1 RPM",
+        "ipmi:Pwr Consumption",
+    ]
+    with pytest.raises(SourceMissing, match="measures nothing"):
+        rows_of(procfs, power)
+
+
+def test_what_is_for_root_alone_is_there_and_not_readable(procfs: Path, tmp_path: Path) -> None:
+    power = says(tmp_path, "dcmi", "", code=1, error="Could not open device at /dev/ipmi0: Permission denied")
+    row = rows_of(procfs, power)["ipmi:dcmi"]
+    assert (row["is_readable"], row.get("power_watts")) == (False, None)
+
+
+def test_another_failure_is_said_and_costs_no_sensor(procfs: Path, tmp_path: Path) -> None:
+    power = says(tmp_path, "dcmi", "", code=1, error="Unable to establish a session")
+    settings = IpmiSettings(power_command=power, sensor_command=says(tmp_path, "sdr", LIST))
+    one_round = ipmi.open(procfs=procfs, settings=settings)()
+    seen: list[tuple[str, Row]] = []
+    with pytest.raises(SourceError, match="ended with 1: Unable to establish"):
+        seen.extend(one_round)
+    assert [row["power_source"] for _, row in seen] == ["ipmi:Inlet Temp", "ipmi:Fan1 RPM", "ipmi:Pwr Consumption"]
+
+
+def test_a_node_without_a_controller_or_without_the_tool_says_so(tmp_path: Path, procfs: Path) -> None:
+    with pytest.raises(SourceMissing, match="not installed"):
+        rows_of(procfs, (str(tmp_path / "no-such-tool"),))
+    (tmp_path / "dev/ipmi0").unlink()
+    with pytest.raises(SourceMissing, match="does not exist"):
+        rows_of(procfs, ("true",))
+
+
+def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    hanging = Command(tool(tmp_path, "hang", f"sleep 60 & echo $! > {mark}; wait"), 0.4)
+    started = time.monotonic()
+    with pytest.raises(SourceError, match=r"no answer after 0\.4 s"):
+        hanging.answer()
+    assert time.monotonic() - started < 5
+    child = int(mark.read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{child}").exists() or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():
+            break
+        time.sleep(0.02)
+    else:
+        os.kill(child, 9)
+        pytest.fail("the program's own child was left running")
+    with pytest.raises(SourceError, match="no answer"):
+        hanging.answer()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "|||\n|", "a|b|c", ",".join("x" * 9), "T | 9" + "9" * 400 + " degrees C | ok", "\x00"]
+)
+def test_garbage_of_a_tool_is_no_row_or_null(
+    procfs: Path, tmp_path: Path, text: str, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    settings = IpmiSettings(
+        power_command=says(tmp_path, "dcmi", DCMI.format(now=100, state="activated")),
+        sensor_command=says(tmp_path, "sdr", text),
+    )
+    frame = kept(ipmi.open(procfs=procfs, settings=settings)())["power_sample"]
+    assert frame.filter(pl.col("power_source") == "ipmi:dcmi")["power_watts"].to_list() == [100.0]

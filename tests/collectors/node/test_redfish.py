@@ -1,0 +1,236 @@
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from collectors.node.redfish import RedfishSettings, redfish
+from ledger.errors import ConfigError, SourceError, SourceMissing
+from ledger.registry import Row
+from tests.collectors.node.bmc import PASSWORD, USER, Controller, certificate, collection, linked, serving
+
+ROOT = "/redfish/v1/Chassis"
+NODE = f"{ROOT}/Node1"
+
+OLD: dict[str, Any] = {
+    **collection(ROOT, "Node1"),
+    NODE: {"Id": "Node1", "ChassisType": "RackMount", "Power": linked(f"{NODE}/Power"), "Thermal": linked(f"{NODE}/T")},
+    f"{NODE}/Power": {
+        "PowerControl": [
+            {"MemberId": "0", "Name": "System Power Control", "PowerConsumedWatts": 4210},
+            {"MemberId": "1", "Name": "CPU Power", "PowerConsumedWatts": 380.5, "PhysicalContext": "CPU"},
+        ],
+        "PowerSupplies": [
+            {"MemberId": "0", "Name": "PS1", "PowerInputWatts": 2100, "Status": {"State": "Enabled"}},
+            {"MemberId": "1", "Name": "PS2", "PowerInputWatts": 0, "Status": {"State": "Enabled"}},
+            {"MemberId": "2", "Name": "PS3", "Status": {"State": "Absent"}},
+        ],
+    },
+    f"{NODE}/T": {
+        "Temperatures": [
+            {"MemberId": "0", "Name": "Inlet", "ReadingCelsius": 24, "PhysicalContext": "Intake"},
+            {"MemberId": "1", "Name": "CPU1", "ReadingCelsius": 61.5, "PhysicalContext": "CPU"},
+            {"MemberId": "2", "Name": "Gone", "ReadingCelsius": 0, "Status": {"State": "Absent"}},
+        ],
+        "Fans": [
+            {"MemberId": "0", "Name": "Fan 1", "Reading": 9000, "ReadingUnits": "RPM"},
+            {"MemberId": "1", "Name": "Fan 2", "Reading": 45, "ReadingUnits": "Percent"},
+        ],
+    },
+}
+NEW: dict[str, Any] = {
+    **collection(ROOT, "Node1", "GPU_0"),
+    NODE: {
+        "Id": "Node1",
+        "ChassisType": "RackMount",
+        "EnvironmentMetrics": linked(f"{NODE}/EnvironmentMetrics"),
+        "PowerSubsystem": linked(f"{NODE}/PowerSubsystem"),
+        "ThermalSubsystem": linked(f"{NODE}/ThermalSubsystem"),
+        "Power": linked(f"{NODE}/Power"),
+        "Thermal": linked(f"{NODE}/T"),
+    },
+    f"{NODE}/EnvironmentMetrics": {
+        "PowerWatts": {"Reading": 4300.5},
+        "EnergykWh": {"Reading": 2.0},
+        "FanSpeedsPercent": [{"DeviceName": "Fan1", "Reading": 40, "SpeedRPM": 6000}],
+    },
+    f"{NODE}/PowerSubsystem": {"PowerSupplies": linked(f"{NODE}/Supplies")},
+    **collection(f"{NODE}/Supplies", "0"),
+    f"{NODE}/Supplies/0": {"Metrics": linked(f"{NODE}/Supplies/0/Metrics")},
+    f"{NODE}/Supplies/0/Metrics": {"InputPowerWatts": {"Reading": 2200}, "EnergykWh": {"Reading": 1}},
+    f"{NODE}/ThermalSubsystem": {"ThermalMetrics": linked(f"{NODE}/ThermalMetrics")},
+    f"{NODE}/ThermalMetrics": {"TemperatureReadingsCelsius": [{"DeviceName": "CPU 1", "Reading": 60}]},
+    f"{NODE}/Power": OLD[f"{NODE}/Power"],
+    f"{NODE}/T": OLD[f"{NODE}/T"],
+    f"{ROOT}/GPU_0": {"Id": "GPU_0", "ChassisType": "Module", "EnvironmentMetrics": linked(f"{ROOT}/GPU_0/E")},
+    f"{ROOT}/GPU_0/E": {"PowerWatts": {"Reading": 640}, "TemperatureCelsius": {"Reading": 71}},
+}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return certificate(tmp_path_factory.mktemp("bmc"), "bmc")
+
+
+@pytest.fixture
+def bmc(keys: tuple[Path, Path]) -> Iterator[Controller]:
+    with serving(Controller(), *keys) as controller:
+        yield controller
+
+
+@pytest.fixture
+def settings(bmc: Controller, keys: tuple[Path, Path]) -> RedfishSettings:
+    return RedfishSettings(url=bmc.url, user=USER, password=SecretStr(PASSWORD), ca_file=keys[0], answer_seconds=5)
+
+
+def rows_of(settings: RedfishSettings) -> dict[object, Row]:
+    return {row["power_source"]: row for _, row in redfish.open(settings=settings)()}
+
+
+def test_old_resources_give_the_nodes_draw_its_supplies_heat_and_fans(
+    bmc: Controller, settings: RedfishSettings, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    bmc.resources = OLD
+    rows = rows_of(settings)
+    watts = {source: (row["scope"], row["power_watts"]) for source, row in rows.items() if "power_watts" in row}
+    assert watts == {
+        "redfish:Node1/PowerControl/0": ("node", 4210.0),
+        "redfish:Node1/PowerControl/1": ("package", 380.5),
+        "redfish:Node1/PowerSupplies/0": ("supply", 2100.0),
+        "redfish:Node1/PowerSupplies/1": ("supply", None),
+    }
+    assert all(rows[source]["is_overlapping"] for source in watts), "the same watts, seen at several places"
+    assert rows["redfish:Node1/Temperatures/1"]["temperature_celsius"] == 61.5
+    assert rows["redfish:Node1/Temperatures/1"]["scope"] == "package"
+    assert rows["redfish:Node1/Fans/0"]["fan_hertz"] == 150.0
+    assert not {"redfish:Node1/Temperatures/2", "redfish:Node1/Fans/1", "redfish:Node1/PowerSupplies/2"} & set(rows)
+    assert kept(redfish.open(settings=settings)())["power_sample"].height == len(rows)
+
+
+def test_new_resources_come_first_and_the_draw_is_told_once(
+    bmc: Controller, settings: RedfishSettings, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    bmc.resources = NEW
+    rows = rows_of(settings)
+    assert [source for source, row in rows.items() if row["scope"] == "node"] == ["redfish:Node1"]
+    node = rows["redfish:Node1"]
+    assert (node["power_watts"], node["energy_joules_total"], node["is_overlapping"]) == (4300.5, 7_200_000.0, True)
+    supply = rows["redfish:Node1/supply0"]
+    assert (supply["scope"], supply["power_watts"], supply["energy_joules_total"]) == ("supply", 2200.0, 3_600_000.0)
+    assert rows["redfish:Node1/Fan1"]["fan_hertz"] == 100.0
+    assert rows["redfish:Node1/CPU 1"]["temperature_celsius"] == 60.0
+    gpu = rows["redfish:GPU_0"]
+    assert (gpu["scope"], gpu["power_watts"]) == ("gpu", 640.0)
+    assert rows["redfish:GPU_0/temperature"]["temperature_celsius"] == 71.0
+    assert not [source for source in rows if "PowerControl" in str(source) or "Temperatures" in str(source)]
+    assert kept(redfish.open(settings=settings)())["power_sample"].height == len(rows)
+
+
+def test_what_the_new_do_not_tell_the_old_do(bmc: Controller, settings: RedfishSettings) -> None:
+    bmc.resources = {**NEW, f"{NODE}/EnvironmentMetrics": {"PowerWatts": {"Reading": None}}}
+    rows = rows_of(settings)
+    assert rows["redfish:Node1"]["power_watts"] is None
+    assert rows["redfish:Node1/PowerControl/0"]["power_watts"] == 4210.0
+    assert rows["redfish:Node1/Fans/0"]["fan_hertz"] == 150.0
+    assert "redfish:Node1/PowerSupplies/0" not in rows, "the new schema tells the supplies"
+
+
+def test_a_search_is_not_made_in_every_round(bmc: Controller, settings: RedfishSettings) -> None:
+    bmc.resources = NEW
+    one_round = redfish.open(settings=settings)
+    list(one_round())
+    bmc.asked.clear()
+    list(one_round())
+    assert sorted(bmc.asked) == sorted(
+        [
+            f"{NODE}/EnvironmentMetrics",
+            f"{NODE}/Supplies/0/Metrics",
+            f"{NODE}/ThermalMetrics",
+            f"{ROOT}/GPU_0/E",
+        ]
+    )
+
+
+def test_only_chosen_chassis_count(bmc: Controller, settings: RedfishSettings) -> None:
+    bmc.resources = NEW
+    assert {row["scope"] for row in rows_of(settings.model_copy(update={"chassis": ("GPU_0",)})).values()} == {"gpu"}
+
+
+def test_a_wrong_password_and_a_strange_certificate_are_said(
+    bmc: Controller, settings: RedfishSettings, tmp_path: Path
+) -> None:
+    bmc.resources = OLD
+    with pytest.raises(SourceError, match="HTTP 401: the controller refuses this user") as refused:
+        rows_of(settings.model_copy(update={"password": SecretStr("wrong")}))
+    assert "wrong" not in str(refused.value)
+    other, _ = certificate(tmp_path, "other")
+    with pytest.raises(SourceError, match="certificate"):
+        rows_of(settings.model_copy(update={"ca_file": other}))
+    assert rows_of(settings.model_copy(update={"ca_file": None, "is_verified": False}))
+    with pytest.raises(ConfigError, match="ca_file"):
+        rows_of(settings.model_copy(update={"ca_file": tmp_path / "none.pem"}))
+
+
+def test_a_controller_that_drips_takes_no_more_than_its_time(bmc: Controller, settings: RedfishSettings) -> None:
+    bmc.resources = OLD
+    bmc.drip_seconds = 0.05
+    started = time.monotonic()
+    with pytest.raises(SourceError, match="took all the time of this round"):
+        rows_of(settings.model_copy(update={"round_seconds": 0.5}))
+    assert time.monotonic() - started < 3
+
+
+def test_a_controller_that_hangs_or_is_away_is_said_in_time(settings: RedfishSettings, bmc: Controller) -> None:
+    bmc.resources = OLD
+    bmc.drip_seconds = 5
+    started = time.monotonic()
+    with pytest.raises(SourceError, match="timed out"):
+        rows_of(settings.model_copy(update={"answer_seconds": 0.3}))
+    assert time.monotonic() - started < 3
+    with pytest.raises(SourceError):
+        rows_of(settings.model_copy(update={"url": "https://127.0.0.1:9"}))
+
+
+def test_no_controller_is_configured_or_it_measures_nothing(bmc: Controller, settings: RedfishSettings) -> None:
+    with pytest.raises(SourceMissing, match="url is not set"):
+        list(redfish.open(settings=RedfishSettings())())
+    bmc.resources = {**collection(ROOT, "Node1"), NODE: {"Id": "Node1"}}
+    with pytest.raises(SourceMissing, match="measures nothing"):
+        rows_of(settings)
+
+
+@pytest.mark.parametrize(
+    "nasty",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"Members": 3}',
+        b'{"PowerWatts": {"Reading": true}, "FanSpeedsPercent": [3, {"SpeedRPM": "fast"}]}',
+        b'{"PowerWatts": {"Reading": 1e300}, "EnergykWh": {"Reading": -4}, "TemperatureCelsius": {"Reading": 9e9}}',
+        b'{"TemperatureReadingsCelsius": [{"Reading": null}], "PowerSupplies": {"@odata.id": "//elsewhere/x"}}',
+    ],
+    ids=range(7),
+)
+def test_garbage_of_a_controller_is_refused_in_words_or_null(
+    bmc: Controller, settings: RedfishSettings, nasty: bytes, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    rows: list[tuple[str, Row]] = []
+    for place, path in enumerate(NEW):
+        bmc.resources = {**NEW, path: nasty}
+        found: list[tuple[str, Row]] = []
+        with suppress(SourceError, SourceMissing):
+            found.extend(redfish.open(settings=settings)())
+        rows += [(table, {**row, "power_source": f"{place}: {row['power_source']}"}) for table, row in found]
+    assert kept(rows)["power_sample"].height == len(rows) > len(NEW)
+
+
+@pytest.mark.parametrize("url", ["bmc.example", "ftp://bmc", "https://bmc/redfish/v1", "https://{host}-bmc"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        RedfishSettings(url=url)
+    assert RedfishSettings(url="https://{node}-bmc.example").url
