@@ -6,7 +6,7 @@ its own. Rollups, ingestion and restoring take turns under `work`; what sources 
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,8 +33,9 @@ def utc_now() -> datetime:
 class Context:
     """One store with what belongs to it; it is opened when it is first asked for.
 
-    `matched` says on which nodes and bills the links between them were last computed; `viewer` says what the one
-    who looks at the page that runs now may see, and without one everybody is an admin; `person` says their name.
+    `matched` says on which nodes and bills the links between them were last computed, `held` on which hours of what
+    kubelets tell the holders of devices were; `viewer` says what the one who looks at the page that runs now may see,
+    and without one everybody is an admin; `person` says their name.
     """
 
     settings: Settings
@@ -45,6 +46,7 @@ class Context:
     keeping: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     matched: object = None
+    held: Mapping[tuple[str, str], int] = field(default_factory=dict)
     _store: "Store | None" = None
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _identity: object = field(default_factory=object)

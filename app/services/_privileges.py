@@ -7,6 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from collectors.node._kernel_log import KernelLog
+from collectors.node._pod_resources import SOCKET, holdings
+from ledger.errors import ClusterLedgerError
+
+_KUBELET_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ def seen(root: Path = Path("/")) -> Iterator[Sight]:
     )
     yield _file(root, "block devices", "sys/block", "waiting for storage cannot be told")
     yield _processes(root)
+    yield from _kubelet(root)
     yield _kernel_log(root)
 
 
@@ -94,6 +99,20 @@ def _processes(root: Path) -> Sight:
         "other users' environments are hidden: a process is given to a job by its cgroup only",
         "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or the Slurm prolog; without a cgroup it counts as orphaned",
     )
+
+
+def _kubelet(root: Path) -> Iterator[Sight]:
+    """Say on a node of Kubernetes whether pods that hold a GPU without using it can be told."""
+    path = root / SOCKET
+    if not path.parent.is_dir():
+        return
+    try:
+        found = holdings(path, _KUBELET_SECONDS)
+    except ClusterLedgerError as error:
+        lost = "a pod that holds a GPU and runs nothing on it is known from the API alone"
+        yield Sight("pod resources", "missing", f"{error.message}; {lost}", error.hint)
+    else:
+        yield Sight("pod resources", "ok", f"{path}: the kubelet tells of {len(found)} devices that pods hold")
 
 
 def _kernel_log(root: Path) -> Sight:

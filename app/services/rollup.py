@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from app.context import Context
 from app.services._matching import match
+from app.services._pods import hold
 from app.services._service import Params, Progress, service
 from app.services._simulated import fitted
 from ledger.tables import TABLES
@@ -57,6 +58,7 @@ def compute(
     check(context.settings)
     with context.work:
         match(context)
+        hold(context)
         ran = run_due(
             context.store,
             fitted(context),

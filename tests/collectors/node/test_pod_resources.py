@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services._privileges import seen
 from collectors.fake_nvml import Gpu, Phase, Process
 from collectors.node._attribution import Attribution
 from collectors.node._pod_resources import Latest, _BrokenError, _of_message, holdings, latest
@@ -258,3 +259,17 @@ def test_any_bytes_are_read_or_refused_in_words(message: bytes) -> None:
         said, found = str(broken), []
     assert said != ""
     assert all(isinstance(word, str) for each in found for word in each)
+
+
+def test_check_says_whether_the_kubelet_can_be_asked(root: Path, kubelet: Kubelet, tmp_path: Path) -> None:
+    def told(at: Path) -> list[tuple[str, str]]:
+        return [(each.status, each.found) for each in seen(at) if each.part == "pod resources"]
+
+    kubelet.pods = [{"name": "p", "namespace": "n", "containers": [container("m", "nvidia.com/gpu", A, B)]}]
+    ((status, found),) = told(root)
+    assert (status, found.rpartition(": ")[2]) == ("ok", "the kubelet tells of 2 devices that pods hold")
+    kubelet.error = (grpc.StatusCode.UNAVAILABLE, "not yet")
+    ((status, found),) = told(root)
+    assert status == "missing"
+    assert "not yet" in found
+    assert told(tmp_path) == [], "this is no node of Kubernetes"
