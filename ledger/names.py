@@ -34,6 +34,9 @@ EvidenceQuality = Literal["A", "B", "C", "D", "X"]
 
 EVIDENCE_QUALITIES: Final[tuple[EvidenceQuality, ...]] = get_args(EvidenceQuality)
 
+ATTRIBUTION_SOURCES: Final = ("cgroup", "prolog", "pod_resources", "environ")
+"""What on a node tells which job a process belongs to; `none` is said where nothing does."""
+
 Bottleneck = Literal[
     "input_storage",
     "input_cpu",

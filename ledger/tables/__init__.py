@@ -13,7 +13,7 @@ from ledger.tables.costs import (
     UnbilledHour,
 )
 from ledger.tables.gpu import GpuEvent, GpuHealthSample, GpuProcessRun, GpuProcessSample, GpuSample, NodeEvent
-from ledger.tables.gpu_time import CoverageDay, GpuHour, GpuMinute, GpuStateInterval, NodeMinute
+from ledger.tables.gpu_time import AttributionHour, CoverageDay, GpuHour, GpuMinute, GpuStateInterval, NodeMinute
 from ledger.tables.host import CollectorRun, HostSample, JobCgroupSample, NumaSample, PressureSample
 from ledger.tables.incidents import IdleIncident, IncidentDecision
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
@@ -46,6 +46,7 @@ __all__ = [
     "AgentToken",
     "AllocationHour",
     "Asset",
+    "AttributionHour",
     "Audit",
     "Batch",
     "BillImport",

@@ -140,3 +140,26 @@ class CoverageDay(dy.Schema):
     last_sampled_at = instant("Last sample of the day")
     failed_run_count = count("Collector rounds that failed")
     rejected_count = count("Rows refused")
+
+
+@table("rollup", Timed("hour_start"))
+class AttributionHour(dy.Schema):
+    """One clock hour of one node: how long processes used its devices, and what told whose they were.
+
+    A round of samples counts for its pace. The times by source, `other` and `unattributed` sum to `process_seconds`,
+    exactly.
+    """
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster")
+    node = key("Node name")
+    observed_seconds = seconds("Device time in which samples were taken")
+    invisible_seconds = seconds("Of it: the processes on the device could not be listed")
+    process_seconds = seconds("Time of processes on devices, summed over both")
+    cgroup_seconds = seconds("Of it: a job's or pod's cgroup told whose")
+    prolog_seconds = seconds("Of it: the prolog's map did")
+    pod_resources_seconds = seconds("Of it: the kubelet did")
+    environ_seconds = seconds("Of it: the allow-listed environment did")
+    other_seconds = seconds("Of it: a source did that this version does not know")
+    unattributed_seconds = seconds("Of it: nothing did")
+    confidence_ratio = ratio("Mean confidence of what is attributed")
