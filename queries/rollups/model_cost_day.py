@@ -98,10 +98,14 @@ def _unpriced(held: pl.DataFrame, allocated: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tokens(serving: dy.LazyFrame[ServingSample], held: pl.DataFrame, span: Span) -> pl.DataFrame:
-    """Return the tokens of each server's node, day and model; a reset counter adds nothing."""
+    """Return the tokens of each server's node, day and model; a reset counter adds nothing.
+
+    A server that did not answer for a while has counted on: its next answer is compared with its last one.
+    """
     counters = [f"{each}_total" for each in _TOKENS]
+    answered = serving.filter(pl.any_horizontal(pl.col(counters).is_not_null()))
     grown = (
-        deltas(serving, counters, by=["cluster", "node", "endpoint", "model"], keep_gaps=True)
+        deltas(answered, counters, by=["cluster", "node", "endpoint", "model"], keep_gaps=True)
         .filter(pl.col("sampled_at").is_between(span.start, span.end, closed="left"))
         .filter(pl.col("elapsed_ms") <= _EDGE // timedelta(milliseconds=1))
         .with_columns(pl.col("sampled_at").dt.date().alias("day"))

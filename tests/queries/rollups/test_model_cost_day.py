@@ -124,6 +124,17 @@ def test_tokens_are_those_of_the_jobs_model_and_resets_add_nothing() -> None:
     assert (row["model"], row["prompt_token_count"], row["generated_token_count"]) == ("llm", 70, 2)
 
 
+def test_a_server_that_did_not_answer_has_counted_on() -> None:
+    silent = {"prompt_token_count_total": None, "generated_token_count_total": None, "boot_id": None, "is_ready": False}
+    serving = [
+        sample(H, 100, 10),
+        sample(H + timedelta(seconds=10), 0, 0) | silent,
+        sample(H + timedelta(seconds=20), 160, 13),
+    ]
+    (row,) = models([], [], serving).to_dicts()
+    assert (row["prompt_token_count"], row["generated_token_count"]) == (60, 3)
+
+
 def test_a_server_whose_job_is_unknown_stands_under_its_own_name() -> None:
     serving = [sample(H, 1, job_id=""), sample(H + timedelta(seconds=10), 4, job_id="")]
     (row,) = models([], [], serving).to_dicts()
