@@ -1,0 +1,295 @@
+"""The HTTP API of Prometheus and of what speaks like it: Thanos, Mimir, VictoriaMetrics.
+
+The client library brings connections, authentication and the list of metrics. Queries go past it, in its session:
+it puts a POST's query into the address, has no timeout of its own, drops warnings and decodes slowly.
+
+Source: prometheus.io/docs, HTTP API v1; the client library's source, version 0.7.2.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
+from urllib3.util.retry import Retry
+
+from ledger.errors import ConfigError, SourceError
+
+_CONNECT_SECONDS: Final = 5.0
+_RETRIES: Final = 3
+_RETRY_ON: Final = (429, 502, 503, 504)
+_MOST_RETRY_AFTER_SECONDS: Final = 30
+_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_TOO_MUCH: Final = re.compile(r"too many|exceed|maximum|limit|-search\.max", re.IGNORECASE)
+_MOST_TEXT: Final = 300
+
+_NO_LABELS: Final[dict[str, str]] = {}
+
+
+class Connection(BaseModel):
+    """How a server is reached."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[
+        str, Field(pattern=r"^https?://[^\s]+$", description="Its address, up to and without /api/v1 or /graph")
+    ]
+    token: Annotated[SecretStr | None, Field(description="Bearer token")] = None
+    user: Annotated[str, Field(description="Login name for basic authentication; empty for none")] = ""
+    password: Annotated[SecretStr | None, Field(description="Its password")] = None
+    ca_file: Annotated[Path | None, Field(description="Private certificate authority")] = None
+    headers: Annotated[
+        dict[str, SecretStr], Field(description='Further headers, such as { X-Scope-OrgID = "tenant" }')
+    ] = {}
+    timeout_seconds: Annotated[float, Field(gt=0, le=600, description="After this a query has failed")] = 60.0
+
+
+class TooMuchError(SourceError):
+    """One query would read or return more than the server allows: ask for less time at once."""
+
+
+class Series(msgspec.Struct):
+    """One series of an answer: its labels, and its points as they came."""
+
+    metric: dict[str, str]
+    values: msgspec.Raw = msgspec.Raw(b"[]")
+    value: tuple[float, str] | None = None
+
+
+class _Data(msgspec.Struct):
+    result: list[Series]
+
+
+class _Answer(msgspec.Struct):
+    """What the API answers; `infos` of newer servers are advice about the query and left out."""
+
+    status: str = ""
+    data: _Data | None = None
+    error: str = ""
+    warnings: list[str] = []
+    isPartial: bool = False  # noqa: N815  the field's own name
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Instants at which a range is asked for: from the first to the last, both included, in equal steps."""
+
+    start: int
+    end: int
+    step: int
+
+    @property
+    def length(self) -> int:
+        """Return how many instants there are."""
+        return max(0, (self.end - self.start) // self.step + 1)
+
+
+class _Bearer(AuthBase):
+    """A token, given as authentication: an entry in ~/.netrc would replace a mere header."""
+
+    def __init__(self, token: SecretStr) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+        return request
+
+
+class Api:
+    """One server. `remarks` collects what it said about its answers, such as that a part is missing."""
+
+    def __init__(self, settings: Connection) -> None:
+        self._url = settings.url.rstrip("/")
+        self._timeout = (min(_CONNECT_SECONDS, settings.timeout_seconds), settings.timeout_seconds)
+        self._auth = _authentication(settings)
+        self._session = _session(settings)
+        # A month of series is tens of megabytes: packing costs more than it saves, unless a network lies between.
+        encoding = "identity" if urlsplit(self._url).hostname in _LOOPBACK else "gzip"
+        headers = {"Accept-Encoding": encoding}
+        self._headers = headers | {name: value.get_secret_value() for name, value in settings.headers.items()}
+        retry = _retry()
+        # The library takes one number for connecting and for reading, and hands it on as it is.
+        timeout: Any = self._timeout
+        self._client = PrometheusConnect(
+            self._url, headers=self._headers, retry=retry, auth=self._auth, session=self._session, timeout=timeout
+        )
+        self._session.mount(self._url, HTTPAdapter(max_retries=retry))
+        self.remarks: list[str] = []
+
+    def names(self, start: int, end: int) -> frozenset[str]:
+        """Return the names of the metrics that have samples between two instants."""
+        try:
+            return frozenset(self._client.all_metrics(params={"start": start, "end": end}))
+        except PrometheusApiClientException as error:
+            raise self._refused(*_status_of(str(error))) from None
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            raise self._failed(error) from None
+
+    def range(self, query: str, grid: Grid) -> list[Series]:
+        """Return the series of a query at each instant of a grid."""
+        asked = {"query": query, "start": grid.start, "end": grid.end, "step": grid.step}
+        return self._post("query_range", asked)
+
+    def instant(self, query: str, at: int) -> list[tuple[dict[str, str], float]]:
+        """Return labels and value of a query at one instant."""
+        return [
+            (each.metric, float(each.value[1]))
+            for each in self._post("query", {"query": query, "time": at})
+            if each.value is not None
+        ]
+
+    @cached_property
+    def is_left_open(self) -> bool:
+        """Tell whether a window `[60s]` leaves out its first instant, as from Prometheus 3 on.
+
+        Where both ends belong to it, a sample that lies on a step would count for two steps.
+        """
+        found = self.instant("count_over_time(vector(1)[2s:1s])", 1_600_000_000)
+        return bool(found) and found[0][1] == 2.0  # noqa: PLR2004  0 and 1 seconds before; a closed one has three
+
+    def window(self, seconds: int) -> str:
+        """Return a duration that covers each sample of a grid's steps once."""
+        return f"{seconds}s" if self.is_left_open else f"{seconds * 1000 - 1}ms"
+
+    def _post(self, path: str, asked: Mapping[str, object]) -> list[Series]:
+        """Send a query in the body of a POST, which has no limit of length, and return its series."""
+        body = {**asked, "timeout": f"{self._timeout[1]:g}s", "nocache": "1"}
+        try:
+            response = self._session.post(
+                f"{self._url}/api/v1/{path}", data=body, headers=self._headers, auth=self._auth, timeout=self._timeout
+            )
+            content = response.content
+        except requests.RequestException as error:
+            raise self._failed(error) from None
+        if response.status_code != requests.codes.ok:
+            raise self._refused(response.status_code, content)
+        try:
+            answer = msgspec.json.decode(content, type=_Answer)
+        except msgspec.DecodeError as error:
+            hint = "see url of its section: it ends before /api/v1"
+            raise SourceError(f"{self._url}: found no answer of Prometheus: {error}", hint=hint) from None
+        if answer.status != "success" or answer.data is None:
+            raise SourceError(f"{self._url}: found {answer.error or 'an answer without data'}, expected series")
+        self._remark(answer)
+        return answer.data.result
+
+    def _remark(self, answer: _Answer) -> None:
+        texts = [*answer.warnings, *(["a part of the cluster did not answer"] if answer.isPartial else [])]
+        for each in texts:
+            text = f"partial answer: {each[:_MOST_TEXT]}"
+            if text not in self.remarks:
+                self.remarks.append(text)
+
+    def _refused(self, status: int, content: bytes) -> SourceError:
+        """Return the error for an answer of another status than 200."""
+        try:
+            text = msgspec.json.decode(content, type=_Answer).error
+        except msgspec.DecodeError:
+            text = ""
+        text = (text or content.decode(errors="replace")).strip()[:_MOST_TEXT]
+        found = f"{self._url}: found HTTP {status}: {text}"
+        if status in {400, 413, 422} and _TOO_MUCH.search(text):
+            return TooMuchError(found, hint="raise step_seconds of its section")
+        if status in {401, 403}:
+            return SourceError(found, hint="see token, user, password and headers of its section")
+        if status == requests.codes.not_found:
+            return SourceError(found, hint="see url of its section: it ends before /api/v1")
+        return SourceError(found)
+
+    def _failed(self, error: Exception) -> SourceError:
+        """Return the error for an answer that did not come."""
+        hint = "is it up, and url of its section right?"
+        if isinstance(error, requests.exceptions.SSLError):
+            hint = "see ca_file of its section"
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        return SourceError(f"{self._url}: {str(reason or error)[:_MOST_TEXT]}", hint=hint)
+
+
+def selector(name: str, matchers: Sequence[tuple[str, str, str]] = ()) -> str:
+    """Return a selector of one metric, or of all whose names an expression matches, by labels.
+
+    A matcher is a label, an operator and a text, which may hold anything.
+    Raises: ConfigError: a label's name is none.
+    """
+    parts = []
+    for label, operator, value in matchers:
+        if not _LABEL.match(label) or operator not in {"=", "!=", "=~", "!~"}:
+            raise ConfigError(f"match: found {label}{operator}, expected a label's name and one of = != =~ !~")
+        parts.append(f'{label}{operator}"{escaped(value)}"')
+    return f"{name}{{{','.join(parts)}}}"
+
+
+def escaped(text: str) -> str:
+    """Return a text as it stands between quotes in a query."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def windows(grid: Grid, most_steps: int) -> Iterator[Grid]:
+    """Yield a grid in pieces: no instant is in two, because both ends of a query belong to it."""
+    start = grid.start
+    while start <= grid.end:
+        end = min(grid.end, start + (most_steps - 1) * grid.step)
+        yield Grid(start, end, grid.step)
+        start = end + grid.step
+
+
+def grid_of(since: datetime, until: datetime, step: int) -> Grid:
+    """Return the instants after `since` up to `until` that are multiples of the step."""
+    first = (int(since.timestamp()) // step + 1) * step
+    return Grid(first, int(until.timestamp()) // step * step, step)
+
+
+def instant(seconds: int) -> datetime:
+    """Return an instant from its seconds since 1970."""
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def _authentication(settings: Connection) -> AuthBase | None:
+    if settings.token is not None:
+        return _Bearer(settings.token)
+    if settings.user:
+        password = settings.password.get_secret_value() if settings.password is not None else ""
+        return HTTPBasicAuth(settings.user, password)
+    return None
+
+
+def _session(settings: Connection) -> requests.Session:
+    session = requests.Session()
+    if settings.ca_file is not None:
+        if not settings.ca_file.is_file():
+            raise ConfigError(f"ca_file: found no file {settings.ca_file}", hint="see ca_file of its section")
+        session.verify = str(settings.ca_file)
+    return session
+
+
+def _retry() -> Retry:
+    """Return when a call is made again: also a POST, because a query changes nothing."""
+    return Retry(
+        total=_RETRIES,
+        connect=1,
+        read=0,
+        status=_RETRIES,
+        allowed_methods=None,
+        status_forcelist=_RETRY_ON,
+        backoff_factor=0.5,
+        backoff_jitter=0.25,
+        raise_on_status=False,
+        retry_after_max=_MOST_RETRY_AFTER_SECONDS,
+    )
+
+
+def _status_of(text: str) -> tuple[int, bytes]:
+    """Return status and body from the library's message: it hands over nothing else."""
+    found = re.match(r"HTTP Status Code (\d+) \((.*)\)\Z", text, re.DOTALL)
+    return (int(found[1]), found[2].removeprefix("b'").removesuffix("'").encode()) if found else (0, text.encode())
