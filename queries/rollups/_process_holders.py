@@ -82,7 +82,8 @@ def _held_by_processes(intervals: pl.DataFrame, held: pl.DataFrame, nodes: pl.Da
 
 def _owned(told: pl.DataFrame, processes: pl.DataFrame) -> pl.DataFrame:
     """Return the parts of stretches in which the owners of processes are known."""
-    runs = _owner_runs(processes.join(told.select(DEVICE).unique(), on=DEVICE, how="semi"))
+    of_no_job = processes.filter(pl.col("job_id") == "")
+    runs = _owner_runs(of_no_job.join(told.select(DEVICE).unique(), on=DEVICE, how="semi"))
     parts = told.join(runs, on=DEVICE).with_columns(
         pl.max_horizontal("held_start", "since").alias("held_start"),
         pl.min_horizontal("held_end", "until").alias("held_end"),
@@ -96,7 +97,7 @@ def _owned(told: pl.DataFrame, processes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _owner_runs(processes: pl.DataFrame) -> pl.DataFrame:
-    """Return from when to when which users' processes were on each device: since, until, owners (joined by lines).
+    """Return from when to when whose processes without a job were on each device: since, until, owners (by lines).
 
     A round of samples holds until the next, and for three times the pace at most.
     """

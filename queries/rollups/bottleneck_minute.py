@@ -8,21 +8,35 @@ import polars as pl
 
 from ledger.expressions import to_gpu_seconds, to_seconds
 from ledger.names import EVIDENCE_QUALITIES, HELD_IDLE_STATES
-from ledger.tables import BottleneckMinute, Gpu, GpuMinute, GpuStateInterval, JobGpu, NodeMinute
+from ledger.tables import (
+    BottleneckMinute,
+    Gpu,
+    GpuMinute,
+    GpuProcessSample,
+    GpuStateInterval,
+    Job,
+    JobGpu,
+    Node,
+    NodeMinute,
+)
 from queries.graph import Input, Span, rollup
 from queries.rollups import _bottleneck_rules as rules
+from queries.rollups._bottleneck_holders import INTERVAL, holders, with_fraction
 from queries.rollups._minutes import by_minute
+from queries.rollups._process_holders import process_holdings
+from queries.rollups._sharing import PROCESS_COLUMNS
+from queries.rollups._steps import LONGEST_STEP
 from queries.rollups._timeline import MINUTE, instant, located, milliseconds, packed
 
 _DEVICE = ("cluster", "node", "gpu_uuid")
 _RUN = ("job_id", "restart_count", "submitted_at")
 _WINDOW = timedelta(minutes=rules.STRAGGLER_MINUTES)
+_HOUR = timedelta(hours=1)
 _LIMITED_STATES = ("underused", "productive")
 _WORKING = 0.1
 _KINDS = ("idle", "waiting", "throttled", "limited", "observed")
 _GRADES = dict(enumerate(EVIDENCE_QUALITIES))
 
-_INTERVAL = ("started_at", "ended_at", "state", "holder_count", "evidence_quality", "is_observed")
 _EVIDENCE = (
     "kernel_active_ratio",
     "graphics_active_ratio",
@@ -50,21 +64,32 @@ def bottleneck_minute(
     intervals: Annotated[
         dy.LazyFrame[GpuStateInterval],
         # Intervals are cut at clock hours: the one before holds the minutes that peers are compared over.
-        Input(before=timedelta(hours=1), columns=(*_DEVICE, *_RUN, *_INTERVAL)),
+        Input(before=_HOUR, columns=(*_DEVICE, *_RUN, *INTERVAL)),
     ],
     minutes: Annotated[dy.LazyFrame[GpuMinute], Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE))],
     nodes: Annotated[
         dy.LazyFrame[NodeMinute], Input(before=_WINDOW, columns=("cluster", "node", "minute_start", *_OF_NODE))
     ],
-    holdings: Annotated[
-        dy.LazyFrame[JobGpu], Input(before=_WINDOW, columns=(*_DEVICE, *_RUN, "held_start", "held_end"))
-    ],
+    holdings: Annotated[dy.LazyFrame[JobGpu], Input(before=_HOUR, columns=(*_DEVICE, *_RUN, "held_start", "held_end"))],
     gpus: Annotated[
         dy.LazyFrame[Gpu], Input(before=_WINDOW, columns=(*_DEVICE, "exists_start", "exists_end", "gpu_fraction"))
+    ],
+    jobs: Annotated[dy.LazyFrame[Job], Input(before=_HOUR, columns=("cluster", *_RUN, "ended_at"), fills=False)],
+    inventory: Annotated[
+        dy.LazyFrame[Node],
+        Input(before=_HOUR, columns=("cluster", "node", "exists_start", "exists_end", "holder"), fills=False),
+    ],
+    # Processes of a job are named by the intervals: only the others are asked for their owners.
+    processes: Annotated[
+        dy.LazyFrame[GpuProcessSample],
+        Input(before=_HOUR + LONGEST_STEP, columns=PROCESS_COLUMNS, where={"job_id": ("",)}, fills=False),
     ],
     span: Span,
 ) -> dy.LazyFrame[BottleneckMinute]:
     """Judge each minute that a job held a device by the evidence of the device and its node.
+
+    Where no scheduler runs, the holders are those of `job_gpu_hour`: the jobs of the processes on a device, else their
+    owners.
 
     Idle, throttled and unknown time (faulty and orphaned with it) is what the ledger says; only the rest is divided
     among the other classes, and a minute has one of them. A device with several holders is divided evenly here;
@@ -75,14 +100,17 @@ def bottleneck_minute(
     Nulls: `runner_up` where no other class is met, `idle_cause` where the node gives no reason.
     Source: the order and thresholds of `queries.rollups._bottleneck_rules`.
     """
-    stretches = intervals.filter((pl.col("job_id") != "") & (pl.col("ended_at") > span.start - _WINDOW)).collect()
+    is_held = (pl.col("job_id") != "") | (pl.col("holder_count") > 0)
+    stretches = intervals.filter(is_held & (pl.col("ended_at") > span.start - _WINDOW)).collect()
     devices = stretches.select(_DEVICE).unique().sort(_DEVICE).with_row_index("device")
     devices = devices.with_columns((pl.struct("cluster", "node").rank("dense") - 1).alias("host"))
-    holders = _holders(_with_fraction(stretches, gpus.collect()), holdings.collect())
-    runs = holders.select("cluster", *_RUN).unique().sort("cluster", *_RUN).with_row_index("run")
-    if holders.is_empty():
+    known: pl.DataFrame = holdings.collect()
+    by_process = process_holdings(stretches, known, inventory.collect(), processes.collect(), jobs.collect())
+    told = holders(with_fraction(stretches, gpus.collect()), known, by_process)
+    runs = told.select("cluster", *_RUN).unique().sort("cluster", *_RUN).with_row_index("run")
+    if told.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
-    held = _held(holders.join(devices, on=_DEVICE).join(runs, on=["cluster", *_RUN]), span)
+    held = _held(told.join(devices, on=_DEVICE).join(runs, on=["cluster", *_RUN]), span)
     rows = (
         held.join(_of_devices(minutes.collect(), devices), on="key", how="left", maintain_order="left")
         .join(_of_nodes(nodes.collect(), devices), on="host_key", how="left", maintain_order="left")
@@ -119,36 +147,7 @@ def _of_nodes(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
     return minutes.join(hosts, on=["cluster", "node"]).select(packed(minute, "host").alias("host_key"), *_OF_NODE)
 
 
-def _holders(stretches: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per stretch and holder; `place` and `holders` say how a shared device is divided."""
-    is_shared = pl.col("holder_count").fill_null(1) > 1
-    alone = stretches.filter(~is_shared).with_columns(place=pl.lit(0, pl.Int64), holders=pl.lit(1, pl.Int64))
-    shared = _shared(stretches.filter(is_shared), holdings)
-    columns = [*_DEVICE, *_RUN, *_INTERVAL, "gpu_fraction", "place", "holders"]
-    return pl.concat([alone.select(columns), shared.select(columns)])
-
-
-def _shared(stretches: pl.DataFrame, holdings: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per holder of each stretch that several jobs share."""
-    stretch = ["started_at", *_DEVICE]
-    is_there = (pl.col("held_start") < pl.col("ended_at")) & (
-        pl.col("held_end").is_null() | (pl.col("held_end") > pl.col("started_at"))
-    )
-    return (
-        stretches.drop("restart_count", "submitted_at")
-        .with_columns(pl.col("job_id").str.split(","))
-        .explode("job_id", empty_as_null=True, keep_nulls=True)
-        .join(holdings, on=[*_DEVICE, "job_id"], how="inner")
-        .filter(is_there)
-        .sort([*stretch, *_RUN])
-        .with_columns(
-            place=pl.int_range(pl.len(), dtype=pl.Int64).over(stretch),
-            holders=pl.len().over(stretch).cast(pl.Int64),
-        )
-    )
-
-
-def _held(holders: pl.DataFrame, span: Span) -> pl.DataFrame:
+def _held(told: pl.DataFrame, span: Span) -> pl.DataFrame:
     """Return, per minute, device and run, the milliseconds of idle, throttled, unknown and other time.
 
     Numbers stand for devices and runs: millions of rows are grouped without looking at text. Quality is that of the
@@ -156,7 +155,7 @@ def _held(holders: pl.DataFrame, span: Span) -> pl.DataFrame:
     """
     since, state = milliseconds(span.start - _WINDOW), pl.col("state")
     begin = pl.col("started_at").dt.timestamp("ms").clip(lower_bound=since)
-    stretches = holders.select(
+    stretches = told.select(
         *("device", "host", "run", "gpu_fraction", "place", "holders"),
         begin.alias("start"),
         (pl.col("ended_at").dt.timestamp("ms") - begin).alias("length"),
@@ -223,16 +222,6 @@ def _with_peers(rows: pl.DataFrame) -> pl.DataFrame:
     since = (before == pl.col("minute") - lag).fill_null(value=False)
     stragglers = slow.filter(since).select("device", *of_run, "peer_ratio", is_straggler=True)
     return rows.join(stragglers, on=["device", *of_run], how="left", maintain_order="left")
-
-
-def _with_fraction(stretches: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
-    """Add the part of a device that each stretch is about; a device that inventory does not know is whole."""
-    known = gpus.select(*_DEVICE, "exists_start", "gpu_fraction").sort("exists_start")
-    return (
-        stretches.sort("ended_at")
-        .join_asof(known, left_on="ended_at", right_on="exists_start", by=list(_DEVICE), check_sortedness=False)
-        .with_columns(pl.col("gpu_fraction").fill_null(pl.lit(1).cast(pl.Decimal(9, 6))))
-    )
 
 
 def _columns() -> list[pl.Expr]:

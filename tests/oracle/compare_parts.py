@@ -166,6 +166,30 @@ def check_mixes(walked: Walked, runs: RunHours, job_hours: pl.DataFrame, found: 
         assert abs(Fraction(classes["unknown"]) * 1000 - broken) <= rounded, (key, classes["unknown"], broken)
 
 
+def check_mix_minutes(walked: Walked, runs: RunHours, found: pl.DataFrame) -> None:
+    """Compare the minutes in which devices were judged with the hours in which runs held them.
+
+    The runs are the same, and the time of each device is; only how holders of one device share it is not asked here.
+    """
+    rows: dict[tuple[Place, int], tuple[set[Run], Fraction]] = {}
+    for row in found.iter_rows(named=True):
+        minute = milliseconds(row["minute_start"])
+        key = (_place(row), minute - minute % (60 * MINUTE))
+        holders, length = rows.get(key, (set(), Fraction(0)))
+        run = (row["job_id"], milliseconds(row["submitted_at"]), row["restart_count"])
+        rows[key] = (holders | {run}, length + Fraction(row["gpu_allocated_seconds"]) * 1000)
+    expected: dict[tuple[Place, int], tuple[set[Run], Fraction]] = {}
+    for place, hours in runs.items():
+        for (hour, run), sums in hours.items():
+            holders, length = expected.get((place, hour), (set(), Fraction(0)))
+            mine = sum(sums.states.values()) * Fraction(walked[place][0].fraction)
+            expected[place, hour] = (holders | {run}, length + mine)
+    assert set(rows) == set(expected), "hours of judged devices"
+    for key, (holders, length) in expected.items():
+        assert rows[key][0] == holders, (key, rows[key][0], holders)
+        assert rows[key][1] == length, (key, rows[key][1], length)
+
+
 def _place(row: Mapping[str, Any]) -> Place:
     return row["cluster"], row["node"], row["gpu_uuid"]
 

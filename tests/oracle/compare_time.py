@@ -9,7 +9,13 @@ from typing import Any
 import polars as pl
 
 from ledger.names import STATES
-from tests.oracle.compare_parts import check_interval_minutes, check_job_hours, check_minutes, check_mixes
+from tests.oracle.compare_parts import (
+    check_interval_minutes,
+    check_job_hours,
+    check_minutes,
+    check_mix_minutes,
+    check_mixes,
+)
 from tests.oracle.oracle_facts import Cluster, Device, Job, Run, Stretch
 from tests.oracle.oracle_time import HourSums, device_hours, run_hours, stretches, waited
 from tests.oracle.time_frames import milliseconds
@@ -35,6 +41,7 @@ def check_estate(estate: Sequence[Cluster], found: Frames) -> None:
     check_minutes(walked, (estate[0].start, estate[0].end), found["gpu_minute"])
     check_interval_minutes(walked, found["gpu_state_interval"])
     check_job_hours(walked, runs, found["job_hour"])
+    check_mix_minutes(walked, runs, found["bottleneck_minute"])
     check_mixes(walked, runs, found["job_hour"], found["bottleneck_hour"])
     if "job_usage" in found:
         check_usage(estate, runs, walked, found["job_usage"])

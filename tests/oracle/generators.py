@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from tests.oracle.oracle_facts import Cluster, Device, Event, Hold, Job, Run, Sample, Stay, Word
+from tests.oracle.oracle_facts import Cluster, Device, Event, Hold, Job, Round, Run, Sample, Stay, Word
 
 START: Final = 1_795_150_800_000
 """2026-11-20T05:00:00Z in milliseconds since 1970."""
@@ -48,6 +48,8 @@ ACTIVITIES: Final[dict[str, tuple[str, str | None, str | None, str | None, str |
     "denied": ("denied", None, None, None, None, None),
 }
 PROCESSES: Final = ("own", "own", "own", "none", "stray", "lingering", "mixed", "invisible")
+OWNERS: Final[tuple[tuple[str | None, ...], ...]] = ((), ("ann",), ("ann",), ("ann", "ben"), ("ann", None), (None, ""))
+"""Users of the processes that belong to no job; nobody knows some."""
 HEATS: Final = ("cool", "cool", "throttled", "throttled_whole", "counter_reset")
 WORDS: Final = ("UP", "DOWN", "DRAINED", "DRAINING", "RESERVED", "QUOTA", "POWERED_DOWN", "UNKNOWN")
 OPENING: Final = ("xid", "lost", "remap_failed", "recovery_action")
@@ -79,6 +81,7 @@ KINDS: Final = frozenset(
             "requeue",
             "pending job",
         ),
+        *("owner holds", "owners share", "owner unknown", "owner measured", "owner where a scheduler tells"),
         *("oversized job", "idle job", "shared device", "measured share", "history without samples", "unknown limits"),
     }
 )
@@ -93,6 +96,7 @@ class Regime:
     process: str
     memory: int | None
     heat: str
+    owners: tuple[str | None, ...]
 
 
 def _regimes(draw: st.DrawFn, last: int) -> list[Regime]:
@@ -106,6 +110,7 @@ def _regimes(draw: st.DrawFn, last: int) -> list[Regime]:
                 draw(st.sampled_from(PROCESSES)),
                 draw(st.sampled_from((None, BASELINE, 9_000_000_000))),
                 draw(st.sampled_from(HEATS)),
+                draw(st.sampled_from(OWNERS)),
             )
         )
         at += draw(st.sampled_from((300, 420, 700, 1500, 4000)))
@@ -270,6 +275,7 @@ def clusters(draw: st.DrawFn, name: str, hours: int, now: int) -> tuple[Cluster,
             events=_events(draw, last, kinds),
         )
         devices.append(_observed(draw, device, last, kinds))
+        _about_owners(devices[-1], holder[node], kinds)
     _about_jobs(devices, kinds)
     cluster = Cluster(name, START, START + hours * 3600 * SECOND, now, holder, words, tuple(devices), tuple(jobs))
     return cluster, frozenset(kinds)
@@ -290,7 +296,37 @@ def _observed(draw: st.DrawFn, device: Device, last: int, kinds: set[str]) -> De
         kinds |= {f"activity:{each.activity}", f"process:{each.process}", f"heat:{each.heat}"}
     every = _samples(regimes, rhythm, pace, first, last, list(device.holds), limit)
     samples = tuple(sample for sample in every if sample.at >= device.stays[0].start)
-    return replace(device, samples=samples, measured=_process_times(draw, device, kinds))
+    rounds = tuple(_rounds(regimes, samples, is_measured=draw(st.booleans())))
+    return replace(device, samples=samples, measured=_process_times(draw, device, kinds), rounds=rounds)
+
+
+def _rounds(regimes: list[Regime], samples: tuple[Sample, ...], *, is_measured: bool) -> Iterator[Round]:
+    """Yield whose processes are seen where samples count processes of no job."""
+    for turn, sample in enumerate(samples):
+        now = [each for each in regimes if START + each.start * SECOND <= sample.at][-1]
+        pace = sample.pace or 10 * SECOND
+        # The second one runs for a third of the time of the first.
+        times = [pace * part // 40 if is_measured else None for part in (30, 10)]
+        if sample.jobless and now.owners and turn % 7 != 6:
+            yield Round(sample.at, pace, tuple(zip(now.owners, times, strict=False)))
+
+
+def _about_owners(device: Device, holder: str | None, kinds: set[str]) -> None:
+    """Note which kinds of owners hold the device by their processes alone."""
+    alone = {sample.at for sample in device.samples if sample.jobs == ""}
+    for each in device.rounds:
+        users = {user for user, _ in each.owners if user}
+        if holder == "scheduler" and users:
+            kinds.add("owner where a scheduler tells")
+        held = any(hold.start <= each.at and (hold.end is None or each.at < hold.end) for hold in device.holds)
+        if holder != "process" or held or each.at not in alone or each.at < START:
+            continue
+        if any(not user for user, _ in each.owners):
+            kinds.add("owner unknown")
+        if users:
+            kinds.add("owner holds")
+            kinds |= {"owner measured"} if each.owners[0][1] is not None else set()
+            kinds |= {"owners share"} if len(users) > 1 else set()
 
 
 def _process_times(draw: st.DrawFn, device: Device, kinds: set[str]) -> tuple[tuple[int, str, int], ...]:

@@ -65,6 +65,14 @@ class Sample(NamedTuple):
     jobless: int | None
 
 
+class Round(NamedTuple):
+    """Whose processes without a job were on a device at one instant, and for how many milliseconds each ran."""
+
+    at: int
+    pace: int
+    owners: tuple[tuple[str | None, int | None], ...]
+
+
 @dataclass(frozen=True)
 class Job:
     """A run as the scheduler tells it."""
@@ -96,6 +104,7 @@ class Device:
     events: tuple[Event, ...]
     measured: tuple[tuple[int, str, int], ...] = ()
     """When which job's processes ran for how many milliseconds."""
+    rounds: tuple[Round, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -125,3 +134,5 @@ class Stretch:
     holder_count: int | None
     is_observed: bool
     quality: str | None
+    owners: tuple[str, ...] = ()
+    """Users who hold the device by their processes alone."""

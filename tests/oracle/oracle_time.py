@@ -11,6 +11,8 @@ Readings where the contract leaves a choice:
 * The three throttle counters overlap: the longest one counts, at the start of the step.
 * A fault ends at the next holding by a run that completed, runs, or ran to its limit.
 * A powered-down or DOWN node has no agent: the scheduler's word is what is seen of its devices.
+* Processes of no job hold a device without a scheduler for their owners, as long as their round of samples reaches: to
+  the next round, three paces at most. What has neither job nor owner holds it for nobody.
 * Held by nobody with invisible processes is unallocated unless the device is busy.
 """
 
@@ -40,6 +42,7 @@ class _Seen:
     sample: Sample | None = None
     is_slow: bool = False
     alien_since: int | None = None
+    owners: tuple[str, ...] = ()
 
 
 def stretches(cluster: Cluster, device: Device) -> list[Stretch]:
@@ -84,6 +87,7 @@ def _changes(cluster: Cluster, device: Device) -> Iterator[tuple[int, int, str, 
             yield word.end, 2, "unsaid", word
     yield from _fault_changes(cluster, device)
     yield from _sample_changes(device)
+    yield from _owner_changes(device)
 
 
 def _fault_changes(cluster: Cluster, device: Device) -> Iterator[tuple[int, int, str, Any]]:
@@ -116,6 +120,16 @@ def _sample_changes(device: Device) -> Iterator[tuple[int, int, str, Any]]:
         yield following.at, 6, "unsampled", None
 
 
+def _owner_changes(device: Device) -> Iterator[tuple[int, int, str, Any]]:
+    """Yield whose processes without a job are seen from when on, and from when on no longer."""
+    for index, each in enumerate(device.rounds):
+        names = tuple(sorted({user for user, _ in each.owners if user}))
+        yield each.at, 7, "owned", names
+        last = each.at + min(3 * each.pace, 300_000)
+        if index + 1 == len(device.rounds) or device.rounds[index + 1].at > last:
+            yield last, 6, "owned", ()
+
+
 def _apply(seen: _Seen, at: int, _order: int, what: str, content: Any) -> None:
     """Let one change happen."""
     if what in {"appears", "goes"}:
@@ -132,6 +146,8 @@ def _apply(seen: _Seen, at: int, _order: int, what: str, content: Any) -> None:
         seen.sample, seen.is_slow = content, False
     elif what == "slow":
         seen.is_slow = content
+    elif what == "owned":
+        seen.owners = content
 
 
 def _take(whole: list[Any], part: Any, *, is_new: bool) -> None:
@@ -210,6 +226,7 @@ def _judged(seen: _Seen, cluster: Cluster, device: Device, now: int, until: int)
         0 if held == "nobody" else count,
         sample is not None,
         None if sample is None else quality,
+        seen.owners if teller == "process" and held == "job" and not ids else (),
     )
 
 
@@ -312,8 +329,11 @@ def run_hours(cluster: Cluster, device: Device, found: list[Stretch]) -> dict[tu
 
 
 def _of_processes(cluster: Cluster, device: Device, stretch: Stretch, hour: int) -> tuple[Hold, ...]:
-    """Return the runs whose processes hold a device without a scheduler: a record that lived in the hour, or none."""
-    found = []
+    """Return the runs whose processes hold a device without a scheduler: a record that lived in the hour, or none.
+
+    Without a job it is their owners.
+    """
+    found = [Hold((f"user:{owner}", _joined(cluster, device.node), 0), 0, None) for owner in stretch.owners]
     for name in filter(None, stretch.job_ids.split(",")):
         lived = [
             job.run
@@ -338,8 +358,14 @@ def _shares(device: Device, runs: tuple[Hold, ...], hour: int) -> tuple[dict[Run
         asked[hold.run] = max(known, key=Fraction) if known else None
     if len(asked) < 2:
         return dict.fromkeys(asked, Fraction(1)), False
+    owned = [
+        (each.at, f"user:{user}", ran)
+        for each in device.rounds
+        for user, ran in each.owners
+        if user and ran is not None
+    ]
     ran = {
-        run: sum(part for at, job, part in device.measured if job == run[0] and at // HOUR * HOUR == hour)
+        run: sum(part for at, job, part in (*device.measured, *owned) if job == run[0] and at // HOUR * HOUR == hour)
         for run in asked
     }
     if sum(ran.values()):

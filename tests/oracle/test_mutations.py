@@ -147,6 +147,7 @@ def a_second_unknown(tables: Tables, chance: random.Random) -> Tables | None:
 
 
 _ANY = pl.col("cluster").is_not_null()
+_OWNER = pl.col("job_id").str.starts_with("user:")
 _SECOND = pl.lit(Decimal(1), dtype=pl.Decimal(18, 3))
 _UNKNOWN = {"unknown_seconds": pl.col("unknown_seconds") + _SECOND}
 
@@ -178,6 +179,10 @@ TIME_OUTPUTS: Mapping[str, Mutation] = {
     "a device hour an hour later": one_row("gpu_hour", _ANY, hour_start=pl.col("hour_start") + HOUR),
     "a job's hour an hour later": one_row("job_gpu_hour", _ANY, hour_start=pl.col("hour_start") + HOUR),
     "a job twice": doubled("job_gpu_hour", _ANY, restart_count=pl.col("restart_count") + 9),
+    "an owner's hour dropped": without_one("job_gpu_hour", _OWNER),
+    "an owner's hour given to another": one_row("job_gpu_hour", _OWNER, job_id=pl.lit("user:eve")),
+    "an owner's minute dropped": without_one("bottleneck_minute", _OWNER & (pl.col("gpu_allocated_seconds") > 0)),
+    "an owner's mix dropped": without_one("bottleneck_hour", _OWNER),
     "a device hour dropped": without_one("gpu_hour", _ANY),
     "a job's use doubled": one_row(
         "job_usage", pl.col("gpu_allocated_seconds") > 0, gpu_allocated_seconds=pl.col("gpu_allocated_seconds") * 2
@@ -191,6 +196,16 @@ TIME_INPUTS: Mapping[str, Mutation] = {
     "all samples an hour later": lambda tables, _: (
         tables | {"gpu_sample": tables["gpu_sample"].with_columns(pl.col("sampled_at") + HOUR)}
         if tables["gpu_sample"].filter(pl.col("status") == "ok").height > 100
+        else None
+    ),
+    "processes of other owners": lambda tables, _: (
+        tables | {"gpu_process_sample": tables["gpu_process_sample"].with_columns(user=pl.lit("eve"))}
+        if tables["job_gpu_hour"].filter(_OWNER).height
+        else None
+    ),
+    "owners who nobody knows": lambda tables, _: (
+        tables | {"gpu_process_sample": tables["gpu_process_sample"].filter(pl.col("job_id") != "")}
+        if tables["job_gpu_hour"].filter(_OWNER).height
         else None
     ),
 }

@@ -142,6 +142,12 @@ def _add_cluster(rows: dict[str, list[dict[str, Any]]], cluster: Cluster) -> Non
             | {"kernel_active_ratio": ran / 60_000}
             for index, (when, job, ran) in enumerate(device.measured)
         ]
+        rows["gpu_process_sample"] += [
+            {**at, "sampled_at": instant(each.at), "pid_code": 100 + index, "job_id": "", "user": user}
+            | {"step_seconds": each.pace / 1000, "kernel_active_ratio": None if ran is None else ran / each.pace}
+            for each in device.rounds
+            for index, (user, ran) in enumerate(each.owners)
+        ]
     rows["job"] += [
         {
             **run_columns(cluster.name, job.run),

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.tables import BottleneckMinute, Gpu, GpuMinute, GpuStateInterval, JobGpu, NodeMinute
+from ledger.tables import (
+    BottleneckMinute,
+    Gpu,
+    GpuMinute,
+    GpuProcessSample,
+    GpuStateInterval,
+    Job,
+    JobGpu,
+    Node,
+    NodeMinute,
+)
 from queries.graph import Span
 from queries.rollups.bottleneck_minute import bottleneck_minute
 
@@ -87,6 +97,9 @@ def judged(
         frame(NodeMinute, list(of_nodes.values())),
         frame(JobGpu, holdings),
         frame(Gpu, gpus),
+        frame(Job, ()),
+        frame(Node, ()),
+        frame(GpuProcessSample, ()),
         span or Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=2)),
     ).collect()
     return BottleneckMinute.validate(rows).sort("minute_start", "gpu_uuid", "job_id")

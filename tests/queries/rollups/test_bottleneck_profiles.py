@@ -11,7 +11,7 @@ import polars as pl
 
 from collectors.simulate.profiles import PROFILES, Activity, slowed
 from ledger.names import BOTTLENECKS
-from ledger.tables import Gpu, GpuMinute, GpuStateInterval, JobGpu, NodeMinute
+from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Job, JobGpu, Node, NodeMinute
 from queries.graph import Span
 from queries.rollups.bottleneck_minute import bottleneck_minute
 
@@ -75,6 +75,9 @@ def told(activities: list[Activity], minutes: int, seed: int) -> pl.DataFrame:
         frame(NodeMinute, nodes),
         frame(JobGpu, []),
         frame(Gpu, gpus),
+        frame(Job, []),
+        frame(Node, []),
+        frame(GpuProcessSample, []),
         Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=1)),
     ).collect()
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ledger.names import STATES
 from ledger.sections import Match
 from queries.rollups._naming import Naming
 
@@ -125,3 +126,55 @@ def test_hours_may_be_computed_apart(ledger: Any, hours: Spans, minute: Minutes)
     assert whole["held_seconds"].to_list() == [3570, 3600, 3570]
     parts = [mine.chain(hours(1, first=hour, now=3), *CHAIN) for hour in range(3)]
     assert pl.concat(parts).equals(whole)
+
+
+def mixes(mine: Any, span: Any, **settings: Any) -> pl.DataFrame:
+    """Return the mix of each job's hours, computed after all that it is computed from."""
+    return mine.chain(span, *CHAIN, "node_minute", "bottleneck_minute", "bottleneck_hour", **settings)
+
+
+def test_the_mix_of_what_processes_hold_is_told_and_sums_to_their_time(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = machine(ledger, minute)
+    ran(mine, minute, range(10, 31), ("alice", "", None))
+    ran(mine, minute, range(31, 61), ("bob", "", None), ("carol", "", None))
+    ran(mine, minute, range(61, 121), (None, "8", None))
+    ran(mine, minute, range(121, 181), ("root", "7", None), ("carol", "8", None))
+    mixes(mine, hours(3))
+    of_states = pl.sum_horizontal(pl.col(f"{state}_seconds") for state in STATES)
+    held = mine.get("job_gpu_hour").group_by("job_id", "hour_start").agg(of_states.sum())
+    mix = mine.get("bottleneck_hour")
+    expected = {(job, hour): seconds for job, hour, seconds in held.rows()}
+    assert expected["user:bob", minute(0)] == Decimal(29 * 30)
+    allocated = mix.select("job_id", "hour_start", "gpu_allocated_seconds").rows()
+    assert {(job, hour): seconds for job, hour, seconds in allocated} == expected
+    # What limits a device is said of each of its holders.
+    assert set(mine.get("bottleneck_minute")["job_id"]) == {"user:alice", "user:bob", "user:carol", "7", "8"}
+    assert mix["confidence_ratio"].min() > 0
+    by_minute = mine.get("bottleneck_minute").group_by(
+        "job_id", pl.col("minute_start").dt.truncate("1h").alias("hour_start")
+    )
+    told = by_minute.agg(pl.col("gpu_allocated_seconds").sum())
+    assert {(job, hour): seconds for job, hour, seconds in told.rows()} == expected
+
+
+def test_a_minute_that_a_record_names_belongs_to_the_record(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = machine(ledger, minute)
+    run = {"cluster": "c", "job_id": "9", "submitted_at": minute(-5), "restart_count": 0}
+    mine.add("job_gpu", [{**run, **PLACE, "gpu_uuid": "G", "held_start": minute(20), "held_end": minute(40)}])
+    ran(mine, minute, range(61), ("alice", "", None), ("bob", "5", None))
+    mixes(mine, hours(1))
+    rows = mine.get("bottleneck_minute").group_by("job_id").agg(pl.col("gpu_allocated_seconds").sum()).rows()
+    assert dict(rows) == {"5": 2400, "9": 1200}
+
+
+def test_minutes_of_process_holders_may_be_computed_apart(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = machine(ledger, minute)
+    ran(mine, minute, [at + 0.5 for at in range(180)], ("alice", "", None), ("bob", "", None))
+    mixes(mine, hours(3))
+    whole = mine.get("bottleneck_minute")
+    assert whole.height == 2 * 180
+    parts = [mine.compute("bottleneck_minute", hours(1, first=hour, now=3)) for hour in range(3)]
+    order = ["minute_start", "job_id"]
+    assert pl.concat(parts).sort(order).equals(whole.sort(order))
