@@ -93,13 +93,16 @@ class Fleet:
 
 
 def process_rows(
-    held: Mapping[int, int | None], attribution: Attribution, index: int, uuid: str
+    held: Mapping[int, int | None], attribution: Attribution, index: int, uuid: str, device: str
 ) -> tuple[Row, list[Row]]:
-    """Return a device's columns about processes, and one row per process, from their device memory by process id."""
-    rows: list[Row] = [
-        {"gpu_uuid": uuid, "pid_code": pid, **attribution.owner(pid, index)._asdict(), "memory_used_bytes": memory}
-        for pid, memory in sorted(held.items())
-    ]
+    """Return a device's columns about processes, and one row per process, from their device memory by process id.
+
+    `device` is its name at the kubelet.
+    """
+    rows: list[Row] = []
+    for pid, memory in sorted(held.items()):
+        owner = attribution.owner(pid, index, device)
+        rows.append({"gpu_uuid": uuid, "pid_code": pid, **owner._asdict(), "memory_used_bytes": memory})
     jobs = sorted({str(row["job_id"]) for row in rows} - {""})
     summary = {
         "process_count": len(rows),

@@ -18,6 +18,7 @@ from collectors.node._files import integer, listed, text
 from collectors.node._fleet import Fleet, process_rows, quality
 from collectors.node._nvml_driver import DeviceLost, share
 from collectors.node._nvml_health import event_row
+from collectors.node._pod_resources import latest
 from ledger.errors import SourceMissing
 from ledger.registry import Row, collector
 
@@ -74,7 +75,7 @@ def amd(
     decided = settings or AmdSettings()
     beside = procfs.parent if root is None else root
     job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
-    attribution = Attribution(procfs, job_map, decided.job_variables)
+    attribution = Attribution(procfs, job_map, decided.job_variables, latest(beside))
     return _Node(sysfs, attribution, decided, clock, now).one_round
 
 
@@ -176,14 +177,14 @@ class _Node:
         summary: Row = {}
         processes: list[Row] = []
         if is_whole and held is not None and parts:
-            summary, processes = self._processes(device.uuid, device.index, held.get(parts[0].gpu_id, {}))
+            summary, processes = self._processes(device.uuid, device, held.get(parts[0].gpu_id, {}))
         yield from self._fleet.sample({**sample, **summary}, at)
         for place, part in enumerate(() if is_whole else parts):
             uuid, busy = _part(device, part), device.metrics.partition_busy_percent
             rows: list[Row] = []
             summary = {}
             if held is not None:
-                summary, rows = self._processes(uuid, device.index, held.get(part.gpu_id, {}))
+                summary, rows = self._processes(uuid, device, held.get(part.gpu_id, {}))
             memory = [value for row in rows if isinstance(value := row["memory_used_bytes"], int)]
             values = {
                 "kernel_active_ratio": share(busy[place]) if place < len(busy) else None,
@@ -195,8 +196,9 @@ class _Node:
             processes += rows
         yield from (("gpu_process_sample", row) for row in processes)
 
-    def _processes(self, uuid: str, index: int, held: Mapping[int, int | None]) -> tuple[Row, list[Row]]:
-        return process_rows(held, self._attribution, index, uuid)
+    def _processes(self, uuid: str, device: AmdDevice, held: Mapping[int, int | None]) -> tuple[Row, list[Row]]:
+        # The device plugin for Kubernetes names a device by its address.
+        return process_rows(held, self._attribution, device.index, uuid, device.address)
 
     def _slow(self, device: AmdDevice, at: datetime) -> Iterator[tuple[str, Row]]:
         """Yield a device's health, and an event for errors that could not be corrected and are new."""

@@ -20,17 +20,9 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     """Return a certificate for loopback that vouches for itself, and its key."""
     paths = folder / f"{name}.pem", folder / f"{name}.key"
     kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    extra = [
-        "-subj",
-        "/CN=bmc",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-out",
-        str(paths[0]),
-        "-keyout",
-        str(paths[1]),
-    ]
-    subprocess.run(["openssl", "req", *kind, *extra], check=True, capture_output=True)
+    names = ["-subj", "/CN=bmc", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-out", str(paths[0]), "-keyout", str(paths[1])]
+    subprocess.run(["openssl", "req", *kind, *names, *files], check=True, capture_output=True)
     return paths
 
 
