@@ -4,7 +4,7 @@ A piece is kept in one transaction with the instant up to which the source is kn
 hub between two pieces, the next pull begins where the last kept one ended.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,12 +15,13 @@ import polars as pl
 from app.context import Context
 from app.services import _rejections
 from collectors.cluster._configured import Configured
+from collectors.cluster._devices import named
 from collectors.cluster._source import Pulled
 from collectors.cluster._standing import settled
 from ledger.errors import ClusterLedgerError, SourceError
 from ledger.frames import to_frame
 from ledger.store import Written
-from ledger.tables import RejectedRow, SourceState
+from ledger.tables import Gpu, RejectedRow, SourceState
 from ledger.tables.partition import declared
 
 _MOST_REMARKS = 5
@@ -101,7 +102,8 @@ class _Pull:
         """Keep one piece and count what became of its rows."""
         outcome, known = self._outcome, self._row["reached_at"]
         refused = [_rejections.of_dump(each).row(_told(self._source.name)) for each in piece.rejected]
-        told = settled(piece, self._open_rows, known) if piece.standing else piece.frames
+        piece = named(piece, self._gpus)
+        told = settled(piece, self._open_rows, known) if piece.standing or piece.held_by else piece.frames
         frames = {schema: frame for schema, frame in told.items() if not frame.is_empty()}
         new = _rejections.fresh(self._context, refused)
         if not new.is_empty():
@@ -118,6 +120,11 @@ class _Pull:
         outcome.rejected += len(refused)
         outcome.rejections += [str(row["reason"]) for row in refused]
         outcome.remarks += [each for each in piece.remarks if each not in outcome.remarks]
+
+    def _gpus(self, nodes: Sequence[str]) -> pl.DataFrame:
+        """Return the devices that were ever known on nodes of this cluster."""
+        where = {"cluster": [self._source.settings.cluster], "node": list(nodes)}
+        return self._context.store.read(Gpu, where=where)
 
     def _open_rows(self, schema: type[dy.Schema], word: str) -> pl.DataFrame:
         """Return the rows of a table that this source told and that may not have ended yet."""

@@ -30,7 +30,8 @@ class Pulled:
 
     The next pull begins at `reached_at`. Rows that come twice are one row: a source may tell again what it told.
     Of the tables in `standing` the frames hold all that stands now: what is open in the store with this word as its
-    `source`, and not among them, has ended (`collectors.cluster._standing`).
+    `source`, and not among them, has ended (`collectors.cluster._standing`). Holdings in the store with the word
+    `held_by` as their source end with a job that the frames tell as ended.
     """
 
     frames: Mapping[type[dy.Schema], pl.DataFrame]
@@ -38,6 +39,7 @@ class Pulled:
     rejected: tuple[Rejected, ...] = ()
     remarks: tuple[str, ...] = ()
     standing: Mapping[type[dy.Schema], str] = field(default_factory=dict)
+    held_by: str = ""
 
 
 Pull = Callable[[datetime | None, datetime], Iterator[Pulled]]

@@ -19,7 +19,11 @@ OpenRows = Callable[[Schema, str], pl.DataFrame]
 GONE: Final = "DELETED"
 """The state of a job that was there and is not any more, without having told how it ended."""
 
+_AGENT: Final = "agent"
+"""The source of what a node's own agent tells of it."""
+
 _RUN: Final = ["cluster", "job_id", "submitted_at", "restart_count"]
+_HOLDING: Final = list(declared(JobGpu).key)
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,42 @@ def settled(pulled: Pulled, open_rows: OpenRows, seen_at: datetime | None) -> Ma
 
     What is gone ended at `seen_at`, the last instant at which the source told it: nothing is claimed beyond. A job's
     devices end with it. A node whose state is what it was keeps the instant since when it is; a new state ends the old.
+    A node that is told without since when keeps that of its row, and is left to an agent that tells of it as well.
     """
     frames = dict(pulled.frames)
+    if pulled.held_by and Job in frames:
+        frames[JobGpu] = _with_ended(frames, open_rows(JobGpu, pulled.held_by))
     for schema, word in pulled.standing.items():
         told = frames.get(schema, schema.create_empty())
         before = open_rows(schema, word).filter(pl.col(_ENDS[schema].end).is_null())
         at = pl.lit(seen_at or pulled.reached_at, dtype=pl.Datetime("us", "UTC"))
+        if schema is Node:
+            told = _since(told, before, open_rows(Node, _AGENT), pulled.reached_at)
         frames[schema] = _states(told, before, at) if schema is NodeState else _rows(schema, told, before, at)
     return frames
+
+
+def _with_ended(frames: Mapping[Schema, pl.DataFrame], before: pl.DataFrame) -> pl.DataFrame:
+    """Return the holdings that are told, and with their end those that are open though their job is told as ended."""
+    told = frames.get(JobGpu, JobGpu.create_empty())
+    over = frames[Job].filter(pl.col("ended_at").is_not_null()).select(*_RUN, "ended_at")
+    ended = before.filter(pl.col("held_end").is_null()).join(over, on=_RUN).join(told, on=_HOLDING, how="anti")
+    ended = ended.with_columns(pl.max_horizontal("held_start", "ended_at").alias("held_end"))
+    return pl.concat([told, ended.select(told.columns)])
+
+
+def _since(told: pl.DataFrame, before: pl.DataFrame, of_agents: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Return nodes with since when they exist where that was not told, without those of which an agent tells more.
+
+    Two rows of one stay of a node would be two nodes that cost.
+    """
+    place = ["cluster", "node"]
+    known = before.sort("exists_start").unique(place, keep="last").select(*place, pl.col("exists_start").alias("known"))
+    is_open = pl.col("exists_start").is_null()
+    vague = told.filter(is_open).join(of_agents.filter(pl.col("exists_end").is_null()), on=place, how="anti")
+    since = pl.coalesce("known", pl.lit(at, dtype=pl.Datetime("us", "UTC")))
+    vague = vague.join(known, on=place, how="left").with_columns(since.alias("exists_start")).select(told.columns)
+    return pl.concat([told.filter(~is_open), vague])
 
 
 def _rows(schema: Schema, told: pl.DataFrame, before: pl.DataFrame, at: pl.Expr) -> pl.DataFrame:

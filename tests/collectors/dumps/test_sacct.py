@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.dumps import _slurm_text as slurm_text
+from collectors import _slurm_text as slurm_text
 from collectors.dumps.sacct import sacct
 from ledger.errors import InputError
 from ledger.tables.jobs import Job

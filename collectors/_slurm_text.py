@@ -7,11 +7,21 @@ _BRACKETS = re.compile(r"([^,\[\]]*)\[([^\]]*)\]([^,]*)")
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 
-_UNKNOWN = frozenset({"", "Unknown", "None", "N/A", "None assigned"})
+_UNKNOWN = frozenset({"", "Unknown", "None", "NONE", "N/A", "n/a", "(null)", "None assigned"})
+
+_ENDLESS = frozenset({"UNLIMITED", "INFINITE", "Partition_Limit", "NOT_SET", "INVALID"})
+
+_MOST_NODES = 1_000_000
+"""No text names more: a range that does is a mistake, or somebody's joke."""
+
+_TASKS = re.compile(r"\d+_\[([^\]%]*)(?:%\d+)?\]")
 
 
 def nodes(text: str) -> list[str]:
-    """Return the node names of a host list: `n[1-2,07],m3` gives n1, n2, n07, m3."""
+    """Return the node names of a host list: `n[1-2,07],m3` gives n1, n2, n07, m3.
+
+    Raises: ValueError: brackets that do not close, or a range that is none.
+    """
     if text in _UNKNOWN:
         return []
     found: list[str] = []
@@ -25,6 +35,8 @@ def nodes(text: str) -> list[str]:
             rest = rest[match.end() :].removeprefix(",")
         else:
             name, _, rest = rest.partition(",")
+            if "[" in name or "]" in name:
+                raise ValueError(f"node list: found {text[:80]!r}, expected brackets that close")
             found.append(name)
     return found
 
@@ -36,9 +48,38 @@ def _expanded(ranges: str) -> list[str]:
         if not dash:
             numbers.append(part)
             continue
+        if not (first.isdecimal() and last.isdecimal() and 0 <= int(last) - int(first) < _MOST_NODES):
+            raise ValueError(f"node list: found the range {part[:80]!r}, expected numbers that rise")
         width = len(first) if first.startswith("0") else 0
         numbers += [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
     return numbers
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers of a list with ranges and steps: `0-3,6` and `0-6:3`; N/A and an empty text have none.
+
+    Raises: ValueError: a part is neither a number nor a range.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        if part in _UNKNOWN:
+            continue
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part)
+        if not match or int(match[2] or match[1]) - int(match[1]) >= _MOST_NODES:
+            raise ValueError(f"list of numbers: found {part[:80]!r}, expected a number or a range")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1) or 1)
+    return found
+
+
+def task_count(display_id: str) -> int:
+    """Return for how many tasks of an array a record stands: `7_[2-3%2]` waits for two, any other id is one.
+
+    A list that was cut short (`7_[1-3,...]`) counts what it names.
+    """
+    match = _TASKS.fullmatch(display_id)
+    if not match:
+        return 1
+    return len(numbers(match[1].replace("...", "").strip(","))) or 1
 
 
 def tres(text: str) -> dict[str, str]:
@@ -76,6 +117,25 @@ def size(text: str) -> float | None:
     """Return a memory text such as `64Gn` or `62500M` as bytes; `n` and `c` (per node, per CPU) are left out."""
     match = re.fullmatch(r"([0-9.]+)([KMGTP]?)[nc]?", text)
     return float(match[1]) * _SIZES[match[2]] if match else None
+
+
+def minutes(text: str) -> str:
+    """Return a time limit such as `2-03:00:00`, `30:00` or `15` (minutes) as whole minutes; '' without a limit.
+
+    Raises: ValueError: it is none of these.
+    """
+    if text in _UNKNOWN or text in _ENDLESS:
+        return ""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
+    if not match:
+        raise ValueError(f"time limit: found {text!r}, expected days-hours:minutes:seconds")
+    days, parts = match[1], [int(each) for each in match.groups()[1:] if each is not None]
+    if days is not None:
+        hours, of_hour, seconds = (*parts, 0, 0)[:3]
+        return str(int(days) * 1440 + hours * 60 + of_hour + round(seconds / 60))
+    if len(parts) == 3:  # noqa: PLR2004  hours, minutes, seconds
+        return str(parts[0] * 60 + parts[1] + round(parts[2] / 60))
+    return str(parts[0])
 
 
 def instant(text: str) -> tuple[datetime | None, bool]:

@@ -1,0 +1,99 @@
+"""Generic resources as Slurm writes them: how many devices a node has, and which of them a job got."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from collectors._slurm_text import numbers
+
+_PART: Final = re.compile(r"[^,()]+(?:\([^()]*\))*")
+_DETAIL: Final = re.compile(r"\(([^()]*)\)")
+_SHARED: Final = ("shard", "mps")
+_COUNT: Final = re.compile(r"(\d+)([KMGT]?)")
+_SIZES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True)
+class Devices:
+    """How many GPUs a node has, and into how many parts each is divided where they are shared."""
+
+    gpu_count: int
+    parts_each: int = 0
+
+
+@dataclass(frozen=True)
+class Got:
+    """One device of a node that a job got: its index, and the share of it, None for the whole."""
+
+    index: int
+    share_ratio: float | None
+
+
+def devices(gres: str) -> Devices:
+    """Return the GPUs of a node's text, such as `gpu:h100:4(S:0-1),shard:h100:16`.
+
+    Raises: ValueError: a count is no number.
+    """
+    gpus = shares = 0
+    for part in _PART.findall(_plain(gres)):
+        fields = part.split("(")[0].removeprefix("gres/").split(":")
+        if fields[0] == "gpu":
+            gpus += _count(fields)
+        elif fields[0] in _SHARED:
+            shares += _count(fields)
+    return Devices(gpus, shares // gpus if gpus else 0)
+
+
+def got(gres: str, of: Devices | None) -> list[Got]:
+    """Return the devices in a job's text for one node, such as `gpu:h100:2(IDX:0,3)`; none where no index is named.
+
+    Shares of a device are named by the index of the GPU and how many parts of it: `shard:2(IDX:0)`, or by all
+    GPUs with parts taken and parts there: `mps:50(50/100,0/100)`.
+
+    Raises: ValueError: the text names indices that are none, or not as many devices as it counts.
+    """
+    found: list[Got] = []
+    for part in _PART.findall(_plain(gres)):
+        fields = part.split("(")[0].removeprefix("gres/").split(":")
+        details = [each for each in _DETAIL.findall(part) if not each.startswith("S:")]
+        if not details or fields[0] not in ("gpu", *_SHARED):
+            continue
+        if fields[0] in _SHARED:
+            found += _shares(details[0], _count(fields), of)
+            continue
+        indices = numbers(details[0].removeprefix("IDX:"))
+        if len(indices) != _count(fields) or len(set(indices)) != len(indices):
+            raise ValueError(f"GRES: found {part!r}, expected an index for each device")
+        found += [Got(index, None) for index in indices]
+    return found
+
+
+def _shares(detail: str, count: int, of: Devices | None) -> list[Got]:
+    """Return the parts of devices that one job has."""
+    if "/" in detail:
+        taken = [(index, part.partition("/")) for index, part in enumerate(detail.split(","))]
+        return [Got(index, int(some) / int(whole)) for index, (some, _, whole) in taken if int(some)]
+    indices = numbers(detail.removeprefix("IDX:"))
+    each = of.parts_each if of else 0
+    share = count / len(indices) / each if indices and each else None
+    return [Got(index, None if share is None or share > 1 else share) for index in indices]
+
+
+def _plain(gres: str) -> str:
+    return "" if gres in {"(null)", "N/A"} else gres
+
+
+def _count(fields: list[str]) -> int:
+    """Return the count at the end of `gpu:h100:4`; `gpu` and `gpu:h100` are one.
+
+    Raises: ValueError: the count is no number.
+    """
+    last = fields[-1]
+    if len(fields) == 1 or not last[:1].isdigit():
+        return 1
+    match = _COUNT.fullmatch(last)
+    if match:
+        return int(match[1]) * _SIZES[match[2]]
+    if len(fields) == 2:  # noqa: PLR2004  a type may begin with a digit: gpu:1g.10gb
+        return 1
+    raise ValueError(f"GRES: found {':'.join(fields)!r}, expected a count at its end")

@@ -1,0 +1,170 @@
+"""What Slurm's queue says of its jobs, whichever way it was asked, and the devices that running ones hold."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from collectors._slurm_runs import RunRow, job, numbered
+from collectors._slurm_text import nodes
+from collectors.cluster._devices import INDEX
+from collectors.cluster._slurm_gres import Devices, Got, got
+from collectors.dumps._dump import Rejected
+
+UNENDED: Final = frozenset(
+    {"PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "RESIZING", "STAGE_OUT", "SIGNALING", "STOPPED", "REQUEUED"}
+    | {"REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "COMPLETING"}
+)
+"""States of a job of the queue that has not ended: its instant of end, where it has one, is expected."""
+
+_WAITING: Final = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
+
+_BY_INDEX_CONFIDENCE: Final = 0.9
+_WHOLE_NODE_CONFIDENCE: Final = 0.8
+
+
+@dataclass(frozen=True)
+class Queued:
+    """One job of the queue: its fields under sacct's names, and by node the text of the devices that it got."""
+
+    fields: Mapping[str, str]
+    devices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Told:
+    """Runs and holdings as rows, and what could not be read."""
+
+    runs: list[RunRow] = field(default_factory=list)
+    holdings: list[dict[str, object]] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    skipped_count: int = 0
+    """Jobs of the queue that changed while it was asked: which run they are is known the next time."""
+
+
+def live(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields of a job of the queue without what is only expected: a start, an end.
+
+    A requeued job whose processes still end waits already, under its new submit time.
+    """
+    told, word = dict(fields), fields.get("State", "")
+    if word == "COMPLETING":
+        ended = _seconds(told.get("End", ""))
+        if ended is not None and ended <= (_seconds(told.get("Submit", "")) or 0):
+            word = told["State"] = "PENDING"
+    if word in _WAITING:
+        told |= {"Start": "", "End": "", "NodeList": "", "AllocTRES": "", "State": "PENDING"}
+    elif word in UNENDED and word != "COMPLETING":
+        told["End"] = ""
+    return told
+
+
+def _seconds(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def told(
+    queue: Iterable[Queued], history: Iterable[Mapping[str, str]], there: Mapping[str, Devices], where: str
+) -> Told:
+    """Return every run once, from the queue and from accounting, and what is held or was.
+
+    Of two records of one run the one that knows its end counts, else the one that knows its start, else the queue's:
+    it is the fresher, and says why a job waits. What the other knows besides is filled in.
+    """
+    result = Told()
+    queued = [(each, row) for each in queue if (row := _row(live(each.fields), where, result))]
+    known = {(row["job_id"], row["submitted_at"]): row["restart_count"] for _, row in queued}
+    counts = {key: count for key, count in known.items() if isinstance(count, int)}
+    recorded = numbered((row for each in history if (row := _row(each, where, result))), counts)
+    result.skipped_count = sum(row["restart_count"] is None for _, row in queued)
+    runs: dict[tuple[object, ...], RunRow] = {}
+    for row in [*(row for _, row in queued if row["restart_count"] is not None), *recorded]:
+        before = runs.get(key := _key(row))
+        runs[key] = row if before is None else _merged(before, row)
+    result.runs = list(runs.values())
+    held: set[tuple[object, ...]] = set()
+    for each, row in queued:
+        run = runs.get(_key(row))
+        if run is not None and each.devices and run["ended_at"] is None and run["started_at"] is not None:
+            held.add(_key(run))
+            _hold(each, run, there, where, result)
+    for key, run in runs.items():
+        if key not in held:
+            result.holdings += _whole_nodes(run, there)
+    return result
+
+
+def _row(fields: Mapping[str, str], where: str, result: Told) -> RunRow | None:
+    """Return the row of one record; one that cannot be read is refused alone."""
+    try:
+        return job(fields)[0]
+    except (ValueError, KeyError) as error:
+        record = "|".join(f"{name}={value}" for name, value in fields.items() if value)
+        result.rejected.append(Rejected("job", f"{where}: job {fields.get('JobIDRaw', '?')}", str(error), record))
+        return None
+
+
+def _key(row: Mapping[str, object]) -> tuple[object, ...]:
+    return row["cluster"], row["job_id"], row["submitted_at"], row["restart_count"]
+
+
+def _merged(first: RunRow, second: RunRow) -> RunRow:
+    """Return the record that knows more, with what it leaves out from the other; of equals the first."""
+    better, worse = sorted((first, second), key=_knows, reverse=True)
+    return {name: worse[name] if value is None else value for name, value in better.items()}
+
+
+def _knows(row: RunRow) -> tuple[bool, bool]:
+    ended = row["ended_at"] is not None and row["state"] not in UNENDED
+    return ended, row["started_at"] is not None
+
+
+def _hold(each: Queued, run: RunRow, there: Mapping[str, Devices], where: str, result: Told) -> None:
+    """Add the devices that one running job holds; what names others than it was given is refused whole."""
+    try:
+        pairs = [
+            (node, one) for names, gres in each.devices for node in nodes(names) for one in got(gres, there.get(node))
+        ]
+        problem = _problem(run, pairs)
+    except ValueError as error:
+        pairs, problem = [], str(error)
+    if problem:
+        text = ";".join(f"{names} {gres}" for names, gres in each.devices)
+        result.rejected.append(Rejected("job_gpu", f"{where}: job {run['job_id']}", problem, text))
+        return
+    result.holdings += [_holding(run, node, one, _BY_INDEX_CONFIDENCE) for node, one in pairs]
+
+
+def _problem(run: RunRow, pairs: list[tuple[str, Got]]) -> str:
+    """Return why these are not the devices of the run, '' if they can be."""
+    strange = {node for node, _ in pairs} - set(str(run["nodes"] or "").split(","))
+    if strange:
+        return f"GRES: found devices of {', '.join(sorted(strange))}, expected nodes of the job"
+    places, count = {(node, one.index) for node, one in pairs}, run["gpu_count"]
+    if len(places) != len(pairs) or (pairs and isinstance(count, float) and count and len(pairs) != count):
+        return f"GRES: found {len(pairs)} devices, expected the {count:g} of the job"
+    return ""
+
+
+def _holding(run: Mapping[str, object], node: str, one: Got, confidence: float) -> dict[str, object]:
+    return {
+        **{name: run[name] for name in ("cluster", "job_id", "submitted_at", "restart_count")},
+        "node": node,
+        "gpu_uuid": f"{INDEX}{one.index}",
+        "held_start": run["started_at"],
+        "held_end": run["ended_at"],
+        "requested_share_ratio": one.share_ratio,
+        "source": "scheduler",
+        "confidence_ratio": confidence,
+    }
+
+
+def _whole_nodes(run: RunRow, there: Mapping[str, Devices]) -> list[dict[str, object]]:
+    """Return the devices of a run that had all GPUs of all its nodes: there Slurm need not say which."""
+    started, ended, count = run["started_at"], run["ended_at"], run["gpu_count"]
+    if not isinstance(started, datetime) or not count or (isinstance(ended, datetime) and ended <= started):
+        return []
+    on = [(node, there[node].gpu_count) for node in str(run["nodes"] or "").split(",") if node in there]
+    if len(on) != run["node_count"] or sum(gpus for _, gpus in on) != count:
+        return []
+    return [_holding(run, node, Got(index, None), _WHOLE_NODE_CONFIDENCE) for node, gpus in on for index in range(gpus)]

@@ -1,0 +1,206 @@
+"""Slurm: who ran what, which devices they held, and in which state its nodes are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final, Protocol
+
+import dataframely as dy
+import polars as pl
+from pydantic import Field, SecretStr, model_validator
+
+from collectors.cluster import _slurm_nodes, _slurm_queue
+from collectors.cluster._slurm_commands import Commands
+from collectors.cluster._slurm_gres import Devices
+from collectors.cluster._slurm_nodes import NodeTold
+from collectors.cluster._slurm_queue import Queued
+from collectors.cluster._slurm_rest import Rest
+from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source
+from collectors.dumps._dump import Rejected
+from ledger.errors import ConfigError
+from ledger.frames import to_frame
+from ledger.tables import Job, JobGpu, Node, NodeState
+
+_WINDOW: Final = timedelta(days=1)
+"""Accounting is asked for a day at a time: a year at once can be more than slurmdbd hands out."""
+
+_OVERLAP: Final = timedelta(minutes=10)
+"""A record may reach slurmdbd after the time that it tells of; the queue keeps ended jobs for some minutes too."""
+
+
+_SCHEDULER: Final = "scheduler"
+"""The source of holdings that Slurm tells."""
+
+
+class SlurmSettings(SourceSettings):
+    """How Slurm is asked: by its commands on the hub's machine, or by slurmrestd."""
+
+    url: Annotated[
+        str, Field(description="slurmrestd, as https://HOST:PORT or unix:/PATH; empty to use the commands")
+    ] = ""
+    api_version: Annotated[str, Field(pattern=r"^v\d+\.\d+\.\d+$", description="Version of slurmrestd's API")] = (
+        "v0.0.38"
+    )
+    user: Annotated[str, Field(description="User whose token it is")] = ""
+    token_file: Annotated[Path | None, Field(description="File with the JWT that `scontrol token` gave")] = None
+    ca_file: Annotated[Path | None, Field(description="Authority that signed slurmrestd's certificate")] = None
+    commands_folder: Annotated[
+        Path | None, Field(description="Where squeue, sacct, sinfo and scontrol are; empty to look in PATH")
+    ] = None
+    configuration: Annotated[Path | None, Field(description="slurm.conf to use; empty for Slurm's own choice")] = None
+    slurm_cluster: Annotated[
+        str, Field(pattern=r"^[\w.-]*$", description="Cluster's name in Slurm where its tools know several")
+    ] = ""
+    timeout_seconds: Annotated[float, Field(gt=0, le=3_600, description="Longest wait for one answer")] = 60
+    accounting: Annotated[bool, Field(description="Ask slurmdbd too; without it only the queue is known")] = True
+    history_days: Annotated[
+        int, Field(ge=0, le=3_650, description="How far back accounting is asked at the first time")
+    ] = 30
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "SlurmSettings":
+        if self.url and not self.url.startswith(("http://", "https://", "unix:/")):
+            raise ValueError(f"url: found {self.url!r}, expected https://HOST:PORT or unix:/PATH")
+        return self
+
+
+_PAST: Final = timedelta(minutes=5)
+"""A pull up to an instant that lies further back asks accounting only: the queue and the nodes are as they are now."""
+
+
+class _Way(Protocol):
+    """A way of asking Slurm."""
+
+    rejected: list[Rejected]
+
+    def history(self, since: datetime, until: datetime) -> list[dict[str, str]]: ...
+
+    def runs_of(self, job_ids: Sequence[str]) -> list[dict[str, str]]: ...
+
+    def queue(self) -> list[Queued]: ...
+
+    def nodes(self) -> list[NodeTold]: ...
+
+
+@cluster_source(emits=("job", "job_gpu", "node_state", "node"), every_seconds=60, settings=SlurmSettings)
+def slurm(settings: SlurmSettings) -> Pull:
+    """Ask Slurm for jobs, the devices that they hold, and its nodes.
+
+    Jobs come from accounting and from the queue, each run once; devices by their index on the node while a job runs,
+    and for jobs that had all GPUs of their nodes also afterwards. A pull that ends now tells all that stands.
+    """
+
+    def pull(since: datetime | None, until: datetime) -> Iterator[Pulled]:
+        way = _way(settings)
+        try:
+            yield from _pulled(way, settings, since, until)
+        finally:
+            if isinstance(way, Rest):
+                way.close()
+
+    return pull
+
+
+def _way(settings: SlurmSettings) -> Commands | Rest:
+    """Return how Slurm is asked.
+
+    Raises: ConfigError: the token cannot be read.
+    """
+    if not settings.url:
+        return Commands(
+            settings.commands_folder,
+            configuration=settings.configuration,
+            cluster=settings.slurm_cluster,
+            timeout_seconds=settings.timeout_seconds,
+        )
+    token = None
+    if settings.token_file:
+        try:
+            token = SecretStr(settings.token_file.read_text().strip().removeprefix("SLURM_JWT="))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"token_file: {settings.token_file}: {error}, expected a file with a token",
+                hint="write it with `scontrol token username=USER lifespan=SECONDS`",
+            ) from None
+    return Rest(
+        settings.url,
+        api_version=settings.api_version,
+        user=settings.user,
+        token=token,
+        ca_file=settings.ca_file,
+        timeout_seconds=settings.timeout_seconds,
+    )
+
+
+def _pulled(way: _Way, settings: SlurmSettings, since: datetime | None, until: datetime) -> Iterator[Pulled]:
+    """Yield accounting a day at a time; the last piece of a pull up to now has what stands as well."""
+    listed = way.nodes()
+    states, nodes, there, rejected = _slurm_nodes.told(listed, settings.cluster, until, "slurm")
+    begin = since - _OVERLAP if since else until - timedelta(days=settings.history_days)
+    begin = min(begin, until)
+    while settings.accounting and until - begin > _WINDOW:
+        end = begin + _WINDOW
+        yield _piece(_history(way, begin, end, []), settings, there, [], end, way)
+        begin = end
+    if datetime.now(UTC) - until > _PAST:
+        if settings.accounting:
+            yield _piece(_history(way, begin, until, []), settings, there, [], until, way)
+        return
+    queue = way.queue()
+    history = _history(way, begin, until, queue) if settings.accounting else []
+    now = _piece(history, settings, there, queue, until, way)
+    frames: dict[type[dy.Schema], pl.DataFrame] = dict(now.frames)
+    frames |= {NodeState: to_frame(NodeState, states), Node: to_frame(Node, nodes)}
+    refused = (*rejected, *now.rejected)
+    standing: dict[type[dy.Schema], str] = {}
+    if not rejected:
+        standing |= {NodeState: "slurm", Node: "slurm"}
+    # What could not be read has not ended.
+    if not now.rejected and not now.remarks:
+        standing |= {Job: "slurm", JobGpu: _SCHEDULER}
+    yield Pulled(frames, until, refused, now.remarks, standing, _SCHEDULER)
+
+
+def _history(way: _Way, begin: datetime, end: datetime, queue: Sequence[Queued]) -> list[dict[str, str]]:
+    """Return accounting's records of a window, with the earlier runs of jobs that were submitted before it.
+
+    Without them a record does not say which run of its job it is.
+    """
+    found = way.history(begin, end)
+    sure = {each.fields["JobIDRaw"] for each in queue}
+    unsure = {
+        each["JobIDRaw"]
+        for each in found
+        if not each.get("Restarts") and each["JobIDRaw"] not in sure and _seconds(each["Submit"]) < begin.timestamp()
+    }
+    if not unsure:
+        return found
+    whole = way.runs_of(sorted(unsure))
+    return [each for each in found if each["JobIDRaw"] not in unsure] + whole
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isdigit() else 0.0
+
+
+def _piece(
+    history: Sequence[Mapping[str, str]],
+    settings: SlurmSettings,
+    there: Mapping[str, Devices],
+    queue: Sequence[Queued],
+    reached: datetime,
+    way: _Way,
+) -> Pulled:
+    """Return runs and holdings as frames, under the cluster's name here."""
+    mine: dict[str, str] = {"Cluster": settings.cluster}
+    told = _slurm_queue.told(
+        [Queued({**each.fields, **mine}, each.devices) for each in queue],
+        [{**each, **mine} for each in history],
+        there,
+        "slurm",
+    )
+    rejected = (*told.rejected, *way.rejected)
+    way.rejected.clear()
+    frames = {Job: to_frame(Job, told.runs), JobGpu: to_frame(JobGpu, told.holdings)}
+    changed = f"{told.skipped_count} jobs changed while the queue was asked; they come with the next pull"
+    return Pulled(frames, reached, rejected, (changed,) * bool(told.skipped_count), held_by=_SCHEDULER)

@@ -1,0 +1,254 @@
+"""A Slurm of two nodes on this machine: controller, accounting with its database, two node daemons, slurmrestd.
+
+GPUs are plain files. Everything listens on loopback or on sockets in one folder, and ends with the test; what a job
+starts lives for two minutes at most.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from tests.missing import missing
+
+PROGRAMS: Final = ("mariadbd", "munged", "slurmdbd", "slurmctld", "slurmd", "slurmrestd", "sbatch", "sacctmgr", "munge")
+_PACKAGES: Final = "slurm-wlm slurmdbd slurmrestd munge mariadb-server"
+_PATIENCE_SECONDS: Final = 30.0
+_GPUS: Final = 4
+
+_CONFIGURATION: Final = """\
+ClusterName=tiny
+SlurmctldHost=localhost(127.0.0.1)
+SlurmctldPort={controller}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+MpiDefault=none
+ReturnToService=2
+SlurmdParameters=config_overrides
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min_interval=0
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={accounting}
+AccountingStoragePass={folder}/munge.socket
+AccountingStorageTRES=gres/gpu,gres/gpu:h100,gres/shard
+GresTypes=gpu,shard
+JobRequeue=1
+MinJobAge=300
+KillWait=1
+NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={first} {node}
+NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={second} {node}
+NodeName=c1 NodeHostname=c1 NodeAddr=127.0.0.9 State=FUTURE CPUs=8
+PartitionName=gpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+PartitionName=long Nodes=n1,n2 MaxTime=INFINITE State=UP
+"""
+_NODE: Final = "CPUs=16 RealMemory=1000 Gres=gpu:h100:4,shard:h100:16 State=UNKNOWN"
+
+_ACCOUNTING: Final = """\
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={accounting}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+SlurmUser=root
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc=slurm_accounting
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+"""
+
+_DATABASE: Final = (
+    *("--no-defaults", "--user=root", "--skip-networking", "--skip-grant-tables", "--skip-log-bin"),
+    *("--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0"),
+)
+
+
+class SlurmCluster:
+    """A Slurm that runs: its folder, its slurm.conf, the socket of slurmrestd, and its commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.configuration = folder / "slurm.conf"
+        self.rest_url = f"unix:{folder}/rest.socket"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment in which its commands find it."""
+        return {**os.environ, "SLURM_CONF": str(self.configuration), "LC_ALL": "C", "TZ": "UTC"}
+
+    def run(self, *command: str) -> str:
+        """Run one of Slurm's commands and return what it prints."""
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=self.environment)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
+        return done.stdout.strip()
+
+    def submit(self, *options: str, script: str = "sleep 120") -> str:
+        """Submit a job and return its id."""
+        where = ("--parsable", "--output=/dev/null", "--chdir=/")
+        return self.run("sbatch", *where, *options, "--wrap", script).partition(";")[0]
+
+    def state(self, job_id: str) -> str:
+        """Return the state in which the controller has a job."""
+        return self.run("squeue", "--noheader", "--states=all", "--format=%T", "--job", job_id).split("\n", 1)[0]
+
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait for something; fail with what it was."""
+        patiently(is_so, f"{what}\n{_tails(self.folder)}")
+
+    def until_state(self, job_id: str, *states: str) -> None:
+        """Wait until a job is in one of the states."""
+        self.until(lambda: self.state(job_id) in states, f"job {job_id} is not {states}")
+
+    def until_recorded(self, job_id: str, state: str) -> None:
+        """Wait until accounting has a run of a job in a state."""
+        ask = ("sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", "--format=State", "--job", job_id)
+        self.until(
+            lambda: any(line.startswith(state) for line in self.run(*ask).splitlines()), f"job {job_id} is not {state}"
+        )
+
+
+def patiently(is_so: Callable[[], bool], what: str) -> None:
+    """Wait until something is so; fail with what it was."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[SlurmCluster]:
+    """Start everything in a folder, and end everything."""
+    absent = [name for name in PROGRAMS if shutil.which(name) is None]
+    if absent:
+        missing(f"{', '.join(absent)} not found; apt-get install {_PACKAGES}")
+    if os.geteuid() != 0:
+        missing("Slurm's daemons run as root here; run the tests as root")
+    cluster = SlurmCluster(folder)
+    started: list[subprocess.Popen[bytes]] = []
+    _write(folder)
+    try:
+        for step in (_start_storage, _start_control, _start_nodes):
+            step(cluster, started)
+        yield cluster
+    finally:
+        _end(cluster, started)
+
+
+def _write(folder: Path) -> None:
+    """Write what the daemons read."""
+    ports = dict(zip(("controller", "accounting", "first", "second"), _free_ports(4), strict=True))
+    for name in ("db", "state", "n1", "n2", "device"):
+        (folder / name).mkdir()
+    for index in range(_GPUS):
+        (folder / "device" / f"gpu{index}").touch()
+    (folder / "munge.key").write_bytes(secrets.token_bytes(128))
+    (folder / "munge.key").chmod(0o600)
+    (folder / "slurm.conf").write_text(_CONFIGURATION.format(folder=folder, node=_NODE, **ports))
+    lines = (f"Name=gpu Type=h100 File={folder}/device/gpu[0-{_GPUS - 1}]", "Name=shard Count=16")
+    (folder / "gres.conf").write_text("".join(f"NodeName=n[1-2] {line}\n" for line in lines))
+    # Not used: nothing here tracks or confines by cgroup. Version 1 is the plugin that needs nothing to be there.
+    (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+    (folder / "slurmdbd.conf").write_text(_ACCOUNTING.format(folder=folder, **ports))
+    (folder / "slurmdbd.conf").chmod(0o600)
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _daemon(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]], *command: str, **extra: str) -> None:
+    with (cluster.folder / f"{Path(command[0]).name}.out").open("ab") as out:
+        started.append(
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**cluster.environment, **extra},
+                start_new_session=True,
+            )
+        )
+
+
+def _start_storage(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]]) -> None:
+    """Start what proves who asks, the database, and accounting upon it."""
+    folder = cluster.folder
+    paths = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    _daemon(
+        cluster, started, "munged", "--foreground", "--force", *(f"--{a}={folder}/munge.{b}" for a, b in paths.items())
+    )
+    at = (f"--datadir={folder}/db", f"--socket={folder}/db.socket", f"--pid-file={folder}/db.pid")
+    _daemon(cluster, started, "mariadbd", *_DATABASE, *at)
+    sockets = [folder / "munge.socket", folder / "db.socket"]
+    patiently(lambda: all(each.exists() for each in sockets), f"no munged or no database\n{_tails(folder)}")
+    _daemon(cluster, started, "slurmdbd", "-D", MYSQL_UNIX_PORT=str(folder / "db.socket"))
+    patiently(lambda: _works(cluster, "sacctmgr", "-i", "add", "cluster", "tiny"), f"no slurmdbd\n{_tails(folder)}")
+
+
+def _start_control(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]]) -> None:
+    _daemon(cluster, started, "slurmctld", "-D")
+    patiently(lambda: _works(cluster, "scontrol", "ping", says="UP"), f"no slurmctld\n{_tails(cluster.folder)}")
+
+
+def _start_nodes(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]]) -> None:
+    for name in ("n1", "n2"):
+        _daemon(cluster, started, "slurmd", "-D", "-N", name)
+    plugins = "openapi/v0.0.38,openapi/dbv0.0.38"
+    local = ("-a", "rest_auth/local", "-s", plugins, f"unix:{cluster.folder}/rest.socket")
+    _daemon(cluster, started, "slurmrestd", *local, SLURMRESTD_SECURITY="disable_user_check")
+    ask = ("sinfo", "--noheader", "--Node", "--format=%N %T")
+    cluster.until(lambda: cluster.run(*ask).count("idle") == 4, "the nodes are not idle")
+    cluster.until((cluster.folder / "rest.socket").exists, "no slurmrestd")
+
+
+def _works(cluster: SlurmCluster, *command: str, says: str = "") -> bool:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=cluster.environment)
+    return done.returncode == 0 and says in done.stdout
+
+
+def _end(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]]) -> None:
+    """End the jobs, then the daemons, in the order that waits for none."""
+    with contextlib.suppress(AssertionError, subprocess.TimeoutExpired, OSError):
+        cluster.run("scancel", "--user=root")
+        cluster.until(lambda: not cluster.run("squeue", "--noheader"), "jobs that do not end")
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        for each in reversed(started):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.pid, sign)
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline and any(each.poll() is None for each in started):
+            time.sleep(0.05)
+    for each in started:
+        each.wait(5)
+
+
+def _tails(folder: Path) -> str:
+    """Return the ends of the logs, for a failure."""
+    logs = sorted([*folder.glob("*.log"), *folder.glob("*.out")])
+    return "\n".join(f"== {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-8:]) for log in logs)
