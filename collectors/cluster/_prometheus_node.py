@@ -134,9 +134,11 @@ def _infiniband_port(labels: Labels, part: str) -> Key | None:
 
 
 def _infiniband(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return ports of which those that tell a state are up when it is the active one; Ethernet's stand beside them."""
     if "_state" not in frame.columns:
         return frame
-    return frame.with_columns(is_up=pl.col("_state") == _ACTIVE)
+    told = pl.when(pl.col("_state").is_not_null()).then((pl.col("_state") == _ACTIVE).cast(pl.Float64))
+    return frame.with_columns(is_up=told.otherwise(pl.col("is_up")) if "is_up" in frame.columns else told)
 
 
 INFINIBAND: Final = Target(

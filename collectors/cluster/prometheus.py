@@ -203,6 +203,8 @@ def _piece(
     remarks: list[str] = []
     for (schema, names), (rows, finishes) in tables.items():
         frame = rows.frame(("node", *names))
+        if frame.is_empty():
+            continue
         for finish in finishes:
             frame = finish(frame)
         common = {"cluster": pl.lit(settings.cluster), "step_seconds": pl.lit(float(grid.step))}
