@@ -41,6 +41,12 @@ class Cache:
                     self._busy.pop(key, None)
         return value
 
+    def peek(self, key: Hashable) -> Any:
+        """Return the entry, or None if it would have to be made."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return None if entry is None else entry[0]
+
     def holds(self, value: object) -> bool:
         """Tell whether the value is an entry: then its identity says what it is, for as long as it stays one."""
         return self._held[id(value)] > 0

@@ -23,6 +23,7 @@ from streamlit.web import bootstrap
 from app import context as contexts
 from app import login
 from app.api import health, ingest, services, unknown
+from app.api._intake import Intake
 from app.api._pace import Pace
 from app.context import Context
 from app.gate import Gate
@@ -53,7 +54,7 @@ def routes(context: Context, token: str) -> list[Route]:
     pace = Pace(context.settings.hub.ingest_calls_per_minute)
     return [
         Route("/api/v1/health", health.health),
-        Route("/api/v1/ingest", partial(ingest.ingest, context, pace), methods=["POST"]),
+        Route("/api/v1/ingest", partial(ingest.ingest, context, pace, Intake(context, pace)), methods=["POST"]),
         Route("/api/v1/services", partial(services.listed, context, token)),
         Route("/api/v1/services/{name}", partial(services.called, context, token), methods=["POST"]),
         Route("/api/{rest:path}", unknown.unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),

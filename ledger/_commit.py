@@ -7,17 +7,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-import dataframely as dy
 import duckdb
 import polars as pl
 
 from ledger import _versions
 from ledger._connection import fetch, fetch_with_rows, insert, with_rows
 from ledger._ddl import quoted
-from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, admit, second_rows, unknown_columns
+from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, second_rows
 from ledger._latest import Latest, time_of
 from ledger.errors import ContractError
-from ledger.frames import columns_of, dtypes
+from ledger.frames import dtypes
 from ledger.tables import TABLES, Batch, RejectedRow, declared
 from ledger.tables.partition import Spanning, Table, Timed
 
@@ -25,33 +24,17 @@ from ledger.tables.partition import Spanning, Table, Timed
 # older than this is known by its rows.
 _BATCHES_REMEMBERED: Final = timedelta(days=2)
 
-
-@dataclass(frozen=True)
-class Part:
-    """What one batch has for one table."""
-
-    batch_id: str
-    source: str
-    frame: pl.DataFrame
+# How far back it is looked for the last rows of nodes: the rows of one that was silent for longer are looked up.
+_ENDS_KNOWN: Final = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
-class Ready:
-    """What several batches have for one table, and all of it taken through the door as one."""
+class Sender:
+    """Whose rows a batch has, and the id that they were given."""
 
-    table: Table
-    parts: Sequence[Part]
-    merged: Admitted | None
-
-
-@dataclass(frozen=True)
-class NodeBatch:
-    """Rows of several tables that a node sent as one, under an id that it gave them."""
-
-    frames: Mapping[type[dy.Schema], pl.DataFrame]
-    source: str
     batch_id: str
     node: str
+    source: str
 
 
 @dataclass
@@ -82,62 +65,67 @@ class Commit:
         )
         return set(fetch(self.cursor, query, [self.now - _BATCHES_REMEMBERED, list(batch_ids)])["batch_id"])
 
-    def record_batches(self, batches: Iterable[NodeBatch], written: Mapping[str, Mapping[str, Written]]) -> None:
+    def record_batches(self, batches: Iterable[tuple[Sender, Mapping[str, Written]]]) -> None:
         """Remember that batches count."""
         rows = [
             {
-                "batch_id": batch.batch_id,
-                "node": batch.node,
+                "batch_id": sender.batch_id,
+                "node": sender.node,
                 "received_at": self.now,
-                "row_count": sum(each.rows for each in written[batch.batch_id].values()),
-                "rejected_count": sum(each.rejected for each in written[batch.batch_id].values()),
+                "row_count": sum(each.rows for each in written.values()),
+                "rejected_count": sum(each.rejected for each in written.values()),
             }
-            for batch in batches
+            for sender, written in batches
         ]
-        self._add(declared(Batch), pl.DataFrame(rows, schema=dtypes(Batch)))
+        self.add(declared(Batch), pl.DataFrame(rows, schema=dtypes(Batch)))
 
-    def append(self, table: Table, admitted: Admitted, source: str) -> Written:
-        """Store admitted rows, and refused ones as such."""
-        add = self._append_only if table.group in APPEND_ONLY else self._upsert
-        rows, known, refused = add(table, admitted.frame)
+    def append(self, table: Table, admitted: Admitted, source: str, *, is_looked_up: bool = False) -> Written:
+        """Store admitted rows, and refused ones as such; `is_looked_up`: also where they seem to be later than all."""
+        if table.group in APPEND_ONLY:
+            rows, known, refused = self._append_only(table, admitted.frame, is_looked_up=is_looked_up)
+        else:
+            rows, refused = self.upsert(table, admitted.frame).height, NONE_REJECTED
+            known = admitted.frame.height - rows
         rejected = pl.concat([admitted.rejected, refused]) if refused.height else admitted.rejected
         if rejected.height:
             self._reject(table, rejected, source)
         return Written(rows, admitted.duplicates + known, rejected.height, admitted.unknown_columns)
 
-    def append_parts(self, ready: Ready) -> list[Written]:
-        """Store what several batches have for one table: as one, unless some row needs a word of its own."""
-        table, merged = ready.table, ready.merged
-        if merged is not None and len(ready.parts) == 1:
-            return [self.append(table, merged, ready.parts[0].source)]
-        if merged is not None and merged.is_whole and table.group in APPEND_ONLY and self._is_new(table, merged.frame):
-            self._add(table, merged.frame)
-            return [Written(part.frame.height, 0, 0, unknown_columns(table, part.frame)) for part in ready.parts]
-        return [self.append(table, admit(table, part.frame), part.source) for part in ready.parts]
+    def known_rows(self, table: Table, frame: pl.DataFrame) -> list[int]:
+        """Return the places of rows that may be stored already: their key is, or their node's time went back."""
+        behind = self.latest.behind(table, frame, partial(self._ends, table))
+        if behind is not None and not behind:
+            return []
+        if behind is None:
+            on, met = list(table.key), self._stored(table, frame, only_keys=True)
+        else:
+            on, met = ["cluster", "node"], pl.DataFrame(sorted(behind), schema=["cluster", "node"], orient="row")
+        if met.is_empty():
+            return []
+        return frame.select(on).with_row_index("_row").join(met, on=on, how="semi")["_row"].to_list()
 
-    def _is_new(self, table: Table, frame: pl.DataFrame) -> bool:
-        """Tell whether no stored row has a key of the frame."""
-        if frame.is_empty() or self.latest.is_beyond(table, frame, partial(self._ends, table)):
-            return True
-        return self._stored(table, frame, only_keys=True).is_empty()
+    def _ends(self, table: Table) -> tuple[pl.DataFrame, datetime]:
+        """Return how far each node's rows reach, and from which instant on that is known."""
+        since, time = self.now - _ENDS_KNOWN, time_of(table)
+        query = f"SELECT cluster, node, max({time}) FROM {self.of(table)} WHERE {time} > ? GROUP BY cluster, node"
+        return fetch(self.cursor, query, [since]), since
 
-    def _ends(self, table: Table) -> pl.DataFrame:
-        query = f"SELECT cluster, node, max({time_of(table)}) FROM {self.of(table)} GROUP BY cluster, node"
-        return fetch(self.cursor, query)
-
-    def _append_only(self, table: Table, frame: pl.DataFrame) -> tuple[int, int, pl.DataFrame]:
+    def _append_only(self, table: Table, frame: pl.DataFrame, *, is_looked_up: bool) -> tuple[int, int, pl.DataFrame]:
         key = list(table.key)
         known, refused = 0, NONE_REJECTED
-        if not self._is_new(table, frame):
+        if not frame.is_empty() and (
+            is_looked_up or self.latest.behind(table, frame, partial(self._ends, table)) != set()
+        ):
             stored = self._stored(table, frame, only_keys=False)
             met = frame.join(stored, on=key, how="semi")
             other = met.join(stored, on=frame.columns, how="anti", nulls_equal=True)
             known, refused = met.height - other.height, second_rows(table, other)
             frame = frame.join(stored, on=key, how="anti", maintain_order="left")
-        self._add(table, frame)
+        self.add(table, frame)
         return frame.height, known, refused
 
-    def _upsert(self, table: Table, frame: pl.DataFrame) -> tuple[int, int, pl.DataFrame]:
+    def upsert(self, table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+        """Put rows in the place of those with their keys, and return the ones that changed anything."""
         stored = self._stored(table, frame, only_keys=False)
         changed = frame
         if stored.height:
@@ -148,7 +136,7 @@ class Commit:
         if changed.height:
             insert(self.cursor, self.of(table), changed)
             self.note_changed(table, stored, changed)
-        return changed.height, frame.height - changed.height, NONE_REJECTED
+        return changed
 
     def note_changed(self, table: Table, old: pl.DataFrame, new: pl.DataFrame) -> None:
         """Note the partitions of rows that were there and of those that stand in their place."""
@@ -160,7 +148,7 @@ class Commit:
             self.note(table, {key: -count for key, count in _versions.row_counts(table, old).items()})
         self.note(table, dict.fromkeys(_versions.also_keys(table, new) | _versions.also_keys(table, old), 0))
 
-    def _add(self, table: Table, frame: pl.DataFrame) -> None:
+    def add(self, table: Table, frame: pl.DataFrame) -> None:
         """Insert rows that are known to be new."""
         if frame.is_empty():
             return
@@ -197,7 +185,7 @@ class Commit:
             row_json="row_json",
             rejected_at=pl.lit(self.now).cast(pl.Datetime("us", "UTC")),
         )
-        self._add(declared(RejectedRow), rows)
+        self.add(declared(RejectedRow), rows)
 
     def seal(self, table: Table, keys: Sequence[str]) -> None:
         """Close partitions for good."""
@@ -231,53 +219,3 @@ class Commit:
 def _same_key(table: Table) -> str:
     """Return how rows of `s` and `i` belong together."""
     return " AND ".join(f"s.{quoted(name)} = i.{quoted(name)}" for name in table.key)
-
-
-def prepared(batches: Iterable[NodeBatch]) -> list[Ready]:
-    """Take batches through the door, once per table; this needs no store."""
-    parts: dict[type[dy.Schema], list[Part]] = {}
-    for batch in batches:
-        for schema, frame in batch.frames.items():
-            parts.setdefault(schema, []).append(Part(batch.batch_id, batch.source, frame))
-    ready = []
-    for schema, each in parts.items():
-        joined = _joined(schema, [part.frame for part in each])
-        ready.append(Ready(declared(schema), each, None if joined is None else admit(declared(schema), joined)))
-    return ready
-
-
-def _joined(schema: type[dy.Schema], frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
-    """Return all rows as one frame, or None where that would change a value."""
-    kinds: dict[str, set[pl.DataType]] = {}
-    for frame in frames:
-        for name, dtype in frame.schema.items():
-            kinds.setdefault(name, set()).add(dtype)
-    columns = columns_of(schema)
-    for name, found in kinds.items():
-        is_float = (
-            name in columns and isinstance(columns[name], dy.Float64) and all(kind.is_numeric() for kind in found)
-        )
-        if len(found - {pl.Null()}) > 1 and not is_float:
-            return None
-    return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
-
-
-def append_batches(
-    commit: Commit, batches: Sequence[NodeBatch], ready: Sequence[Ready]
-) -> list[dict[str, Written] | None]:
-    """Store the rows of those batches that were not seen before; the others are None."""
-    seen = commit.seen_batches([batch.batch_id for batch in batches])
-    places: dict[str, int] = {}
-    for place, batch in enumerate(batches):
-        if batch.batch_id not in seen:
-            places.setdefault(batch.batch_id, place)
-    fresh = [batches[place] for place in places.values()]
-    if len(fresh) < len(batches):
-        ready = prepared(fresh)
-    written: dict[str, dict[str, Written]] = {batch_id: {} for batch_id in places}
-    for each in ready:
-        for part, outcome in zip(each.parts, commit.append_parts(each), strict=True):
-            written[part.batch_id][each.table.name] = outcome
-    commit.record_batches(fresh, written)
-    answers = enumerate(batches)
-    return [written[batch.batch_id] if places.get(batch.batch_id) == place else None for place, batch in answers]

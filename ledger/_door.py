@@ -52,10 +52,38 @@ class Admitted:
     duplicates: int
     unknown_columns: tuple[str, ...]
 
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows in the order in which they came and in their table's types, and what is wrong with each.
+
+    `reason` is null for a good row; `is_repeated` marks those that equal, or are replaced by, another of the frame.
+    """
+
+    table: Table
+    given: pl.DataFrame
+    fitted: pl.DataFrame
+    reason: pl.Series
+    is_repeated: pl.Series
+    unknown_columns: tuple[str, ...]
+
     @property
     def is_whole(self) -> bool:
-        """Tell whether every row that came is admitted."""
-        return self.duplicates == 0 and self.rejected.is_empty()
+        """Tell whether every row may be stored."""
+        return self.reason.null_count() == self.given.height and not self.is_repeated.any()
+
+    def odd_rows(self) -> list[int]:
+        """Return the places of rows that may not be stored."""
+        return [] if self.is_whole else (self.reason.is_not_null() | self.is_repeated).arg_true().to_list()
+
+    def admitted(self) -> "Admitted":
+        """Return the rows that may be stored, in the table's order, and why the others may not."""
+        order, unknown = self.table.order, self.unknown_columns
+        if self.is_whole:
+            return Admitted(arranged(self.fitted, order), NONE_REJECTED, 0, unknown)
+        is_good = self.reason.is_null() & ~self.is_repeated
+        rejected = rejection(self.given.filter(self.reason.is_not_null()), self.reason.drop_nulls())
+        return Admitted(arranged(self.fitted.filter(is_good), order), rejected, int(self.is_repeated.sum()), unknown)
 
 
 @dataclass(frozen=True)
@@ -130,8 +158,12 @@ def unknown_columns(table: Table, frame: pl.DataFrame) -> tuple[str, ...]:
 
 def admit(table: Table, frame: pl.DataFrame) -> Admitted:
     """Return the rows of a frame that may be stored, and why the others may not."""
+    return judged(table, frame).admitted()
+
+
+def judged(table: Table, frame: pl.DataFrame) -> Judged:
+    """Return the rows of a frame in their table's types, and which of them may not be stored."""
     known = checks(table.schema)
-    unknown = unknown_columns(table, frame)
     series, misfits = _fit(table, frame.rechunk(), known)
     fitted = pl.DataFrame(series)
     reason = pl.Series("reason", [None] * frame.height, dtype=pl.String)
@@ -144,11 +176,7 @@ def admit(table: Table, frame: pl.DataFrame) -> Admitted:
             for mask, expected in check.reasons(fitted[check.name]):
                 reason = _explain(reason, mask, check.name, found, expected)
     reason, is_repeated = _repeated(table, fitted, reason)
-    if not is_repeated.any() and reason.null_count() == frame.height:
-        return Admitted(arranged(fitted, table.order), NONE_REJECTED, 0, unknown)
-    is_good = reason.is_null() & ~is_repeated
-    rejected = rejection(frame.filter(reason.is_not_null()), reason.drop_nulls())
-    return Admitted(arranged(fitted.filter(is_good), table.order), rejected, int(is_repeated.sum()), unknown)
+    return Judged(table, frame, fitted, reason, is_repeated, unknown_columns(table, frame))
 
 
 def _fit(

@@ -26,6 +26,7 @@ class Latest:
     def __init__(self) -> None:
         self._turn = -1
         self._edges: dict[str, Edges] = {}
+        self._since: dict[str, datetime] = {}
         self._writes: dict[str, int] = {}
 
     def begin(self, turn: int) -> None:
@@ -33,19 +34,25 @@ class Latest:
         if turn != self._turn + 1:
             self._edges.clear()
 
-    def is_beyond(self, table: Table, frame: pl.DataFrame, read: Callable[[], pl.DataFrame]) -> bool:
-        """Tell whether every row is later than all stored rows of its node; `read` gives what is stored."""
+    def behind(
+        self, table: Table, frame: pl.DataFrame, read: Callable[[], tuple[pl.DataFrame, datetime]]
+    ) -> set[tuple[str, str]] | None:
+        """Return the nodes with a row that is not later than all their stored rows; None where that is not known.
+
+        `read` gives how far the stored rows of nodes reach, and the instant before which it did not look.
+        """
         column = time_of(table)
         if column is None:
-            return False
+            return None
         if table.name not in self._edges:
             self._writes[table.name] = self._writes.get(table.name, 0) + 1
             if self._writes[table.name] <= _WRITES_BEFORE_READING:
-                return False
-            self._edges[table.name] = {(cluster, node): last for cluster, node, last in read().iter_rows()}
-        known = self._edges[table.name]
+                return None
+            found, self._since[table.name] = read()
+            self._edges[table.name] = {(cluster, node): last for cluster, node, last in found.iter_rows()}
+        known, since = self._edges[table.name], self._since[table.name]
         first = frame.group_by(_NODE).agg(pl.col(column).min())
-        return all((last := known.get((cluster, node))) is None or at > last for cluster, node, at in first.iter_rows())
+        return {(cluster, node) for cluster, node, at in first.iter_rows() if at <= known.get((cluster, node), since)}
 
     def commit(self, turn: int, added: list[tuple[Table, pl.DataFrame]], rewritten: set[str]) -> None:
         """Take over what a transaction has stored, once it is committed."""

@@ -19,17 +19,18 @@ import polars as pl
 
 from ledger import _people_sql
 from ledger._backup import load, write_copy
+from ledger._coded import read_coded
 from ledger._commit import Commit, Sender
 from ledger._connection import connect, explained, fetch, fetch_row, path_of, read_only
 from ledger._ddl import FENCE, quoted
 from ledger._door import Written, admit
 from ledger._erasure import erase_user
+from ledger._group import Joint, append_group, joints_of, ready
 from ledger._latest import Latest
 from ledger._opening import opened, reading
 from ledger._order import arranged
-from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, query_of, versions_query
+from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, rows_of, versions_query
 from ledger._replaced import RollupState, checked, replace
-from ledger._together import Joint, append_together, joints_of, ready
 from ledger._writer import Writer
 from ledger.errors import StoreError
 from ledger.frames import columns_of
@@ -104,15 +105,15 @@ class Store:
         self, frames: Mapping[Schema, pl.DataFrame], *, source: str, batch_id: str, node: str
     ) -> dict[str, Written] | None:
         """Let the rows of several tables in as one: all or nothing, and once. None if the batch was seen before."""
-        return self.append_together([Sender(batch_id, node, source)], joints_of(frames))[0]
+        return self.append_group([Sender(batch_id, node, source)], joints_of(frames))[0]
 
-    def append_together(self, senders: Sequence[Sender], joints: Sequence[Joint]) -> list[dict[str, Written] | None]:
+    def append_group(self, senders: Sequence[Sender], joints: Sequence[Joint]) -> list[dict[str, Written] | None]:
         """Let several batches in with one commit, which costs little more than one of them.
 
         Each counts once; one that was seen before is None in the answer. All are stored or, with an error, none.
         """
         parts = ready(joints)
-        return self._commit(lambda commit: append_together(commit, senders, parts))
+        return self._commit(lambda commit: append_group(commit, senders, parts))
 
     def replace(
         self,
@@ -159,21 +160,27 @@ class Store:
         columns: Sequence[str] = (),
         where: Mapping[str, Sequence[object]] | None = None,
         ordered: bool = True,
+        coded: Sequence[str] = (),
     ) -> pl.DataFrame:
         """Return stored rows in exactly the types of their table, in its order.
 
         A window is half-open; it cuts by the partition's column, or by the column that `by` names. Of
         intervals it keeps those that overlap it. A table without a time is read whole.
-        `ordered=False` saves the sort where the order does not matter.
+        `ordered=False` saves the sort where the order does not matter; text columns in `coded` come as `pl.Enum`,
+        which is faster where few values repeat in millions of rows.
         """
         table = declared(schema)
         names = list(columns) or list(columns_of(schema))
-        query, params = query_of(table, f"{self._prefix}{quoted(table.name)}", names, window, by=by, where=where or {})
-        if ordered:
-            query += f" ORDER BY {', '.join(quoted(name) for name in table.order or table.key)}"
+        rows, params = rows_of(table, f"{self._prefix}{quoted(table.name)}", names, window, by=by, where=where or {})
+        order = f" ORDER BY {', '.join(quoted(name) for name in table.order or table.key)}" if ordered else ""
         with self._reading() as cursor:
-            frame = self._fetch(cursor, query, params)
-        return frame.select(pl.col(name).cast(columns_of(schema)[name].dtype) for name in names)
+            if coded:
+                frame = read_coded(lambda query: self._fetch(cursor, query, params), rows, order, names, coded)
+            else:
+                frame = self._fetch(cursor, f"SELECT {', '.join(map(quoted, names))}{rows}{order}", params)
+        return frame.select(
+            pl.col(name) if name in coded else pl.col(name).cast(columns_of(schema)[name].dtype) for name in names
+        )
 
     def select(self, sql: str, **params: object) -> pl.DataFrame:
         """Return the rows of our own SQL text, which names its parameters as $name."""

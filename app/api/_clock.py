@@ -2,15 +2,15 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import dataframely as dy
 import polars as pl
 
 from ledger.frames import columns_of, typed
-from ledger.tables import RejectedRow, declared
+from ledger.store import Joint, Sender
+from ledger.tables import RejectedRow
 from ledger.tables.partition import Timed
 
 AHEAD: Final = timedelta(minutes=5)
@@ -18,29 +18,37 @@ AHEAD: Final = timedelta(minutes=5)
 
 _TIMED: Final = frozenset({"sample", "slow_sample", "event"})
 
-Frames = Mapping[type[dy.Schema], pl.DataFrame]
+Counts = dict[tuple[int, str], int]
+"""By batch and table, how many rows are from the future."""
 
 
-def not_ahead(frames: Frames, now: datetime, source: str) -> tuple[Frames, dict[str, int]]:
-    """Return the rows that a clock may bear, with those from the future among the refused, and how many by table."""
-    kept: dict[type[dy.Schema], pl.DataFrame] = {}
-    counts: dict[str, int] = {}
-    refused: list[dict[str, object]] = []
-    for schema, frame in frames.items():
-        table = declared(schema)
-        kept[schema] = frame
+def not_ahead(joints: Sequence[Joint], senders: Sequence[Sender], now: datetime) -> tuple[list[Joint], Counts]:
+    """Return the rows that a clock may bear, with those from the future among the refused, and how many there are."""
+    kept: list[Joint] = []
+    counts: Counts = {}
+    refused: dict[int, list[dict[str, object]]] = {}
+    for joint in joints:
+        table = joint.table
+        kept.append(joint)
         if table.group not in _TIMED or not isinstance(table.partition, Timed):
             continue
         column = table.partition.column
-        at = typed(frame[column], columns_of(schema)[column], f"{table.name}: {column}")
+        if column not in joint.frame.columns:
+            continue
+        at = typed(joint.frame[column], columns_of(joint.schema)[column], f"{table.name}: {column}")
         late = (at > now + AHEAD).fill_null(value=False)
-        if late.any():
-            kept[schema] = frame.filter(~late)
-            counts[table.name] = int(late.sum())
-            rows = frame.with_columns(at).filter(late).to_dicts()
-            refused += [_refusal(table.name, column, row, now, source) for row in rows]
+        if not late.any():
+            continue
+        kept[-1] = joint.where(~late)
+        rows = joint.frame.with_columns(at).filter(late).iter_rows(named=True)
+        for place, row in zip(map(joint.owner, late.arg_true()), rows, strict=True):
+            counts[place, table.name] = counts.get((place, table.name), 0) + 1
+            refused.setdefault(place, []).append(_refusal(table.name, column, row, now, senders[place].source))
     if refused:
-        kept[RejectedRow] = pl.DataFrame(refused, schema=RejectedRow.create_empty().schema)
+        frame = pl.DataFrame(
+            [row for rows in refused.values() for row in rows], schema=RejectedRow.create_empty().schema
+        )
+        kept.append(Joint(RejectedRow, frame, [(place, len(rows)) for place, rows in refused.items()]))
     return kept, counts
 
 

@@ -3,14 +3,15 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-import polars as pl
 import pytest
 
 from app.api._clock import AHEAD, not_ahead
 from ledger.frames import to_frame
+from ledger.store import Joint, Sender
 from ledger.tables import HostSample, Node, RejectedRow
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+SENDERS = [Sender("1", "m", "agent m"), Sender("2", "n", "agent n")]
 
 
 def sample(at: datetime, *, is_wire: bool) -> dict[str, object]:
@@ -23,10 +24,11 @@ def sample(at: datetime, *, is_wire: bool) -> dict[str, object]:
 def test_rows_beyond_the_tolerance_are_refused_and_the_others_stay(is_wire: bool) -> None:
     moments = [NOW - timedelta(days=3), NOW, NOW + AHEAD, NOW + AHEAD + timedelta(seconds=1)]
     frame = to_frame(HostSample, [sample(at, is_wire=is_wire) for at in moments])
-    kept, counts = not_ahead({HostSample: frame}, NOW, "agent n")
-    assert counts == {"host_sample": 1}
-    assert kept[HostSample].equals(frame.head(3))
-    (refused,) = RejectedRow.validate(kept[RejectedRow]).to_dicts()
+    (kept, refused_rows), counts = not_ahead([Joint(HostSample, frame, [(0, 1), (1, 3)])], SENDERS, NOW)
+    assert counts == {(1, "host_sample"): 1}
+    assert kept.frame.equals(frame.head(3))
+    assert (kept.parts, refused_rows.parts) == ([(0, 1), (1, 2)], [(1, 1)])
+    (refused,) = RejectedRow.validate(refused_rows.frame).to_dicts()
     assert (refused["table_name"], refused["source"], refused["rejected_at"]) == ("host_sample", "agent n", NOW)
     assert refused["reason"].startswith(
         "sampled_at: found 2026-11-20 12:05:01+00:00, which is ahead of the hub's clock"
@@ -36,14 +38,11 @@ def test_rows_beyond_the_tolerance_are_refused_and_the_others_stay(is_wire: bool
 
 def test_what_tells_of_a_stay_may_lie_ahead() -> None:
     frame = to_frame(Node, [{"cluster": "c", "node": "n", "exists_start": NOW + timedelta(days=1)}])
-    kept, counts = not_ahead({Node: frame}, NOW, "agent n")
-    assert counts == {}
-    assert set(kept) == {Node}
+    joint = Joint(Node, frame, [(1, 1)])
+    assert not_ahead([joint], SENDERS, NOW) == ([joint], {})
 
 
 def test_what_is_no_instant_is_left_to_the_door() -> None:
     frame = to_frame(HostSample, [{**sample(NOW, is_wire=False), "sampled_at": "soon"}])
-    kept, counts = not_ahead({HostSample: frame}, NOW, "agent n")
-    assert counts == {}
-    assert isinstance(kept[HostSample], pl.DataFrame)
-    assert kept[HostSample].height == 1
+    joint = Joint(HostSample, frame, [(1, 1)])
+    assert not_ahead([joint], SENDERS, NOW) == ([joint], {})

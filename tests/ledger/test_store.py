@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ledger import _versions
 from ledger.errors import ContractError, SealedError, StoreError
 from ledger.frames import dtypes, to_frame
-from ledger.store import NodeBatch, RollupState, Store
+from ledger.store import RollupState, Store
 from ledger.tables import (
     TABLES,
     Batch,
@@ -30,7 +30,6 @@ from ledger.tables import (
     JobGpu,
     JobHour,
     NodeState,
-    RejectedRow,
     declared,
 )
 from ledger.tables.partition import Spanning, partition_key
@@ -186,27 +185,6 @@ def test_a_batch_counts_once_and_whole(store: Store) -> None:
     assert again is not None
     assert again["gpu_sample"].duplicates == 1
     assert counts(store, "gpu_sample") == {"2026-11-20T05": 1}
-
-
-def test_several_batches_in_one_commit_are_told_apart(store: Store) -> None:
-    good = NodeBatch({GpuSample: frame_of(GpuSample, sample("a"))}, "a", "1", "a")
-    bad_rows = frame_of(GpuSample, sample("b"), sample("b", gpu_uuid="x", power_watts=-1.0)).with_columns(
-        colour=pl.lit(1)
-    )
-    bad = NodeBatch({GpuSample: bad_rows}, "b", "2", "b")
-    other = NodeBatch({GpuProcessSample: frame_of(GpuProcessSample, sample("c"))}, "c", "3", "c")
-    answers = store.append_batches([good, bad, other, good])
-    assert answers[3] is None
-    assert answers[0] is not None and answers[1] is not None and answers[2] is not None  # noqa: PT018  for mypy
-    assert (answers[0]["gpu_sample"].rows, answers[0]["gpu_sample"].unknown_columns) == (1, ())
-    assert (answers[1]["gpu_sample"].rows, answers[1]["gpu_sample"].rejected) == (1, 1)
-    assert answers[1]["gpu_sample"].unknown_columns == ("colour",)
-    assert answers[2]["gpu_process_sample"].rows == 1
-    assert store.read(RejectedRow)["source"].to_list() == ["b"]
-    assert store.append_batches([good, other]) == [None, None]
-    plain = [NodeBatch({GpuSample: frame_of(GpuSample, sample(str(n)))}, "s", f"p{n}", str(n)) for n in range(3)]
-    assert [answer["gpu_sample"].rows for answer in store.append_batches(plain) if answer] == [1, 1, 1]
-    assert store.read(GpuSample).height == 5
 
 
 def test_a_failing_write_changes_nothing_and_says_so(store: Store) -> None:

@@ -1,0 +1,134 @@
+"""What waits is taken with one commit: a batch costs a hub little beside a commit, which all of a moment share.
+
+Each call waits for the answer to its own batch. A call that comes alone is taken at once.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from anyio import to_thread
+from starlette.responses import Response
+
+from app.api._answers import refusal
+from app.api._batch import accepted
+from app.api._kept import kept
+from app.api._pace import Pace
+from app.api._tokens import Caller
+from app.context import Context
+from collectors.wire import Batch
+
+_EVERY_SECONDS: Final = 0.25
+"""Pace of commits under load: rarer ones cost less, and let calls wait longer."""
+
+_GROUP_BATCHES: Final = 400
+_GROUP_BYTES: Final = 8_388_608
+_GROUP_ROWS: Final = 100_000
+_MOST_BYTES: Final = 67_108_864
+"""What may wait; beyond it callers are told to come again."""
+
+
+@dataclass
+class _Call:
+    caller: Caller
+    body: bytes
+    answered: asyncio.Future[Response]
+
+
+@dataclass
+class _Queue:
+    """Calls of one event loop that wait, in the order in which they came."""
+
+    calls: list[_Call] = field(default_factory=list)
+    waiting_bytes: int = 0
+    worker: asyncio.Task[None] | None = None
+
+    def take(self) -> list[_Call]:
+        """Take what fits into one group, at least one call."""
+        count, size = 0, 0
+        for call in self.calls[:_GROUP_BATCHES]:
+            size += len(call.body)
+            if count and size > _GROUP_BYTES:
+                break
+            count += 1
+        taken, self.calls = self.calls[:count], self.calls[count:]
+        self.waiting_bytes -= sum(len(call.body) for call in taken)
+        return taken
+
+
+class Intake:
+    """Takes the batches of all callers into one store."""
+
+    def __init__(self, context: Context, pace: Pace) -> None:
+        self._context = context
+        self._pace = pace
+        # One queue in a hub; tests of an application have a loop for each call.
+        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
+
+    async def answer(self, caller: Caller, body: bytes) -> Response:
+        """Return the answer to a body, after the commit."""
+        loop = asyncio.get_running_loop()
+        queue = self._queues.setdefault(loop, _Queue())
+        if queue.calls and queue.waiting_bytes + len(body) > _MOST_BYTES:
+            message = f"hub: found {queue.waiting_bytes} bytes of batches that wait, expected at most {_MOST_BYTES}"
+            return refusal(503, message, hint="come again in a while", exit_code=1, headers={"Retry-After": "10"})
+        call = _Call(caller, body, loop.create_future())
+        queue.calls.append(call)
+        queue.waiting_bytes += len(body)
+        if queue.worker is None:
+            queue.worker = asyncio.create_task(self._work(queue))
+        return await call.answered
+
+    async def _work(self, queue: _Queue) -> None:
+        """Answer calls until none waits."""
+        try:
+            while queue.calls:
+                began, calls = time.perf_counter(), queue.take()
+                try:
+                    answers = await to_thread.run_sync(self._answers, calls)
+                except BaseException as error:
+                    for call in calls:
+                        _settle(call.answered, error)
+                    raise
+                for call, each in zip(calls, answers, strict=True):
+                    _settle(call.answered, each)
+                if len(calls) > 1:
+                    await asyncio.sleep(_EVERY_SECONDS - (time.perf_counter() - began))
+        finally:
+            queue.worker = None
+            if queue.calls:
+                queue.worker = asyncio.create_task(self._work(queue))
+
+    def _answers(self, calls: Sequence[_Call]) -> list[Response]:
+        """Return the answers to calls, in their order."""
+        limits = self._context.settings.hub
+        found = [accepted(call.body, call.caller, self._pace, limits) for call in calls]
+        batches = [each for each in found if isinstance(each, Batch)]
+        kept_answers = iter([answer for group in _groups(batches) for answer in kept(self._context, group)])
+        return [next(kept_answers) if isinstance(each, Batch) else each for each in found]
+
+
+def _settle(answered: asyncio.Future[Response], outcome: Response | BaseException) -> None:
+    """Answer a call, unless its caller went away."""
+    if answered.done():
+        return
+    if isinstance(outcome, BaseException):
+        answered.set_exception(outcome)
+    else:
+        answered.set_result(outcome)
+
+
+def _groups(batches: Sequence[Batch]) -> list[list[Batch]]:
+    """Return batches in groups of which one commit is made."""
+    groups: list[list[Batch]] = []
+    rows = 0
+    for batch in batches:
+        rows += batch.row_count
+        if not groups or rows > _GROUP_ROWS:
+            groups.append([])
+            rows = batch.row_count
+        groups[-1].append(batch)
+    return groups
