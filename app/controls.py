@@ -33,7 +33,9 @@ DEFAULT_WINDOW: Final = "7d"
 def draw() -> None:
     """Draw the choices beside the page."""
     clusters = _values(Node, "cluster")
-    teams = _values(JobUsage, "team")
+    viewer = data.viewer()
+    # Who is in several teams looks at one of them; the others have all of them to choose from.
+    teams = list(viewer.teams) if viewer.is_limited else [ALL, *_values(JobUsage, "team")]
     with st.sidebar:
         st.selectbox(
             "Window",
@@ -45,8 +47,8 @@ def draw() -> None:
         )
         if len(clusters) > 1:
             st.selectbox("Cluster", [ALL, *clusters], key="cluster", bind="query-params")
-        if len(teams) > 1 and not data.viewer().is_limited:
-            st.selectbox("Team", [ALL, *teams], key="team", bind="query-params")
+        if len(teams) > (1 if viewer.is_limited else 2):
+            st.selectbox("Team", teams, key="team", bind="query-params")
 
 
 def _values(schema: type[Node] | type[JobUsage], column: str) -> list[str]:
@@ -97,14 +99,14 @@ def cluster() -> str:
 
 
 def team() -> str:
-    """Return the chosen team, '' for all; a limited viewer has only the own one."""
-    scope = data.viewer()
-    return scope.team if scope.is_limited else _chosen("team")
+    """Return the chosen team, '' for all; a limited viewer has only their own."""
+    viewer = scope()
+    return viewer.team if viewer.is_limited else _chosen("team")
 
 
 def scope() -> Scope:
-    """Return whose rows are read: the viewer's."""
-    return data.viewer()
+    """Return whose rows are read: the viewer's, of the team that they chose if they are in several."""
+    return data.viewer().of(_chosen("team"))
 
 
 def answer(question: str, at: Window | None = None, **params: Any) -> pl.DataFrame:

@@ -37,15 +37,23 @@ OPEN_TO_TEAMS: Final = frozenset({"node", "gpu", "coverage_day", "exchange_rate"
 
 
 class Scope(NamedTuple):
-    """Who looks, and whose rows they may see; team '' is all teams."""
+    """Who looks, and whose rows they see; team '' is all teams.
+
+    Who is in several `teams` looks at one of them at a time.
+    """
 
     role: Role = "admin"
     team: str = ""
+    teams: tuple[str, ...] = ()
 
     @property
     def is_limited(self) -> bool:
         """Say whether only one team's rows may be seen."""
         return self.role == "team"
+
+    def of(self, team: str) -> "Scope":
+        """Return the scope of the same viewer who looks at another of their teams; it stays where it is none."""
+        return self._replace(team=team) if team in self.teams else self
 
 
 class Window(NamedTuple):
@@ -256,6 +264,7 @@ def _may(scope: Scope, name: str, params: Mapping[str, object]) -> None:
     """
     if scope.role == "admin" or (name in DECISIONS and not scope.is_limited):
         return
-    own = rows(Finding, scope=scope, columns=("finding_id",)) if name == "findings" else None
-    if own is None or params.get("decide") not in own["finding_id"]:
+    mine = [scope.of(team) for team in scope.teams] or [scope]
+    own = [rows(Finding, scope=each, columns=("finding_id",))["finding_id"] for each in mine if name == "findings"]
+    if not any(params.get("decide") in each for each in own):
         raise InputError(f"{name}: role {scope.role} may not do that", hint="ask an admin")

@@ -106,15 +106,15 @@ def is_current(auth: AuthSettings, claims: Claims, now: datetime) -> bool:
 
 
 def scope_of(auth: AuthSettings, claims: Claims) -> Scope | None:
-    """Return the role of a person, and the team whose rows they may see; None if nothing gives them one."""
+    """Return the role of a person, and the teams whose rows they may see; None if nothing gives them one."""
     given = set(values(claims, auth.role_claim))
     for role, setting in _ROLES:
         if given & set(getattr(auth, setting)):
             return Scope(role)
     prefix = auth.team_prefix
     teams = [each.removeprefix(prefix) for each in values(claims, auth.team_claim) if each.startswith(prefix)]
-    team = next((each for each in teams if each), "")
-    return Scope("team", team) if team else None
+    own = tuple(dict.fromkeys(each for each in teams if each))
+    return Scope("team", own[0], own) if own else None
 
 
 def values(claims: Claims, name: str) -> tuple[str, ...]:
@@ -173,6 +173,6 @@ def draw(context: Context) -> None:
     scope = context.viewer()
     name = context.person() if context.person else ""
     with st.sidebar:
-        st.caption(_MARKS.sub(r"\\\g<0>", f"{name} · {scope.team or scope.role}"))
+        st.caption(_MARKS.sub(r"\\\g<0>", f"{name} · {', '.join(scope.teams) or scope.role}"))
         if st.button("Log out", icon=":material/logout:", type="tertiary"):
             st.logout()

@@ -76,9 +76,9 @@ class AuthSettings(Section):
     admins: Annotated[tuple[str, ...], Field(description="Values of role_claim that see and do everything")] = ()
     managers: Annotated[tuple[str, ...], Field(description="Values of role_claim that see everything")] = ()
     sres: Annotated[tuple[str, ...], Field(description="Values of role_claim that see everything")] = ()
-    team_claim: Annotated[
-        str, Field(description="Claim that names the team whose rows others see; the first of several counts")
-    ] = ""
+    team_claim: Annotated[str, Field(description="Claim that names the teams whose rows others see, one at a time")] = (
+        ""
+    )
     team_prefix: Annotated[str, Field(description="What stands before the team in values of team_claim")] = ""
 
 
@@ -174,6 +174,15 @@ class Receiver(Section):
         int, Field(ge=0, le=10_080, description="Idleness below which it is not told; 0 for what opens an incident")
     ] = 0
     ca_file: Annotated[Path | None, Field(description="Private certificate authority of the receiver (PEM)")] = None
+
+
+def apart(receivers: tuple[Receiver, ...]) -> tuple[Receiver, ...]:
+    """Refuse two receivers of one name: what one was told the other would not be."""
+    names = [each.name for each in receivers]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PydanticCustomError("name_twice", "a name of its own for each; {name} stands twice", {"name": twice})
+    return receivers
 
 
 class ScopeSettings(Section):

@@ -209,7 +209,11 @@ AUTH = AuthSettings(
         ({"groups": ["on-call", "platform"]}, Scope("admin")),
         ({"groups": ["on-call", "finance"]}, Scope("manager")),
         ({"groups": "on-call"}, Scope("sre")),
-        ({"groups": ["x", "team-vision", "team-language"]}, Scope("team", "vision")),
+        ({"groups": ["x", "team-vision"]}, Scope("team", "vision", ("vision",))),
+        (
+            {"groups": ["x", "team-vision", "team-language", "team-", "team-vision"]},
+            Scope("team", "vision", ("vision", "language")),
+        ),
         ({"groups": ["on-call", "team-vision"]}, Scope("sre")),
         ({"groups": ["team-"]}, None),
         ({"groups": ["x"]}, None),

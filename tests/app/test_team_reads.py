@@ -184,6 +184,12 @@ def test_a_team_decides_about_its_own_findings_and_does_nothing_else(demo_copy: 
                 data.act(name, **params)
         with pytest.raises(InputError, match="findings: role team may not do that"):
             data.act("findings")
+    other = next(each for finding, each in rest if finding == foreign)
+    with used(told(Scope("team", team, (team, other)))):
+        # Whichever of their teams they look at: both are theirs.
+        assert data.act("findings", decide=foreign, decision="dismissed")[0]["status"] == "dismissed"
+        with pytest.raises(InputError, match="findings: role team may not do that"):
+            data.act("findings", decide="none of them", decision="dismissed")
     for role in ("manager", "sre"):
         with used(told(Scope(role))):
             assert data.act("findings", decide=foreign, decision="dismissed")[0]["status"] == "dismissed"

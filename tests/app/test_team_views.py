@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app import format as written
 from app.context import Context
@@ -47,6 +48,28 @@ def test_a_team_sees_no_other_teams_rows(name: str, asked: str, vision: Context)
 def test_pages_about_everybody_are_not_offered_to_a_team() -> None:
     everybody, team = ({each.name for each in pages(role)} for role in ("admin", "team"))
     assert everybody - team == {"data_health", "network_storage"}
+
+
+@pytest.mark.parametrize(("asked", "seen"), [("", "vision"), ("language", "language"), ("research", "vision")])
+def test_who_is_in_two_teams_sees_the_one_they_choose(asked: str, seen: str, vision: Context) -> None:
+    both = replace(vision, viewer=lambda: Scope("team", "vision", ("vision", "language")), _store=vision.store)
+    with used(both):
+        test = opened("jobs", team=asked)
+        choices = AppTest.from_string("from app import controls\ncontrols.draw()").run()
+    tables = [each.value for each in test.dataframe if "team" in each.value.columns]
+    assert tables
+    for each in tables:
+        assert set(each["team"].dropna()) <= {seen, ""}
+    assert seen in set().union(*(set(each["team"]) for each in tables))
+    assert [each.options for each in choices.sidebar.selectbox if each.label == "Team"] == [["vision", "language"]]
+
+
+def test_who_is_in_one_team_has_nothing_to_choose(vision: Context) -> None:
+    with used(vision):
+        choices = AppTest.from_string("from app import controls\ncontrols.draw()").run()
+    labels = [each.label for each in choices.sidebar.selectbox]
+    assert "Window" in labels
+    assert "Team" not in labels
 
 
 def test_another_teams_job_is_not_opened_for_a_team(vision: Context) -> None:
