@@ -18,7 +18,7 @@ from ledger.tables.host import CollectorRun, HostSample, JobCgroupSample, NumaSa
 from ledger.tables.incidents import IdleIncident, IncidentDecision
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
 from ledger.tables.job_time import JobGpuHour, JobHour, JobUsage
-from ledger.tables.jobs import GpuHolderSample, Job, JobGpu, NodeState, ServingSample
+from ledger.tables.jobs import GpuHolderSample, Job, JobGpu, NodeState, ServingSample, TrainingSample
 from ledger.tables.network import NetworkHour, NetworkPortSample, TcpSample
 from ledger.tables.operation import (
     AgentToken,
@@ -110,6 +110,7 @@ __all__ = [
     "Table",
     "TcpSample",
     "Team",
+    "TrainingSample",
     "UnbilledHour",
     "declared",
 ]

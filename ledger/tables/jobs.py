@@ -133,3 +133,18 @@ class ServingSample(NodeSample):
     prefill_seconds_total = counter("Time requests spent in prefill")
     decode_seconds_total = counter("Time requests spent in decode")
     is_ready = flag("The server answers")
+
+
+@table("sample", Timed("sampled_at"), order=("cluster", "node", "job_id", "run", "rank_index", "sampled_at"))
+class TrainingSample(NodeSample):
+    """One process of a training at one instant: how far it is."""
+
+    job_id = key("Job or pod of the process; '' if unknown")
+    run = key("Which training of the job, as it calls itself; '' for the only one")
+    rank_index = key_count("Rank of the process among those that train together")
+    started_at = key_instant("When it began to count: another start is another counter")
+    model = text("Model, as the training calls it")
+    is_job_seen = flag("The job is that of the process's cgroup; else the training claims it")
+    step_count_total = counter("Steps taken; alike on all ranks", source="collectors.progress")
+    sample_count_total = counter("Samples that this rank has trained on", source="collectors.progress")
+    token_count_total = counter("Tokens that this rank has trained on", source="collectors.progress")
