@@ -1,7 +1,9 @@
 """Devices of one kind from round to round: which are lost, what exists, what each takes when nothing runs."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from collectors.node._attribution import Attribution
@@ -59,6 +61,11 @@ class Fleet:
         for uuid in self._seen.keys() - set(here):
             yield from self.lost(uuid, at, reason)
 
+    def failed(self, reason: str) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of devices that nobody can ask this time: they may be sound, so this is no event of them."""
+        for uuid in self._seen:
+            yield "gpu_sample", status_row(uuid, "error", reason)
+
     def forget(self, uuid: str) -> None:
         """Take a part of a device for ended: it was cut otherwise, which is no loss."""
         for each in (self._seen, self._calm):
@@ -90,6 +97,13 @@ class Fleet:
             "memory_baseline_bytes": _least(calm, "memory_used_bytes"),
             "idle_power_watts": _least(calm, "power_watts"),
         }
+
+
+@functools.cache
+def remembered(kind: str, sysfs: Path) -> Fleet:
+    """Return the devices of a kind on one machine: a collector that failed is opened anew, and must not forget them."""
+    del kind, sysfs
+    return Fleet()
 
 
 def process_rows(

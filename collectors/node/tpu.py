@@ -12,7 +12,8 @@ from pydantic import Field
 from collectors._settings import CollectorSettings
 from collectors.node._attribution import Attribution
 from collectors.node._files import integer, listed, text
-from collectors.node._fleet import Fleet, process_rows, quality
+from collectors.node._fleet import process_rows, quality, remembered
+from collectors.node._openers import openers
 from collectors.node._pod_resources import latest
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
@@ -88,7 +89,7 @@ def tpu(
     beside = procfs.parent
     job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
     attribution = Attribution(procfs, job_map, decided.job_variables, latest(beside))
-    fleet = Fleet()
+    fleet = remembered("tpu", sysfs)
     rounds = 0
 
     def one_round() -> Iterator[tuple[str, Row]]:
@@ -99,7 +100,7 @@ def tpu(
                 f"{sysfs / 'bus/pci/devices'} has no TPU", hint="set collectors.tpu.enabled = false on this node"
             )
         told, failed = _told(decided, len(chips))
-        held = _openers(procfs, {chip.device for chip in chips}) if attribution.sees_processes() else None
+        held = openers(procfs, (chip.device for chip in chips)) if attribution.sees_processes() else None
         for index, chip in enumerate(chips):
             summary, processes = ({}, list[Row]()) if held is None else _processes(held, chip, index, attribution)
             values = told[index] if told else {}
@@ -153,28 +154,6 @@ def _chips(sysfs: Path) -> list[_Chip]:
             device = devices.get(folder.name) or (f"/dev/vfio/{group}" if group else "")
             numa = integer(folder / "numa_node")
             found.append(_Chip(f"TPU-{folder.name}", model, device, numa if numa is not None and numa >= 0 else None))
-    return found
-
-
-def _openers(procfs: Path, devices: set[str]) -> Mapping[str, set[int]] | None:
-    """Return who has each device open; None where the files of other users' processes are hidden."""
-    found: dict[str, set[int]] = {device: set() for device in devices}
-    for process in listed(procfs):
-        if not process.name.isdecimal():
-            continue
-        try:
-            files = list((process / "fd").iterdir())
-        except PermissionError:
-            return None
-        except OSError:
-            continue
-        for file in files:
-            try:
-                target = str(file.readlink())
-            except OSError:
-                continue
-            if target in found:
-                found[target].add(int(process.name))
     return found
 
 
