@@ -15,6 +15,7 @@ from ledger._connection import fetch, fetch_with_rows, insert, with_rows
 from ledger._ddl import quoted
 from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, second_rows
 from ledger._latest import Latest, time_of
+from ledger._seen import KEPT
 from ledger.errors import ContractError
 from ledger.frames import dtypes
 from ledger.tables import TABLES, Batch, RejectedRow, declared
@@ -48,6 +49,7 @@ class Commit:
     changes: _versions.Changes = field(default_factory=dict)
     added: list[tuple[Table, pl.DataFrame]] = field(default_factory=list)
     rewritten: set[str] = field(default_factory=set)
+    recorded: list[tuple[str, str]] = field(default_factory=list)
 
     def of(self, table: Table) -> str:
         """Return a table's qualified name."""
@@ -57,16 +59,29 @@ class Commit:
         for key, count in keys.items():
             self.changes[table.name, key] = self.changes.get((table.name, key), 0) + count
 
-    def seen_batches(self, batch_ids: Sequence[str]) -> set[str]:
-        """Return which batches were committed lately."""
+    def seen_batches(self, senders: Sequence[Sender]) -> set[str]:
+        """Return the ids of batches that were committed lately."""
+        known = self.latest.batches.known([(each.node, each.batch_id) for each in senders], self._last_batches)
+        if known is not None:
+            return known
         query = (
             f"SELECT batch_id FROM {self.of(declared(Batch))} "
             "WHERE received_at > ? AND batch_id IN (SELECT unnest(?::VARCHAR[]))"
         )
-        return set(fetch(self.cursor, query, [self.now - _BATCHES_REMEMBERED, list(batch_ids)])["batch_id"])
+        ids = [each.batch_id for each in senders]
+        return set(fetch(self.cursor, query, [self.now - _BATCHES_REMEMBERED, ids])["batch_id"])
+
+    def _last_batches(self) -> Iterable[tuple[str, list[str]]]:
+        query = (
+            f"SELECT node, max_by(batch_id, received_at, {KEPT}) FROM {self.of(declared(Batch))} "
+            "WHERE received_at > ? GROUP BY node"
+        )
+        return fetch(self.cursor, query, [self.now - _BATCHES_REMEMBERED]).iter_rows()
 
     def record_batches(self, batches: Iterable[tuple[Sender, Mapping[str, Written]]]) -> None:
         """Remember that batches count."""
+        batches = list(batches)
+        self.recorded += [(sender.node, sender.batch_id) for sender, _ in batches]
         rows = [
             {
                 "batch_id": sender.batch_id,

@@ -89,7 +89,7 @@ def joints_of(frames: Mapping[type[dy.Schema], pl.DataFrame]) -> list[Joint]:
 
 def append_group(commit: Commit, senders: Sequence[Sender], parts: Sequence[Ready]) -> list[dict[str, Written] | None]:
     """Store the rows of those batches that were not seen before; the others are None."""
-    seen = commit.seen_batches([sender.batch_id for sender in senders])
+    seen = commit.seen_batches(senders)
     first: dict[str, int] = {}
     for place, sender in enumerate(senders):
         if sender.batch_id not in seen:

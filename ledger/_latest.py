@@ -3,12 +3,13 @@
 It holds as long as no other store of the process commits in between, which the fence's count shows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
+from ledger._seen import Seen
 from ledger.tables.partition import Table, Timed
 
 Edges = dict[tuple[str, str], datetime]
@@ -28,11 +29,13 @@ class Latest:
         self._edges: dict[str, Edges] = {}
         self._since: dict[str, datetime] = {}
         self._writes: dict[str, int] = {}
+        self.batches = Seen()
 
     def begin(self, turn: int) -> None:
         """Forget everything if somebody else has written since the last commit."""
         if turn != self._turn + 1:
             self._edges.clear()
+            self.batches.forget()
 
     def behind(
         self, table: Table, frame: pl.DataFrame, read: Callable[[], tuple[pl.DataFrame, datetime]]
@@ -54,9 +57,16 @@ class Latest:
         first = frame.group_by(_NODE).agg(pl.col(column).min())
         return {(cluster, node) for cluster, node, at in first.iter_rows() if at <= known.get((cluster, node), since)}
 
-    def commit(self, turn: int, added: list[tuple[Table, pl.DataFrame]], rewritten: set[str]) -> None:
-        """Take over what a transaction has stored, once it is committed."""
+    def commit(
+        self,
+        turn: int,
+        added: list[tuple[Table, pl.DataFrame]],
+        rewritten: set[str],
+        recorded: Iterable[tuple[str, str]],
+    ) -> None:
+        """Take over what a transaction has stored, once it is committed; `recorded` are nodes with ids of batches."""
         self._turn = turn
+        self.batches.commit(recorded)
         for table, frame in added:
             column = time_of(table)
             known = self._edges.get(table.name)
@@ -66,6 +76,8 @@ class Latest:
                 known[cluster, node] = max(at, known.get((cluster, node), at))
         for name in rewritten:
             self._edges.pop(name, None)
+            if name == "batch":
+                self.batches.forget()
 
 
 def time_of(table: Table) -> str | None:

@@ -56,7 +56,7 @@ def key_text(table: Table, value: object) -> str:
 
 def row_counts(table: Table, frame: pl.DataFrame) -> dict[str, int]:
     """Return how many rows of a frame lie in each partition; intervals lie in none."""
-    if isinstance(table.partition, Spanning):
+    if isinstance(table.partition, Spanning) or frame.is_empty():
         return {}
     counted = frame.lazy().group_by(partition_column(table).alias("part")).len().collect()
     return {key_text(table, value): count for value, count in counted.iter_rows()}

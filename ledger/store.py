@@ -301,7 +301,7 @@ class Store:
             result = work(commit)
             commit.finish()
             cursor.execute("COMMIT")
-            self._latest.commit(int(str(turn)), commit.added, commit.rewritten)
+            self._latest.commit(int(str(turn)), commit.added, commit.rewritten, commit.recorded)
             return result
 
     def _recover(self, error: duckdb.Error) -> None:

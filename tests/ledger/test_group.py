@@ -1,6 +1,7 @@
 """Batches of several nodes in one commit: the outcome is that of one after the other."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,3 +193,28 @@ def test_columns_that_only_some_have_are_null_for_the_others() -> None:
     assert not odd
     assert frame["power_watts"].to_list() == [1.0, None, None]
     assert "colour" not in frame.columns
+
+
+def test_a_batch_is_known_again_by_a_store_that_is_opened_anew(tmp_path: Path) -> None:
+    url = f"duckdb:{tmp_path / 'ledger.duckdb'}"
+    for turn in range(3):
+        with Store.open(url, now=lambda: NOW) as opened:
+            for place in range(5):
+                batch = Sender(f"{turn}-{place}", "a", "agent a")
+                assert (
+                    opened.append_group([batch], [joint(GpuSample, {0: [row("a", 10 * turn + place)]})])[0] is not None
+                )
+            for place in range(5 * (turn + 1)):
+                known = Sender(f"{place // 5}-{place % 5}", "a", "agent a")
+                assert opened.append_group([known], [joint(GpuSample, {0: [row("a", 1000)]})]) == [None]
+
+
+def test_another_store_of_the_process_makes_a_store_look_again(tmp_path: Path) -> None:
+    url = f"duckdb:{tmp_path / 'ledger.duckdb'}"
+    with Store.open(url, now=lambda: NOW) as one, Store.open(url, now=lambda: NOW) as other:
+        for turn in range(4):
+            batch = Sender(f"{turn}", "a", "agent a")
+            parts = [joint(GpuSample, {0: [row("a", turn)]})]
+            assert one.append_group([batch], parts)[0] is not None
+            assert other.append_group([batch], parts) == [None]
+        assert one.read(GpuSample).height == 4
