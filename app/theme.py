@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ledger.names import Bottleneck, Bucket, State
+from ledger.names import Bottleneck, State
 
 STATE_COLOURS: Final[dict[State, str]] = {
     "productive": "#1a9a7a",
@@ -71,13 +71,6 @@ BOTTLENECK_COLOURS: Final[dict[Bottleneck, str]] = {
     "throttled": "#e0703a",
     "idle": "#d1495b",
     "unknown": "#c9ccd3",
-}
-
-BUCKET_COLOURS: Final[dict[Bucket, str]] = {
-    "allocated": "#1a9a7a",
-    "idle": "#8d9db5",
-    "shared": "#2f7fb8",
-    "unallocable": "#c9ccd3",
 }
 
 CATEGORICAL: Final = (

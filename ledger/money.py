@@ -82,16 +82,6 @@ class ParsedColumn:
     residues: dict[int, Decimal]
     refused: dict[int, str]
 
-    @property
-    def residue(self) -> Decimal:
-        """What rounding took away in all rows together."""
-        return add(*self.residues.values())
-
-    @property
-    def source_total(self) -> Decimal:
-        """The sum as the source wrote it, before rounding."""
-        return add(total(self.amounts) or Decimal(0), self.residue)
-
 
 @dataclass(frozen=True)
 class Apportioned:

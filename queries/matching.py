@@ -1,4 +1,4 @@
-"""Which resource of a bill is which node: links with validity, and what found no partner, in money.
+"""Which resource of a bill is which node: links with validity.
 
 A node's instance id (from its own metadata, or as the scheduler's provider id) is compared with the whole
 resource id and with its last part, so that `aws:///us-east-1a/i-0abc`, `arn:aws:ec2:...:instance/i-0abc` and
@@ -12,7 +12,7 @@ from typing import Final
 import dataframely as dy
 import polars as pl
 
-from ledger import money, sections
+from ledger import sections
 from ledger.tables import FocusCharge, Node, NodeResource
 from queries.rollups._scope import tags_of
 
@@ -59,47 +59,6 @@ def node_resources(
     surest = found.with_columns(rank.alias("rank")).filter(pl.col("rank") == pl.col("rank").min().over(resource))
     links = surest.unique(["cluster", "node", *resource, "valid_start"], keep="first").drop("rank")
     return NodeResource.validate(links.sort(NodeResource.primary_key()), cast=True)
-
-
-def unmatched_nodes(nodes: dy.DataFrame[Node], links: dy.DataFrame[NodeResource]) -> pl.DataFrame:
-    """Return the stays of nodes with GPUs that no resource of a bill was found for.
-
-    Shape, grain: one row per stay, with what the node says about its provider, type and instance.
-    """
-    linked = links.select("cluster", "node", pl.col("valid_start").alias("exists_start"))
-    return (
-        nodes.filter(pl.col("gpu_count") > 0)
-        .join(linked, on=["cluster", "node", "exists_start"], how="anti")
-        .select("cluster", "node", "exists_start", "exists_end", "provider", "instance_type", "provider_instance_id")
-        .sort("cluster", "node", "exists_start")
-    )
-
-
-def unmatched_charges(charges: dy.DataFrame[FocusCharge], links: dy.DataFrame[NodeResource]) -> pl.DataFrame:
-    """Return the usage that no node was found for, in money.
-
-    Shape, grain: one row per provider, service_category, service_name, resource_type, billing_currency, with
-    resource_count, row_count, billed_cost and effective_cost. Largest first.
-    """
-    group = ["provider", "service_category", "service_name", "resource_type", "billing_currency"]
-    usage = charges.filter(pl.col("ChargeCategory") == "Usage").select(
-        pl.col("ServiceProviderName").alias("provider"),
-        pl.col("ResourceId").str.to_lowercase().fill_null("").alias("resource_id"),
-        pl.col("ServiceCategory").alias("service_category"),
-        pl.col("ServiceName").alias("service_name"),
-        pl.col("ResourceType").alias("resource_type"),
-        pl.col("BillingCurrency").alias("billing_currency"),
-        pl.col("BilledCost").alias("billed_cost"),
-        pl.col("EffectiveCost").alias("effective_cost"),
-    )
-    rest = usage.join(links, on=["provider", "resource_id"], how="anti")
-    named = pl.col("resource_id").filter(pl.col("resource_id") != "")
-    counted = rest.group_by(group).agg(named.n_unique().alias("resource_count"), pl.len().alias("row_count"))
-    sums = money.summed(rest, by=group, columns=["billed_cost", "effective_cost"])
-    largest = ["billed_cost", "effective_cost", *group]
-    return counted.join(sums, on=group, nulls_equal=True).sort(
-        largest, descending=[True, True, *[False] * len(group)], nulls_last=True
-    )
 
 
 def _resources(charges: pl.DataFrame) -> pl.DataFrame:

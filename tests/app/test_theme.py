@@ -1,13 +1,18 @@
 """Colours: legible on both backgrounds, and told apart from their neighbours."""
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from app import theme
 from ledger.names import BOTTLENECKS, STATES
 
-SCALES = {"states": theme.STATE_COLOURS, "bottlenecks": theme.BOTTLENECK_COLOURS, "buckets": theme.BUCKET_COLOURS}
+SCALES: Mapping[str, Mapping[Any, str]] = {
+    "states": theme.STATE_COLOURS,
+    "bottlenecks": theme.BOTTLENECK_COLOURS,
+}
 NAMED = [(scale, name, colour) for scale, colours in SCALES.items() for name, colour in colours.items()]
 DARK = str(theme.streamlit_options()["theme.dark.backgroundColor"])
 

@@ -123,12 +123,6 @@ def test_a_column_reads_as_its_texts_read(texts: list[str | None]) -> None:
             assert column.residues.get(index, Decimal(0)) == expected.residue
 
 
-def test_the_source_total_is_summed_before_rounding() -> None:
-    column = money.parse_column(pl.Series(["0.0000000000000000004"] * 5))
-    assert column.source_total == Decimal("2.0e-18")
-    assert money.total(column.amounts) == 0
-
-
 @given(
     st.lists(st.tuples(st.one_of(st.none(), amounts), st.lists(st.integers(0, 10**12), max_size=6)), max_size=5),
     st.randoms(use_true_random=False),

@@ -1,5 +1,4 @@
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import dataframely as dy
@@ -8,7 +7,7 @@ import pytest
 
 from ledger import config
 from ledger.tables import FocusCharge, Node, NodeResource
-from queries.matching import node_resources, unmatched_charges, unmatched_nodes
+from queries.matching import node_resources
 from tests.bills import MONTH, at, charge, node, rows
 
 
@@ -92,29 +91,6 @@ def test_tags_that_name_no_node_link_nothing(tags: str | None) -> None:
 
 def test_nothing_matches_nothing() -> None:
     assert links([], []).is_empty()
-
-
-def test_what_found_no_partner_is_shown_in_money() -> None:
-    nodes, charges = (
-        rows(Node, [node("a1"), node("b2"), node("login", gpu_count=0)]),
-        rows(
-            FocusCharge,
-            [
-                charge(0, ResourceId="i-a1"),
-                charge(1, ResourceId="vol-1", ServiceName="EBS", BilledCost=Decimal(3)),
-                charge(2, ResourceId="vol-2", ServiceName="EBS", BilledCost=Decimal(4), EffectiveCost=None),
-                charge(3, ResourceId=None, ServiceName="NAT", BilledCost=Decimal(1)),
-                charge(4, ResourceId=None, ChargeCategory="Tax", BilledCost=Decimal(9)),
-            ],
-        ),
-    )
-    made = node_resources(nodes, charges)
-    assert unmatched_nodes(nodes, made)["node"].to_list() == ["b2"]
-    rest = unmatched_charges(charges, made)
-    assert rest.select("service_name", "resource_count", "row_count", "billed_cost", "effective_cost").rows() == [
-        ("EBS", 2, 2, Decimal(7), Decimal(3)),
-        ("NAT", 0, 1, Decimal(1), Decimal(1)),
-    ]
 
 
 def test_the_order_of_rows_does_not_matter() -> None:

@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ledger.store import Store
+from ledger.tables import CostHour, Node
 from ledger.units import is_money
+from tests.bills import MONTH, NEXT, charge, costs, link, node, rows
 
 QUESTIONS = sorted((Path(__file__).parents[2] / "queries" / "sql").glob("*.sql"))
 VALUES = {
@@ -50,3 +54,30 @@ def test_a_question_has_an_answer_on_an_empty_store(path: Path, store: Store) ->
     assert answer.width > 1
     floats = [name for name in answer.columns if is_money(name) and answer.schema[name].is_float()]
     assert not floats, "money is summed, never divided or averaged, in SQL"
+
+
+def asked(store: Store, question: str) -> pl.DataFrame:
+    """Return the answer to a question about March."""
+    text = next(path for path in QUESTIONS if path.stem == question).read_text(encoding="utf-8")
+    return store.select(text, start=MONTH, end=NEXT)
+
+
+def test_what_found_no_partner_is_shown_in_money() -> None:
+    charges = [
+        charge(0, ResourceId="i-a1"),
+        charge(1, ResourceId="vol-1", ServiceName="EBS", BilledCost=Decimal(3)),
+        charge(2, ResourceId="vol-1", ServiceName="EBS", BilledCost=Decimal(4), EffectiveCost=None),
+        charge(3, ResourceId=None, ServiceName="NAT", BilledCost=Decimal(1)),
+        charge(4, ResourceId="vol-2", ServiceName="EBS", ChargeCategory="Credit", BilledCost=Decimal(-9)),
+    ]
+    nodes = [node("a1"), node("b2")]
+    with Store.open("duckdb::memory:", now=lambda: NEXT) as store:
+        store.append(Node, rows(Node, nodes), source="test")
+        hours = costs(charges, nodes=nodes, links=[link("a1")])
+        store.replace(CostHour, hours, partitions=["2026-03"], state=None)
+        assert asked(store, "unmatched_nodes")["node"].to_list() == ["b2"]
+        rest = asked(store, "unmatched_charges").select("service_name", "resource_id", "billed_cost", "effective_cost")
+        assert rest.rows() == [
+            ("EBS", "vol-2", Decimal(-9), Decimal(-9)),
+            ("EBS", "vol-1", Decimal(7), Decimal(3)),
+        ]
