@@ -19,7 +19,7 @@ from ledger.tables.incidents import IdleIncident, IncidentDecision
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
 from ledger.tables.job_time import JobGpuHour, JobHour, JobUsage
 from ledger.tables.jobs import GpuHolderSample, Job, JobGpu, NodeState, ServingSample, TrainingSample
-from ledger.tables.network import NetworkHour, NetworkPortSample, TcpSample
+from ledger.tables.network import NetworkHour, NetworkPortSample, NodeNetworkHour, TcpSample
 from ledger.tables.operation import (
     AgentToken,
     Audit,
@@ -94,6 +94,7 @@ __all__ = [
     "Node",
     "NodeEvent",
     "NodeMinute",
+    "NodeNetworkHour",
     "NodeResource",
     "NodeState",
     "NumaSample",

@@ -114,3 +114,48 @@ class NetworkHour(dy.Schema):
     link_downed_count = count("Times the link went down")
     reset_count = count("Counter resets: nothing was added for these steps", nullable=False)
     observed_seconds = seconds("Time that steps cover")
+    is_rdma = flag("The adapter carries RDMA: InfiniBand or RoCE, which bypasses the kernel's network devices")
+    up_seconds = seconds("Of the observed time: the link was up at the end of the step", nullable=True)
+    down_seconds = seconds("Of the observed time: it was not", nullable=True)
+    lowest_line_rate_bytes_per_second = gauge("Slowest rate at which the link ran while it was up", max=1e13)
+    capacity_bytes = amount("What the link could have carried in one direction: its rate while it was up")
+    transmit_packet_count = count("Packets sent")
+    receive_packet_count = count("Packets received")
+    discard_count = count("Packets dropped on the way out")
+    symbol_error_count = count("Symbol errors of the link")
+    congestion_notification_count = count("RoCE congestion notifications sent")
+    congestion_handled_count = count("RoCE congestion notifications received and acted upon")
+    congestion_mark_count = count("Packets that came marked by a congested switch")
+    out_of_sequence_count = count("Packets that came out of order, and answers that one was missing")
+    acknowledgement_timeout_count = count("Times that no acknowledgement came")
+    receiver_not_ready_count = count("Times that a receiver had no buffer, on either side")
+    retransmission_count = count("Packets sent again, as far as the adapter counts them")
+    has_stopped_counter = flag("A narrow counter stood at its top: what it should count is missing")
+
+
+@table("rollup", Timed("hour_start"))
+class NodeNetworkHour(dy.Schema):
+    """One clock hour of one node's network: its RDMA ports against what it should have, and its TCP."""
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster")
+    node = key("Node name")
+    expected_port_count = count("RDMA ports that should be up; null where nobody says it")
+    expected_line_rate_bytes_per_second = gauge("What each should carry; null where ports differ", max=1e13)
+    expectation_source = text(
+        "configured (the node's own row), or peers: most of at least three like nodes are so in this hour",
+        among=("configured", "peers"),
+    )
+    port_count = count("RDMA ports that were seen")
+    up_port_count = count("Of them, up for the whole hour")
+    down_port_count = count("How many fewer were up than should be")
+    degraded_port_count = count("How many of those that were up ran slower than they should")
+    expected_capacity_bytes = amount("What the ports that should be up could have carried in one direction")
+    capacity_bytes = amount("What those that were up could have carried; not more than what is expected")
+    evidence = text("Which port was down, or ran at which of which rate; '' where nothing is amiss", nullable=False)
+    tcp_sent_segment_count = count("TCP segments sent, without those sent again")
+    tcp_retransmitted_segment_count = count("TCP segments sent again")
+    tcp_timeout_count = count("Times that a TCP sender waited in vain")
+    tcp_drop_count = count("Connections and segments dropped: queues were full, or memory was short")
+    tcp_reset_count = count("Open TCP connections that were reset")
+    observed_seconds = seconds("Longest time that steps of one port, or of TCP, cover")

@@ -119,3 +119,59 @@ def _growth(rows: Sequence[Mapping[str, Any]]) -> float:
         if elapsed <= 30 and 0 <= step <= 1.2 * 1000 * elapsed:
             grown += step
     return grown
+
+
+def test_congestion_and_retransmission_have_columns_of_their_own() -> None:
+    counters = {
+        "congestion_notification_count_total": 1.0,
+        "congestion_handled_count_total": 2.0,
+        "congestion_mark_count_total": 4.0,
+        "out_of_sequence_count_total": 8.0,
+        "sequence_error_count_total": 16.0,
+        "acknowledgement_timeout_count_total": 32.0,
+        "receiver_not_ready_count_total": 64.0,
+        "out_of_buffer_count_total": 128.0,
+        "retransmission_count_total": 256.0,
+        "symbol_error_count_total": 512.0,
+        "link_integrity_error_count_total": 3.0,
+        "transmit_packet_count_total": 1024.0,
+    }
+    before = dict.fromkeys(counters, 0.0)
+    (row,) = hours([sample(0, **before), sample(10, **counters)]).to_dicts()
+    assert {name: row[name] for name in row if name.endswith("_count") and row[name]} == {
+        "congestion_notification_count": 1,
+        "congestion_handled_count": 2,
+        "congestion_mark_count": 4,
+        "out_of_sequence_count": 24,
+        "acknowledgement_timeout_count": 32,
+        "receiver_not_ready_count": 192,
+        "retransmission_count": 256,
+        "symbol_error_count": 512,
+        "error_count": 515,
+        "transmit_packet_count": 1024,
+    }
+    assert row["congestion_mark_count"] is not None
+    assert row["receive_packet_count"] is None
+
+
+def test_a_link_that_falls_and_comes_back_slower_has_its_times_and_its_capacity() -> None:
+    rows = [
+        sample(0, is_up=True),
+        sample(10, is_up=True),
+        sample(20, is_up=False, line_rate_bytes_per_second=None),
+        sample(30, is_up=True, line_rate_bytes_per_second=500.0, has_stopped_counter=True),
+        sample(40, is_up=None, line_rate_bytes_per_second=500.0),
+    ]
+    (row,) = hours(rows).to_dicts()
+    assert (row["up_seconds"], row["down_seconds"], row["observed_seconds"]) == (Decimal(20), Decimal(10), Decimal(40))
+    assert (row["lowest_line_rate_bytes_per_second"], row["capacity_bytes"]) == (500.0, 15_000.0)
+    assert (row["is_rdma"], row["has_stopped_counter"]) == (True, True)
+    (row,) = hours([sample(0), sample(10)]).to_dicts()
+    assert (row["up_seconds"], row["down_seconds"], row["capacity_bytes"]) == (None, None, None)
+
+
+def test_an_adapter_with_a_physical_state_carries_rdma_whatever_its_link_layer() -> None:
+    office = {"link_layer": "Ethernet", "is_up": True}
+    assert hours([sample(0, **office), sample(10, **office)])["is_rdma"].to_list() == [False]
+    roce = {**office, "physical_state": "LinkUp"}
+    assert hours([sample(0, **roce), sample(10, **roce)])["is_rdma"].to_list() == [True]
