@@ -16,6 +16,7 @@ from app.context import Context
 from app.services import _rejections
 from collectors.cluster._configured import Configured
 from collectors.cluster._devices import named
+from collectors.cluster._existing import begun
 from collectors.cluster._source import Pulled
 from collectors.cluster._standing import settled
 from ledger.errors import ClusterLedgerError, SourceError
@@ -105,6 +106,9 @@ class _Pull:
         piece = named(piece, self._gpus)
         told = settled(piece, self._open_rows, known) if piece.standing or piece.held_by else piece.frames
         frames = {schema: frame for schema, frame in told.items() if not frame.is_empty()}
+        if Gpu in frames:
+            before = self._gpus(frames[Gpu]["node"].unique().to_list()).filter(pl.col("exists_end").is_null())
+            frames[Gpu] = begun(frames[Gpu], before, ["cluster", "node", "gpu_uuid"])
         new = _rejections.fresh(self._context, refused)
         if not new.is_empty():
             frames[RejectedRow] = new

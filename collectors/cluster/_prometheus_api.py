@@ -6,6 +6,7 @@ it puts a POST's query into the address, has no timeout of its own, drops warnin
 Source: prometheus.io/docs, HTTP API v1; the client library's source, version 0.7.2.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ class Api:
         encoding = "identity" if urlsplit(self._url).hostname in _LOOPBACK else "gzip"
         headers = {"Accept-Encoding": encoding}
         self._headers = headers | {name: value.get_secret_value() for name, value in settings.headers.items()}
+        # What is tried again is no event; what fails in the end is said by the error.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         retry = _retry()
         # The library takes one number for connecting and for reading, and hands it on as it is.
         timeout: Any = self._timeout
@@ -167,7 +170,13 @@ class Api:
         body = {**asked, "timeout": f"{self._timeout[1]:g}s", "nocache": "1"}
         try:
             response = self._session.post(
-                f"{self._url}/api/v1/{path}", data=body, headers=self._headers, auth=self._auth, timeout=self._timeout
+                f"{self._url}/api/v1/{path}",
+                data=body,
+                headers=self._headers,
+                auth=self._auth,
+                timeout=self._timeout,
+                # Said here, because a variable of the environment wins over the session's.
+                verify=self._session.verify,
             )
             content = response.content
         except requests.RequestException as error:
@@ -279,6 +288,7 @@ def _retry() -> Retry:
         total=_RETRIES,
         connect=1,
         read=0,
+        other=0,
         status=_RETRIES,
         allowed_methods=None,
         status_forcelist=_RETRY_ON,

@@ -6,6 +6,7 @@ place of their row's key and instant.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,17 +24,13 @@ _SEPARATOR: Final = b'"],['
 _DENSE: Final = 4
 """Above this many places for each value, places are listed in the place of being reserved."""
 
+_NONE: Final[Floats] = np.empty(0)
 _PAIRS: Final = msgspec.json.Decoder(list[tuple[float, str]])
 
 
 def points(series: Sequence[Series], grid: Grid) -> tuple[Places, Places, Floats]:
     """Return the series, the step and the value of each point that is a finite number and on the grid."""
-    raws = [bytes(each.values) for each in series]
-    owners = np.repeat(
-        np.arange(len(raws), dtype=np.int64),
-        np.array([raw.count(_SEPARATOR) + 1 if len(raw) > len("[]") else 0 for raw in raws], dtype=np.int64),
-    )
-    seconds, values = _parsed([raw for raw in raws if len(raw) > len("[]")], len(owners))
+    owners, seconds, values = _parsed([bytes(each.values) for each in series])
     steps = np.rint((seconds - grid.start) / grid.step).astype(np.int64)
     is_kept = np.isfinite(values) & (steps >= 0) & (steps < grid.length)
     if is_kept.all():
@@ -41,23 +38,25 @@ def points(series: Sequence[Series], grid: Grid) -> tuple[Places, Places, Floats
     return owners[is_kept], steps[is_kept], values[is_kept]
 
 
-def _parsed(raws: Sequence[bytes], count: int) -> tuple[Floats, Floats]:
-    """Return the instants and values of `[[1700000000,"1.5"],...]` of several series, one after the other."""
-    if not raws:
-        return np.empty(0), np.empty(0)
+def _parsed(raws: Sequence[bytes]) -> tuple[Places, Floats, Floats]:
+    """Return owners, instants and values of the points of several series, `[[1700000000,"1.5"],...]` each."""
+    told = [(index, raw) for index, raw in enumerate(raws) if len(raw) > len("[]")]
+    counts = [raw.count(_SEPARATOR) + 1 for _, raw in told]
     # The first pair begins after `[[`, the last ends before `"]]`.
-    text = _SEPARATOR.join(raw[2:-3] for raw in raws).replace(_SEPARATOR, b"\n").replace(b',"', b",")
-    try:
-        table = pl.read_csv(text, has_header=False, schema={"at": pl.Float64, "value": pl.Float64})
-    except pl.exceptions.PolarsError:
-        table = None
-    if table is not None and table.height == count and not table["at"].null_count() and not table["value"].null_count():
-        return table["at"].to_numpy(), table["value"].to_numpy()
+    text = _SEPARATOR.join(raw[2:-3] for _, raw in told).replace(_SEPARATOR, b"\n").replace(b',"', b",")
+    table = pl.DataFrame()
+    if told:
+        with suppress(pl.exceptions.PolarsError):
+            table = pl.read_csv(text, has_header=False, schema={"at": pl.Float64, "value": pl.Float64})
+    if table.height == sum(counts) and not any(series.null_count() for series in table):
+        owners = np.repeat(np.array([index for index, _ in told], dtype=np.int64), np.array(counts, dtype=np.int64))
+        return (owners, *((table["at"].to_numpy(), table["value"].to_numpy()) if told else (_NONE, _NONE)))
     # Infinities, or a server that puts blanks between: each pair by itself, and slower.
-    pairs = [pair for raw in raws for pair in _PAIRS.decode(raw)]
+    pairs = [(index, at, float(value)) for index, raw in told for at, value in _PAIRS.decode(raw)]
     return (
-        np.array([at for at, _ in pairs], dtype=np.float64),
-        np.array([float(value) for _, value in pairs], dtype=np.float64),
+        np.array([index for index, _, _ in pairs], dtype=np.int64),
+        np.array([at for _, at, _ in pairs], dtype=np.float64),
+        np.array([value for _, _, value in pairs], dtype=np.float64),
     )
 
 

@@ -25,7 +25,9 @@ from ledger.tables import (
 )
 
 _EXPORTER: Final = "node_exporter"
-_VIRTUAL_PORTS: Final = r"lo|(veth|docker|br-|virbr|cni|cali|flannel|cilium|lxc|tunl|kube-|tun|tap|team|dummy|ifb|bond|ib|wg|vxlan|geneve).*"
+_VIRTUAL_PORTS: Final = (
+    "lo|(veth|docker|br-|virbr|cni|cali|flannel|cilium|lxc|kube-|tun|tap|team|dummy|ifb|bond|ib|wg|vxlan|geneve).*"
+)
 _NO_DISKS: Final = r"(loop|ram|zram|sr|fd|dm-|md|drbd|bcache|zd).*|(nvme|mmcblk).*p[0-9]+|(s|v|xv|h)d[a-z]+[0-9]+"
 _KERNEL_TYPES: Final = (
     "autofs|binfmt_misc|bpf|cgroup|cgroup2|configfs|debugfs|devpts|devtmpfs|efivarfs|fusectl|hugetlbfs|iso9660|"

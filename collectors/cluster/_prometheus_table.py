@@ -121,10 +121,10 @@ def fill(rows: Rows, target: Target, asked: Asked, series: Sequence[Series], gri
         rows.add(metric.column, keys, (taken[is_taken], steps[is_taken], scaled))
 
 
-def answer(api: Api, asked: Asked, grid: Grid) -> list[tuple[Grid, list[Series]]]:
+def answer(api: Api, asked: Asked, grid: Grid) -> list[Series]:
     """Return a query's series over a grid, in halves where a server finds the whole too much."""
     try:
-        return [(grid, api.range(asked.query, grid))]
+        return api.range(asked.query, grid)
     except TooMuchError:
         if grid.length <= 1:
             raise

@@ -1,44 +1,21 @@
 """Metrics that are in Prometheus already, or in what speaks like it, into the ledger's tables."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import dataframely as dy
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from collectors.cluster import _prometheus_cadvisor, _prometheus_dcgm, _prometheus_node
-from collectors.cluster._prometheus_api import Api, Connection, Grid, grid_of, instant, selector, windows
-from collectors.cluster._prometheus_decode import Rows
-from collectors.cluster._prometheus_table import (
-    NAME,
-    Key,
-    Labels,
-    Metric,
-    NodeOf,
-    Target,
-    answer,
-    fill,
-    fitted,
-    queries,
-)
+from collectors.cluster._prometheus_api import Api, Connection, grid_of, windows
+from collectors.cluster._prometheus_table import Key, Labels, Metric, Target
+from collectors.cluster._prometheus_window import Naming, Reader
 from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source
 from ledger.errors import ConfigError
 from ledger.frames import columns_of
 from ledger.tables import TABLES
 from ledger.tables.partition import declared
-
-_MOST_STEPS: Final = 10_000
-"""A server gives at most 11,000 points of a series."""
-
-_MOST_POINTS: Final = 4_000_000
-"""Of all series of a window: a hundred megabytes of answers."""
-
-_FEW_STEPS: Final = 10
-
-_PORT: Final = re.compile(r":\d+\Z")
 
 _TARGETS: Final = (*_prometheus_dcgm.TARGETS, *_prometheus_node.TARGETS, *_prometheus_cadvisor.TARGETS)
 
@@ -78,7 +55,7 @@ class PrometheusSettings(SourceSettings, Connection):
 
 
 @cluster_source(
-    emits=tuple(dict.fromkeys(declared(target.schema).name for target in _TARGETS)),
+    emits=(*dict.fromkeys(declared(target.schema).name for target in _TARGETS), "gpu", "gpu_event"),
     every_seconds=60,
     settings=PrometheusSettings,
 )
@@ -97,9 +74,10 @@ def prometheus(settings: PrometheusSettings) -> Pull:
         end = until - timedelta(seconds=settings.delay_seconds)
         grid = grid_of(since or end - timedelta(days=settings.history_days), end, settings.step_seconds)
         known = api.names(grid.start - grid.step, max(grid.start, grid.end))
-        node_of = _nodes(api, settings, known, grid)
-        for window in windows(grid, _most_steps(api, targets, known, matchers, grid)):
-            yield _piece(api, settings, targets, known, matchers, window, node_of)
+        naming = Naming(settings.node_labels, is_short=settings.short_names)
+        reader = Reader(api, settings.cluster, targets, known, matchers, naming.of(api, known, grid))
+        for window in windows(grid, reader.most_steps(grid)):
+            yield reader.pulled(window)
 
     return pull
 
@@ -139,85 +117,3 @@ def _custom(each: CustomMetric) -> Target:
 
 def _as_it_is(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
-
-
-def _most_steps(
-    api: Api, targets: Sequence[Target], known: frozenset[str], matchers: Sequence[tuple[str, str, str]], grid: Grid
-) -> int:
-    """Return how many steps a window may have: as many as a server gives, fewer where there are many series."""
-    names = sorted({each.name for target in targets for each in target.metrics} & known)
-    if grid.length <= _FEW_STEPS or not names:
-        return _MOST_STEPS
-    select = selector("", ((NAME, "=~", "|".join(names)), *matchers))
-    found = api.instant(f"count(last_over_time({select}[{grid.step * _FEW_STEPS}s]))", grid.end)
-    count = found[0][1] if found else 1.0
-    return max(_FEW_STEPS, min(_MOST_STEPS, int(_MOST_POINTS / max(count, 1.0))))
-
-
-def _nodes(api: Api, settings: PrometheusSettings, known: frozenset[str], grid: Grid) -> NodeOf:
-    """Return how a series names its node; an address of a scrape is told by the name that the node gives itself."""
-    named: dict[str, str] = {}
-    if _prometheus_node.NODE_NAME in known and grid.length:
-        seconds = grid.end - grid.start + grid.step
-        query = f"last_over_time({_prometheus_node.NODE_NAME}[{seconds}s])"
-        for labels, _ in api.instant(query, grid.end):
-            named[_PORT.sub("", labels.get("instance", ""))] = labels.get("nodename", "")
-
-    def node_of(labels: Labels) -> str:
-        for label in settings.node_labels:
-            found = labels.get(label, "")
-            if found and label == "instance":
-                host = _PORT.sub("", found)
-                found = named.get(host) or host
-            if found:
-                return found.split(".", 1)[0] if settings.short_names and not _is_address(found) else found
-        return ""
-
-    return node_of
-
-
-def _is_address(text: str) -> bool:
-    return ":" in text or text.replace(".", "").isdecimal()
-
-
-def _piece(
-    api: Api,
-    settings: PrometheusSettings,
-    targets: Sequence[Target],
-    known: frozenset[str],
-    matchers: Sequence[tuple[str, str, str]],
-    grid: Grid,
-    node_of: NodeOf,
-) -> Pulled:
-    """Return all rows of one window."""
-    window = api.window(grid.step)
-    tables: dict[tuple[type[dy.Schema], tuple[str, ...]], tuple[Rows, list[Callable[[Any], Any]]]] = {}
-    for target in targets:
-        for asked in queries(target, known, matchers, window):
-            rows, finishes = tables.setdefault((target.schema, target.names), (Rows(grid), []))
-            if target.finish not in finishes:
-                finishes.append(target.finish)
-            for _, series in answer(api, asked, grid):
-                fill(rows, target, asked, series, grid, node_of)
-    frames: dict[type[dy.Schema], pl.DataFrame] = {}
-    remarks: list[str] = []
-    for (schema, names), (rows, finishes) in tables.items():
-        frame = rows.frame(("node", *names))
-        if frame.is_empty():
-            continue
-        for finish in finishes:
-            frame = finish(frame)
-        common = {"cluster": pl.lit(settings.cluster), "step_seconds": pl.lit(float(grid.step))}
-        ready = fitted(frame.with_columns(**common), schema, remarks)
-        frames[schema] = pl.concat([frames[schema], ready], how="diagonal_relaxed") if schema in frames else ready
-    if not tables:
-        remarks.append("none of the metrics that are read is there; see match, tables and metrics of its section")
-    return Pulled(frames, instant(grid.end), remarks=(*api.remarks, *remarks))
-
-
-def emitted() -> Mapping[str, Sequence[Metric]]:
-    """Return the metrics that are read by the table that they fill."""
-    found: dict[str, list[Metric]] = {}
-    for target in _TARGETS:
-        found.setdefault(declared(target.schema).name, []).extend(target.metrics)
-    return found

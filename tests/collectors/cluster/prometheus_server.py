@@ -1,9 +1,11 @@
 """Real servers that tests ask: Prometheus and VictoriaMetrics from Debian, on loopback, with what a test writes."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -132,7 +134,7 @@ Answer = Callable[[str, bytes, Mapping[str, str]], tuple[int, Mapping[str, str],
 
 
 @contextmanager
-def served(answer: Answer) -> Iterator[str]:
+def served(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve what a function of path, body and headers answers; yield the address."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -150,14 +152,21 @@ def served(answer: Answer) -> Iterator[str]:
         def do_GET(self) -> None:
             self.do_POST()
 
+        def handle(self) -> None:
+            # A client that hangs up, or that does not trust the certificate, is no matter of the server.
+            with contextlib.suppress(OSError):
+                super().handle()
+
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

@@ -12,6 +12,8 @@ from ledger.store import Store
 from ledger.tables import (
     TABLES,
     BlockDeviceSample,
+    Gpu,
+    GpuEvent,
     GpuHealthSample,
     GpuSample,
     HostSample,
@@ -66,6 +68,10 @@ def gpus() -> Iterator[tuple[str, list[str]]]:
     for job in ("7", "8"):
         yield series("DCGM_FI_DEV_FB_USED", GPU1 | {"hpc_job": job}, flat(2048))
     yield series("DCGM_FI_PROF_GR_ENGINE_ACTIVE", SLICE, flat(0.25) | {5: 1.02})
+    # The last Xid is told for ever: 31 is of unknown age, 79 comes at the sixth step, and once more after a zero.
+    xids = {0: 31, 1: 31, 2: 31, 3: 31, 4: 31, 5: 31, 6: 79, 7: 79, 8: 0, 9: 79}
+    yield series("DCGM_FI_DEV_XID_ERRORS", GPU0, xids)
+    yield series("DCGM_FI_DEV_XID_ERRORS", GPU1, flat(0) | {-1: 0, 0: 13})
 
 
 def node() -> Iterator[tuple[str, list[str]]]:
@@ -208,6 +214,24 @@ def test_health_is_flags_and_counts(frames: dict[str, pl.DataFrame]) -> None:
     assert rows["pcie_replay_count_total"].to_list() == [float(step) for step in STEPS]
 
 
+def test_the_inventory_has_whole_devices_slices_and_what_no_slice_takes(frames: dict[str, pl.DataFrame]) -> None:
+    rows = {row["gpu_uuid"]: row for row in frames["gpu"].iter_rows(named=True)}
+    assert set(rows) == {"GPU-0", "GPU-1-gi-3", "GPU-1-rest"}
+    whole, part, rest = rows["GPU-0"], rows["GPU-1-gi-3"], rows["GPU-1-rest"]
+    assert (whole["gpu_model"], whole["gpu_index"], whole["exists_start"]) == ("NVIDIA H100", 0, at(0))
+    assert (whole["parent_gpu_uuid"], whole["gpu_fraction"]) == ("", 1)
+    assert whole["memory_total_bytes"] == (1024 + 80_000 + 535) * MIB
+    assert (part["parent_gpu_uuid"], part["mig_profile"]) == ("GPU-1", "3g.40gb")
+    assert part["gpu_fraction"] + rest["gpu_fraction"] == 1
+    assert float(part["gpu_fraction"]) == pytest.approx(3 / 7, abs=1e-6)
+
+
+def test_a_new_xid_is_one_event_and_one_of_unknown_age_is_none(frames: dict[str, pl.DataFrame]) -> None:
+    events = frames["gpu_event"].sort("occurred_at")
+    told = events.select("occurred_at", "gpu_uuid", "xid_code", "is_critical").rows()
+    assert told == [(at(0), "GPU-1", 13, False), (at(6), "GPU-0", 79, True), (at(9), "GPU-0", 79, True)]
+
+
 def test_processors_are_added_up_under_the_name_that_the_node_gives_itself(frames: dict[str, pl.DataFrame]) -> None:
     rows = of(frames, HostSample)
     assert set(rows["node"]) == {"n1"}
@@ -269,6 +293,7 @@ def test_pulls_in_turn_give_what_one_gives_and_each_row_once(url: str, frames: d
         assert known == at(9)
         assert rows == frames["gpu_sample"].height
         assert store.read(GpuSample).equals(frames["gpu_sample"])
+        assert store.read(GpuEvent).equals(frames["gpu_event"])
 
 
 def test_a_long_time_is_read_in_windows_that_share_no_instant(url: str) -> None:
@@ -299,7 +324,7 @@ def test_a_configured_metric_joins_the_rows_of_its_table(url: str) -> None:
         "times": 2,
     }
     piece = next(prometheus.open(settings(url, metrics=[own], tables=["gpu_sample"]))(at(-1), at(9)))
-    assert list(piece.frames) == [GpuSample]
+    assert set(piece.frames) == {GpuSample, Gpu, GpuEvent}
     rows = piece.frames[GpuSample].filter(gpu_uuid="GPU-0").sort("sampled_at")
     assert rows["performance_state_index"].to_list() == [2 * step for step in STEPS]
     assert set(rows["memory_used_bytes"]) == {1024 * MIB}

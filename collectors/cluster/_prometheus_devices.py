@@ -1,0 +1,132 @@
+"""Which devices DCGM exporter has seen, and which Xids it told."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
+from collectors.cluster._prometheus_dcgm import INSTANCE, PROFILE, XID, gpu_uuid, without_blanks
+from collectors.cluster._prometheus_decode import points
+from collectors.cluster._prometheus_table import Labels, Matcher, NodeOf
+from collectors.node._nvml_health import CRITICAL_XIDS
+from collectors.node._nvml_mig import Slice, fractions
+from ledger.frames import dtypes
+from ledger.registry import Row
+from ledger.tables import Gpu, GpuEvent
+
+Device = tuple[str, str]
+"""Node and UUID."""
+
+_SLICES: Final = 7
+_COMPUTE: Final = re.compile(r"(\d+)g\.")
+_REST: Final = "-rest"
+_XID_MEMORY_SECONDS: Final = 3600
+
+
+def inventory(samples: pl.DataFrame, labels: Mapping[Device, Labels]) -> pl.DataFrame:
+    """Return the devices that samples are of, each since its first one.
+
+    A slice takes as many sevenths of its device as its profile says; what no slice takes is a device of its own.
+    """
+    known = [name for name in ("memory_total_bytes", "power_limit_watts") if name in samples.columns]
+    seen = samples.group_by("cluster", "node", "gpu_uuid", maintain_order=True).agg(
+        pl.col("sampled_at").min().alias("exists_start"), *(pl.col(name).drop_nulls().last() for name in known)
+    )
+    rows: list[Row] = []
+    cut: dict[Device, list[tuple[Row, Labels]]] = {}
+    for row in seen.iter_rows(named=True):
+        words = labels.get((row["node"], row["gpu_uuid"]), {})
+        told = {**row, "gpu_model": _model(words), "gpu_index": _index(words)}
+        if words.get(INSTANCE):
+            cut.setdefault((row["node"], words["UUID"]), []).append((told, words))
+        else:
+            rows.append({**told, "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)})
+    # A device that is cut is there as its slices: counted itself, it would be there twice.
+    whole = [row for row in rows if (row["node"], row["gpu_uuid"]) not in cut]
+    return pl.DataFrame([*whole, *_sliced(cut)], schema=dtypes(Gpu))
+
+
+def _sliced(cut: Mapping[Device, Sequence[tuple[Row, Labels]]]) -> Iterable[Row]:
+    for (_, parent), slices in cut.items():
+        parts = [_slice(words) for _, words in slices]
+        shares, rest = fractions(parts)
+        for (row, _), part, share in zip(slices, parts, shares, strict=True):
+            yield {**row, "parent_gpu_uuid": parent, "gpu_fraction": share, "mig_profile": part.profile or None}
+        if rest:
+            first = {**slices[0][0], "memory_total_bytes": None, "power_limit_watts": None}
+            yield {**first, "gpu_uuid": parent + _REST, "parent_gpu_uuid": parent, "gpu_fraction": rest}
+
+
+def _slice(words: Labels) -> Slice:
+    profile = words.get(PROFILE, "").lower()
+    compute = _COMPUTE.match(profile)
+    share = int(compute[1]) / _SLICES if compute else 1 / _SLICES
+    return Slice(gpu_uuid(words), None, _number(words.get(INSTANCE, "")) or 0, profile, None, share, 0.0)
+
+
+def _model(words: Labels) -> str | None:
+    return words.get("modelName") or words.get("DCGM_FI_DEV_NAME") or None
+
+
+def _index(words: Labels) -> int | None:
+    return _number(words.get("gpu", ""))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def xids(api: Api, matchers: Sequence[Matcher], grid: Grid, cluster: str, node_of: NodeOf) -> pl.DataFrame:
+    """Return an event for each change of a device's last Xid, at the step in which it was first told.
+
+    The exporter tells the last one for ever, so that the same Xid twice in a row is one event, and one of unknown
+    age, from before the first sample, is none.
+    """
+    select = selector(XID, matchers)
+    before_at = grid.start - grid.step
+    memory = max(_XID_MEMORY_SECONDS, grid.step)
+    before = {
+        _identity(labels, node_of): value
+        for labels, value in api.instant(f"last_over_time({select}[{memory}s])", before_at)
+    }
+    series = api.range(f"last_over_time({select}[{api.window(grid.step)}])", grid)
+    rows = [row for each in series for row in _changes(each, before, grid, cluster, node_of)]
+    return pl.DataFrame(rows, schema=dtypes(GpuEvent)).unique(maintain_order=True)
+
+
+def _changes(each: Series, before: Mapping[Device, float], grid: Grid, cluster: str, node_of: NodeOf) -> Iterable[Row]:
+    node, uuid = _identity(each.metric, node_of)
+    if not node or not uuid:
+        return
+    _, steps, values = points([each], grid)
+    values = without_blanks(values)
+    is_told = ~np.isnan(values)
+    steps, values = steps[is_told], values[is_told]
+    earlier = np.concatenate([[before.get((node, uuid), np.nan)], values[:-1]]) if len(values) else values
+    for step, value, last in zip(steps.tolist(), values.tolist(), earlier.tolist(), strict=True):
+        if value > 0 and value != last and last == last:  # noqa: PLR0124  NaN: nothing was told before
+            code = int(value)
+            yield {
+                "occurred_at": _at(grid, step),
+                "cluster": cluster,
+                "node": node,
+                "gpu_uuid": uuid,
+                "event": "xid",
+                "xid_code": code,
+                "is_critical": code in CRITICAL_XIDS,
+                "message": f"{XID} became {code}",
+                "source": "dcgm",
+            }
+
+
+def _identity(labels: Labels, node_of: NodeOf) -> Device:
+    return node_of(labels), labels.get("UUID", "")
+
+
+def _at(grid: Grid, step: int) -> datetime:
+    return instant(grid.start + step * grid.step)
