@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from app.context import Context
+from app.notify import notify as tell
 from app.services import _demo_feed, _owned, named
 from app.services._service import silent
 from app.services.rollup import compute
@@ -42,6 +43,11 @@ def every_rollup(settings: Settings, now: datetime) -> datetime:
     """Return the newest multiple of the pace."""
     pace = settings.hub.rollup_every_seconds
     return datetime.fromtimestamp(int(now.timestamp()) // pace * pace, tz=UTC)
+
+
+def every_notice(settings: Settings, now: datetime) -> datetime:
+    """Return when receivers are to be told next: with each rollup; an instant long ago where there are none."""
+    return every_rollup(settings, now) if settings.notify else datetime.fromtimestamp(0, tz=UTC)
 
 
 def every_night(settings: Settings, now: datetime) -> datetime:
@@ -89,6 +95,12 @@ def _forget_runs(context: Context) -> None:
         context.store.replace(JobRun, kept, partitions=[WHOLE])
 
 
+def notify(context: Context, due_at: datetime) -> str:
+    """Tell receivers of idle incidents that opened and ended."""
+    del due_at
+    return tell(context) if context.settings.notify else "no receiver is configured"
+
+
 def owned_hardware(context: Context, due_at: datetime) -> str:
     """Charge owned hardware up to the day."""
     del due_at
@@ -118,6 +130,7 @@ JOBS: Final = (
     Job("owned_hardware", every_night, owned_hardware),
     Job("demo_feed", every_rollup, demo_feed),
     Job("rollup", every_rollup, rollup),
+    Job("notify", every_notice, notify),
     Job("expire", every_night, expire),
     Job("weekly_report", every_week, weekly_report, starts_at_once=False, is_finished_when_stopped=False),
 )

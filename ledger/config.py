@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -36,8 +36,10 @@ from ledger.sections import (
     Match,
     MoneySettings,
     NodeResource,
+    Receiver,
     ReportSettings,
     StoreSettings,
+    apart,
 )
 
 FILE_NAME = "clusterledger.toml"
@@ -73,6 +75,9 @@ class Settings(BaseSettings):
     models: Annotated[tuple[Match, ...], Field(description="Rules that name a job's model")] = ()
     node_resources: Annotated[
         tuple[NodeResource, ...], Field(description="Which resources of bills are which nodes")
+    ] = ()
+    notify: Annotated[
+        tuple[Receiver, ...], AfterValidator(apart), Field(description="Who is told of idle incidents")
     ] = ()
     collectors: Annotated[dict[str, dict[str, Any]], Field(description="One section per collector")] = {}
     sources: Annotated[

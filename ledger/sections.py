@@ -103,6 +103,13 @@ class AgentSettings(Section):
         Path | None, Field(description="This node's certificate (PEM), where what stands before the hub asks for one")
     ] = None
     tls_key: Annotated[Path | None, Field(description="That certificate's private key (PEM)")] = None
+    expected_port_count: Annotated[
+        int | None, Field(ge=0, description="RDMA ports that should be up here; empty for what most nodes like it have")
+    ] = None
+    expected_line_rate_bytes_per_second: Annotated[
+        float | None,
+        Field(gt=0, le=1e13, description="What each of them should carry: 25e9 for 200 Gb/s; empty as above"),
+    ] = None
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="Port of the agent's own /metrics; empty for none, 0 for any")
     ] = None

@@ -15,7 +15,7 @@ from ledger.tables.costs import (
 from ledger.tables.gpu import GpuEvent, GpuHealthSample, GpuProcessRun, GpuProcessSample, GpuSample, NodeEvent
 from ledger.tables.gpu_time import AttributionHour, CoverageDay, GpuHour, GpuMinute, GpuStateInterval, NodeMinute
 from ledger.tables.host import CollectorRun, HostSample, JobCgroupSample, NumaSample, PressureSample
-from ledger.tables.incidents import IdleIncident, IncidentDecision
+from ledger.tables.incidents import IdleIncident, IncidentDecision, IncidentExemption, IncidentNotice
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
 from ledger.tables.job_time import JobGpuHour, JobHour, JobUsage
 from ledger.tables.jobs import GpuHolderSample, Job, JobGpu, NodeState, ServingSample, TrainingSample
@@ -76,6 +76,8 @@ __all__ = [
     "HostSample",
     "IdleIncident",
     "IncidentDecision",
+    "IncidentExemption",
+    "IncidentNotice",
     "Invoice",
     "Job",
     "JobCgroupSample",

@@ -9,9 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.expressions import to_seconds
 from ledger.names import HELD_IDLE_STATES, UNASSIGNED
-from ledger.tables import AllocationHour, GpuStateInterval, IdleIncident, IncidentDecision
+from ledger.tables import AllocationHour, GpuStateInterval, IdleIncident, IncidentDecision, IncidentExemption, Job
 from queries.graph import Input, Span, rollup
+from queries.incidents import standing
+from queries.rollups._context import RUN
 from queries.rollups._incident_cost import PRICED, incident_costs
+from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
+from queries.rollups._naming import Naming, named
 from queries.rollups._timeline import DEVICE
 
 _RECENT: Final = timedelta(days=92)
@@ -20,6 +24,7 @@ _LIVE: Final = timedelta(minutes=15)
 """An incident lasts while its device was seen idle within this time and not otherwise since."""
 
 _COLUMNS: Final = (*DEVICE, "started_at", "ended_at", "state", "job_id", "restart_count", "user", "team")
+_JOB_COLUMNS: Final = (*RUN, *NAMING_COLUMNS)
 
 
 class Incidents(BaseModel):
@@ -43,8 +48,11 @@ def idle_incident(
         Input(recent=_RECENT, columns=PRICED, where={"bucket": ("allocated",), "state": HELD_IDLE_STATES}),
     ],
     decisions: dy.LazyFrame[IncidentDecision],
+    exemptions: dy.LazyFrame[IncidentExemption],
+    jobs: Annotated[dy.LazyFrame[Job], Input(recent=_RECENT, columns=_JOB_COLUMNS)],
     span: Span,
     settings: Incidents,
+    naming: Naming,
 ) -> dy.LazyFrame[IdleIncident]:
     """Find stretches of unbroken idleness of one device with one holder, longer than the setting allows.
 
@@ -60,27 +68,22 @@ def idle_incident(
     long = runs.filter(pl.col("ended_at") - pl.col("opened_at") >= timedelta(minutes=settings.opens_after_minutes))
     since = latest.collect().filter(pl.col("is_observed") & ~pl.col("state").is_in(HELD_IDLE_STATES))
     others = since.group_by(DEVICE).agg(pl.col("started_at").max().alias("other_at"))
-    rows = (
-        long.join(others, on=DEVICE, how="left")
-        .join(_latest(decisions.collect()), on=[*DEVICE, "opened_at"], how="left")
-        .join(incident_costs(_beside(pieces, long), allocations.collect()), on="run", how="left")
+    rows = long.join(others, on=DEVICE, how="left").join(
+        incident_costs(_beside(pieces, long), allocations.collect()), on="run", how="left"
     )
     is_over = (pl.col("ended_at") < span.now - _LIVE) | (pl.col("other_at") >= pl.col("ended_at")).fill_null(
         value=False
     )
     newer = pl.col("opened_at") < pl.col("opened_at").max().over(DEVICE)
-    return IdleIncident.cast(
-        rows.with_columns(pl.when(is_over | newer).then("ended_at").alias("closed_at"))
-        .with_columns(
-            to_seconds((pl.col("ended_at") - pl.col("opened_at")).dt.total_milliseconds()).alias("idle_seconds"),
-            _status(span).alias("status"),
-            pl.col("team").fill_null(UNASSIGNED),
-            pl.col("restart_count").fill_null(0),
-        )
-        .sort(*DEVICE, "opened_at")
-        .select(IdleIncident.column_names())
-        .lazy()
+    told = rows.with_columns(
+        pl.when(is_over | newer).then("ended_at").alias("closed_at"),
+        to_seconds((pl.col("ended_at") - pl.col("opened_at")).dt.total_milliseconds()).alias("idle_seconds"),
+        pl.col("team").fill_null(UNASSIGNED),
+        pl.col("restart_count").fill_null(0),
     )
+    described = _described(told, named(jobs.collect(), naming))
+    stood = standing(described, decisions.collect(), exemptions.collect(), span.now)
+    return IdleIncident.cast(stood.sort(*DEVICE, "opened_at").select(IdleIncident.column_names()).lazy())
 
 
 def _pieces(idle: pl.DataFrame) -> pl.DataFrame:
@@ -105,20 +108,13 @@ def _beside(pieces: pl.DataFrame, long: pl.DataFrame) -> pl.DataFrame:
     return pieces.join(long.select(DEVICE).unique(), on=DEVICE, how="semi")
 
 
-def _latest(decisions: pl.DataFrame) -> pl.DataFrame:
-    """Return the last decision on each incident."""
-    ordered = decisions.sort("decided_at", "decision")
-    return ordered.group_by(*DEVICE, "opened_at").agg(pl.col("decision", "snoozed_until").last())
-
-
-def _status(span: Span) -> pl.Expr:
-    """Return where an incident stands: what ended is closed, whatever was decided; a snooze ends by itself."""
-    decision = pl.col("decision")
-    awake = (decision == "snoozed") & (pl.col("snoozed_until") <= span.now)
-    return (
-        pl.when(pl.col("closed_at").is_not_null())
-        .then(pl.lit("closed"))
-        .when(decision.is_null() | awake.fill_null(value=False))
-        .then(pl.lit("open"))
-        .otherwise(decision)
+def _described(incidents: pl.DataFrame, jobs: pl.DataFrame) -> pl.DataFrame:
+    """Add the name and the model of the run that holds the device: of several of one id, the last before it idled."""
+    runs = jobs.select("cluster", "job_id", "restart_count", "submitted_at", "job_name", "model").sort("submitted_at")
+    return incidents.sort("opened_at").join_asof(
+        runs,
+        left_on="opened_at",
+        right_on="submitted_at",
+        by=["cluster", "job_id", "restart_count"],
+        check_sortedness=False,
     )

@@ -1,0 +1,147 @@
+"""One pass over idle incidents: who is to be told what, told, tried again later where the receiver was away."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import httpx2
+import polars as pl
+
+from app.context import Context
+from app.notices import Known, Notice, after_failure, after_success, events_of, key_of, told_next
+from app.receivers import Call, News, call_of
+from collectors._patience import asked_seconds
+from collectors._tls import trouble, trusting
+from ledger.errors import ClusterLedgerError
+from ledger.frames import to_frame
+from ledger.log import log
+from ledger.sections import Receiver
+from ledger.tables import IdleIncident, IncidentDecision, IncidentExemption, IncidentNotice
+from ledger.tables.partition import WHOLE
+from queries.incidents import INCIDENT, standing
+
+_SECONDS: Final = 10.0
+_MOST_AT_ONCE: Final = 100
+"""How many incidents go into one call: receivers limit its size."""
+
+_FIRST_WAIT: Final = timedelta(seconds=30)
+_LONGEST_WAIT: Final = timedelta(hours=1)
+_RECENT: Final = timedelta(days=2)
+
+_CLOSED_FIELDS: Final = ("model", "job_name", "user", "billing_currency", "effective_cost", "is_estimated")
+
+
+def notify(context: Context) -> str:
+    """Tell every receiver what it is to be told now, and return what was done, in words."""
+    before = context.store.read(IncidentNotice)
+    found = _incidents(context, before)
+    # What a receiver knew that is configured no more is kept: it may come back.
+    state: dict[str, list[Notice]] = defaultdict(list)
+    for each in before.iter_rows(named=True):
+        state[each["receiver"]].append(each)
+    told = waiting = 0
+    for receiver in context.settings.notify:
+        known = told_next(found, state[receiver.name], receiver, context.now())
+        state[receiver.name] = [each.notice for each in known]
+        # What is to be told stands in the store before it is told: a hub that is killed goes on with it.
+        _keep(context, state)
+        state[receiver.name] = after = _tell(context, receiver, known)
+        _keep(context, state)
+        waiting += sum(1 for each in after if each["pending"])
+        told += sum(1 for was, each in zip(known, after, strict=True) if was.notice["pending"] and not each["pending"])
+    return f"{told} told, {waiting} waiting"
+
+
+def _incidents(context: Context, notices: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the incidents that last, ended lately, or of whose end somebody has not been told yet."""
+    store, now = context.store, context.now()
+    with store.transaction():
+        found = store.read(IdleIncident)
+        decisions, exemptions = store.read(IncidentDecision), store.read(IncidentExemption)
+    open_ends = notices.filter((pl.col("told") == "opened") | (pl.col("pending") != "")).select(INCIDENT).unique()
+    is_recent = pl.col("closed_at").is_null() | (pl.col("closed_at") > now - _RECENT)
+    found = pl.concat([found.filter(is_recent), found.filter(~is_recent).join(open_ends, on=INCIDENT, how="semi")])
+    endless = found.with_columns(closed_at=pl.lit(None, dtype=found.schema["closed_at"]))
+    lasting = standing(endless, decisions, exemptions, now)["status"].alias("status_while_lasting")
+    return standing(found, decisions, exemptions, now).with_columns(lasting).to_dicts()
+
+
+def _keep(context: Context, state: Mapping[str, Sequence[Notice]]) -> None:
+    frame = to_frame(IncidentNotice, [each for notices in state.values() for each in notices])
+    if context.store.replace(IncidentNotice, frame, partitions=[WHOLE]):
+        context.changed({"incident_notice"})
+
+
+def _tell(context: Context, receiver: Receiver, known: Sequence[Known]) -> list[Notice]:
+    """Tell one receiver what is pending, oldest first, and return its notices after that."""
+    now = context.now()
+    notices = {key_of(each.notice): each.notice for each in known}
+    if any(each["pending"] and each["next_attempt_at"] and each["next_attempt_at"] > now for each in notices.values()):
+        return list(notices.values())
+    news = _news(receiver, known, now)
+    try:
+        tls = trusting(f"notify.{receiver.name}", receiver.ca_file)
+        with httpx2.Client(timeout=_SECONDS, verify=True if tls is None else tls) as client:
+            for start in range(0, len(news), _MOST_AT_ONCE):
+                part = news[start : start + _MOST_AT_ONCE]
+                problem = _posted(client, call_of(receiver, part, now, context.settings.hub.url), now)
+                _note(notices, part, problem, now)
+                if problem:
+                    log.warning("receiver did not take news", receiver=receiver.name, error=problem[0])
+                    break
+    except ClusterLedgerError as error:
+        _note(notices, news, (error.message, 0.0), now)
+        log.warning("receiver cannot be told", receiver=receiver.name, error=error.message, hint=error.hint)
+    return list(notices.values())
+
+
+def _news(receiver: Receiver, known: Sequence[Known], now: datetime) -> list[News]:
+    """Return what a receiver is told now, oldest first; an Alertmanager forgets what nobody renews."""
+    news: list[News] = []
+    for each in sorted(known, key=lambda each: (each.notice["pending_since"] or now, *key_of(each.notice))):
+        renewed = ("opened",) if receiver.kind == "alertmanager" and each.notice["told"] == "opened" else ()
+        incident = each.incident or _gone(each.notice)
+        news += [News(_ending(each.notice, incident, event), incident, event) for event in events_of(each) or renewed]
+    return news
+
+
+def _ending(notice: Notice, incident: Mapping[str, Any], event: str) -> Notice:
+    return {**notice, "closed_at": notice["closed_at"] or incident["closed_at"]} if event == "closed" else notice
+
+
+def _gone(notice: Notice) -> dict[str, Any]:
+    """Return what is known of an incident that is none any more."""
+    unknown = dict.fromkeys(_CLOSED_FIELDS)
+    length = (notice["closed_at"] or notice["opened_at"]) - notice["opened_at"]
+    known = {name: notice[name] for name in (*INCIDENT, "job_id", "closed_at")}
+    return {**unknown, **known, "idle_seconds": length.total_seconds(), "state": "", "team": "", "status": "closed"}
+
+
+def _posted(client: httpx2.Client, call: Call, now: datetime) -> tuple[str, float] | None:
+    """Make a call; return what went wrong and for how long the receiver asks to wait, or None."""
+    try:
+        answer = client.post(call.url, content=call.body, headers=dict(call.headers))
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        wrong = trouble(error)
+        return (wrong[0] if wrong else f"{type(error).__name__}: {error}"), 0.0
+    if answer.is_success:
+        return None
+    return f"HTTP {answer.status_code}: {answer.text[:200]}", asked_seconds(answer.headers.get("Retry-After", ""), now)
+
+
+def _note(
+    notices: dict[tuple[Any, ...], Notice], news: Iterable[News], problem: tuple[str, float] | None, now: datetime
+) -> None:
+    """Keep in the notices how a call went; what only renewed an alert is no news."""
+    for each in news:
+        key = key_of(each.notice)
+        if not each.notice["pending"]:
+            continue
+        if problem is None:
+            notices[key] = after_success({**notices[key], "closed_at": each.notice["closed_at"]}, each.event, now)
+            continue
+        message, asked = problem
+        doubled = min(_FIRST_WAIT * 2 ** min(each.notice["attempt_count"], 10), _LONGEST_WAIT)
+        wait = max(doubled, min(timedelta(seconds=asked), _LONGEST_WAIT))
+        notices[key] = after_failure(notices[key], each.notice["attempt_count"], message, now + wait)
