@@ -70,7 +70,7 @@ def by_table(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, Version]]:
     return found
 
 
-def query_of(
+def rows_of(
     table: Table,
     name: str,
     columns: Sequence[str],
@@ -79,7 +79,10 @@ def query_of(
     by: str,
     where: Mapping[str, Sequence[object]],
 ) -> tuple[str, dict[str, object]]:
-    """Return the query, with its parameters, that reads columns of the rows in a window; `name` is qualified."""
+    """Return ` FROM ... WHERE ...` of the rows in a window, with its parameters; `name` is qualified.
+
+    Raises: ContractError: one of the columns that are to be read, or are named to read by, is not the table's.
+    """
     for column in (*columns, *where, *([by] if by else [])):
         if column not in columns_of(table.schema):
             raise ContractError(f"{table.name}: found no column {column}, expected one to read by")
@@ -101,5 +104,4 @@ def query_of(
             params[f"where_{place}"] = some
         tests += [f"{quoted(column)} IS NULL"] if len(some) < len(values) else []
         conditions.append(f"({' OR '.join(tests)})" if tests else "false")
-    query = f"SELECT {', '.join(map(quoted, columns))} FROM {name}"
-    return (f"{query} WHERE {' AND '.join(conditions)}" if conditions else query), params
+    return f" FROM {name}{' WHERE ' if conditions else ''}{' AND '.join(conditions)}", params

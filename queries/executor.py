@@ -321,7 +321,9 @@ def _read(store: Store, rollup: Rollup, source: Source, span: Span) -> pl.DataFr
             # Its own earlier output, never what it is about to write.
             reach = (reach[0], span.start)
     # A rollup does not depend on the order of rows, and sorting them would take as long as reading them.
-    return store.read(source.schema, reach, by=read.by, columns=read.columns, where=where or None, ordered=False)
+    return store.read(
+        source.schema, reach, by=read.by, columns=read.columns, where=where or None, ordered=False, coded=read.coded
+    )
 
 
 def _refusal(rollup: Rollup, sealed: list[str]) -> str:

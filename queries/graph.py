@@ -29,7 +29,8 @@ class Input:
 
     `before` and `after` widen the window (a counter's edge, a long job); `by` reads by another grouping
     that the table declares in `also`; `where` keeps rows with one of the values; `recent` is how far back
-    a rollup with one whole partition reads. `fills=False` says that rows of this input alone give no row of the
+    a rollup with one whole partition reads. Text columns in `coded` come as `pl.Enum`, for millions of rows with few
+    values. `fills=False` says that rows of this input alone give no row of the
     output: a change of them makes a partition due that another input fills, or that was computed before.
     """
 
@@ -37,6 +38,7 @@ class Input:
     after: timedelta = timedelta(0)
     by: str = ""
     columns: tuple[str, ...] = ()
+    coded: tuple[str, ...] = ()
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     recent: timedelta | None = None
     fills: bool = True

@@ -15,6 +15,8 @@ DEVICE: Final = ("cluster", "node", "gpu_uuid")
 HOUR: Final = 3_600_000
 MINUTE: Final = 60_000
 
+_TEXTS: Final = tuple(pl.col(name).cast(pl.String) for name in DEVICE)
+
 _BITS: Final = 42
 """Milliseconds since 1970 fit into 42 bits until the year 2109; 21 bits are left for devices."""
 
@@ -41,9 +43,9 @@ def packed(at: str | pl.Expr, device: str = "device") -> pl.Expr:
 
 
 def numbered(*frames: pl.DataFrame) -> pl.DataFrame:
-    """Return each device of some frames once, in order, with its number in `device`."""
+    """Return each device of some frames once, in order, with its number in `device`; names may be text or codes."""
     # Rows of one device usually lie together: only the first of each run is looked at.
-    names = pl.concat([frame.select(DEVICE).filter(_begins(frame)) for frame in frames]).unique()
+    names = pl.concat([frame.filter(_begins(frame)).select(_TEXTS) for frame in frames]).unique()
     return names.sort(DEVICE).with_row_index("device")
 
 
@@ -89,7 +91,7 @@ def _runs(frame: pl.DataFrame, devices: pl.DataFrame, at: str) -> pl.DataFrame:
     """
     row = _begins(frame).arg_true().alias("row")
     length = (row.shift(-1).fill_null(frame.height) - row).alias("length")
-    heads = frame.select(*DEVICE, at)[row].with_columns(row, length)
+    heads = frame.select(*DEVICE, at)[row].select(*_TEXTS, at, row, length)
     known = heads.join(devices.select(*DEVICE, "device"), on=DEVICE)
     return known.sort("device", at).select("device", "row", "length")
 

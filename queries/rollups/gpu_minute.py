@@ -18,7 +18,8 @@ _AROUND: Final = LONGEST_STEP
 
 @rollup(rows_at_once=800_000)
 def gpu_minute(
-    samples: Annotated[dy.LazyFrame[GpuSample], Input(before=_AROUND, after=_AROUND, columns=COLUMNS)], span: Span
+    samples: Annotated[dy.LazyFrame[GpuSample], Input(before=_AROUND, after=_AROUND, columns=COLUMNS, coded=DEVICE)],
+    span: Span,
 ) -> dy.LazyFrame[GpuMinute]:
     """Reduce a GPU's samples to minutes.
 

@@ -41,7 +41,7 @@ _QUALITIES: Final = ("A", "B", "C", "D", "X")
 @rollup(rows_at_once=800_000)
 def gpu_state_interval(
     samples: Annotated[
-        dy.LazyFrame[GpuSample], Input(before=_LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, fills=False)
+        dy.LazyFrame[GpuSample], Input(before=_LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE, fills=False)
     ],
     gpus: Annotated[dy.LazyFrame[Gpu], Input(before=_LOOKBACK)],
     nodes: Annotated[dy.LazyFrame[Node], Input(before=_LOOKBACK, fills=False)],

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import _versions
+from ledger import _coded, _versions
 from ledger.errors import ContractError, SealedError, StoreError
 from ledger.frames import dtypes, to_frame
 from ledger.store import RollupState, Store
@@ -97,6 +97,23 @@ def test_every_table_takes_a_row_once_and_gives_it_back(name: str) -> None:
             written = store.append(schema, row, source="t")
             assert (written.rows, written.duplicates, written.rejected) == (rows, duplicates, 0)
         assert store.read(schema).equals(row)
+
+
+@pytest.mark.parametrize("is_one_hash_for_all", [False, True])
+def test_text_may_come_as_codes(store: Store, monkeypatch: pytest.MonkeyPatch, *, is_one_hash_for_all: bool) -> None:
+    rows = [sample(at=AT + timedelta(seconds=place), gpu_uuid=f"GPU-{place % 3}") for place in range(12)]
+    store.append(GpuSample, frame_of(GpuSample, *rows), source="t")
+    if is_one_hash_for_all:
+        monkeypatch.setattr(_coded, "_HASH", "(0 * hash({}))")
+    names = ("cluster", "node", "gpu_uuid")
+    window = (AT, AT + timedelta(seconds=10))
+    found = store.read(GpuSample, window, columns=("sampled_at", *names), coded=names)
+    assert found.schema["gpu_uuid"] == pl.Enum(["GPU-0", "GPU-1", "GPU-2"])
+    assert found.with_columns(pl.col(names).cast(pl.String)).equals(
+        store.read(GpuSample, window, columns=("sampled_at", *names))
+    )
+    nothing = store.read(GpuSample, (AT - HOUR, AT), columns=names, coded=names)
+    assert (nothing.columns, nothing.height) == (list(names), 0)
 
 
 def test_a_window_is_half_open(store: Store) -> None:
