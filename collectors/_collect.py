@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import collectors.node
-from collectors._machine import host_name, node_row
+from collectors._machine import expected, host_name, node_row
 from collectors._round import Run, Tables, sources, utc_now
 from collectors._stamp import Forgetful, Identity, boot_id, stamped
 from ledger.config import Settings
@@ -71,7 +71,7 @@ def run_collectors(
     memory = Forgetful()
     tables = stamped(results, identity, memory)
     if names is None:
-        node = {"cluster": identity.cluster, "node": identity.node}
+        node = {"cluster": identity.cluster, "node": identity.node, **expected(decided.agent)}
         tables["node"] = [{**node, **node_row(procfs, sysfs, now(), tables.get("gpu", []))}]
     return Round(tables, [result.run for result in results])
 

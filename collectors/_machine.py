@@ -9,6 +9,7 @@ from typing import Final
 
 from collectors.node._files import as_integer, text
 from ledger.registry import Row
+from ledger.sections import AgentSettings
 
 _KIBIBYTE: Final = 1024
 _AMAZON: Final = "Amazon EC2"
@@ -34,6 +35,14 @@ def node_row(procfs: Path, sysfs: Path, at: datetime, gpus: Iterable[Row]) -> Ro
         "memory_bytes": _memory(procfs),
         "gpu_count": len(devices) or None,
         "source": "agent",
+    }
+
+
+def expected(agent: AgentSettings) -> Row:
+    """Return what this node's network should have, as far as it is configured."""
+    return {
+        "expected_port_count": agent.expected_port_count,
+        "expected_line_rate_bytes_per_second": agent.expected_line_rate_bytes_per_second,
     }
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from collectors._collect import PROC, SYS, Round, identity_of, node_collectors, run_collectors
-from collectors._machine import node_row
+from collectors._machine import expected, node_row
 from collectors._metrics import Counts
 from collectors._pace import Paces
 from collectors._round import Result, Run, Tables, sources, utc_now
@@ -212,7 +212,8 @@ class Agent:
         self._node_row = (now, len(self._gpus))
         row = node_row(self._procfs, self._sysfs, self._now(), self._gpus.values())
         place = {"cluster": self.identity.cluster, "node": self.identity.node}
-        tables["node"] = [existing("node", {**place, **row}, memory)]
+        # What is configured is not remembered: it ends with its configuration.
+        tables["node"] = [{**existing("node", {**place, **row}, memory), **expected(self._settings.agent)}]
 
     def _event(self, event: str, message: str, amount_seconds: float | None = None) -> Row:
         place = {"cluster": self.identity.cluster, "node": self.identity.node, "occurred_at": self._now()}

@@ -108,7 +108,7 @@ class AgentSettings(Section):
     ] = None
     expected_line_rate_bytes_per_second: Annotated[
         float | None,
-        Field(gt=0, le=1e13, description="What each of them should carry: 25e9 for 200 Gb/s; empty as above"),
+        Field(gt=0, le=1e13, description="What each should carry: 25e9 for 200 Gb/s; empty as above"),
     ] = None
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="Port of the agent's own /metrics; empty for none, 0 for any")

@@ -172,6 +172,15 @@ def test_the_node_says_how_many_gpus_it_has_once_they_are_known(settings: Settin
     agent.close()
 
 
+def test_what_the_network_should_be_ends_with_its_configuration(settings: Settings, hub: Hub) -> None:
+    for count in (8, None):
+        told = settings.model_copy(update={"agent": settings.agent.model_copy(update={"expected_port_count": count})})
+        started = Agent(told, procfs=FIXTURES / "proc", sysfs=FIXTURES / "sys")
+        started.once()
+        started.close()
+        assert [row["expected_port_count"] for row in hub.rows("node")][-1] == count
+
+
 def test_without_a_hub_there_is_no_agent(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"agent\.hub"):
         Agent(Settings(agent=AgentSettings(spool=tmp_path / "spool.db")), procfs=FIXTURES / "proc")

@@ -11,6 +11,7 @@ from collectors.agent import node_collectors, run_collectors
 from collectors.fake_nvml import FakeNvml, Gpu, Scenario, Slice
 from ledger.config import Settings
 from ledger.errors import ConfigError
+from ledger.sections import AgentSettings
 from tests.collectors.hub import FIXTURES
 
 
@@ -49,6 +50,14 @@ def test_a_gpu_node_says_how_many_gpus_it_has() -> None:
     )
     assert found.tables["node"][0]["gpu_count"] == 2
     assert {row["gpu_fraction"] for row in found.document()["tables"]["gpu"]} == {"1", "0.5"}
+
+
+def test_a_node_says_what_its_network_should_be_as_it_is_configured() -> None:
+    wanted = {"expected_port_count": 8, "expected_line_rate_bytes_per_second": 5e10}
+    roots = {"procfs": FIXTURES / "proc", "sysfs": FIXTURES / "sys"}
+    asked = run_collectors(**roots, settings=Settings(agent=AgentSettings(**wanted)))
+    assert {name: asked.tables["node"][0][name] for name in wanted} == wanted
+    assert run_collectors(**roots, settings=Settings()).tables["node"][0]["expected_port_count"] is None
 
 
 @pytest.mark.parametrize(
