@@ -11,13 +11,13 @@ from collectors.cluster._kubernetes_objects import Condition, ContainerStatus, O
 from collectors.cluster._kubernetes_requests import requests
 from ledger.registry import Row
 
-# What a kind of owner says about the work: of several in a chain the outermost that says anything counts.
-_KINDS: Final[Mapping[str, str]] = {
+KINDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("PyTorchJob", "TFJob", "MPIJob", "JAXJob", "XGBoostJob", "PaddleJob", "TrainJob"), "training"),
     **dict.fromkeys(("InferenceService", "LLMInferenceService", "RayService", "SeldonDeployment"), "inference"),
     "Notebook": "notebook",
     **dict.fromkeys(("Job", "CronJob", "JobSet", "RayJob", "Workflow", "SparkApplication"), "batch"),
 }
+"""What a kind of owner says about the work: of several in a chain the outermost that says anything counts."""
 
 _QUEUE: Final = "kueue.x-k8s.io/queue-name"
 _MODELS: Final = ("nvidia.com/gpu.product", "cloud.google.com/gke-accelerator", "amd.com/gpu.product-name")
@@ -81,7 +81,7 @@ def job_row(cluster: str, pod: Pod, owners: Sequence[Owner], asked: Asked, words
         "account": labels.get(_QUEUE) or meta.namespace,
         "team": labels.get(words.team) or None,
         "model": labels.get(words.model) or None,
-        "workload_kind": next((_KINDS[each.kind] for each in reversed(owners) if each.kind in _KINDS), ""),
+        "workload_kind": next((KINDS[each.kind] for each in reversed(owners) if each.kind in KINDS), ""),
         "job_name": root.name if root else meta.name,
         "partition": meta.namespace,
         "qos": status.qos_class,

@@ -85,7 +85,17 @@ def test_manifests_are_valid() -> None:
     for each in manifests():
         kubernetes_validate.validate(each, KUBERNETES, strict=True)
         kinds.append(each["kind"])
-    assert sorted(kinds) == ["ConfigMap", "DaemonSet", "Deployment", "Namespace", "PersistentVolumeClaim", "Service"]
+    assert sorted(kinds) == [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ConfigMap",
+        "DaemonSet",
+        "Deployment",
+        "Namespace",
+        "PersistentVolumeClaim",
+        "Service",
+        "ServiceAccount",
+    ]
 
 
 def test_pods_run_as_nobody_and_write_nothing_but_their_data() -> None:

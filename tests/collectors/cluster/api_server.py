@@ -42,6 +42,7 @@ class ApiServer:
         self.expire_lists = 0
         self.busy = 0
         self.forbidden: set[str] = set()
+        self.allowed: set[tuple[str, str, str]] | None = None
         self.broken: dict[str, Any] = {}
         self.has_claims = True
         self.url = ""
@@ -94,9 +95,12 @@ class ApiServer:
     ) -> tuple[int, Object, dict[str, str]]:
         namespace, rest = (rest[1], rest[2:]) if rest[0] == "namespaces" else ("", rest)
         kind = next(kind for kind, plural in served.items() if plural == rest[0])
-        if rest[0] in self.forbidden:
+        verb = "get" if len(rest) > 1 else "list"
+        group = KINDS[kind][0].rpartition("/")[0]
+        is_allowed = self.allowed is None or (group, rest[0], verb) in self.allowed
+        if rest[0] in self.forbidden or not is_allowed:
             account = "system:serviceaccount:clusterledger:clusterledger"
-            told = f'{rest[0]} is forbidden: User "{account}" cannot list resource "{rest[0]}" in API group ""'
+            told = f'{rest[0]} is forbidden: User "{account}" cannot {verb} resource "{rest[0]}" in API group "{group}"'
             return self.refusal(403, "Forbidden", told)
         if len(rest) > 1:
             found = self.objects.get((kind, namespace, rest[1]))
