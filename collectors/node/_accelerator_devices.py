@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from collectors.node._accelerator_settings import LIMITS, AcceleratorSource, Value
+from collectors.node._accelerator_settings import AcceleratorSource, Value
 from collectors.node._command import Command
 from collectors.node._device_files import DeviceFiles
+from collectors.node._limits import LIMITS, is_possible
 from collectors.node._nvml_driver import DeviceLost
 from ledger.errors import SourceError, SourceMissing
 
@@ -70,8 +71,8 @@ def _device(source: AcceleratorSource, identity: str, index: int, texts: Mapping
     wrong = []
     for name, column in source.columns.items():
         value = _combined([_number(text, column) for text in texts[name]], column)
-        low, high = LIMITS[name]
-        if value is not None and not low <= value <= high:
+        if value is not None and not is_possible(name, value):
+            low, high = LIMITS[name]
             wrong.append(f"{source.name}: {name}: found {value:g}, expected {low:g} to {high:g}")
             value = None
         values[name] = value

@@ -1,38 +1,15 @@
 """How an operator describes accelerators that no collector of their own knows."""
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from collectors._settings import CollectorSettings
+from collectors.node._limits import LIMITS
 from ledger.explain import nearest
 
 _ONE_GROUP: Final = 1
-
-# What may be told of an accelerator, with the ends between which it can be.
-LIMITS: Final[Mapping[str, tuple[float, float]]] = {
-    "kernel_active_ratio": (0, 1),
-    "memory_active_ratio": (0, 1),
-    "graphics_active_ratio": (0, 1),
-    "sm_active_ratio": (0, 1),
-    "tensor_active_ratio": (0, 1),
-    "dram_active_ratio": (0, 1),
-    "memory_used_bytes": (0, 2**44),
-    "memory_total_bytes": (0, 2**44),
-    "power_watts": (0, 2_000),
-    "power_limit_watts": (0, 2_000),
-    "energy_joules_total": (0, 2**63),
-    "temperature_celsius": (-50, 200),
-    "memory_temperature_celsius": (-50, 200),
-    "sm_clock_hertz": (0, 10e9),
-    "memory_clock_hertz": (0, 20e9),
-    "pcie_transmit_bytes_total": (0, 2**63),
-    "pcie_receive_bytes_total": (0, 2**63),
-    "nvlink_transmit_bytes_total": (0, 2**63),
-    "nvlink_receive_bytes_total": (0, 2**63),
-}
 
 
 class _Section(BaseModel):

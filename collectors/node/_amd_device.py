@@ -7,8 +7,9 @@ from typing import Final
 
 from collectors.node._amd_metrics import Metrics, parsed, revision
 from collectors.node._device_files import DeviceFiles
-from collectors.node._files import listed, scaled, text
+from collectors.node._files import as_count, listed, scaled, text
 from collectors.node._fleet import quality
+from collectors.node._limits import is_possible
 from collectors.node._nvml_device import status_row
 from collectors.node._nvml_driver import DeviceLost, share
 from ledger.registry import Row
@@ -34,6 +35,7 @@ class AmdDevice:
         self.address = address
         self.files = DeviceFiles(folder)
         self.metrics = Metrics()
+        self.memory_total_bytes: float | None = None
         self._clock = clock
         self._before: Metrics | None = None
         self._seconds = {"hw_thermal_throttle_seconds_total": 0.0, "power_cap_seconds_total": 0.0}
@@ -50,7 +52,8 @@ class AmdDevice:
             row = self._activity() | self._board() | self._counters()
         except DeviceLost as lost:
             return status_row(self.uuid, "lost", str(lost))
-        known = {name: value for name, value in row.items() if value is not None}
+        known = {name: value for name, value in row.items() if value is not None and is_possible(name, value)}
+        self.memory_total_bytes = known.get("memory_total_bytes", self.memory_total_bytes)
         return {
             "gpu_uuid": self.uuid,
             **self._status(),
@@ -195,7 +198,7 @@ class AmdDevice:
         for path in listed(self.files.root / "ras"):
             if path.name.endswith("_err_count"):
                 for kind, count in _ERRORS.findall(self.files.text(f"ras/{path.name}") or ""):
-                    found[kind] = found.get(kind, 0) + int(count)
+                    found[kind] = found.get(kind, 0) + (as_count(count) or 0)
         return found
 
     def _bad_pages(self) -> int | None:

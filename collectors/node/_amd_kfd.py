@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from collectors.node._files import as_count, as_integer, counted, listed, text
+from collectors.node._limits import is_possible
 
 _PARTITION_SHIFT: Final = 28
 _BUS_MASK: Final = 0xFFFF
@@ -63,6 +64,8 @@ class Kfd:
             for path in process.glob("vram_*"):
                 gpu_id = as_count(path.name.removeprefix("vram_"))
                 memory = counted(path)
+                if memory is not None and not is_possible("memory_used_bytes", memory):
+                    memory = None
                 if gpu_id is not None and (memory or gpu_id in queued):
                     found.setdefault(gpu_id, {})[pid] = memory
         return found
@@ -83,4 +86,5 @@ def _memory(folder: Path) -> int | None:
     """Return the size of a node's own memory."""
     sizes = [_properties(bank / "properties").get("size_in_bytes") for bank in listed(folder / "mem_banks")]
     known = [size for size in sizes if size is not None]
-    return sum(known) if known else None
+    total = sum(known)
+    return total if known and is_possible("memory_total_bytes", total) else None

@@ -7,6 +7,7 @@ from typing import Final
 from collectors.node._files import as_integer
 from collectors.node._nvml_driver import DeviceLost, Refusal
 
+_ABSURD: Final = 2**63
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM})
 _GONE: Final = frozenset({errno.ENODEV, errno.ENXIO})
 
@@ -71,9 +72,10 @@ class DeviceFiles:
         """
         words = self.text(name)
         found = as_integer(words)
-        if words is not None and found is None:
+        is_absurd = found is not None and abs(found) >= _ABSURD
+        if words is not None and (found is None or is_absurd):
             self.refusals[name] = "error"
-        return found
+        return None if is_absurd else found
 
     def refused(self) -> str:
         """Return what was not given, and why, as one line."""

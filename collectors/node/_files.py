@@ -69,6 +69,15 @@ def as_integer(value: str | None) -> int | None:
         return None
 
 
+def numa_node(sysfs: Path, bus: tuple[int, int, int] | None) -> int | None:
+    """Return the NUMA node that a PCI device is attached to; None where the firmware names none."""
+    if bus is None:
+        return None
+    domain, number, device = bus
+    found = integer(sysfs / f"bus/pci/devices/{domain:04x}:{number:02x}:{device:02x}.0/numa_node")
+    return found if found is not None and found >= 0 else None
+
+
 def counted(path: Path) -> int | None:
     """Return a file's count; None where it is absent, refused, or cannot be one."""
     return as_count(text(path))

@@ -127,4 +127,7 @@ def _instant(word: str) -> datetime | None:
     seconds, milliseconds = as_count(whole), as_count((rest + "000")[:3])
     if seconds is None or milliseconds is None:
         return None
-    return _EPOCH + timedelta(seconds=seconds, milliseconds=milliseconds)
+    try:
+        return _EPOCH + timedelta(seconds=seconds, milliseconds=milliseconds)
+    except OverflowError:
+        return None

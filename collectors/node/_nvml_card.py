@@ -31,6 +31,7 @@ class Card:
         self.index = index
         self.is_lost = False
         self.bus: Bus | None = None
+        self.numa_node: int | None = None
         self.wants_health = False
         self._driver = driver
         self._attribution = attribution
@@ -214,7 +215,7 @@ class Card:
     def _inventory(self, model: str, parts: list[mig.Slice] | None) -> Iterator[Row]:
         """Yield what exists: the whole device, or its slices and the rest of it."""
         last = self._device.last if self._device else {}
-        common = {"gpu_model": model or None, "gpu_index": self.index}
+        common = {"gpu_model": model or None, "gpu_index": self.index, "numa_node_index": self.numa_node}
         if parts is None:
             yield {
                 "gpu_uuid": self.uuid,

@@ -225,8 +225,7 @@ class _Node:
         }
         if len(parts) <= 1:
             whole = {"gpu_uuid": device.uuid, "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)}
-            limit = {"memory_total_bytes": integer(folder / "mem_info_vram_total")}
-            return [{**whole, **common, **limit}]
+            return [{**whole, **common, "memory_total_bytes": device.memory_total_bytes}]
         modes = [text(folder / f"current_{kind}_partition") for kind in ("compute", "memory")]
         profile = "/".join(mode for mode in modes if mode) or None
         return [

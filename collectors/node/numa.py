@@ -11,6 +11,8 @@ from ledger.registry import Emitted, collector
 _NODE: Final = re.compile(r"^node(\d+)$")
 _LINE: Final = re.compile(r"^Node \d+ (?P<name>[^:]+):\s+(?P<value>\d+)(?P<unit> kB)?$", re.MULTILINE)
 _KIBIBYTE: Final = 1024
+_MOST_KIBIBYTES: Final = 2**43
+_MOST_PROCESSORS: Final = 2**20
 
 _MEMORY: Final = {
     "memory_total_bytes": "MemTotal",
@@ -60,7 +62,7 @@ def _sizes(path: Path) -> dict[str, int]:
     found = {}
     for match in _LINE.finditer(text(path) or ""):
         number = as_count(match["value"])
-        if number is not None:
+        if number is not None and number <= _MOST_KIBIBYTES:
             found[match["name"]] = number * (_KIBIBYTE if match["unit"] else 1)
     return found
 
@@ -73,7 +75,7 @@ def _cpu_count(ranges: str | None) -> int | None:
     for part in filter(None, ranges.split(",")):
         first, dash, last = part.partition("-")
         low, high = as_count(first), as_count(last if dash else first)
-        if low is None or high is None or high < low:
+        if low is None or high is None or not low <= high < _MOST_PROCESSORS:
             return None
         total += high - low + 1
     return total

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from collectors._settings import CollectorSettings
 from collectors.node._attribution import Attribution
+from collectors.node._files import numa_node
 from collectors.node._kernel_log import Bus, KernelLog, bus_of
 from collectors.node._nvml_card import Card
 from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, words
@@ -46,6 +48,7 @@ def _now() -> datetime:
 @collector(emits=_EMITS, every_seconds=10, settings=NvmlSettings)
 def nvml(
     procfs: Path = Path("/proc"),
+    sysfs: Path | None = None,
     root: Path | None = None,
     settings: NvmlSettings | None = None,
     library: Any = None,
@@ -69,7 +72,8 @@ def nvml(
     decided = settings or NvmlSettings()
     job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
     attribution = Attribution(procfs, job_map, decided.job_variables, latest(beside))
-    node = _Node(driver, attribution, log, decided.health_every_rounds, clock, now)
+    of_bus = functools.partial(numa_node, beside / "sys" if sysfs is None else sysfs)
+    node = _Node(driver, attribution, log, of_bus, decided.health_every_rounds, clock, now)
     return node.one_round
 
 
@@ -114,6 +118,7 @@ class _Node:
         library: Any,
         attribution: Attribution,
         log: KernelLog,
+        numa_node_of: Callable[[Bus | None], int | None],
         health_every: int,
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -121,6 +126,7 @@ class _Node:
         self._library = library
         self._driver = Driver(library)
         self._attribution = attribution
+        self._numa_node_of = numa_node_of
         self._health_every = health_every
         self._clock = clock
         self._now = now
@@ -203,6 +209,7 @@ class _Node:
         with contextlib.suppress(DeviceLost):
             bus = self._driver.ask("nvmlDeviceGetPciInfo", handle)
             card.bus = None if bus is None else bus_of(words(bus.busId))
+            card.numa_node = self._numa_node_of(card.bus)
         self._events.watch(handle, uuid)
         return card
 

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from collectors._round import Source
-from collectors.node._accelerator_settings import LIMITS, AcceleratorSettings
+from collectors.node._accelerator_settings import AcceleratorSettings
+from collectors.node._limits import LIMITS
 from collectors.node.accelerator import accelerator
 from ledger.errors import ConfigError, SourceError, SourceMissing
 from ledger.registry import Row

@@ -46,12 +46,30 @@ RACK = {
         "start_time 1688526476.694479379 secs.nsecs\nread_bytes 30 samples [bytes] 4096 1048576 6000000 9\n"
         "open 22 samples [usecs] 1 9 4400 99"
     ),
+    "sys/devices/system/node/node0/meminfo": "Node 0 MemTotal: 1000 kB\nNode 0 MemFree: 400 kB",
+    "sys/devices/system/node/node0/numastat": "numa_hit 100\nnuma_miss 3\nother_node 4",
+    "sys/devices/system/node/node0/cpulist": "0-3,8",
+    "sys/class/drm/card0/device/vendor": "0x1002",
+    "sys/class/drm/card0/device/uevent": "PCI_SLOT_NAME=0000:83:00.0",
+    "sys/class/drm/card0/device/unique_id": "79ccd55167a2124a",
+    "sys/class/drm/card0/device/gpu_busy_percent": "37",
+    "sys/class/drm/card0/device/mem_info_vram_used": "6750208",
+    "sys/class/drm/card0/device/mem_info_vram_total": "34342961152",
+    "sys/class/drm/card0/device/pp_dpm_sclk": "0: 300Mhz *\n1: 1502Mhz",
+    "sys/class/drm/card0/device/numa_node": "1",
+    "sys/class/drm/card0/device/ras/umc_err_count": "ue: 0\nce: 4",
+    "sys/class/drm/card0/device/hwmon/hwmon1/power1_average": "36000000",
+    "sys/class/drm/card0/device/hwmon/hwmon1/temp1_label": "edge",
+    "sys/class/drm/card0/device/hwmon/hwmon1/temp1_input": "53000",
+    "sys/class/kfd/kfd/topology/nodes/1/gpu_id": "4101",
+    "sys/class/kfd/kfd/topology/nodes/1/properties": "location_id 33536\ndomain 0",
+    "sys/class/kfd/kfd/proc/77/vram_4101": "5000",
     "proc/net/snmp": "Tcp: CurrEstab OutSegs RetransSegs\nTcp: 3 900 12",
     "proc/net/netstat": "TcpExt: ListenOverflows ListenDrops\nTcpExt: 3 5",
 }
 
 # What reads a device's memory and speaks to a library has tests of its own kind.
-NAMES = ("ethernet", "infiniband", "job_cgroup", "lustre", "nfs", "power", "tcp")
+NAMES = ("amd", "ethernet", "infiniband", "job_cgroup", "lustre", "nfs", "numa", "power", "tcp")
 
 
 @pytest.fixture
@@ -70,7 +88,7 @@ def rows_of(name: str, root: Path) -> Iterator[tuple[str, Row]]:
     roots = {"procfs": root / "proc", "sysfs": root / "sys"}
     if name in {"nfs", "tcp"}:
         roots.pop("sysfs")
-    elif name in {"infiniband", "job_cgroup", "power"}:
+    elif name in {"infiniband", "job_cgroup", "numa", "power"}:
         roots.pop("procfs")
     with suppress(ClusterLedgerError):
         yield from unit.open(**roots)()

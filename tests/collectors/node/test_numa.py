@@ -4,10 +4,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from collectors.fake_nvml import Gpu
 from collectors.node.numa import numa
 from ledger.errors import SourceMissing
 from ledger.registry import Row
 from tests.collectors.node.amd_node import put
+from tests.collectors.node.gpu_node import Node
 
 MEMINFO = "Node 0 MemTotal:       1000 kB\nNode 0 MemFree:         400 kB\nNode 0 AnonPages:       300 kB"
 STAT = "numa_hit 100\nnuma_miss 3\nnuma_foreign 5\ninterleave_hit 1\nlocal_node 99\nother_node 4"
@@ -48,6 +50,15 @@ def test_a_list_of_processors_that_is_none_is_null(tmp_path: Path, cpus: str) ->
 def test_a_kernel_without_numa_says_so(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="has no nodes"):
         rows_of(tmp_path)
+
+
+@pytest.mark.parametrize(("written", "expected"), [("1", 1), ("-1", None), ("N/A", None)])
+def test_an_nvidia_device_has_the_node_of_its_place_on_the_bus(
+    tmp_path: Path, small_node: Path, written: str, expected: int | None
+) -> None:
+    put(tmp_path / "sys/bus/pci/devices/0000:1a:00.0", {"numa_node": written})
+    gpu = Node(small_node / "proc", (Gpu("GPU-a"), Gpu("GPU-b")), root=tmp_path)
+    assert [row["numa_node_index"] for row in gpu.round()["gpu"]] == [expected, None]
 
 
 @pytest.mark.real_data
