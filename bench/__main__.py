@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import people
+from bench import people, prometheus
 from bench._measure import Line, child, table
 from bench.picture import hub
 
@@ -44,6 +44,19 @@ def day(folder: Path) -> list[Line]:
     ]
 
 
+def metrics(folder: Path) -> list[Line]:
+    """Import a month of a real Prometheus, beside the client library that reads it into lists."""
+    found = prometheus.measure(folder)
+    series = f"{found['points'] / 1e6:.2f} M points"
+    what = f"{prometheus.DAYS} days of 64 series at {prometheus.STEP} s ({series}) from Prometheus into the store"
+    return [
+        Line(what, f"{found['import_seconds']:.1f} s", "4 s"),
+        Line("  of it, storing", f"{found['kept_seconds']:.2f} s"),
+        Line("  the client library, reading them into lists, the yardstick", f"{found['library_seconds']:.1f} s"),
+        Line("  peak memory", f"{found['import_peak_bytes'] / 1e9:.2f} GB"),
+    ]
+
+
 def pages(folder: Path) -> list[Line]:
     """Visit a hub on the demo over real websockets: the first visitor, one alone, then twenty."""
     store = folder / "demo.duckdb"
@@ -61,7 +74,12 @@ def pages(folder: Path) -> list[Line]:
     ]
 
 
-MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {"demo": demo, "day": day, "people": pages}
+MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {
+    "demo": demo,
+    "day": day,
+    "prometheus": metrics,
+    "people": pages,
+}
 
 
 def main(names: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Metrics that are in Prometheus already, or in what speaks like it, into the ledger's tables."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
@@ -76,10 +77,18 @@ def prometheus(settings: PrometheusSettings) -> Pull:
         known = api.names(grid.start - grid.step, max(grid.start, grid.end))
         naming = Naming(settings.node_labels, is_short=settings.short_names)
         reader = Reader(api, settings.cluster, targets, known, matchers, naming.of(api, known, grid))
-        for window in windows(grid, reader.most_steps(grid)):
-            yield reader.pulled(window)
+        yield from _ahead(reader.pulled(window) for window in windows(grid, reader.most_steps(grid)))
 
     return pull
+
+
+def _ahead(pieces: Iterator[Pulled]) -> Iterator[Pulled]:
+    """Yield pieces, and ask for the next one while the one before is kept."""
+    with ThreadPoolExecutor(1, "prometheus") as worker:
+        coming = worker.submit(next, pieces, None)
+        while (piece := coming.result()) is not None:
+            coming = worker.submit(next, pieces, None)
+            yield piece
 
 
 def _chosen(settings: PrometheusSettings) -> list[Target]:
