@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.services._privileges_hardware import hardware
 from collectors.node._kernel_log import KernelLog
 from collectors.node._pod_resources import SOCKET, holdings
 from ledger.errors import ClusterLedgerError
@@ -34,6 +35,7 @@ def seen(root: Path = Path("/")) -> Iterator[Sight]:
     yield _processes(root)
     yield from _kubelet(root)
     yield _kernel_log(root)
+    yield from (Sight(*each) for each in hardware(root))
 
 
 def _nvml() -> Iterator[Sight]:
