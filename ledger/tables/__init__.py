@@ -39,6 +39,7 @@ from ledger.tables.storage import (
     MountSample,
     NfsOperationSample,
     StorageDay,
+    StorageHour,
 )
 
 __all__ = [
@@ -110,6 +111,7 @@ __all__ = [
     "ServingSample",
     "SourceState",
     "StorageDay",
+    "StorageHour",
     "Table",
     "TcpSample",
     "Team",

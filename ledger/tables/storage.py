@@ -12,6 +12,7 @@ from ledger.tables.columns import (
     instant,
     key,
     key_day,
+    key_instant,
     ratio,
     seconds,
     text,
@@ -128,4 +129,33 @@ class StorageDay(dy.Schema):
     read_latency_seconds = duration("Mean time of a read")
     io_active_ratio = ratio("Share of time with a request under way")
     unresponsive_count = count("Rounds in which it did not answer", nullable=False)
+    observed_seconds = seconds("Time that steps cover")
+
+
+@table("rollup", Timed("hour_start"))
+class StorageHour(dy.Schema):
+    """One clock hour of one network file system of a node: what was asked of its servers, and how long that took.
+
+    Operations overlap: their times are summed over them, and against their number give a mean.
+    """
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster")
+    node = key("Node name")
+    filesystem_type = key("nfs, lustre or gpfs")
+    file_system = key("Server and export, or the file system's own name")
+    mount_point = key("Where it is mounted; '' where the counters do not say it")
+    read_count = count("Reads: of NFS and Lustre requests, of GPFS calls of applications")
+    write_count = count("Writes, as reads")
+    metadata_count = count("All other operations: opening, listing, attributes, locks")
+    read_bytes = amount("Bytes read; of NFS with the headers of RPC")
+    written_bytes = amount("Bytes written; of NFS with the headers of RPC")
+    read_operation_seconds = amount("Time of reads, from call to result")
+    write_operation_seconds = amount("Time of writes, from call to result")
+    metadata_operation_seconds = amount("Time of all other operations, from call to result")
+    queue_seconds = amount("Of all of this: time before a request was sent")
+    error_count = count("Operations that ended with an error")
+    retransmission_count = count("Times that a request was sent again")
+    timeout_count = count("Times that the server was given up for a while")
+    longest_operation = text("The operation that took most time together; null where none is timed")
     observed_seconds = seconds("Time that steps cover")
