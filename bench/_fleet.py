@@ -1,0 +1,228 @@
+"""Many simulated agents in one process: batches are written once and patched, so that sending them costs little.
+
+Each agent is a node with eight GPUs and sends what the real agent of this project collects on such a node. It sends
+at its own instant of every step; a batch that is not acknowledged is sent again under its id.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+import zstandard
+
+from collectors.agent import run_collectors
+from collectors.fake_nvml import FakeNvml, Gpu, Phase, Process, Scenario
+from collectors.wire import Batch, columns_of
+from ledger.config import Settings
+
+STEP_SECONDS: Final = 10
+CLUSTER: Final = "bench"
+SLOW_EVERY: Final = 6
+"""Health of devices is read once a minute."""
+
+_NODE: Final = "n00000"
+_BATCH_ID: Final = "0" * 32
+_BOOT_ID: Final = "5f0c8a52-8f0e-4a2b-9b55-0c5f6d3b9a10"
+_INSTANT: Final = 1_763_640_000_000
+_GPUS: Final = 8
+_VARIANTS: Final = 24
+_PORTS: Final = [f"mlx5_{index}" for index in range(_GPUS)]
+_SLOW: Final = ("gpu_health_sample",)
+_ONCE: Final = ("gpu", "node", "gpu_event", "node_event")
+_ATTEMPTS: Final = 8
+_PAUSE_SECONDS: Final = 1.0
+
+Tables = dict[str, list[dict[str, Any]]]
+
+
+def token_of(node: str) -> str:
+    """Return a node's token; the bench knows them all."""
+    return hashlib.sha256(f"bench {node}".encode()).hexdigest()
+
+
+def node_of(index: int) -> str:
+    """Return a node's name; all are of one length."""
+    return f"n{index + 1:05d}"
+
+
+def rows_of_a_round() -> Tables:
+    """Return what the real agent collects on a node with eight GPUs, with the ports and mounts of such a node."""
+    gpus = tuple(
+        Gpu(f"GPU-{_NODE}-{index}", phases=(Phase(kernel=0.9, processes=(Process(1000 + index),)),))
+        for index in range(_GPUS)
+    )
+    settings = Settings(agent={"cluster": CLUSTER, "node": _NODE})  # type: ignore[arg-type]  pydantic reads it
+    found = run_collectors(settings=settings, offers={"library": FakeNvml(Scenario(gpus=gpus), time.monotonic)})
+    tables: Tables = {name: [dict(row) for row in rows] for name, rows in found.tables.items()}
+    _repeat(tables, "network_port_sample", "device", _PORTS)
+    _repeat(tables, "block_device_sample", "device", [f"nvme{index}n1" for index in range(4)])
+    _repeat(tables, "mount_sample", "mount_point", ["/", "/home", "/scratch", "/data"])
+    return tables
+
+
+def _repeat(tables: Tables, table: str, column: str, names: list[str]) -> None:
+    """Give a table one row for each name, made from its first."""
+    if tables.get(table):
+        tables[table] = [{**tables[table][0], column: name} for name in names]
+
+
+def _varied(value: object, name: str, chance: random.Random) -> object:
+    """Return a value as another node or instant would have it, in its column's range."""
+    if isinstance(value, float) and name.endswith("_ratio"):
+        return round(chance.random(), 4)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and name.endswith("_total"):
+        return value + chance.randrange(10_000)
+    return value
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Encoded batches with places for node, id and instant: of every step, of one with health, and of the first."""
+
+    usual: list[bytes]
+    slow: list[bytes]
+    first: list[bytes]
+    rows: dict[str, dict[str, int]]
+
+    def body(self, kind: str, node: str, batch_id: str, at_milliseconds: int, variant: int) -> bytes:
+        """Return one batch, as it is posted."""
+        chosen: list[bytes] = getattr(self, kind)
+        text = chosen[variant % len(chosen)]
+        text = text.replace(_NODE.encode(), node.encode()).replace(_BATCH_ID.encode(), batch_id.encode())
+        text = text.replace(_packed(_INSTANT), _packed(at_milliseconds))
+        return zstandard.ZstdCompressor(level=1).compress(text)
+
+
+def _packed(instant: int) -> bytes:
+    return b"\xcf" + instant.to_bytes(8, "big")
+
+
+def templates(seed: int) -> Templates:
+    """Return the batches that all agents share."""
+    chance = random.Random(seed)
+    tables = rows_of_a_round()
+    left_out = {"usual": {*_SLOW, *_ONCE}, "slow": set(_ONCE), "first": set[str]()}
+    made: dict[str, list[bytes]] = {}
+    for kind, without in left_out.items():
+        made[kind] = [
+            _encoded({name: rows for name, rows in tables.items() if name not in without}, chance)
+            for _ in range(_VARIANTS)
+        ]
+    counts = {
+        kind: {name: len(rows) for name, rows in tables.items() if name not in without}
+        for kind, without in left_out.items()
+    }
+    return Templates(made["usual"], made["slow"], made["first"], counts)
+
+
+def _encoded(tables: Tables, chance: random.Random) -> bytes:
+    at = datetime.fromtimestamp(_INSTANT / 1000, UTC)
+    varied = {
+        name: columns_of(
+            {
+                column: at if isinstance(value, datetime) else _varied(value, column, chance)
+                for column, value in row.items()
+            }
+            for row in rows
+        )
+        for name, rows in tables.items()
+    }
+    return msgspec.msgpack.encode(Batch(1, _BATCH_ID, _NODE, _BOOT_ID, varied))
+
+
+@dataclass
+class Fleet:
+    """Agents against one hub: what they sent, what was acknowledged, and how long that took."""
+
+    host: str
+    port: int
+    templates: Templates
+    end: float
+    seconds: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+    sent: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    given_up: int = 0
+
+    async def agent(self, index: int, delay: float) -> None:
+        """Send one batch a step until the end."""
+        node, count = node_of(index), 0
+        due = time.perf_counter() + delay
+        while due < self.end:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            self.late.append(time.perf_counter() - due)
+            slow = (count + index) % SLOW_EVERY == 0
+            kind = "first" if count == 0 else "slow" if slow else "usual"
+            batch_id = uuid.uuid4().hex
+            body = self.templates.body(kind, node, batch_id, round(time.time() * 1000), index + count)
+            await self._deliver(node, kind, body)
+            count += 1
+            due += STEP_SECONDS
+
+    async def _deliver(self, node: str, kind: str, body: bytes) -> None:
+        began = time.perf_counter()
+        for _ in range(_ATTEMPTS):
+            status, said = await self._post(node, body)
+            if status == "200":
+                self.seconds.append(time.perf_counter() - began)
+                for name, count in self.templates.rows[kind].items():
+                    self.sent[name] = self.sent.get(name, 0) + count
+                return
+            reason = f"{status} {said[:200]}"
+            self.refused[reason] = self.refused.get(reason, 0) + 1
+            await asyncio.sleep(_PAUSE_SECONDS)
+        self.given_up += 1
+
+    async def _post(self, node: str, body: bytes) -> tuple[str, str]:
+        """Return the status and the answer's text; a connection of its own each time, as agents have after a step."""
+        head = (
+            f"POST /api/v1/ingest HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nConnection: close\r\n"
+            f"Authorization: Bearer {token_of(node)}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            reader, writer = await asyncio.open_connection(self.host, self.port)
+        except OSError as error:
+            return "no connection", type(error).__name__
+        try:
+            writer.write(head.encode() + body)
+            answer = await reader.read()
+        except OSError as error:
+            return "no answer", type(error).__name__
+        finally:
+            writer.close()
+        line, _, rest = answer.partition(b"\r\n")
+        words = line.split()
+        return (words[1].decode() if len(words) > 1 else "no answer", rest.rpartition(b"\r\n\r\n")[2].decode())
+
+
+async def run(host: str, port: int, agents: int, seconds: float) -> dict[str, Any]:
+    """Return what came of it."""
+    end = time.perf_counter() + seconds
+    fleet = Fleet(host, port, templates(1), end)
+    pauses = (index * STEP_SECONDS / agents for index in range(agents))
+    await asyncio.gather(*(fleet.agent(index, pause) for index, pause in enumerate(pauses)))
+    taken = sorted(fleet.seconds)
+    return {
+        "batches": len(taken),
+        "p50_seconds": taken[len(taken) // 2],
+        "p99_seconds": taken[int(len(taken) * 0.99)],
+        "max_seconds": taken[-1],
+        "generator_late_seconds": sorted(fleet.late)[int(len(fleet.late) * 0.99)],
+        "generator_cpu_seconds": time.process_time(),
+        "sent": fleet.sent,
+        "refused": fleet.refused,
+        "given_up": fleet.given_up,
+    }
+
+
+if __name__ == "__main__":
+    where, at_port, count, duration = sys.argv[1:5]
+    print(json.dumps(asyncio.run(run(where, int(at_port), int(count), float(duration)))))

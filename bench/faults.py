@@ -1,0 +1,379 @@
+"""Agents against a hub while processes are killed, the network is cut, disks fill and clocks jump.
+
+What each agent puts into its spool it tells beforehand to this process, which writes its own account; at the end the
+store must hold each row of it, once. `python -m bench.faults [KILLS] [SEED]` prints a table.
+"""
+
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+import polars as pl
+
+from app.services.tokens import hashed
+from bench._measure import Line, table
+from bench._proxy import Proxy, Way
+from ledger._door import judged
+from ledger.frames import to_frame
+from ledger.plain import joined
+from ledger.store import Store
+from ledger.tables import TABLES, AgentToken
+
+_HUB_SECONDS: Final = 60.0
+_WAYS: Final[tuple[Way, ...]] = ("refused", "cut", "answer lost", "stalled")
+_ENDLESS: Final = resource.RLIM_INFINITY
+
+Tables = dict[str, dict[str, list[Any]]]
+
+
+@dataclass
+class Account:
+    """What one agent says that it put into its spool: by life and number, the rows, and whether they were kept."""
+
+    intended: dict[tuple[int, int], Tables] = field(default_factory=dict)
+    outcome: dict[tuple[int, int], bool] = field(default_factory=dict)
+
+    def read(self, life: int, output: IO[bytes]) -> None:
+        """Write down what one process tells, until it ends."""
+        while len(head := output.read(4)) == 4:  # noqa: PLR2004  the length
+            body = output.read(int.from_bytes(head, "big"))
+            try:
+                told = msgspec.msgpack.decode(body)
+            except msgspec.DecodeError:
+                return
+            key = (life, told["number"])
+            if "tables" in told:
+                self.intended[key] = told["tables"]
+            else:
+                self.outcome[key] = told["is_kept"]
+
+
+@dataclass
+class Node:
+    """One agent over all its lives."""
+
+    name: str
+    token: str
+    spool: Path
+    account: Account = field(default_factory=Account)
+    process: subprocess.Popen[bytes] | None = None
+    readers: list[threading.Thread] = field(default_factory=list)
+
+    def start(self, port: int, *options: str) -> subprocess.Popen[bytes]:
+        """Begin another life."""
+        address = f"http://127.0.0.1:{port}"
+        command = [
+            sys.executable,
+            "-m",
+            "bench._fault_agent",
+            address,
+            self.name,
+            self.token,
+            str(self.spool),
+            *options,
+        ]
+        with self.spool.with_suffix(".log").open("ab") as log:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        reader = threading.Thread(target=self.account.read, args=(len(self.readers), process.stdout), daemon=True)
+        reader.start()
+        self.readers.append(reader)
+        self.process = process
+        return process
+
+    def end(self, number: signal.Signals) -> None:
+        """End this life."""
+        if self.process is None:
+            return
+        self.process.send_signal(number)
+        self.process.wait(timeout=_HUB_SECONDS)
+        for stream in (self.process.stdin, self.process.stdout):
+            self.readers[-1].join(timeout=_HUB_SECONDS)
+            if stream is not None:
+                stream.close()
+        self.process = None
+
+    def say(self, command: str) -> None:
+        """Give the agent a command."""
+        if self.process is not None and self.process.stdin is not None:
+            try:
+                self.process.stdin.write(f"{command}\n".encode())
+                self.process.stdin.flush()
+            except BrokenPipeError:
+                return
+
+
+@dataclass
+class Hub:
+    """A hub over all its lives, on one port."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Return the store's address."""
+        return f"duckdb:{self.folder / 'ledger.duckdb'}"
+
+    def start(self) -> None:
+        """Begin another life; it answers a while later."""
+        program = "from app.cli import main; main()"
+        with (self.folder / "hub.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", program, "up", "--port", str(self.port), "--store", self.url],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        until = time.monotonic() + _HUB_SECONDS
+        while time.monotonic() < until:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise SystemExit(f"bench: the hub does not answer; see {self.folder / 'hub.log'}")
+
+    def is_up(self) -> bool:
+        """Tell whether it answers."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
+        except OSError:
+            return False
+        return True
+
+    def end(self, number: signal.Signals) -> None:
+        """End this life."""
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(timeout=_HUB_SECONDS)
+            self.process = None
+
+
+@dataclass
+class Harm:
+    """What may happen to a hub and its agents, and how often it did."""
+
+    hub: Hub
+    nodes: list[Node]
+    proxy: Proxy
+    chance: random.Random
+    done: Counter[str] = field(default_factory=Counter)
+
+    def kill_agent(self) -> None:
+        """Kill an agent, and start it again."""
+        node = self.chance.choice(self.nodes)
+        node.end(signal.SIGKILL)
+        node.start(self.proxy.port)
+        self.done["agents killed"] += 1
+
+    def kill_hub(self) -> None:
+        """Kill the hub, and start it again; one that did not get to answer is left to do so first."""
+        if not self.hub.is_up():
+            self.kill_agent()
+            return
+        self.hub.end(signal.SIGKILL)
+        self.done["hubs killed"] += 1
+        self.hub.start()
+
+    def cut(self, seconds: float) -> None:
+        """Let the network do harm for a while."""
+        self.proxy.way = self.chance.choice(_WAYS)
+        self.done["network cuts"] += 1
+        time.sleep(seconds)
+        self.proxy.way = "open"
+
+    def fill_disk(self, seconds: float) -> None:
+        """Let the disk of an agent or of the hub take nothing more for a while."""
+        node = self.chance.choice(self.nodes)
+        is_hub = self.chance.random() < 0.5  # noqa: PLR2004  one or the other
+        process = self.hub.process if is_hub else node.process
+        files = [Path(self.hub.url.removeprefix("duckdb:"))] if is_hub else [node.spool]
+        files = [path for each in files for path in (each, each.with_name(f"{each.name}-wal"))]
+        if process is None:
+            return
+        room = max((path.stat().st_size for path in files if path.exists()), default=0) if not is_hub else 4096
+        _limit(process.pid, room)
+        self.done["disks full"] += 1
+        time.sleep(seconds)
+        _limit(process.pid, _ENDLESS)
+
+    def jump(self) -> None:
+        """Set an agent's clock back, or a little ahead."""
+        self.chance.choice(self.nodes).say(f"clock {self.chance.uniform(-3600, 240):.3f}")
+        self.done["clock jumps"] += 1
+
+
+def _limit(pid: int, most: int) -> None:
+    """Limit how long the files of a process may become."""
+    try:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, _ENDLESS))
+    except ProcessLookupError:
+        return
+
+
+@dataclass(frozen=True)
+class Found:
+    """How the rows of one table fared: told by the agents, and stored."""
+
+    table: str
+    told: int
+    stored: int
+    missing: int
+    twice: int
+    invented: int
+
+
+def _frame(name: str, parts: list[Tables]) -> pl.DataFrame:
+    """Return distinct rows as their table would hold them."""
+    schema = TABLES[name].schema
+    columns = [each[name] for each in parts if name in each]
+    frame, odd = joined(schema, columns)
+    if odd:
+        frame = pl.concat([to_frame(schema, each) for each in columns], how="diagonal_relaxed")
+    return judged(TABLES[name], frame).fitted.unique(maintain_order=True)
+
+
+def compare(store: Store, nodes: list[Node]) -> list[Found]:
+    """Return what became of the agents' rows, by table.
+
+    What an agent began to keep when it was killed may be stored or not; everything else must be, once.
+    """
+    kept, maybe = [], []
+    for node in nodes:
+        for key, tables in node.account.intended.items():
+            outcome = node.account.outcome.get(key)
+            if outcome is None:
+                maybe.append(tables)
+            elif outcome:
+                kept.append(tables)
+    names = sorted({name for each in kept for name in each})
+    return [_compared(store, name, kept, maybe) for name in names]
+
+
+def _compared(store: Store, name: str, kept: list[Tables], maybe: list[Tables]) -> Found:
+    told = _frame(name, kept)
+    possible = [told] + ([_frame(name, maybe)] if any(name in each for each in maybe) else [])
+    stored = store.read(TABLES[name].schema)
+    key = list(TABLES[name].key)
+    # Of what exists the newest row stays: only that it is there can be told.
+    on = key if TABLES[name].group == "inventory" else told.columns
+    return Found(
+        table=name,
+        told=told.select(on).unique().height,
+        stored=stored.height,
+        missing=told.select(on).unique().join(stored, on=on, how="anti", nulls_equal=True).height,
+        twice=stored.height - stored.select(key).unique().height,
+        invented=stored.join(pl.concat(possible), on=on, how="anti", nulls_equal=True).height,
+    )
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def estate(folder: Path, agents: int, seed: int) -> Iterator[Harm]:
+    """Start a hub and agents, and end whatever of them is alive."""
+    chance = random.Random(seed)
+    hub = Hub(folder, _free_port())
+    nodes = [Node(f"n{index}", f"token-{index}", folder / f"n{index}.db") for index in range(agents)]
+    now = datetime.now(UTC)
+    rows = [
+        {"token_sha256": hashed(each.token), "node": each.name, "cluster": "faults", "created_at": now}
+        for each in nodes
+    ]
+    with Store.open(hub.url) as store:
+        store.append(AgentToken, to_frame(AgentToken, rows), source="bench")
+    proxy = Proxy(hub.port, chance)
+    try:
+        hub.start()
+        for node in nodes:
+            node.start(proxy.port)
+        hub.wait()
+        yield Harm(hub, nodes, proxy, chance)
+    finally:
+        for node in nodes:
+            node.end(signal.SIGKILL)
+        hub.end(signal.SIGKILL)
+        proxy.close()
+
+
+def run(
+    folder: Path, *, kills: int, agents: int, seed: int, pause: float = 1.0
+) -> tuple[list[Found], Counter[str], int]:
+    """Do harm until enough was killed, let the agents bring what they have, and compare; refused rows come last."""
+    with estate(folder, agents, seed) as harm:
+        time.sleep(pause)
+        while harm.done["agents killed"] + harm.done["hubs killed"] < kills:
+            _one(harm, pause)
+            time.sleep(harm.chance.uniform(0.1, pause))
+        harm.hub.wait()
+        for node in harm.nodes:
+            node.end(signal.SIGTERM)
+            for _ in range(5):
+                life = node.start(harm.proxy.port, "--once")
+                is_done = life.wait(timeout=_HUB_SECONDS) == 0
+                node.end(signal.SIGTERM)
+                if is_done:
+                    break
+        harm.hub.end(signal.SIGTERM)
+        harm.done["connections broken"] = harm.proxy.harmed
+        with Store.open(harm.hub.url) as store:
+            found = compare(store, harm.nodes)
+            refused = int(store.select("SELECT count(*) AS n FROM rejected_row").item())
+    return found, harm.done, refused
+
+
+def _one(harm: Harm, pause: float) -> None:
+    """Do one harm; most are kills of agents, for a hub takes seconds to start."""
+    die = harm.chance.random()
+    if die < 0.5:  # noqa: PLR2004  what is frequent
+        harm.kill_agent()
+    elif die < 0.7:  # noqa: PLR2004  as above
+        harm.kill_hub()
+    elif die < 0.8:  # noqa: PLR2004  as above
+        harm.cut(harm.chance.uniform(0.2, 2 * pause))
+    elif die < 0.9:  # noqa: PLR2004  as above
+        harm.fill_disk(harm.chance.uniform(0.2, 2 * pause))
+    else:
+        harm.jump()
+
+
+def main(kills: int, seed: int) -> int:
+    """Print what was done and what became of the rows; return 1 if a row was lost, doubled or made up."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="clusterledger-faults-") as folder:
+        found, done, refused = run(Path(folder), kills=kills, agents=4, seed=seed)
+    lines = [Line(what, f"{count}") for what, count in sorted(done.items())]
+    for each in found:
+        said = (
+            f"{each.told} told, {each.stored} stored, {each.missing} lost, {each.twice} twice, {each.invented} made up"
+        )
+        lines.append(Line(each.table, said, "0 lost, 0 twice, 0 made up"))
+    lines += [Line("rows refused", f"{refused}", "0"), Line("duration", f"{time.perf_counter() - began:.0f} s")]
+    print(table(lines))
+    return int(refused > 0 or any(each.missing or each.twice or each.invented for each in found))
+
+
+if __name__ == "__main__":
+    numbers = [int(each) for each in sys.argv[1:]]
+    sys.exit(main(*(numbers + [100, 1][len(numbers) :])))

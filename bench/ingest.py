@@ -1,0 +1,141 @@
+"""A hub that takes what 20,000 GPUs send, with people on its pages meanwhile: latency, losses, memory."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from app.services._hub_file import found
+from app.services.tokens import hashed
+from bench import people
+from bench._fleet import CLUSTER, node_of, token_of
+from bench._measure import p95
+from bench.picture import hub
+from ledger.frames import to_frame
+from ledger.store import Store
+from ledger.tables import TABLES, AgentToken
+
+_PATIENCE_SECONDS: Final = 120
+
+
+@dataclass
+class Watched:
+    """What a process held and used, second by second."""
+
+    resident_bytes: list[int] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+
+
+def _stat(pid: int) -> tuple[int, float]:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return int(fields[21]) * 4096, (int(fields[11]) + int(fields[12])) / 100
+
+
+@contextmanager
+def watched(pid: int) -> Iterator[Watched]:
+    """Look at a process once a second until the block ends."""
+    seen, stop = Watched(), threading.Event()
+
+    def look() -> None:
+        while not stop.wait(1.0):
+            resident, cpu = _stat(pid)
+            seen.resident_bytes.append(resident)
+            seen.cpu_seconds.append(cpu)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+def prepare(url: str, agents: int) -> None:
+    """Give every agent its token."""
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "token_sha256": hashed(token_of(node_of(index))),
+            "node": node_of(index),
+            "cluster": CLUSTER,
+            "created_at": now,
+            "revoked_at": None,
+        }
+        for index in range(agents)
+    ]
+    with Store.open(url) as store:
+        store.append(AgentToken, to_frame(AgentToken, rows), source="bench")
+
+
+def counts(url: str, tables: list[str]) -> dict[str, int]:
+    """Return how many rows of the agents each table has; the hub has ended."""
+    with Store.open(url) as store:
+        return {
+            name: int(
+                store.select(f'SELECT count(*) AS n FROM "{name}" WHERE cluster = $cluster', cluster=CLUSTER).item()
+            )
+            for name in tables
+        }
+
+
+def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str, Any]:
+    """Return the figures of one run against a store."""
+    prepare(url, agents)
+    with hub(url) as address:
+        place = urlsplit(address)
+        holder = found(url)
+        if holder is None:
+            raise SystemExit("bench: the hub left no file beside its store")
+        command = [
+            sys.executable,
+            "-m",
+            "bench._fleet",
+            str(place.hostname),
+            str(place.port),
+            str(agents),
+            str(seconds),
+        ]
+        with watched(holder.pid) as seen:
+            fleet = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            try:
+                pages = asyncio.run(people.crowd(address, readers, seconds * 0.8, 5)) if readers else []
+                out, _ = fleet.communicate(timeout=seconds + _PATIENCE_SECONDS)
+            finally:
+                fleet.kill()
+    said: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    stored = counts(url, sorted(said["sent"]))
+    lost = {
+        name: count - stored[name]
+        for name, count in said["sent"].items()
+        if stored[name] != count and TABLES[name].group != "inventory"
+    }
+    return {**said, "lost": lost, "resident": seen.resident_bytes, "cpu": seen.cpu_seconds, "pages": pages}
+
+
+def main() -> None:
+    """Print the figures."""
+    url, agents, seconds, readers = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    began = time.perf_counter()
+    found_ = measure(url, agents=agents, seconds=seconds, readers=readers)
+    resident = found_.pop("resident")
+    cpu = found_.pop("cpu")
+    pages = found_.pop("pages")
+    print(json.dumps(found_, indent=1))
+    print("resident MB", [round(each / 1e6) for each in resident[:: max(1, len(resident) // 12)]])
+    print("hub cores", (cpu[-1] - cpu[0]) / len(cpu), "wall", time.perf_counter() - began)
+    if pages:
+        print("pages p95 ms", p95(pages) * 1000, len(pages))
+
+
+if __name__ == "__main__":
+    main()
