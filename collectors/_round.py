@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from collectors._settings import CollectorSettings
 from ledger.config import Settings
 from ledger.errors import ClusterLedgerError, ConfigError, SourceMissing
+from ledger.explain import problem
 from ledger.registry import Collector, Row
 
 Tables = dict[str, list[Row]]
@@ -118,12 +119,8 @@ def _settings(unit: Collector, section: Mapping[str, Any]) -> CollectorSettings:
     try:
         found = model.model_validate(section)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"collectors.{unit.name}.{place}: found {first['input']!r}, {first['msg'].lower()}",
-            hint="`clusterledger config` prints every key, its default and its range",
-        ) from None
+        hint = "`clusterledger config` prints every key, its default and its range"
+        raise ConfigError(f"collectors.{unit.name}.{problem(error.errors()[0], model)}", hint=hint) from None
     if not isinstance(found, CollectorSettings):
         raise ConfigError(f"{unit.module}: settings are {model.__name__}, expected a CollectorSettings")
     return found

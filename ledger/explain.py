@@ -16,6 +16,9 @@ def problem(error: "ErrorDetails", model: type[BaseModel]) -> str:
         keys = _keys(error["loc"][:-1], model)
         close = nearest(str(error["loc"][-1]), keys)
         return f"{where}: found an unknown key" + (f"; {close}" if close else f", expected {_among(keys)}")
+    if error["type"] == "value_error":
+        # A check of ours: its words say what was found and what was expected.
+        return f"{where}: {error['ctx']['error']}"
     found = "a value that is not shown" if _is_secret(error["loc"], model) else _found(error)
     return f"{where}: found {found}, expected {_expected(error)}"
 

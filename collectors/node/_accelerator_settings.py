@@ -68,7 +68,8 @@ class AcceleratorSource(_Section):
     def _are_columns(cls, columns: dict[str, Value]) -> dict[str, Value]:
         for name in columns:
             if name not in LIMITS:
-                raise ValueError(f"found {name}; {nearest(name, list(LIMITS)) or 'expected a column of gpu_sample'}")
+                close = nearest(name, list(LIMITS)) or f"expected one of {', '.join(LIMITS)}"
+                raise ValueError(f"found {name}; {close}")
         return columns
 
     @model_validator(mode="after")

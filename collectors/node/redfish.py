@@ -27,7 +27,7 @@ class RedfishSettings(CollectorSettings):
     url: Annotated[
         str,
         Field(
-            pattern=r"^(https?://[^/\s]+/?)?$",
+            pattern=r"^(https?://[^/@\s]+/?)?$",
             description="The controller's address; {node} stands for the node's name; empty for none",
         ),
     ] = ""

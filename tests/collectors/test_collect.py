@@ -65,7 +65,7 @@ def test_a_node_says_what_its_network_should_be_as_it_is_configured() -> None:
     [
         ({}, ["hosst"], "collectors.hosst: found no such collector"),
         ({"gpu": {}}, None, "collectors.gpu: found no such collector"),
-        ({"host": {"every": 3}}, None, "collectors.host.every: found 3"),
+        ({"host": {"every": 3}}, None, "collectors.host.every: found an unknown key"),
         ({"host": {"every_seconds": 0}}, None, "collectors.host.every_seconds: found 0"),
         ({"ethernet": {"devices": 7}}, None, "collectors.ethernet.devices: found 7"),
     ],

@@ -190,16 +190,17 @@ def test_a_node_without_such_devices_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"columns": {"powr_watts": {"read": "x"}}}, "found powr_watts; did you mean power_watts"),
-        ({"columns": {"power_watts": {"read": "x", "factor": 0}}}, "greater than 0"),
+        ({"columns": {"powr_watts": {"read": "x"}}}, "columns: found powr_watts; did you mean power_watts"),
+        ({"columns": {"colour": {"read": "x"}}}, "columns: found colour; expected one of kernel_active_ratio, "),
+        ({"columns": {"power_watts": {"read": "x", "factor": 0}}}, "found 0, expected more than 0"),
         ({"columns": {"power_watts": {"read": "/etc/passwd"}}}, "expected paths below /sys"),
         ({"folders": "../class/accel/accel*"}, "expected paths below /sys"),
         ({"folders": ""}, "expected either folders or a command"),
         ({"columns": {"power_watts": {"read": "x", "pattern": "("}}}, "expected a regular expression"),
         ({"columns": {"power_watts": {"read": "x", "pattern": "a"}}}, "expected one group"),
         ({"folders": "", "command": ["smi"], "fields": ["a"]}, "expected one of fields: a"),
-        ({"device_file": "/dev/{name}"}, "should match pattern"),
-        ({"colour": "red"}, "not permitted"),
+        ({"device_file": "/dev/{name}"}, "expected text that matches"),
+        ({"colour": "red"}, "sources.0.colour: found an unknown key"),
     ],
 )
 def test_a_wrong_description_is_one_clear_line(change: dict[str, Any], words: str) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from collectors._round import Source
 from collectors.node.redfish import RedfishSettings, redfish
 from ledger.errors import ConfigError, SourceError, SourceMissing
 from ledger.registry import Row
@@ -229,8 +230,15 @@ def test_garbage_of_a_controller_is_refused_in_words_or_null(
     assert kept(rows)["power_sample"].height == len(rows) > len(NEW)
 
 
-@pytest.mark.parametrize("url", ["bmc.example", "ftp://bmc", "https://bmc/redfish/v1", "https://{host}-bmc"])
+@pytest.mark.parametrize("url", ["bmc.example", "ftp://bmc", "https://bmc/redfish/v1", "https://{host}-bmc", "https://user:word@bmc"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):
         RedfishSettings(url=url)
     assert RedfishSettings(url="https://{node}-bmc.example").url
+
+
+def test_a_password_that_is_none_is_never_shown() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Source(redfish, {"password": 20261120}, {})
+    assert refused.value.message.startswith("collectors.redfish.password: found a value that is not shown")
+    assert "20261120" not in str(refused.value)
