@@ -17,7 +17,7 @@ from ledger.tables.gpu_time import AttributionHour, CoverageDay, GpuHour, GpuMin
 from ledger.tables.host import CollectorRun, HostSample, JobCgroupSample, NumaSample, PressureSample
 from ledger.tables.incidents import IdleIncident, IncidentDecision, IncidentExemption, IncidentNotice
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
-from ledger.tables.job_time import JobGpuHour, JobHour, JobUsage
+from ledger.tables.job_time import JobGpuHour, JobHour, JobNodeHour, JobUsage
 from ledger.tables.jobs import GpuHolderSample, Job, JobGpu, NodeState, ServingSample, TrainingSample
 from ledger.tables.network import NetworkHour, NetworkPortSample, NodeNetworkHour, TcpSample
 from ledger.tables.operation import (
@@ -85,6 +85,7 @@ __all__ = [
     "JobGpu",
     "JobGpuHour",
     "JobHour",
+    "JobNodeHour",
     "JobRun",
     "JobUsage",
     "LustreOperationSample",

@@ -82,6 +82,27 @@ class JobHour(GpuTime):
     coverage_ratio = ratio("Share of the held time that samples cover", nullable=False)
 
 
+@table("rollup", Timed("hour_start"), also=(Timed("submitted_at", "day"),))
+class JobNodeHour(dy.Schema):
+    """One clock hour of one run of a job on one node: what its processes used of the host."""
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster")
+    node = key("Node name")
+    job_id = key("Job id, or UID of a pod")
+    restart_count = key_count("Run of the job")
+    submitted_at = key_instant("Submit time of the job; 1970 while no record tells of it")
+    cpu_seconds = amount("Processor time of its processes")
+    cpu_throttled_seconds = amount("Time in which its limit held it back, summed over processors")
+    memory_peak_bytes = gauge("Most memory that was charged to it, cache included", max=2**53)
+    memory_resident_bytes = gauge("Most memory of its own that cannot be dropped", max=2**53)
+    memory_limit_bytes = gauge("Its limit; null for none", max=2**53)
+    oom_kill_count = count("Processes killed for want of memory")
+    read_bytes = amount("Bytes read from block devices; network file systems are not in it")
+    written_bytes = amount("Bytes written to block devices")
+    observed_seconds = seconds("Time that steps cover")
+
+
 @table("rollup", Timed("submitted_at", "day"))
 class JobUsage(dy.Schema):
     """One run of one job from submission to end, with the GPU time it held and used.
@@ -120,3 +141,12 @@ class JobUsage(dy.Schema):
     coverage_ratio = ratio("Share of the held time that samples cover", nullable=False)
     evidence_quality = quality()
     is_estimated = flag("Its GPU time comes from a mean, or from a share that was not measured", nullable=False)
+    cpu_count = count("Processors it was given")
+    cpu_seconds = amount("Processor time of its processes, while its nodes were watched")
+    cpu_active_ratio = ratio("Of the processors that it was given, how much it used while its nodes were watched")
+    host_memory_bytes = gauge("Host memory that it was given", max=2**53)
+    host_memory_peak_bytes = gauge("Most host memory that it took on one node, cache included", max=2**53)
+    host_memory_resident_bytes = gauge("Most on one node that cannot be dropped", max=2**53)
+    oom_kill_count = count("Processes of it killed for want of host memory")
+    read_bytes = amount("Bytes read from block devices of its nodes; network file systems are not in it")
+    written_bytes = amount("Bytes written to block devices of its nodes")

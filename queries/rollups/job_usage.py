@@ -5,8 +5,8 @@ from typing import Annotated, Final
 import dataframely as dy
 import polars as pl
 
-from ledger.expressions import divided, to_gpu_seconds, to_seconds, total
-from ledger.tables import Job, JobGpuHour, JobUsage
+from ledger.expressions import divided, per, to_gpu_seconds, to_seconds, total
+from ledger.tables import Job, JobGpuHour, JobNodeHour, JobUsage
 from queries.graph import Input, Span, rollup
 from queries.rollups._context import RUN
 from queries.rollups._decision import Thresholds
@@ -28,10 +28,18 @@ _DEVICE_COLUMNS: Final = (
 )
 
 
+_HOST_COLUMNS: Final = (
+    *RUN,
+    *("hour_start", "node", "cpu_seconds", "memory_peak_bytes", "memory_resident_bytes", "oom_kill_count"),
+    *("read_bytes", "written_bytes", "observed_seconds"),
+)
+
+
 @rollup()
 def job_usage(
     jobs: Annotated[dy.LazyFrame[Job], Input(by="submitted_at")],
     devices: Annotated[dy.LazyFrame[JobGpuHour], Input(by="submitted_at", columns=_DEVICE_COLUMNS)],
+    hosts: Annotated[dy.LazyFrame[JobNodeHour], Input(by="submitted_at", columns=_HOST_COLUMNS, fills=False)],
     span: Span,
     thresholds: Thresholds,
     naming: Naming,
@@ -41,11 +49,13 @@ def job_usage(
     Where no device was measured but the source gives a mean over the whole job (an imported history), what it held is
     run time x GPUs, and all of it is idle if the mean is idle, else none of it. Productive is 0 if it was idle, else
     null: the mean of a duty cycle does not tell productive from underused.
+    What it used of processors, memory and block devices is as far as its nodes were watched.
     Nulls: GPU time of a run that had GPUs and of which nothing else is known. A run that never started, or had no GPU,
-    held 0 seconds.
+    held 0 seconds. What it used of hosts where no cgroup of it was sampled.
     """
     measured = _measured(devices.collect())
     rows = named(jobs.collect(), naming).join(measured, on=RUN, how="left", maintain_order="left")
+    rows = _with_hosts(rows, hosts.collect())
     rows = _with_mean(rows, span, thresholds)
     began = pl.coalesce("started_at", "ended_at", pl.lit(span.now))
     queued = divided((began - pl.col("submitted_at")).dt.total_milliseconds(), 1000)
@@ -88,6 +98,29 @@ def _measured(devices: pl.DataFrame) -> pl.DataFrame:
     )
     first = grades.unique(RUN, keep="first", maintain_order=True).select(*RUN, "evidence_quality")
     return sums.join(first, on=RUN, how="left")
+
+
+def _with_hosts(rows: pl.DataFrame, hosts: pl.DataFrame) -> pl.DataFrame:
+    """Add what each run used of its hosts.
+
+    Processors are given to a run over all its nodes: of the time of each node its part of them counts.
+    """
+    used = (
+        hosts.sort(*RUN, "hour_start", "node")
+        .group_by(RUN, maintain_order=True)
+        .agg(
+            *(total(name) for name in ("cpu_seconds", "oom_kill_count", "read_bytes", "written_bytes")),
+            pl.col("memory_peak_bytes").max().alias("host_memory_peak_bytes"),
+            pl.col("memory_resident_bytes").max().alias("host_memory_resident_bytes"),
+            pl.col("observed_seconds").sum().cast(pl.Float64).alias("watched"),
+            pl.col("node").n_unique().alias("nodes_watched"),
+        )
+    )
+    told = rows.rename({"memory_bytes": "host_memory_bytes"}).join(used, on=RUN, how="left", maintain_order="left")
+    nodes = pl.max_horizontal("node_count", "nodes_watched")
+    given = pl.col("watched") * pl.col("cpu_count") / pl.when(nodes > 0).then(nodes)
+    # A job that may use more than it asked for, and the pace of the clocks, can pass the whole.
+    return told.with_columns(per(pl.col("cpu_seconds"), given).clip(upper_bound=1.0).alias("cpu_active_ratio"))
 
 
 def _with_mean(rows: pl.DataFrame, span: Span, thresholds: Thresholds) -> pl.DataFrame:
