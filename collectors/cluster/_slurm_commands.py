@@ -202,11 +202,11 @@ def details(shown: str) -> tuple[dict[str, dict[str, str]], list[str]]:
     """
     found: dict[str, dict[str, str]] = {}
     twice: set[str] = set()
-    starts = list(_ID_LINE.finditer(shown))
-    for match, following in zip(starts, [*starts[1:], None], strict=True):
-        if match[1] in found:
-            twice.add(match[1])
-        found[match[1]] = _detail(shown[match.end() : following.start() if following else None])
+    _, *parts = _ID_LINE.split(shown)
+    for job_id, block in zip(parts[::2], parts[1::2], strict=True):
+        if job_id in found:
+            twice.add(job_id)
+        found[job_id] = _detail(block)
     return {each: said for each, said in found.items() if each not in twice}, sorted(twice)
 
 

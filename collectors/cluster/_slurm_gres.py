@@ -71,12 +71,22 @@ def got(gres: str, of: Devices | None) -> list[Got]:
 def _shares(detail: str, count: int, of: Devices | None) -> list[Got]:
     """Return the parts of devices that one job has."""
     if "/" in detail:
-        taken = [(index, part.partition("/")) for index, part in enumerate(detail.split(","))]
-        return [Got(index, int(some) / int(whole)) for index, (some, _, whole) in taken if int(some)]
+        return [Got(index, share) for index, part in enumerate(detail.split(",")) if (share := _ratio(part))]
     indices = numbers(detail.removeprefix("IDX:"))
     each = of.parts_each if of else 0
     share = count / len(indices) / each if indices and each else None
     return [Got(index, None if share is None or share > 1 else share) for index in indices]
+
+
+def _ratio(part: str) -> float:
+    """Return the share in `50/100`.
+
+    Raises: ValueError: it is none, or more than the whole.
+    """
+    some, _, whole = part.partition("/")
+    if not (some.isdecimal() and whole.isdecimal() and int(some) <= int(whole) and int(whole)):
+        raise ValueError(f"GRES: found {part!r}, expected parts of a device")
+    return int(some) / int(whole)
 
 
 def _plain(gres: str) -> str:

@@ -27,6 +27,9 @@ _ADVICE: Final[Mapping[int, str]] = {
 }
 
 
+_IS_IT_UP: Final = "is slurmrestd up, and url its?"
+
+
 class Rest:
     """One connection to slurmrestd, for one pull: a token that was renewed is read at the next."""
 
@@ -41,6 +44,8 @@ class Rest:
         timeout_seconds: float,
     ) -> None:
         socket = url.removeprefix("unix:") if url.startswith("unix:") else None
+        if socket and not Path(socket).is_socket():
+            raise SourceError(f"{url}: found no socket, expected slurmrestd's", hint=_IS_IT_UP)
         headers = {"Accept": "application/json", "User-Agent": "clusterledger"}
         headers |= {"X-SLURM-USER-NAME": user} if user else {}
         headers |= {"X-SLURM-USER-TOKEN": token.get_secret_value()} if token else {}
@@ -100,9 +105,7 @@ class Rest:
         try:
             answer = self._client.get(f"/{plugin}/{self._version}/{path}", params=dict(query))
         except httpx2.HTTPError as error:
-            raise SourceError(
-                f"{where}: {type(error).__name__}: {error}, expected an answer", hint="is slurmrestd up, and url its?"
-            ) from None
+            raise SourceError(f"{where}: {type(error).__name__}: {error}, expected an answer", hint=_IS_IT_UP) from None
         try:
             said = msgspec.json.decode(answer.content)
         except msgspec.DecodeError:

@@ -1,0 +1,40 @@
+"""What tests of cluster sources share: a Slurm that runs."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.context import Context
+from ledger.config import load
+from ledger.frames import to_frame
+from ledger.tables import Gpu
+from tests.collectors.cluster.slurm_ledger import Ledger, gpu
+from tests.slurm_cluster import SlurmCluster, running
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """Yield a Slurm of two nodes with four GPUs each."""
+    # The path of a socket has 107 characters at most.
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    try:
+        with running(folder) as started:
+            yield started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def ledger(slurm_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """Yield a store that knows the devices of the nodes; what still runs in the end is cancelled."""
+    monkeypatch.delenv("CLUSTERLEDGER_STORE", raising=False)
+    context = Context(load(store={"url": "duckdb::memory:"}))
+    devices = [gpu(node, index) for node in ("n1", "n2") for index in range(4)]
+    context.store.append(Gpu, to_frame(Gpu, devices), source="t")
+    yield Ledger(slurm_cluster, context)
+    context.close()
+    slurm_cluster.run("scancel", "--user=root")
+    slurm_cluster.until(lambda: not slurm_cluster.run("squeue", "--noheader"), "jobs that do not end")
