@@ -13,8 +13,10 @@ from pydantic import Field
 from collectors._settings import CollectorSettings
 from collectors.node._amd_device import AmdDevice
 from collectors.node._amd_kfd import ComputeNode, Kfd, Place
+from collectors.node._amd_names import folders
+from collectors.node._amd_names import uuid as name_of
 from collectors.node._attribution import Attribution
-from collectors.node._files import integer, listed, text
+from collectors.node._files import integer, text
 from collectors.node._fleet import Fleet, process_rows, quality
 from collectors.node._nvml_driver import DeviceLost, share
 from collectors.node._nvml_health import event_row
@@ -23,10 +25,7 @@ from ledger.errors import SourceMissing
 from ledger.registry import Row, collector
 
 _EMITS: Final = ("gpu_sample", "gpu_process_sample", "gpu_health_sample", "gpu_event", "gpu")
-_VENDOR: Final = "0x1002"
-_CARD: Final = re.compile(r"^card\d+$")
 _ADDRESS: Final = re.compile(r"^([0-9a-f]{4,}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])$")
-_SERIAL: Final = re.compile(r"^0*[1-9a-f][0-9a-f]*$")
 _MILLIONTHS: Final = 1_000_000
 _GONE: Final = "the driver does not list it any more"
 
@@ -132,16 +131,11 @@ class _Node:
 
     def _enumerate(self) -> list[AmdDevice]:
         """Return the devices that are here, in the order of their addresses."""
-        folders: dict[str, Path] = {}
-        for card in listed(self._sysfs / "class/drm"):
-            folder = card / "device"
-            if _CARD.match(card.name) and text(folder / "vendor") == _VENDOR:
-                address = _address(folder)
-                if not self._settings.devices or address in self._settings.devices:
-                    folders[address] = folder
+        wanted = self._settings.devices
+        here = {address: path for address, path in folders(self._sysfs).items() if not wanted or address in wanted}
         found = []
-        for index, (address, folder) in enumerate(sorted(folders.items())):
-            uuid = _uuid(folder, address)
+        for index, (address, folder) in enumerate(here.items()):
+            uuid = name_of(folder, address)
             device = self._devices.get(uuid)
             if device is None or device.files.root != folder:
                 device = self._devices[uuid] = AmdDevice(uuid, index, folder, address, self._clock)
@@ -197,8 +191,7 @@ class _Node:
         yield from (("gpu_process_sample", row) for row in processes)
 
     def _processes(self, uuid: str, device: AmdDevice, held: Mapping[int, int | None]) -> tuple[Row, list[Row]]:
-        # The device plugin for Kubernetes names a device by its address.
-        return process_rows(held, self._attribution, device.index, uuid, device.address)
+        return process_rows(held, self._attribution, device.index, uuid, device.uuid)
 
     def _slow(self, device: AmdDevice, at: datetime) -> Iterator[tuple[str, Row]]:
         """Yield a device's health, and an event for errors that could not be corrected and are new."""
@@ -250,20 +243,6 @@ def _equal_parts(count: int) -> list[Decimal]:
 
 def _part(device: AmdDevice, part: ComputeNode) -> str:
     return f"{device.uuid}-{part.partition}"
-
-
-def _uuid(folder: Path, address: str) -> str:
-    """Return a device's name; that of a model without a unique id lasts as long as its place on the bus."""
-    serial = (text(folder / "unique_id") or "").lower()
-    return f"GPU-{serial:0>16}" if _SERIAL.match(serial) else f"GPU-{address}"
-
-
-def _address(folder: Path) -> str:
-    """Return a device's PCI address."""
-    for line in (text(folder / "uevent") or "").splitlines():
-        if line.startswith("PCI_SLOT_NAME="):
-            return line.partition("=")[2].strip()
-    return folder.resolve().name
 
 
 def _place(address: str) -> Place:

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from collectors._settings import CollectorSettings
+from collectors.node._amd_names import uuids as amd_uuids
 from collectors.node._pod_resources import SOCKET, Holding, Latest, Pods, device_of, holdings, latest, minors
 from ledger.registry import Row, collector
 
@@ -34,6 +35,7 @@ class PodResourcesSettings(CollectorSettings):
 @collector(emits=("gpu_holder_sample",), every_seconds=_PACE, settings=PodResourcesSettings)
 def pod_resources(
     procfs: Path = Path("/proc"),
+    sysfs: Path | None = None,
     root: Path | None = None,
     settings: PodResourcesSettings | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -55,15 +57,20 @@ def pod_resources(
     def one_round() -> Iterator[tuple[str, Row]]:
         found = holdings(beside / decided.socket.lstrip("/"), seconds)
         gpus = [each for each in found if each.resource.startswith(decided.resources)]
-        rows = _rows(gpus, minors(procfs), Pods(beside / decided.pod_logs.lstrip("/")))
+        rows = _rows(
+            gpus,
+            minors(procfs),
+            amd_uuids(beside / "sys" if sysfs is None else sysfs),
+            Pods(beside / decided.pod_logs.lstrip("/")),
+        )
         _keep(told, rows, clock() + _KEPT_ROUNDS * pace)
         yield from (("gpu_holder_sample", row) for row in rows)
 
     return one_round
 
 
-def _rows(gpus: Iterable[Holding], known: dict[int, str], pods: Pods) -> list[Row]:
-    """Return a row for each container and device."""
+def _rows(gpus: Iterable[Holding], known: dict[int, str], addresses: dict[str, str], pods: Pods) -> list[Row]:
+    """Return a row for each container and device; AMD's plugin names a device by its PCI address."""
     replicas: dict[tuple[str, Holding], int | None] = {}
     for each in gpus:
         device, is_replica = device_of(each, known)
@@ -71,7 +78,7 @@ def _rows(gpus: Iterable[Holding], known: dict[int, str], pods: Pods) -> list[Ro
         replicas[place] = (replicas.get(place) or 0) + 1 if is_replica else None
     return [
         {
-            "gpu_uuid": device,
+            "gpu_uuid": addresses.get(device, device),
             "job_id": pods.uid(of.namespace, of.pod_name) or f"{of.namespace}/{of.pod_name}",
             "container": of.container,
             "namespace": of.namespace,

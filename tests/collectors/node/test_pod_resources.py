@@ -20,6 +20,7 @@ from collectors.node._pod_resources import Latest, _BrokenError, _of_message, ho
 from collectors.node.pod_resources import PodResourcesSettings, pod_resources
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row
+from tests.collectors.node.amd_node import AmdNode
 from tests.collectors.node.gpu_node import Node
 from tests.collectors.node.kubelet import Kubelet, Response, container, serve
 
@@ -273,3 +274,18 @@ def test_check_says_whether_the_kubelet_can_be_asked(root: Path, kubelet: Kubele
     assert status == "missing"
     assert "not yet" in found
     assert told(tmp_path) == [], "this is no node of Kubernetes"
+
+
+def test_amds_plugin_names_a_device_by_its_place_and_the_job_of_its_processes_is_the_pod(
+    root: Path, kubelet: Kubelet
+) -> None:
+    logged(root, "ml", "train-0", UID)
+    node = AmdNode(root)
+    node.card()
+    node.compute(4101)
+    node.process(700, {4101: 1 << 30})
+    given = container("main", "amd.com/gpu", "0000:83:00.0")
+    kubelet.pods = [{"name": "train-0", "namespace": "ml", "containers": [given]}]
+    assert held(opened(root)()) == {("GPU-79ccd55167a2124a", UID, "main", None)}
+    (row,) = node.round()["gpu_process_sample"]
+    assert (row["job_id"], row["attribution_source"]) == (UID, "pod_resources")
