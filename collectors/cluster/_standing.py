@@ -19,9 +19,6 @@ OpenRows = Callable[[Schema, str], pl.DataFrame]
 GONE: Final = "DELETED"
 """The state of a job that was there and is not any more, without having told how it ended."""
 
-_AGENT: Final = "agent"
-"""The source of what a node's own agent tells of it."""
-
 _RUN: Final = ["cluster", "job_id", "submitted_at", "restart_count"]
 _HOLDING: Final = list(declared(JobGpu).key)
 
@@ -48,7 +45,7 @@ def settled(pulled: Pulled, open_rows: OpenRows, seen_at: datetime | None) -> Ma
 
     What is gone ended at `seen_at`, the last instant at which the source told it: nothing is claimed beyond. A job's
     devices end with it. A node whose state is what it was keeps the instant since when it is; a new state ends the old.
-    A node that is told without since when keeps that of its row, and is left to an agent that tells of it as well.
+    A node that is told without since when keeps that of its row.
     """
     frames = dict(pulled.frames)
     if pulled.held_by and Job in frames:
@@ -58,7 +55,9 @@ def settled(pulled: Pulled, open_rows: OpenRows, seen_at: datetime | None) -> Ma
         before = open_rows(schema, word).filter(pl.col(_ENDS[schema].end).is_null())
         at = pl.lit(seen_at or pulled.reached_at, dtype=pl.Datetime("us", "UTC"))
         if schema is Node:
-            told = _since(told, before, open_rows(Node, _AGENT), pulled.reached_at)
+            told = _since(told, before, pulled.reached_at)
+        if schema is Job:
+            told = _with_reason(told, before)
         frames[schema] = _states(told, before, at) if schema is NodeState else _rows(schema, told, before, at)
     return frames
 
@@ -72,18 +71,24 @@ def _with_ended(frames: Mapping[Schema, pl.DataFrame], before: pl.DataFrame) -> 
     return pl.concat([told, ended.select(told.columns)])
 
 
-def _since(told: pl.DataFrame, before: pl.DataFrame, of_agents: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """Return nodes with since when they exist where that was not told, without those of which an agent tells more.
+def _since(told: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Return nodes with since when they exist where that was not told.
 
-    Two rows of one stay of a node would be two nodes that cost.
+    An agent may tell of the same node: readers take both words for one stay (`queries.rollups._stays`).
     """
     place = ["cluster", "node"]
     known = before.sort("exists_start").unique(place, keep="last").select(*place, pl.col("exists_start").alias("known"))
-    is_open = pl.col("exists_start").is_null()
-    vague = told.filter(is_open).join(of_agents.filter(pl.col("exists_end").is_null()), on=place, how="anti")
-    since = pl.coalesce("known", pl.lit(at, dtype=pl.Datetime("us", "UTC")))
-    vague = vague.join(known, on=place, how="left").with_columns(since.alias("exists_start")).select(told.columns)
-    return pl.concat([told.filter(~is_open), vague])
+    since = pl.coalesce("exists_start", "known", pl.lit(at, dtype=pl.Datetime("us", "UTC")))
+    return told.join(known, on=place, how="left").with_columns(since.alias("exists_start")).select(told.columns)
+
+
+def _with_reason(told: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """Return jobs with why they waited: a source that tells what is so now says it only while they wait."""
+    key = list(declared(Job).key)
+    waited = before.select(*key, pl.col("pending_reason").alias("waited"))
+    return (
+        told.join(waited, on=key, how="left").with_columns(pl.coalesce("pending_reason", "waited")).select(told.columns)
+    )
 
 
 def _rows(schema: Schema, told: pl.DataFrame, before: pl.DataFrame, at: pl.Expr) -> pl.DataFrame:

@@ -84,8 +84,8 @@ def _holders(held: pl.DataFrame) -> pl.DataFrame:
 
 
 def _last(rows: pl.DataFrame, since: str, column: str) -> pl.DataFrame:
-    """Return the latest word on each piece."""
-    return rows.sort(since, column).group_by("piece").agg(pl.col(column).last())
+    """Return the latest word on each piece; who has none to say does not count."""
+    return rows.sort(since, column).group_by("piece").agg(pl.col(column).drop_nulls().last())
 
 
 def _first_fault(rows: pl.DataFrame) -> pl.DataFrame:

@@ -20,6 +20,12 @@ _NOT_YET: Final = (
 )
 """Reasons for which a job would not start on an empty cluster either."""
 
+_LIMITED: Final = r"^(QOS|Assoc|SchedulingGated:.*\bkueue\.x-k8s\.io)"
+"""How reasons begin for which a job waits on a limit: Slurm's, and a gate that Kueue opens when there is quota."""
+
+_GATED: Final = "SchedulingGated:"
+"""How the reason of a pod begins that somebody holds back; what is no quota is no demand yet."""
+
 
 def demand(jobs: pl.DataFrame, window: tuple[int, int], span: Span) -> pl.DataFrame:
     """Return each cluster's reason why free GPUs stay free, as a timeline: cluster, since, demand.
@@ -32,9 +38,11 @@ def demand(jobs: pl.DataFrame, window: tuple[int, int], span: Span) -> pl.DataFr
     waits = pl.coalesce("eligible_at", "submitted_at").dt.timestamp("ms")
     ends = pl.coalesce("started_at", "ended_at", pl.lit(span.now)).dt.timestamp("ms")
     reason = pl.col("pending_reason").fill_null("")
+    is_limited = reason.str.contains(_LIMITED)
+    is_held = reason.is_in(_NOT_YET) | (reason.str.starts_with(_GATED) & ~is_limited)
     waiting = (
-        jobs.filter((pl.col("requested_gpu_count") > 0) & ~reason.is_in(_NOT_YET))
-        .with_columns(waits.alias("from"), ends.alias("to"), reason.str.contains("^(QOS|Assoc)").alias("is_limited"))
+        jobs.filter((pl.col("requested_gpu_count") > 0) & ~is_held)
+        .with_columns(waits.alias("from"), ends.alias("to"), is_limited.alias("is_limited"))
         .filter(pl.col("to") - pl.col("from") >= milliseconds_of(_SCHEDULING))
         .with_columns(pl.col("from").clip(lower_bound=low), pl.col("to").clip(upper_bound=high))
         .filter(pl.col("from") < pl.col("to"))

@@ -13,6 +13,7 @@ from ledger.tables import AllocationHour, CostHour, GpuHour, Job, JobGpuHour, No
 from queries.graph import Input, Span, rollup
 from queries.rollups._leaves import LEAF, PLACE, gpu_leaves, nobody, request_leaves
 from queries.rollups._split_rules import WHOLE_NODE, part_weights
+from queries.rollups._stays import stays
 
 _MEASURES: Final = ("billed_cost", "effective_cost")
 _COST_KEY: Final = tuple(CostHour.primary_key())
@@ -47,7 +48,7 @@ def allocation_hour(
     rows = costs.filter(within).collect().sort(_COST_KEY).with_row_index("row")
     devices, held = gpu_hours.filter(within).collect(), job_hours.filter(within).collect()
     leaves = gpu_leaves(devices, held)
-    places = _places(leaves, nodes.collect())
+    places = _places(leaves, stays(nodes.collect()))
     bucket, placed = _sort_out(rows, places)
     requests = pl.DataFrame()
     if settings.split_rule != WHOLE_NODE:

@@ -14,6 +14,7 @@ from queries.graph import Input, Span, rollup
 from queries.rollups._estimate import billed_rates, estimates, last_owner, node_hours, not_yet_billed, without_charge
 from queries.rollups._lines import CHARGE_COLUMNS, by_hour, current, lines, placed
 from queries.rollups._spread import pool, presence
+from queries.rollups._stays import stays
 
 _LOOK_BACK: Final = timedelta(days=62)
 """Reaches into the two months before any month: where the last billed rate of a node is looked for."""
@@ -50,7 +51,7 @@ def cost_hour(
     Nulls: a cost is null where no charge behind it says it; unknown is not zero.
     """
     known = _Known(
-        current(charges.collect(), imports.collect()), nodes.collect(), resources.collect(), prices.collect()
+        current(charges.collect(), imports.collect()), stays(nodes.collect()), resources.collect(), prices.collect()
     )
     months: list[pl.DataFrame] = []
     month = floor(span.start, "month")

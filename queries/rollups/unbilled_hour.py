@@ -11,6 +11,7 @@ from ledger.tables import CostHour, GpuHour, Node, Price, UnbilledHour
 from ledger.tables.partition import floor
 from queries.graph import Input, Span, rollup
 from queries.rollups._estimate import at_list_price, node_hours, rates_by_hour, scaled
+from queries.rollups._stays import stays
 
 _BEFORE: Final = timedelta(days=62)
 _AFTER: Final = timedelta(days=31)
@@ -55,7 +56,7 @@ def unbilled_hour(
     missing = time.join(covered, on=_PLACE, how="anti")
     if missing.is_empty():
         return UnbilledHour.create_empty(lazy=True)
-    existing = node_hours(nodes.collect(), span.start - _BEFORE, span.end + _AFTER)
+    existing = node_hours(stays(nodes.collect()), span.start - _BEFORE, span.end + _AFTER)
     wanted = _wanted(missing).join(existing, on=_PLACE, how="left")
     billed = booked.filter(~pl.col("is_estimated"), pl.col("node") != "")
     rated = _rated(wanted, rates_by_hour(billed, existing))

@@ -16,7 +16,7 @@ from ledger.config import load
 from ledger.frames import to_frame
 from ledger.tables import Job, JobGpu, Node, NodeState
 from tests.collectors.cluster.api_server import TOKEN, ApiServer, serving
-from tests.collectors.cluster.test_kubernetes import cordon, node, pod
+from tests.collectors.cluster.test_kubernetes import cordon, node, pending, pod
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STEP = timedelta(seconds=30)
@@ -77,6 +77,17 @@ def test_a_pod_that_is_gone_ended_when_it_was_last_seen_and_so_did_its_devices(h
     ((job,), (held,)) = hub.rows(Job), hub.rows(JobGpu)
     assert (job["state"], job["ended_at"]) == ("DELETED", NOON + STEP)
     assert held["held_end"] == NOON + STEP
+
+
+def test_why_a_pod_waited_is_known_while_it_runs(hub: Hub) -> None:
+    full = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available."}
+    hub.api.put("Pod", pending("train-0", conditions=[full]))
+    hub.pull()
+    hub.api.put("Pod", pod())
+    hub.pull()
+    hub.pull()
+    (job,) = hub.rows(Job)
+    assert (job["state"], job["pending_reason"]) == ("RUNNING", "Unschedulable: 0/1 nodes are available.")
 
 
 def test_pulling_again_changes_nothing(hub: Hub) -> None:

@@ -110,6 +110,32 @@ def test_what_jobs_wait_for_says_why_a_device_stays_free(ledger: Any, hours: Spa
 
 
 @pytest.mark.parametrize(
+    ("pending_reason", "reason"),
+    [
+        ("Unschedulable: 0/4 nodes are available: 4 Insufficient nvidia.com/gpu.", "fragmentation"),
+        ("SchedulingGated: kueue.x-k8s.io/admission", "quota"),
+        ("SchedulingGated: example.org/my-gate", "no_demand"),
+    ],
+)
+def test_what_pods_wait_for_says_why_a_device_stays_free(
+    ledger: Any, hours: Spans, minute: Minutes, pending_reason: str, reason: str
+) -> None:
+    mine = device(ledger, minute)
+    mine.add("gpu_sample", sampled(minute, IDLE))
+    row = {"cluster": "c", "restart_count": 0, "state": "PENDING", "source": "kubernetes", "requested_gpu_count": 8.0}
+    mine.add("job", [{**row, "job_id": "u", "submitted_at": minute(-10), "pending_reason": pending_reason}])
+    assert said(mine, hours(1)) == [("unallocated", reason, 60)]
+
+
+def test_who_has_no_word_on_a_node_leaves_that_of_others(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = device(ledger, minute)
+    agent = {"cluster": "c", "node": "n", "exists_start": minute(-300), "source": "agent", "gpu_count": 1}
+    mine.add("node", [agent])
+    mine.add("gpu_sample", sampled(minute, IDLE))
+    assert said(mine, hours(1)) == [("unallocated", "no_demand", 60)]
+
+
+@pytest.mark.parametrize(
     ("closing", "broken"),
     [
         ({"event": "reset"}, 30),
