@@ -18,7 +18,7 @@ from app.context import Context, acting
 from app.page import Role
 from ledger.config import Settings
 from ledger.errors import InputError
-from ledger.tables import Finding, declared
+from ledger.tables import Finding, IdleIncident, declared
 from queries import sql
 
 P = ParamSpec("P")
@@ -236,7 +236,7 @@ _OPEN_QUESTIONS: Final = frozenset({"freshness"})
 """Questions about the ledger itself, which tell of no team."""
 
 
-DECISIONS: Final = frozenset({"findings", "incidents"})
+DECISIONS: Final = frozenset({"findings", "incidents", "exemptions"})
 """What viewers who are no admins may do."""
 
 
@@ -265,6 +265,15 @@ def _may(scope: Scope, name: str, params: Mapping[str, object]) -> None:
     if scope.role == "admin" or (name in DECISIONS and not scope.is_limited):
         return
     mine = [scope.of(team) for team in scope.teams] or [scope]
-    own = [rows(Finding, scope=each, columns=("finding_id",))["finding_id"] for each in mine if name == "findings"]
-    if not any(params.get("decide") in each for each in own):
+    if not any(_is_own(each, name, params) for each in mine):
         raise InputError(f"{name}: role {scope.role} may not do that", hint="ask an admin")
+
+
+def _is_own(scope: Scope, name: str, params: Mapping[str, object]) -> bool:
+    """Tell whether a decision is about what belongs to a team."""
+    if name == "findings":
+        return params.get("decide") in rows(Finding, scope=scope, columns=("finding_id",))["finding_id"]
+    if name == "incidents":
+        own = rows(IdleIncident, scope=scope, columns=("gpu_uuid", "opened_at"))
+        return (params.get("gpu_uuid"), params.get("opened_at")) in own.rows()
+    return False

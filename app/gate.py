@@ -19,7 +19,7 @@ from app.api._answers import refusal
 from app.login import CALLBACK
 from ledger.sections import AuthSettings
 
-_OPEN: Final = ("/api/", "/auth/login", "/auth/logout", CALLBACK, "/_stcore/health")
+_OPEN: Final = ("/api/", "/auth/login", "/auth/logout", CALLBACK, "/_stcore/health", "/metrics")
 """Paths that work without a login: those with tokens of their own, those by which one logs in, and the heartbeat."""
 
 _POLICY_VIOLATION: Final = 1008

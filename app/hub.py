@@ -22,7 +22,7 @@ from streamlit.web import bootstrap
 
 from app import context as contexts
 from app import login
-from app.api import health, ingest, services, unknown
+from app.api import health, ingest, metrics, services, unknown
 from app.api._intake import Intake
 from app.api._pace import Pace
 from app.context import Context
@@ -53,6 +53,7 @@ def routes(context: Context, token: str) -> list[Route]:
     """Return the routes of the API on a context; `token` is what the command line presents."""
     pace = Pace(context.settings.hub.ingest_calls_per_minute)
     return [
+        Route("/metrics", partial(metrics.metrics, context, token)),
         Route("/api/v1/health", health.health),
         Route("/api/v1/ingest", partial(ingest.ingest, context, pace, Intake(context, pace)), methods=["POST"]),
         Route("/api/v1/services", partial(services.listed, context, token)),

@@ -1,20 +1,17 @@
 """What the agent says of itself: counts since its start, for Prometheus."""
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Final
 
 from collectors._round import Run
 from collectors._spool import Spool
-from ledger.exposition import Family
+from ledger.exposition import Family, process_families
 
 _PREFIX: Final = "clusterledger_agent_"
-_OWN: Final = Path("/proc/self")
 
 
 @dataclass
@@ -33,7 +30,6 @@ class _Collector:
 class Counts:
     """What the agent did since its start; its threads take turns."""
 
-    started: float = field(default_factory=time.time)
     lost_rows: int = 0
     reloads: int = 0
     refused_reloads: int = 0
@@ -85,7 +81,7 @@ class Counts:
         yield from _rounds(collectors)
         yield from self._shipping(shipped)
         yield from _kept(spool)
-        yield from _process(self.started)
+        yield from process_families()
 
     def _shipping(self, shipped: dict[str, float]) -> Iterator[Family]:
         for name, key, means in (
@@ -134,17 +130,6 @@ def _kept(spool: Spool) -> Iterator[Family]:
     yield Family(f"{_PREFIX}spool_oldest_age_seconds", "gauge", "For how long the oldest of them waits.").add(
         0.0 if size.rows == 0 else age
     )
-
-
-def _process(started: float) -> Iterator[Family]:
-    pages = int((_OWN / "statm").read_text(encoding="ascii").split()[1])
-    resident = pages * os.sysconf("SC_PAGE_SIZE")
-    yield Family("process_resident_memory_bytes", "gauge", "Memory of the process that is resident.").add(resident)
-    spent = os.times()
-    yield Family("process_cpu_seconds_total", "counter", "Processor time of the process.").add(
-        round(spent.user + spent.system, 3)
-    )
-    yield Family("process_start_time_seconds", "gauge", "When the process started.").add(round(started, 3))
 
 
 def _release() -> str:
