@@ -22,7 +22,7 @@ from collectors.cluster._standing import settled
 from ledger.errors import ClusterLedgerError, SourceError
 from ledger.frames import to_frame
 from ledger.store import Written
-from ledger.tables import Gpu, RejectedRow, SourceState
+from ledger.tables import Gpu, Job, JobGpu, RejectedRow, SourceState
 from ledger.tables.partition import declared
 
 _MOST_REMARKS = 5
@@ -104,7 +104,10 @@ class _Pull:
         outcome, known = self._outcome, self._row["reached_at"]
         refused = [_rejections.of_dump(each).row(_told(self._source.name)) for each in piece.rejected]
         piece = named(piece, self._gpus)
-        told = settled(piece, self._open_rows, known) if piece.standing or piece.held_by else piece.frames
+        if known is not None and piece.reached_at < known:
+            told = _of_the_past(piece)
+        else:
+            told = settled(piece, self._open_rows, known) if piece.standing or piece.held_by else piece.frames
         frames = {schema: frame for schema, frame in told.items() if not frame.is_empty()}
         if Gpu in frames:
             before = self._gpus(frames[Gpu]["node"].unique().to_list()).filter(pl.col("exists_end").is_null())
@@ -168,6 +171,15 @@ class _Pull:
             self._keep({}, {**counts, **stands, **ended})
         except ClusterLedgerError as error:
             outcome.error = outcome.error or error
+
+
+def _of_the_past(piece: Pulled) -> Mapping[type[dy.Schema], pl.DataFrame]:
+    """Return what a piece adds that tells of a time before the known one: what was open then is known better."""
+    frames = {schema: frame for schema, frame in piece.frames.items() if schema not in piece.standing}
+    for schema, end in ((Job, "ended_at"), (JobGpu, "held_end")):
+        if schema in frames:
+            frames[schema] = frames[schema].filter(pl.col(end).is_not_null())
+    return frames
 
 
 def _told(name: str) -> str:

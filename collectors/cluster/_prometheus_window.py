@@ -8,6 +8,7 @@ from typing import Any, Final
 import dataframely as dy
 import polars as pl
 
+from collectors.cluster import _prometheus_kube
 from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
 from collectors.cluster._prometheus_dcgm import GPU_SAMPLE, XID, gpu_uuid
 from collectors.cluster._prometheus_decode import Rows
@@ -15,7 +16,8 @@ from collectors.cluster._prometheus_devices import Device, inventory, xids
 from collectors.cluster._prometheus_node import NODE_NAME
 from collectors.cluster._prometheus_table import NAME, Labels, Matcher, NodeOf, Target, answer, fill, fitted, queries
 from collectors.cluster._source import Pulled
-from ledger.tables import Gpu, GpuEvent, GpuSample
+from ledger.tables import Gpu, GpuEvent, GpuSample, Job, Node, NodeState
+from ledger.tables.partition import declared
 
 _MOST_STEPS: Final = 10_000
 """A server gives at most 11,000 points of a series."""
@@ -82,6 +84,7 @@ class Reader:
     known: frozenset[str]
     matchers: Sequence[Matcher]
     node_of: NodeOf
+    tables: frozenset[str]
 
     def most_steps(self, grid: Grid) -> int:
         """Return how many steps a window may have: as many as a server gives, fewer where there are many series."""
@@ -93,20 +96,25 @@ class Reader:
         count = found[0][1] if found else 1.0
         return max(_FEW_STEPS, min(_MOST_STEPS, int(_MOST_POINTS / max(count, 1.0))))
 
-    def pulled(self, grid: Grid) -> Pulled:
-        """Return all rows of one window."""
+    def pulled(self, grid: Grid, *, is_last: bool) -> Pulled:
+        """Return all rows of one window; the last one also tells what stands at its end."""
         labels: dict[Device, Labels] = {}
         tables = self._tables(grid, labels)
         remarks: list[str] = []
         frames = self._frames(tables, grid, remarks)
         if GpuSample in frames:
             frames[Gpu] = inventory(frames[GpuSample], labels)
-        if XID in self.known and any(target is GPU_SAMPLE for target in self.targets):
+        if XID in self.known and "gpu_event" in self.tables:
             events = xids(self.api, self.matchers, grid, self.cluster, self.node_of)
             frames |= {} if events.is_empty() else {GpuEvent: events}
-        if not tables:
+        asking = _prometheus_kube.Asking(self.api, self.cluster, self.known, self.matchers, self.node_of, grid)
+        kube = _prometheus_kube.told(asking, is_last=is_last)
+        frames |= {schema: frame for schema, frame in kube.items() if declared(schema).name in self.tables}
+        if not frames:
             remarks.append("none of the metrics that are read is there; see match, tables and metrics of its section")
-        return Pulled(frames, instant(grid.end), remarks=(*self.api.remarks, *remarks))
+        standing = {schema: _prometheus_kube.SOURCE for schema in (Node, NodeState) if schema in frames}
+        held_by = _prometheus_kube.HOLDER if Job in frames else ""
+        return Pulled(frames, instant(grid.end), (), (*self.api.remarks, *remarks), standing, held_by)
 
     def _tables(
         self, grid: Grid, labels: dict[Device, Labels]

@@ -21,6 +21,12 @@ from ledger.tables.partition import declared
 _TARGETS: Final = (*_prometheus_dcgm.TARGETS, *_prometheus_node.TARGETS, *_prometheus_cadvisor.TARGETS)
 
 
+_EMITS: Final = (
+    *dict.fromkeys(declared(target.schema).name for target in _TARGETS),
+    *("gpu", "gpu_event", "job", "job_gpu", "node", "node_state"),
+)
+
+
 class CustomMetric(BaseModel):
     """One metric of an exporter that is not known here."""
 
@@ -56,18 +62,21 @@ class PrometheusSettings(SourceSettings, Connection):
 
 
 @cluster_source(
-    emits=(*dict.fromkeys(declared(target.schema).name for target in _TARGETS), "gpu", "gpu_event"),
+    emits=_EMITS,
     every_seconds=60,
     settings=PrometheusSettings,
 )
 def prometheus(settings: PrometheusSettings) -> Pull:
-    """Read what DCGM exporter, node_exporter and cAdvisor tell a Prometheus, Thanos, Mimir or VictoriaMetrics.
+    """Read what exporters told a Prometheus, Thanos, Mimir or VictoriaMetrics.
+
+    Known exporters are DCGM exporter, node_exporter, cAdvisor and kube-state-metrics.
 
     One row per step: the newest sample within it. Where there is none there is no row; nothing is repeated.
 
     Raises: SourceError: the server refuses, or does not answer. ConfigError: a metric names no column.
     """
-    targets = _chosen(settings)
+    targets = _targets(settings)
+    tables = frozenset(settings.tables) or frozenset(_EMITS)
     matchers = tuple((label, "=", value) for label, value in settings.match.items())
 
     def pull(since: datetime | None, until: datetime) -> Iterator[Pulled]:
@@ -76,8 +85,9 @@ def prometheus(settings: PrometheusSettings) -> Pull:
         grid = grid_of(since or end - timedelta(days=settings.history_days), end, settings.step_seconds)
         known = api.names(grid.start - grid.step, max(grid.start, grid.end))
         naming = Naming(settings.node_labels, is_short=settings.short_names)
-        reader = Reader(api, settings.cluster, targets, known, matchers, naming.of(api, known, grid))
-        yield from _ahead(reader.pulled(window) for window in windows(grid, reader.most_steps(grid)))
+        reader = Reader(api, settings.cluster, targets, known, matchers, naming.of(api, known, grid), tables)
+        pieces = windows(grid, reader.most_steps(grid))
+        yield from _ahead(reader.pulled(each, is_last=each.end == grid.end) for each in pieces)
 
     return pull
 
@@ -91,15 +101,14 @@ def _ahead(pieces: Iterator[Pulled]) -> Iterator[Pulled]:
             yield piece
 
 
-def _chosen(settings: PrometheusSettings) -> list[Target]:
-    """Return the tables to fill, with the metrics that the configuration adds."""
-    custom = [_custom(each) for each in settings.metrics]
-    names = {declared(target.schema).name for target in (*_TARGETS, *custom)}
+def _targets(settings: PrometheusSettings) -> list[Target]:
+    """Return the tables of samples to fill, with the metrics that the configuration adds."""
+    all_targets = (*_TARGETS, *(_custom(each) for each in settings.metrics))
+    names = {*_EMITS, *(declared(target.schema).name for target in all_targets)}
     for name in settings.tables:
         if name not in names:
             raise ConfigError(f"tables: found {name}, expected some of {', '.join(sorted(names))}")
-    chosen = settings.tables or names
-    return [target for target in (*_TARGETS, *custom) if declared(target.schema).name in chosen]
+    return [target for target in all_targets if declared(target.schema).name in (settings.tables or names)]
 
 
 def _custom(each: CustomMetric) -> Target:

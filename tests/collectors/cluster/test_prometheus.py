@@ -324,7 +324,7 @@ def test_a_configured_metric_joins_the_rows_of_its_table(url: str) -> None:
         "times": 2,
     }
     piece = next(prometheus.open(settings(url, metrics=[own], tables=["gpu_sample"]))(at(-1), at(9)))
-    assert set(piece.frames) == {GpuSample, Gpu, GpuEvent}
+    assert set(piece.frames) == {GpuSample, Gpu}
     rows = piece.frames[GpuSample].filter(gpu_uuid="GPU-0").sort("sampled_at")
     assert rows["performance_state_index"].to_list() == [2 * step for step in STEPS]
     assert set(rows["memory_used_bytes"]) == {1024 * MIB}
