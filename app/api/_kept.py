@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import Response
 
 from app.api._answers import answer, refusal
-from app.api._clock import not_ahead
+from app.api._clock import timely
 from app.context import Context
 from collectors.wire import Batch
 from ledger.errors import ContractError, StoreError
@@ -73,7 +73,7 @@ def _apart(context: Context, batches: Sequence[Batch]) -> list[Response]:
 
 def _committed(context: Context, batches: Sequence[Batch], joints: Sequence[Joint]) -> list[Response]:
     senders = [Sender(batch.batch_id, batch.node, f"agent {batch.node}") for batch in batches]
-    in_time, ahead = not_ahead(joints, senders, context.now())
+    in_time, untimely = timely(joints, senders, context.now())
     outcomes = context.store.append_group(senders, in_time)
     context.changed({name for written in outcomes for name in written or ()})
     answers = []
@@ -82,7 +82,7 @@ def _committed(context: Context, batches: Sequence[Batch], joints: Sequence[Join
             name: {
                 "rows": each.rows,
                 "duplicates": each.duplicates,
-                "rejected": each.rejected + ahead.get((place, name), 0),
+                "rejected": each.rejected + untimely.get((place, name), 0),
             }
             for name, each in (written or {}).items()
             if name in batch.tables
