@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,10 +98,7 @@ class KernelLog:
     def xids(self) -> list[Xid]:
         """Return the Xids since the last call, oldest first; UUIDs that the driver names are kept in `names`."""
         found = []
-        for line in self._lines():
-            at, message = self._dated(line)
-            if at < self._begin:
-                continue
+        for at, message in self.messages():
             named = _NAMED.search(message)
             if named is not None and (bus := bus_of(named[1])) is not None:
                 self.names[bus] = named[2]
@@ -110,6 +107,13 @@ class KernelLog:
                 said = f"Xid {match[2]}" + (f": {match[3]}" if match[3] else "")
                 found.append(Xid(at, bus, int(match[2]), said[:_LONGEST_MESSAGE]))
         return found
+
+    def messages(self) -> Iterator[tuple[datetime, str]]:
+        """Yield what was written since the last call, oldest first, with the instant."""
+        for line in self._lines():
+            at, message = self._dated(line)
+            if at >= self._begin:
+                yield at, message
 
     def _lines(self) -> list[str]:
         """Return whole new lines."""

@@ -1,5 +1,6 @@
 """AMD GPUs and their partitions, from the driver's files alone."""
 
+import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,12 +13,14 @@ from pydantic import Field
 
 from collectors._settings import CollectorSettings
 from collectors.node._amd_device import AmdDevice
+from collectors.node._amd_events import AmdLog
 from collectors.node._amd_kfd import ComputeNode, Kfd, Place
 from collectors.node._amd_names import folders
 from collectors.node._amd_names import uuid as name_of
 from collectors.node._attribution import Attribution
 from collectors.node._files import integer, text
 from collectors.node._fleet import Fleet, process_rows, quality
+from collectors.node._kernel_log import KernelLog
 from collectors.node._nvml_driver import DeviceLost, share
 from collectors.node._nvml_health import event_row
 from collectors.node._pod_resources import latest
@@ -65,7 +68,7 @@ def amd(
     a whole as slices of MIG are: they have memory, activity and processes, the whole has power, heat and links.
     Energy counts 2^-16 J; times of throttling are the firmware's shares of its own ticks, since the agent's start.
     A device that sleeps is not woken. The driver's measure of PCIe traffic is left alone: it holds the reader up for
-    a second.
+    a second. Resets and errors come from the kernel's log, where it may be read, and from the counters.
 
     Raises: SourceMissing: this node has no AMD GPU, or no driver for it.
     Nulls: what the model, the driver or the privilege does not give; never 0 instead.
@@ -75,7 +78,8 @@ def amd(
     beside = procfs.parent if root is None else root
     job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
     attribution = Attribution(procfs, job_map, decided.job_variables, latest(beside))
-    return _Node(sysfs, attribution, decided, clock, now).one_round
+    open_log = functools.partial(KernelLog, procfs, beside / "dev", beside / "var/log", now)
+    return _Node(sysfs, attribution, open_log, decided, clock, now).one_round
 
 
 class _Node:
@@ -85,6 +89,7 @@ class _Node:
         self,
         sysfs: Path,
         attribution: Attribution,
+        open_log: Callable[[], KernelLog],
         settings: AmdSettings,
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -94,6 +99,8 @@ class _Node:
         self._settings = settings
         self._clock = clock
         self._now = now
+        self._open_log = open_log
+        self._log: AmdLog | None = None
         self._kfd = Kfd(sysfs)
         self._fleet = Fleet()
         self._devices: dict[str, AmdDevice] = {}
@@ -114,6 +121,11 @@ class _Node:
                 f"{self._sysfs / 'class/drm'} has no AMD GPU",
                 hint="load the amdgpu driver, or set collectors.amd.enabled = false on this node",
             )
+        if self._log is None:
+            # Only a node with such a device has lines of its driver.
+            self._log = AmdLog(self._open_log())
+        names = {device.address: device.uuid for device in self._devices.values()}
+        yield from (("gpu_event", row) for row in self._log.rows(names))
         nodes = self._kfd.nodes()
         held = self._kfd.processes() if self._attribution.sees_processes() else None
         exist: list[Row] = []
@@ -121,13 +133,19 @@ class _Node:
         for device in here:
             parts = nodes.get(_place(device.address), [])
             is_cut_otherwise |= self._recut(device, parts)
-            yield from self._read(device, parts, held, at)
+            yield from self._once(self._log, self._read(device, parts, held, at), at)
             exist += self._existing(device, parts)
             if is_slow:
-                yield from self._slow(device, at)
+                yield from self._once(self._log, self._slow(device, at), at)
         yield from self._fleet.absent(self._present(here), at, _GONE)
         if is_slow or is_cut_otherwise:
             yield from self._fleet.exists(exist, at)
+
+    def _once(self, log: AmdLog, rows: Iterable[tuple[str, Row]], at: datetime) -> Iterator[tuple[str, Row]]:
+        """Yield rows without those events that the kernel's log has told already."""
+        for table, row in rows:
+            if table != "gpu_event" or not log.has_told(str(row["gpu_uuid"]), str(row["event"]), at):
+                yield table, row
 
     def _enumerate(self) -> list[AmdDevice]:
         """Return the devices that are here, in the order of their addresses."""

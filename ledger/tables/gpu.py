@@ -36,7 +36,7 @@ class NodeSample(dy.Schema):
 class GpuSample(NodeSample):
     """One GPU, or MIG slice, at one instant."""
 
-    gpu_uuid = key("NVML UUID, stable over reboots")
+    gpu_uuid = key("UUID as in the inventory, stable over reboots")
     status = text("ok, or why the device gave no values", nullable=False, among=SAMPLE_STATUS)
     status_reason = text("The driver's own word for a status that is not ok")
     evidence_quality = quality()

@@ -254,6 +254,44 @@ def test_new_uncorrected_errors_are_an_event_and_old_ones_none(node: AmdNode) ->
     assert (event["event"], event["message"]) == ("ecc_uncorrected", "uncorrected errors rose from 1 to 3")
 
 
+def log(node: AmdNode, *lines: str) -> None:
+    path = node.root / "var/log/kern.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.writelines(
+            f"2026-11-20T12:01:{second:02}.123456+00:00 n1 kernel: {line}\n" for second, line in enumerate(lines)
+        )
+
+
+def test_the_kernels_log_tells_resets_and_failures_each_once(
+    node: AmdNode, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    node.card()
+    log(node, "amdgpu 0000:83:00.0: amdgpu: GPU reset(1) succeeded!")
+    assert "gpu_event" not in node.round(), "what was written before anybody asked has no sure time"
+    log(
+        node,
+        "amdgpu 0000:83:00.0: amdgpu: GPU reset begin!",
+        "amdgpu 0000:83:00.0: amdgpu: GPU reset(2) succeeded!",
+        "amdgpu 0000:83:00.0: amdgpu: 2 uncorrectable hardware errors detected in umc block",
+        "amdgpu 0000:83:00.0: amdgpu: GPU reset(3) failed",
+        "amdgpu 0000:83:00.0: amdgpu: GPU Recovery Failed: -19",
+        "amdgpu 0000:ff:00.0: amdgpu: device lost from bus!",
+        "nvme 0000:03:00.0: GPU reset(3) failed",
+    )
+    node.card(gpu_metrics=table_1_3(energy=65_536))
+    rows = node.rows()
+    events = [(row["event"], row["gpu_uuid"], row["is_critical"]) for table, row in rows if table == "gpu_event"]
+    assert events == [
+        ("reset", WHOLE, False),
+        ("ecc_uncorrected", WHOLE, False),
+        ("unavailable", WHOLE, True),
+        ("lost", "", True),
+    ], "the counter that fell tells the same reset"
+    assert kept(rows)["gpu_event"].height == 4
+    assert "gpu_event" not in node.round()
+
+
 @pytest.mark.parametrize("cut", range(0, 120, 7))
 def test_a_table_that_is_cut_short_is_not_read(cut: int) -> None:
     assert parsed(table_1_3(energy=1)[:cut]) is None
