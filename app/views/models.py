@@ -59,6 +59,7 @@ def models() -> None:
             "gpu_hours": Column("GPU-hours", "hours"),
             "prompt_token_count": Column("Prompt tokens", "count"),
             "generated_token_count": Column("Generated tokens", "count"),
+            "trained_token_count": Column("Trained tokens", "count"),
             spending.MILLION_TOKENS_COST.name: Column(
                 f"{currency} per million tokens", help=spending.MILLION_TOKENS_COST.means
             ),

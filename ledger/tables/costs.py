@@ -113,6 +113,7 @@ class ModelCostDay(dy.Schema):
     run_count = count("Job runs that held a device", nullable=False)
     prompt_token_count = count("Prompt tokens; null where no server reports them")
     generated_token_count = count("Generated tokens; null where no server reports them")
+    trained_token_count = count("Tokens trained on; null where no training reports them")
     is_estimated = flag("Some of it has no bill row yet", nullable=False)
 
 

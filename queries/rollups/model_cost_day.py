@@ -1,6 +1,5 @@
 """What each model cost in a day, what of it was work, and what came out."""
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Final
 
@@ -10,33 +9,31 @@ import polars as pl
 from ledger import money
 from ledger.expressions import to_gpu_seconds
 from ledger.names import HELD_IDLE_STATES, STATES
-from ledger.tables import AllocationHour, JobGpuHour, ModelCostDay, ServingSample
-from queries.counters import delta_name, deltas
+from ledger.tables import AllocationHour, JobGpuHour, ModelCostDay, ServingSample, TrainingSample
 from queries.graph import Input, Span, rollup
 from queries.rollups._leaves import PLACE
+from queries.rollups._tokens import EDGE, TOKENS, tokens
 
 _KEY: Final = tuple(ModelCostDay.primary_key())
 _RUN: Final = ("cluster", "job_id", "submitted_at", "restart_count")
 _COSTS: Final = ("effective_cost", "productive_cost", "idle_cost")
-_TOKENS: Final = ("prompt_token_count", "generated_token_count")
-
-# How far before midnight the sample may lie that the day's first tokens are counted from.
-_EDGE: Final = timedelta(hours=1)
 
 
 @rollup()
 def model_cost_day(
     allocations: dy.LazyFrame[AllocationHour],
     job_hours: dy.LazyFrame[JobGpuHour],
-    serving: Annotated[dy.LazyFrame[ServingSample], Input(before=_EDGE)],
+    serving: Annotated[dy.LazyFrame[ServingSample], Input(before=EDGE)],
+    training: Annotated[dy.LazyFrame[TrainingSample], Input(before=EDGE)],
     span: Span,
 ) -> dy.LazyFrame[ModelCostDay]:
     """Sum what jobs of one model held, in money and device time, beside the tokens that its servers report.
 
     Device time on nodes without any cost stands under the currency '', once its hour is over. Tokens are those of
-    the job's model, or of the name that the server gives itself, with the currency of the server's node.
+    the job's model, or of the name that the server gives itself, with the currency of the server's node; trained tokens
+    are those of the training's.
 
-    Nulls: a cost is null where no part of it is known; tokens are null where no server reports them.
+    Nulls: a cost is null where no part of it is known; tokens are null where no server, or training, reports them.
     """
     within = pl.col("hour_start").is_between(span.start, span.end, closed="left")
     held = job_hours.filter(within).collect()
@@ -56,7 +53,7 @@ def model_cost_day(
         pl.when(known & ~pl.col(f"has_{part}")).then(pl.lit(Decimal(0), dtype=money.MONEY)).otherwise(cost).alias(cost)
         for part, cost in (("productive", "productive_cost"), ("idle", "idle_cost"))
     )
-    reported = _in_currency(_tokens(serving, held, span), time, rows)
+    reported = _in_currency(tokens(serving, training, held, span), time, rows)
     every = rows.join(reported, on=_KEY, how="full", coalesce=True).with_columns(
         pl.col("gpu_allocated_seconds").fill_null(0),
         pl.col("run_count").fill_null(0),
@@ -97,41 +94,6 @@ def _unpriced(held: pl.DataFrame, allocated: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _tokens(serving: dy.LazyFrame[ServingSample], held: pl.DataFrame, span: Span) -> pl.DataFrame:
-    """Return the tokens of each server's node, day and model; a reset counter adds nothing.
-
-    A server that did not answer for a while has counted on: its next answer is compared with its last one.
-    """
-    counters = [f"{each}_total" for each in _TOKENS]
-    answered = serving.filter(pl.any_horizontal(pl.col(counters).is_not_null()))
-    grown = (
-        deltas(answered, counters, by=["cluster", "node", "endpoint", "model"], keep_gaps=True)
-        .filter(pl.col("sampled_at").is_between(span.start, span.end, closed="left"))
-        .filter(pl.col("elapsed_ms") <= _EDGE // timedelta(milliseconds=1))
-        .with_columns(pl.col("sampled_at").dt.date().alias("day"))
-        .collect()
-    )
-    models = (
-        held.filter(pl.col("job_id") != "")
-        .with_columns(pl.col("hour_start").dt.date().alias("day"))
-        .sort("submitted_at", "restart_count", "model", descending=[True, True, False])
-        .unique(["day", "cluster", "job_id"], keep="first", maintain_order=True)
-        .select("day", "cluster", "job_id", pl.col("model").alias("job_model"))
-    )
-    return (
-        grown.join(models, on=["day", "cluster", "job_id"], how="left")
-        .with_columns(pl.coalesce("job_model", "model").alias("model"))
-        .group_by("day", "cluster", "node", "model")
-        .agg(_whole(each) for each in _TOKENS)
-    )
-
-
-def _whole(column: str) -> pl.Expr:
-    """Return the sum of a counter's growth as a whole number; null where none is known."""
-    grown = pl.col(delta_name(f"{column}_total"))
-    return pl.when(grown.is_not_null().any()).then(grown.sum()).round().cast(pl.Int64).alias(column)
-
-
 def _in_currency(tokens: pl.DataFrame, time: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """Return tokens by day, currency and model: of the server's node, else where the model held most."""
 
@@ -147,5 +109,5 @@ def _in_currency(tokens: pl.DataFrame, time: pl.DataFrame, rows: pl.DataFrame) -
         .join(of_model, on=["day", "model"], how="left")
         .with_columns(pl.coalesce("of_node", "of_model", pl.lit("")).alias("billing_currency"))
         .group_by(_KEY)
-        .agg(pl.when(pl.col(each).is_not_null().any()).then(pl.col(each).sum()).alias(each) for each in _TOKENS)
+        .agg(pl.when(pl.col(each).is_not_null().any()).then(pl.col(each).sum()).alias(each) for each in TOKENS)
     )

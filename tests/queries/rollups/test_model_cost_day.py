@@ -5,7 +5,16 @@ from typing import Any
 import polars as pl
 
 from ledger.sections import MoneySettings
-from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, ModelCostDay, Node, ServingSample
+from ledger.tables import (
+    AllocationHour,
+    CostHour,
+    GpuHour,
+    JobGpuHour,
+    ModelCostDay,
+    Node,
+    ServingSample,
+    TrainingSample,
+)
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.model_cost_day import model_cost_day
@@ -41,10 +50,29 @@ def sample(when: datetime, prompt: float | None, generated: float | None = None,
     return row | given
 
 
+def trained(when: datetime, tokens: float, rank: int = 0, **given: object) -> dict[str, Any]:
+    row = {
+        "sampled_at": when,
+        "cluster": "c",
+        "node": "a1",
+        "boot_id": "b",
+        "step_seconds": 15.0,
+        "job_id": "j1",
+        "run": "",
+        "rank_index": rank,
+        "started_at": H,
+        "model": "as-it-says",
+        "token_count_total": tokens,
+    }
+    return row | given
+
+
 def models(
     costs: list[dict[str, Any]],
     held: list[dict[str, Any]],
     serving: list[dict[str, Any]] | None = None,
+    training: list[dict[str, Any]] | None = None,
+    *,
     start: datetime = MONTH,
     end: datetime = NEXT,
     now: datetime = NEXT,
@@ -67,6 +95,7 @@ def models(
         allocations=AllocationHour.validate(allocated.collect()).lazy(),
         job_hours=rows(JobGpuHour, held).lazy(),
         serving=rows(ServingSample, serving or []).lazy(),
+        training=rows(TrainingSample, training or []).lazy(),
         span=Span(start, end, now),
     )
     return ModelCostDay.validate(made.collect())
@@ -142,6 +171,26 @@ def test_a_server_whose_job_is_unknown_stands_under_its_own_name() -> None:
     assert (row["generated_token_count"], row["effective_cost"], row["gpu_allocated_seconds"]) == (None, None, 0)
 
 
+def test_trained_tokens_are_those_of_all_ranks_since_each_began() -> None:
+    held = [job_hour(H, "g0", "j1", productive_seconds=3600, model="llm")]
+    minute = timedelta(minutes=1)
+    training = [
+        trained(H + minute, 100.0),
+        trained(H + 2 * minute, 250.0),
+        trained(H + 2 * minute, 240.0, rank=1),
+        # The first rank is started again, and has soon counted more than before.
+        trained(H + 5 * minute, 400.0, started_at=H + 3 * minute),
+        # One whose start nobody saw: what it had counted before is not known to be of this day.
+        trained(H + 9 * minute, 9000.0, rank=2, started_at=H - timedelta(days=3)),
+        trained(H + 10 * minute, 9010.0, rank=2, started_at=H - timedelta(days=3)),
+    ]
+    (row,) = models([cost("8")], held, training=training).to_dicts()
+    assert (row["model"], row["trained_token_count"]) == ("llm", 250 + 240 + 400 + 10)
+    assert (row["prompt_token_count"], row["generated_token_count"]) == (None, None)
+    (unknown,) = models([], [], training=[each | {"job_id": ""} for each in training[:1]]).to_dicts()
+    assert (unknown["model"], unknown["trained_token_count"]) == ("as-it-says", 100)
+
+
 def test_days_apart_are_days_together() -> None:
     held = [
         job_hour(at(5, 23), "g0", "j1", productive_seconds=3600, model="llm"),
@@ -150,7 +199,10 @@ def test_days_apart_are_days_together() -> None:
     serving = [sample(at(5, 22) + timedelta(minutes=25 * index), 100.0 * index, index) for index in range(9)]
     serving.append(sample(at(6, 12), 9999, 9))
     costs = [cost("8", at(5, 23)), cost("8", at(6))]
-    made = models(costs, held, serving)
+    begun = at(5, 22)
+    training = [trained(begun + timedelta(minutes=25 * index), 60.0 * index, started_at=begun) for index in range(1, 9)]
+    made = models(costs, held, serving, training)
     assert made["prompt_token_count"].to_list() == [400, 400]
-    apart = [models(costs, held, serving, at(day), at(day + 1)) for day in range(1, 31)]
+    assert made["trained_token_count"].to_list() == [240, 240]
+    apart = [models(costs, held, serving, training, start=at(day), end=at(day + 1)) for day in range(1, 31)]
     assert pl.concat(apart).equals(made)
