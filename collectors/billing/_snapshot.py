@@ -141,7 +141,9 @@ def _beside(rows: Iterable[_Row], members: list[_Row], unit: _Unit) -> list[str]
         if row["status"] == "current" and row["source_name"] != members[0]["source_name"] and _unit(row) == unit
     }
     return [
-        f"{_named(members[0])}: {other} delivers this account and period too; both count" for other in sorted(others)
+        f"{_named(members[0])}: {other} delivers this account and period too; both count, since a file replaces one of "
+        "its own name only"
+        for other in sorted(others)
     ]
 
 
