@@ -72,7 +72,7 @@ _EXPECTED: Final[dict[str, str]] = {
     "less_than": "less than {lt}",
     "literal_error": "{expected}",
     "string_pattern_mismatch": "text that matches {pattern}",
-    "string_too_short": "at least {min_length} characters",
+    "string_too_short": "{min_length} or more characters",
     "int_parsing": "a whole number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",

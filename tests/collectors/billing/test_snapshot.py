@@ -121,9 +121,10 @@ def test_other_accounts_periods_and_files_are_left_alone() -> None:
     table = decide(table, _imported("c", period=JANUARY + timedelta(days=31), cost="1")).imports
     beside = decide(table, _imported("d", source="one.csv", cost="1"))
     assert set(_statuses(beside).values()) == {"current"}
-    assert beside.remarks == (
-        "/in/d: account acc, period 2026-01: exports delivers this account and period too; both count, since a "
-        "file replaces one of its own name only",
+    (remark,) = beside.remarks
+    assert remark == (
+        "/in/d: account acc, period 2026-01: exports delivers this account and period too; both count, "
+        "since a file replaces one of its own name only"
     )
 
 
