@@ -21,6 +21,9 @@ from ledger.registry import Row
 
 VERSION: Final = 1
 _RESEND: Final = "it was cut on the way, or no agent sent it: send it again"
+_PART: Final = "send less in a batch"
+# What the decoder raises: text that is no UTF-8, and lists in lists without end, are not its own errors.
+_MALFORMED: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 CONTENT_TYPE: Final = "application/vnd.clusterledger.batch"
 
 Value = bool | int | float | str | None
@@ -100,12 +103,16 @@ def decode(body: bytes, limits: Limits = Limits()) -> Batch:
     except msgspec.ValidationError as error:
         _refuse_other_version(content)
         raise InputError(f"batch: {error}", hint="agent and hub must speak the same version") from None
-    except msgspec.DecodeError as error:
-        raise InputError(f"batch: {error}, expected msgpack in zstd", hint=_RESEND) from None
+    except _MALFORMED as error:
+        raise InputError(f"batch: {_line(error)}, expected msgpack in zstd", hint=_RESEND) from None
     if batch.v != VERSION:
         _refuse_other_version(content)
     _check(batch, limits)
     return batch
+
+
+def _line(error: Exception) -> str:
+    return f"{error}".partition("\n")[0][:200]
 
 
 class _Version(msgspec.Struct):
@@ -121,7 +128,7 @@ def _refuse_other_version(content: bytes) -> None:
     """
     try:
         found = msgspec.msgpack.decode(content, type=_Version).v
-    except msgspec.ValidationError:
+    except _MALFORMED:
         return
     if found != VERSION:
         message = f"batch: found version {found}, expected {VERSION}"
@@ -131,13 +138,15 @@ def _refuse_other_version(content: bytes) -> None:
 def _decompressed(body: bytes, most: int) -> bytes:
     """Return the content; a small body that would unfold beyond the limit is refused before it does."""
     try:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(io.BytesIO(body)) as reader:
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        # What stands behind the first frame is part of the body, and refused as such.
+        with unpacker.stream_reader(io.BytesIO(body), read_across_frames=True) as reader:
             content = reader.read(most + 1)
     except zstandard.ZstdError as error:
         raise InputError(f"batch: {error}, expected msgpack in zstd", hint=_RESEND) from None
     if len(content) > most:
         found = f"batch: found more than {most} bytes when decompressed, expected at most that"
-        raise InputError(found, hint="send fewer rows in a batch")
+        raise InputError(found, hint=_PART)
     return content
 
 
@@ -151,15 +160,19 @@ def _check(batch: Batch, limits: Limits) -> None:
     Raises: InputError: too many tables, columns or rows, columns of unequal length, NaN or infinity.
     """
     if len(batch.tables) > limits.tables:
-        raise InputError(f"batch: found {len(batch.tables)} tables, expected at most {limits.tables}")
+        raise InputError(f"batch: found {len(batch.tables)} tables, expected at most {limits.tables}", hint=_PART)
     for table, columns in batch.tables.items():
         if len(columns) > limits.columns:
-            raise InputError(f"batch: {table}: found {len(columns)} columns, expected at most {limits.columns}")
+            found = f"batch: {table}: found {len(columns)} columns, expected at most {limits.columns}"
+            raise InputError(found, hint=_PART)
         heights = {len(values) for values in columns.values()}
         if len(heights) > 1:
-            raise InputError(f"batch: {table}: found columns of {sorted(heights)} rows, expected one length")
+            raise InputError(
+                f"batch: {table}: found columns of {sorted(heights)} rows, expected one length", hint=_RESEND
+            )
         for name, values in columns.items():
             if float in set(map(type, values)) and any(map(_is_endless, values)):
-                raise InputError(f"batch: {table}.{name}: found NaN or infinity, expected null")
+                found = f"batch: {table}.{name}: found NaN or infinity, expected null"
+                raise InputError(found, hint="send null for what was not measured")
     if batch.row_count > limits.rows:
-        raise InputError(f"batch: found {batch.row_count} rows, expected at most {limits.rows}")
+        raise InputError(f"batch: found {batch.row_count} rows, expected at most {limits.rows}", hint=_PART)

@@ -17,7 +17,7 @@ def kept_days(settings: Settings) -> dict[str, int]:
     """Return for how many days the rows of each table are kept; tables that are kept for good are left out."""
     raw = [table.name for table in TABLES.values() if table.group in {"sample", "slow_sample"}]
     return {
-        **dict.fromkeys(raw, settings.store.keep_raw_days),
+        **dict.fromkeys((*raw, "batch"), settings.store.keep_raw_days),
         **dict.fromkeys(MINUTE_TABLES, settings.store.keep_minute_days),
     }
 

@@ -87,20 +87,31 @@ class Intake:
         try:
             while queue.calls:
                 began, calls = time.perf_counter(), queue.take()
-                try:
-                    answers = await to_thread.run_sync(self._answers, calls)
-                except BaseException as error:
-                    for call in calls:
-                        _settle(call.answered, error)
-                    raise
-                for call, each in zip(calls, answers, strict=True):
-                    _settle(call.answered, each)
+                await self._settle(calls)
                 if len(calls) > 1:
                     await asyncio.sleep(_EVERY_SECONDS - (time.perf_counter() - began))
         finally:
             queue.worker = None
-            if queue.calls:
-                queue.worker = asyncio.create_task(self._work(queue))
+            # Only a loop that ends leaves any.
+            for call in queue.calls:
+                call.answered.cancel()
+
+    async def _settle(self, calls: Sequence[_Call]) -> None:
+        """Answer calls; where one brings the others down, each by itself, and that one with the error."""
+        work = to_thread.run_sync(self._answers, calls)
+        (outcome,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(outcome, BaseException) and len(calls) > 1:
+            for call in calls:
+                await self._settle([call])
+            return
+        for place, call in enumerate(calls):
+            # A caller may have gone away.
+            if call.answered.done():
+                continue
+            if isinstance(outcome, BaseException):
+                call.answered.set_exception(outcome)
+            else:
+                call.answered.set_result(outcome[place])
 
     def _answers(self, calls: Sequence[_Call]) -> list[Response]:
         """Return the answers to calls, in their order."""
@@ -109,16 +120,6 @@ class Intake:
         batches = [each for each in found if isinstance(each, Batch)]
         kept_answers = iter([answer for group in _groups(batches) for answer in kept(self._context, group)])
         return [next(kept_answers) if isinstance(each, Batch) else each for each in found]
-
-
-def _settle(answered: asyncio.Future[Response], outcome: Response | BaseException) -> None:
-    """Answer a call, unless its caller went away."""
-    if answered.done():
-        return
-    if isinstance(outcome, BaseException):
-        answered.set_exception(outcome)
-    else:
-        answered.set_result(outcome)
 
 
 def _groups(batches: Sequence[Batch]) -> list[list[Batch]]:

@@ -1,0 +1,76 @@
+"""Many callers at once: one commit for all of them, one answer for each."""
+
+import asyncio
+from collections.abc import Hashable
+
+import pytest
+from starlette.responses import Response
+
+from app.api._intake import Intake
+from app.api._pace import Pace
+from app.api._tokens import ANY_NODE, Caller
+from app.context import Context
+from collectors.wire import encode
+from ledger.tables import Batch, HostSample
+from tests.demo import DEMO_NOW
+
+ANYBODY = Caller("", ANY_NODE)
+
+
+class Stumbling(Pace):
+    """A pace that breaks for one node, as an error of the program would."""
+
+    def wait(self, caller: Hashable) -> int:
+        """Return 0, or break."""
+        assert isinstance(caller, Caller)
+        if caller.node == "bad":
+            raise ZeroDivisionError(caller.node)
+        return super().wait(caller)
+
+
+def body(node: str, batch_id: str = "") -> bytes:
+    row = {"cluster": "c", "node": node, "boot_id": "b", "sampled_at": DEMO_NOW, "step_seconds": 10.0}
+    return encode(batch_id or f"batch of {node}", node, "b", {"host_sample": [row]})
+
+
+def answers(intake: Intake, *bodies: bytes) -> list[Response | BaseException]:
+    async def all_at_once() -> list[Response | BaseException]:
+        return await asyncio.gather(*(intake.answer(ANYBODY, each) for each in bodies), return_exceptions=True)
+
+    return asyncio.run(all_at_once())
+
+
+def turns(context: Context) -> int:
+    return int(context.store.select("SELECT turn_count FROM fence").item())
+
+
+def test_calls_that_wait_share_a_commit(empty_context: Context) -> None:
+    before = turns(empty_context)
+    found = answers(Intake(empty_context, Pace(60_000)), *(body(f"n{each}") for each in range(100)))
+    assert [each.status_code for each in found if isinstance(each, Response)] == [200] * 100
+    assert turns(empty_context) - before <= 2
+    assert empty_context.store.read(HostSample).height == empty_context.store.read(Batch).height == 100
+
+
+def test_a_call_that_breaks_the_program_breaks_no_other(empty_context: Context) -> None:
+    found = answers(Intake(empty_context, Stumbling(60_000)), *(body(node) for node in ("a", "b", "bad", "c", "d")))
+    assert isinstance(found.pop(2), ZeroDivisionError)
+    assert [each.status_code for each in found if isinstance(each, Response)] == [200] * 4
+    assert sorted(empty_context.store.read(HostSample)["node"]) == ["a", "b", "c", "d"]
+
+
+def test_the_same_batch_in_several_calls_at_once_counts_once(empty_context: Context) -> None:
+    found = answers(Intake(empty_context, Pace(60_000)), *(body("a", "same") for _ in range(20)))
+    said = [bytes(each.body) for each in found if isinstance(each, Response)]
+    assert sorted(b"kept" in each for each in said) == [False] * 19 + [True]
+    assert empty_context.store.read(HostSample).height == 1
+
+
+def test_what_waits_is_bounded(empty_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api._intake._MOST_BYTES", 1000)
+    found = answers(Intake(empty_context, Pace(60_000)), *(body(f"n{each}") for each in range(100)))
+    codes = [each.status_code for each in found if isinstance(each, Response)]
+    assert set(codes) == {200, 503}
+    assert empty_context.store.read(HostSample).height == codes.count(200)
+    refused = next(each for each in found if isinstance(each, Response) and each.status_code == 503)
+    assert refused.headers["Retry-After"] == "10"
