@@ -19,7 +19,13 @@ _SCOPES: Final = {
     "zenpower": "package",
     "amd_energy": "package",
     "power_meter": "node",
+    "fam15h_power": "package",
+    "jc42": "dram",
+    "spd5118": "dram",
     "amdgpu": "gpu",
+    "i915": "gpu",
+    "xe": "gpu",
+    "nouveau": "gpu",
     "nvme": "drive",
     "drivetemp": "drive",
 }

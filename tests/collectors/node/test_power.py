@@ -216,6 +216,15 @@ def test_a_cray_board_says_its_unit(tmp_path: Path, kept: Callable[..., dict[str
     assert kept(power.open(sysfs=tmp_path)())["power_sample"].height == 4
 
 
+@pytest.mark.parametrize(
+    ("chip", "scope"),
+    [("k10temp", "package"), ("spd5118", "dram"), ("nvme", "drive"), ("amdgpu", "gpu"), ("x", "device")],
+)
+def test_a_chip_says_of_what_it_is_the_sensor(tmp_path: Path, chip: str, scope: str) -> None:
+    put(tmp_path / "class/hwmon/hwmon0", {"name": chip, "temp1_input": 40000, "fan1_input": 1200})
+    assert {row["scope"] for row in rows_of(tmp_path).values()} == {scope}
+
+
 def test_without_a_meter_it_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="have no meter"):
         rows_of(tmp_path)
