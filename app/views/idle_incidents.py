@@ -61,9 +61,9 @@ def idle_incidents() -> None:
     shown = data.once(_of_status, found, str(wanted or "open"))
     _say()
     if shown.is_empty():
-        st.success("No incident stands here." if wanted == "closed" else "No GPU that idles stands here.")
+        st.success(f"No incident is {wanted or 'open'}.")
     else:
-        picked = table.show(shown, _COLUMNS, key="incidents", file_name="idle-incidents", select=True)
+        picked = table.show(shown, _columns(wanted), key="incidents", file_name="idle-incidents", select=True)
         _incident(picked or shown.row(0, named=True), shown)
     _rules()
 
@@ -82,6 +82,14 @@ def _found() -> pl.DataFrame:
 
 def _of_status(found: pl.DataFrame, status: str) -> pl.DataFrame:
     return found.filter(pl.col("status") == status).sort("idle_seconds", "gpu_uuid", descending=[True, False])
+
+
+def _columns(status: str | None) -> dict[str, Column]:
+    """Return the columns that say something of incidents that stand so."""
+    empty = {"closed_at"} if status != "closed" else {"snoozed_until"}
+    if (status or "open") == "open":
+        empty |= {"decided_by", "snoozed_until", "comment"}
+    return {name: column for name, column in _COLUMNS.items() if name not in empty}
 
 
 def _headline(found: pl.DataFrame) -> None:

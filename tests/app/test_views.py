@@ -122,6 +122,13 @@ def check_savings(test: AppTest, context: Context) -> None:
     assert test.code[0].value in set(found["directive"])
 
 
+def check_idle_incidents(test: AppTest, context: Context) -> None:
+    query = "SELECT gpu_uuid FROM idle_incident WHERE closed_at IS NULL AND status = 'open'"
+    found = set(context.store.select(query)["gpu_uuid"])
+    assert metrics(test)["Open incidents"][0] == str(len(found))
+    assert set(test.dataframe[0].value["gpu_uuid"]) == found
+
+
 def check_data_health(test: AppTest, context: Context) -> None:
     query = (
         "SELECT sum(gpu_observed_seconds) / sum(gpu_existed_seconds) AS ratio FROM coverage_day "
