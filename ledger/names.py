@@ -56,10 +56,6 @@ Bottleneck = Literal[
 
 BOTTLENECKS: Final[tuple[Bottleneck, ...]] = get_args(Bottleneck)
 
-Bucket = Literal["allocated", "idle", "shared", "unallocable"]
-"""Where a charge ends: with a job, with nobody, with everybody, or without an owner."""
-
-
 ChargeCategory = Literal["Usage", "Purchase", "Tax", "Credit", "Adjustment"]
 """FOCUS ChargeCategory."""
 

@@ -34,15 +34,15 @@ def asked(name: str, store: str | None, progress: Progress = silent, **params: o
     return call(service, service.asked(params), settings(store), progress)
 
 
-def instant(text: str | None) -> datetime | None:
-    """Return an instant that somebody typed; without a zone it is UTC."""
+def instant(text: str | None, option: str) -> datetime | None:
+    """Return an instant that somebody typed for an option; without a zone it is UTC."""
     if text is None:
         return None
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
-            f"found {text!r}, expected an instant such as 2026-11-20 or 2026-11-20T05:00Z"
+            f"found {text!r}, expected an instant such as 2026-11-20 or 2026-11-20T05:00Z", param_hint=option
         ) from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 

@@ -51,7 +51,7 @@ def snooze(
     store: Store = None,
 ) -> None:
     """Keep it quiet for a time."""
-    _decide("snoozed", gpu, job, comment, json=json, store=store, until=instant(until))
+    _decide("snoozed", gpu, job, comment, json=json, store=store, until=instant(until, "--until"))
 
 
 def reopen(gpu: Device = "", job: Job = "", comment: Comment = "", json: Json = False, store: Store = None) -> None:
@@ -81,8 +81,8 @@ def exempt(
         job=job,
         model=model,
         cluster=cluster,
-        starts_at=instant(since),
-        ends_at=instant(until),
+        starts_at=instant(since, "--since"),
+        ends_at=instant(until, "--until"),
         reason=reason,
     )
     _show_rules(made, json=json)

@@ -101,7 +101,7 @@ def pull(
     store: Store = None,
 ) -> int:
     """Ask the services of a cluster (Prometheus, Slurm, Kubernetes) now for what happened since the last time."""
-    found = asked("pull", store, names=names or [], since=instant(since), until=instant(until))
+    found = asked("pull", store, names=names or [], since=instant(since, "--since"), until=instant(until, "--until"))
     if json:
         as_json(found)
     elif found:
@@ -124,7 +124,9 @@ def rollup(
     store: Store = None,
 ) -> None:
     """Compute what is due: partitions whose inputs, code or settings changed."""
-    ran = asked("rollup", store, since=instant(since), until=instant(until), everything=everything)
+    ran = asked(
+        "rollup", store, since=instant(since, "--since"), until=instant(until, "--until"), everything=everything
+    )
     if json:
         as_json(ran)
     else:
@@ -180,7 +182,7 @@ def export_focus(
     store: Store = None,
 ) -> None:
     """Write allocations as FOCUS rows, with the columns of FOCUS 1.4 for split costs."""
-    found = asked("export", store, out=out, since=instant(since), until=instant(until))
+    found = asked("export", store, out=out, since=instant(since, "--since"), until=instant(until, "--until"))
     remark(f"{found['rows']} rows in {out}")
 
 

@@ -3,7 +3,6 @@
 Null means not measured. Keys are never null: an identifier that does not apply is an empty string.
 """
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,8 +14,6 @@ MONEY_PRECISION: Final = 38
 MONEY_SCALE: Final = 18
 SECONDS_SCALE: Final = 3
 FRACTION_SCALE: Final = 6
-
-_EARLIEST: Final = datetime(2000, 1, 1)  # noqa: DTZ001  dataframely compares in the column's zone
 
 # No counter of a node reaches this before the hardware is replaced: 2^63 bytes are eight exbibytes.
 _COUNTER_LIMIT: Final = float(2**63)

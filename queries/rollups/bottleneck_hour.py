@@ -14,7 +14,6 @@ _LIMITED_STATES: Final = ("underused", "productive")
 _RUN: Final = ("hour_start", "cluster", "job_id", "restart_count", "submitted_at")
 _HELD: Final = (*_RUN, "node", "gpu_uuid")
 _LEDGERS: Final = ("idle", "throttled", "unknown")
-_DIVIDED: Final = tuple(each for each in BOTTLENECKS if each not in _LEDGERS)
 
 
 @rollup()
