@@ -33,6 +33,7 @@ _MOST_RETRY_AFTER_SECONDS: Final = 30
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _TOO_MUCH: Final = re.compile(r"too many|exceed|maximum|limit|-search\.max", re.IGNORECASE)
+_CONNECTION: Final = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 _MOST_TEXT: Final = 300
 
 _NO_LABELS: Final[dict[str, str]] = {}
@@ -222,7 +223,9 @@ class Api:
         if isinstance(error, requests.exceptions.SSLError):
             hint = "see ca_file of its section"
         reason = getattr(error.args[0], "reason", None) if error.args else None
-        return SourceError(f"{self._url}: {str(reason or error)[:_MOST_TEXT]}", hint=hint)
+        # The connection's own name stands before what happened to it.
+        text = _CONNECTION.sub("", str(reason or error))
+        return SourceError(f"{self._url}: {text[:_MOST_TEXT]}", hint=hint)
 
 
 def selector(name: str, matchers: Sequence[tuple[str, str, str]] = ()) -> str:
