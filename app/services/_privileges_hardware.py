@@ -79,9 +79,25 @@ def _amd(root: Path) -> Iterator[Finding]:
         yield Finding("AMD GPUs", "missing", f"{folders[0]} may not be read: no state can be told", hint)
         return
     yield Finding("AMD GPUs", "ok", f"{len(folders)} can be read")
-    if not (root / "sys/class/kfd/kfd/proc").is_dir():
-        lost = "processes on them are invisible, and who holds one is told by the scheduler alone"
-        yield Finding("AMD processes", "missing", f"{root / 'sys/class/kfd'} is not there: {lost}", "load amdkfd")
+    part, lost = "AMD processes", "processes on them are invisible, and who holds one is told by the scheduler alone"
+    kfd = root / "sys/class/kfd/kfd"
+    hidden = [path for path in listed(kfd / "topology/nodes") if _is_hidden(path / "gpu_id")]
+    if not (kfd / "proc").is_dir():
+        yield Finding(part, "missing", f"{kfd} is not there: {lost}", "load amdkfd")
+    elif hidden:
+        hint = "a device cgroup hides them: DeviceAllow=char-drm rw in the unit, or pass /dev/dri on to the container"
+        yield Finding(part, "missing", f"{hidden[0]} may not be read: {lost}", hint)
+
+
+def _is_hidden(path: Path) -> bool:
+    """Tell whether a file may be opened and not be read, as the compute driver has it."""
+    try:
+        path.read_bytes()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _tpu(root: Path) -> Iterator[Finding]:

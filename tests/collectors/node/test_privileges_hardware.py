@@ -80,6 +80,16 @@ def test_a_driver_without_processes_is_said(tmp_path: Path) -> None:
     }
 
 
+def test_devices_that_a_cgroup_hides_are_said(refused_root: Path) -> None:
+    put(refused_root, "sys/class/drm/card0/device/vendor", "0x1002")
+    put(refused_root, "sys/class/drm/card0/device/mem_info_vram_total")
+    put(refused_root, "sys/class/kfd/kfd/proc/77/pasid")
+    put(refused_root, "sys/class/kfd/kfd/topology/nodes/1/gpu_id", "4101").chmod(0)
+    said = found(refused_root)["AMD processes"]
+    assert said.status == "missing"
+    assert "DeviceAllow=char-drm rw" in said.hint
+
+
 def test_check_shows_it_beside_the_rest(tmp_path: Path) -> None:
     put(tmp_path, "dev/ipmi0")
     assert {"energy", "controller", "pressure"} <= {sight.part for sight in seen(tmp_path)}
