@@ -134,9 +134,9 @@ class _Pull:
         return self._context.store.read(Gpu, where=where)
 
     def _open_rows(self, schema: type[dy.Schema], word: str) -> pl.DataFrame:
-        """Return the rows of a table that this source told and that may not have ended yet."""
+        """Return the rows of a table with this word as their source, '' for any, that may not have ended yet."""
         now = self._context.now()
-        where = {"cluster": [self._source.settings.cluster], "source": [word]}
+        where = {"cluster": [self._source.settings.cluster], **({"source": [word]} if word else {})}
         # A clock that goes ahead of this one may have told of what begins a little later.
         return self._context.store.read(schema, (now, now + timedelta(days=1)), where=where)
 

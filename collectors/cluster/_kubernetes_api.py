@@ -80,9 +80,7 @@ class Api:
         headers = {"Accept": "application/json", "User-Agent": "clusterledger"}
         if where.token_file is not None:
             headers["Authorization"] = f"Bearer {_read(where.token_file, 'token_file')}"
-        self._client = httpx2.Client(
-            headers=headers, timeout=timeout_seconds, verify=_trust(where.ca_file), trust_env=False
-        )
+        self._client = httpx2.Client(headers=headers, timeout=timeout_seconds, verify=_trust(where), trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -190,11 +188,11 @@ def _read(path: Path, key: str) -> str:
         raise SourceError(f"{key}: {path}: {error.strerror}, expected a readable file") from None
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
-    """Return whom to trust: the cluster's own authority, or the machine's."""
-    if ca_file is None:
-        return True
+def _trust(where: Place) -> ssl.SSLContext | bool:
+    """Return whom to trust: the cluster's own authority, or the machine's; nobody proves anything without TLS."""
+    if where.ca_file is None:
+        return where.url.startswith("https:")
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        return ssl.create_default_context(cafile=where.ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise SourceError(f"ca_file: {ca_file}: {error}, expected certificates in PEM") from None
+        raise SourceError(f"ca_file: {where.ca_file}: {error}, expected certificates in PEM") from None

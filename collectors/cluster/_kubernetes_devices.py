@@ -270,7 +270,8 @@ def _registered(meta: Meta) -> dict[str, float]:
     try:
         told = json.loads(text) if text.startswith("[") else [_of_words(each) for each in text.split(":") if each]
         return {str(each["id"]): float(each["devmem"]) for each in told if float(each["devmem"]) > 0}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        # Whoever may annotate a node may write anything there.
         return {}
 
 

@@ -1,7 +1,9 @@
 """Who made a pod: its owners up to the one that nobody owns."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -10,6 +12,7 @@ from collectors.cluster._kubernetes_objects import Described, Meta, Owner
 from ledger.errors import SourceError
 
 _DEEPEST: Final = 8
+_VERSION: Final = re.compile(r"(?:[a-z0-9][a-z0-9.-]*/)?v[0-9][a-z0-9]*")
 
 
 class _Kind(msgspec.Struct):
@@ -65,13 +68,17 @@ class Owners:
         return self._known[owner.uid]
 
     def _asked(self, api: Api, owner: Owner, namespace: str) -> Meta | None:
+        if not _VERSION.fullmatch(owner.api_version):
+            return None
         root = f"/apis/{owner.api_version}" if "/" in owner.api_version else f"/api/{owner.api_version}"
         if root not in self._plurals:
             self._plurals[root] = _plurals(api, root)
         plural = self._plurals[root].get(owner.kind)
         if plural is None or owner.kind == "Node":
             return None
-        content, is_permitted = api.permitted(f"{root}/namespaces/{namespace}/{plural}/{owner.name}")
+        # Whoever makes a pod says who owns it: nothing of that may lead elsewhere.
+        path = f"{root}/namespaces/{quote(namespace, safe='')}/{plural}/{quote(owner.name, safe='')}"
+        content, is_permitted = api.permitted(path)
         if not is_permitted:
             self.refused.add(f"{plural}.{owner.api_version.partition('/')[0]}")
         if content is None:

@@ -18,6 +18,7 @@ _SUFFIXES: Final[Mapping[str, Decimal]] = {
 _QUANTITY: Final = re.compile(r"([+-]?[0-9.]{1,40}(?:[eE][+-]?[0-9]{1,2})?)([KMGTPE]i|[numkMGTPE]?)")
 
 _NONE: Final = Decimal(0)
+_MOST: Final = Decimal(2**63 - 1)
 
 
 def quantity(text: str) -> Decimal:
@@ -29,9 +30,12 @@ def quantity(text: str) -> Decimal:
     if match is None:
         raise ValueError(f"found {text!r}, expected a quantity")
     try:
-        return Decimal(match[1]) * _SUFFIXES[match[2]]
+        found = Decimal(match[1]) * _SUFFIXES[match[2]]
     except InvalidOperation:
         raise ValueError(f"found {text!r}, expected a quantity") from None
+    if not 0 <= found <= _MOST:
+        raise ValueError(f"found {text!r}, expected a quantity between 0 and 2^63")
+    return found
 
 
 def requests(pod: Pod) -> dict[str, Decimal]:

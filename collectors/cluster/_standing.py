@@ -9,15 +9,19 @@ import dataframely as dy
 import polars as pl
 
 from collectors.cluster._source import Pulled
-from ledger.tables import Job, JobGpu, Node, NodeState
+from ledger.tables import Gpu, Job, JobGpu, Node, NodeState
 from ledger.tables.partition import declared
 
 Schema = type[dy.Schema]
 OpenRows = Callable[[Schema, str], pl.DataFrame]
-"""Returns the rows of a table that are open in the store, of the same cluster and with this word as their source."""
+"""Returns the rows of a table that are open in the store, of the same cluster and with this word as their source; with
+'' of any source."""
 
 GONE: Final = "DELETED"
 """The state of a job that was there and is not any more, without having told how it ended."""
+
+_AGENT: Final = "agent"
+"""The source of what a node's own agent tells of it."""
 
 _RUN: Final = ["cluster", "job_id", "submitted_at", "restart_count"]
 _HOLDING: Final = list(declared(JobGpu).key)
@@ -59,7 +63,29 @@ def settled(pulled: Pulled, open_rows: OpenRows, seen_at: datetime | None) -> Ma
         if schema is Job:
             told = _with_reason(told, before)
         frames[schema] = _states(told, before, at) if schema is NodeState else _rows(schema, told, before, at)
+    if Node in pulled.standing:
+        frames.update(_with_gone(frames, open_rows))
     return frames
+
+
+def _with_gone(frames: Mapping[Schema, pl.DataFrame], open_rows: OpenRows) -> dict[Schema, pl.DataFrame]:
+    """Return what nodes that left take with them: their devices, and their agents' word that they exist.
+
+    An agent that is still there tells of both again.
+    """
+    place = ["cluster", "node"]
+    told = frames[Node]
+    there = told.filter(pl.col("exists_end").is_null())
+    left = told.join(there, on=place, how="anti").group_by(place).agg(pl.col("exists_end").max().alias("left"))
+    if left.is_empty():
+        return {}
+    found: dict[Schema, pl.DataFrame] = {}
+    for schema, word in ((Node, _AGENT), (Gpu, "")):
+        before = open_rows(schema, word).filter(pl.col("exists_end").is_null()).join(left, on=place)
+        ended = before.with_columns(pl.max_horizontal("exists_start", "left").alias("exists_end"))
+        mine = frames.get(schema, schema.create_empty())
+        found[schema] = pl.concat([mine, ended.select(mine.columns)])
+    return found
 
 
 def _with_ended(frames: Mapping[Schema, pl.DataFrame], before: pl.DataFrame) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
+from urllib.parse import quote
 
 import dataframely as dy
 import msgspec
@@ -20,6 +21,7 @@ from collectors.cluster._kubernetes_objects import Claim, Node, Pod, Slice
 from collectors.cluster._kubernetes_owners import Owners
 from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source
 from collectors.dumps._dump import Rejected
+from ledger.errors import SourceError
 from ledger.registry import Row
 from ledger.tables import Job, JobGpu, NodeState
 from ledger.tables import Node as NodeTable
@@ -104,7 +106,7 @@ def _pulled(settings: KubernetesSettings, where: Place, owners: Owners, until: d
         nodes = _decoded(api.listed("/api/v1/nodes"), Node, "node", found)
         known = _claims(api, found)
         offers = {node.metadata.name: offer(node, known) for node in nodes}
-        paths = [f"/api/v1/namespaces/{name}/pods" for name in settings.namespaces] or ["/api/v1/pods"]
+        paths = [f"/api/v1/namespaces/{quote(name, safe='')}/pods" for name in settings.namespaces] or ["/api/v1/pods"]
         for path in paths:
             for pod in _decoded(api.listed(path), Pod, "job", found):
                 _add_pod(settings, api, owners, found, pod, offers, known)
@@ -144,7 +146,10 @@ def _claims(api: Api, found: _Round) -> Claims:
         if not is_permitted:
             found.remarks.append("dynamic claims may not be read: allow resource.k8s.io in the ClusterRole")
         return Claims()
-    served = {each.version for each in msgspec.json.decode(content, type=_Group).versions}
+    try:
+        served = {each.version for each in msgspec.json.decode(content, type=_Group).versions}
+    except msgspec.DecodeError as error:
+        raise SourceError(f"{_CLAIM_GROUP}: found {error}, expected a group and its versions") from None
     version = next((each for each in _CLAIM_VERSIONS if each in served), None)
     if version is None:
         return Claims()

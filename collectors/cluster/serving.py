@@ -174,7 +174,7 @@ def _model_of_tgi(client: httpx2.Client, url: str) -> str:
     try:
         status, text = _body(client, urlunsplit((*parts[:2], "/info", "", "")))
         told = json.loads(text or "") if status == HTTPStatus.OK else {}
-    except (httpx2.HTTPError, ValueError):
+    except (httpx2.HTTPError, ValueError, RecursionError):
         return ""
     model = told.get("model_id") if isinstance(told, dict) else None
     return model if isinstance(model, str) else ""

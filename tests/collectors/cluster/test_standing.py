@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from app.services._pulling import pull as asked
 from collectors.cluster._configured import configured
 from ledger.config import load
 from ledger.frames import to_frame
-from ledger.tables import Job, JobGpu, Node, NodeState
+from ledger.tables import Gpu, Job, JobGpu, Node, NodeState
 from tests.collectors.cluster.api_server import TOKEN, ApiServer, serving
 from tests.collectors.cluster.test_kubernetes import cordon, node, pending, pod
 
@@ -125,6 +126,28 @@ def test_a_node_that_left_has_ended_with_its_state(hub: Hub) -> None:
     ends = {row["node"]: row["exists_end"] for row in hub.rows(Node)}
     assert ends == {"gpu-1": None, "gpu-2": NOON}
     assert {row["node"]: row["state_end"] for row in hub.rows(NodeState)} == ends
+
+
+def test_a_node_that_left_takes_its_devices_with_it(hub: Hub) -> None:
+    hub.api.put("Node", node())
+    hub.api.put("Node", node("gpu-2"))
+    hub.pull()
+    for name in ("gpu-1", "gpu-2"):
+        place = {"cluster": "alpha", "node": name, "exists_start": NOON - STEP}
+        device = {**place, "gpu_uuid": f"GPU-{name}", "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)}
+        hub.context.store.append(Node, to_frame(Node, [{**place, "source": "agent"}]), source="test")
+        hub.context.store.append(Gpu, to_frame(Gpu, [device]), source="test")
+    hub.pull()
+    hub.api.drop("Node", "gpu-2")
+    # The other one is made anew under its name: its devices are still there.
+    hub.api.put("Node", node(meta={"creationTimestamp": "2026-11-20T11:59:00Z"}))
+    hub.pull()
+    assert {row["gpu_uuid"]: row["exists_end"] for row in hub.rows(Gpu)} == {
+        "GPU-gpu-1": None,
+        "GPU-gpu-2": NOON + STEP,
+    }
+    ends = {(row["node"], row["source"]): row["exists_end"] for row in hub.rows(Node) if row["exists_end"]}
+    assert set(ends) == {("gpu-1", "kubernetes"), ("gpu-2", "kubernetes"), ("gpu-2", "agent")}
 
 
 def test_what_others_told_does_not_end(hub: Hub) -> None:
