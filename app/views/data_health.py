@@ -10,6 +10,7 @@ from app import format as written
 from app.data import Window
 from app.page import page
 from app.table import Column
+from app.views._known import attribution, networks
 from ledger.tables import Reconciliation
 from queries import measure
 from queries.measures import health, spending
@@ -38,9 +39,14 @@ def data_health() -> None:
     rejected = controls.answer("rejected_rows")
     invoices = data.once(_newest_first, data.rows(Reconciliation, scope=controls.scope()))
     _headline(coverage, charges, unbilled, invoices, rejected)
-    seen, money, refused = st.tabs(["Coverage and agents", "Bills and invoices", "Refused rows"])
+    seen, known, money, refused = st.tabs(
+        ["Coverage and agents", "Whose processes, and networks", "Bills and invoices", "Refused rows"]
+    )
     with seen:
         _coverage(coverage, window)
+    with known:
+        attribution()
+        networks()
     with money:
         _invoices(invoices)
         _unmatched(charges, nodes)

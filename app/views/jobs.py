@@ -123,6 +123,7 @@ def _job(job: dict[str, Any]) -> None:
         cards.card("Queued", written.brief(job["queue_seconds"]), job["pending_reason"] or "")
     if job["is_estimated"]:
         st.caption("Its GPU time is an estimate: only a mean over the job, or a share of a device, is known.")
+    _host(job)
     hours = controls.answer("job_hours", **key)
     st.subheader("What limited it", anchor=False)
     if hours.is_empty():
@@ -137,6 +138,22 @@ def _job(job: dict[str, Any]) -> None:
             chart.show(bottleneck_charts.over_time, hours, key="mix-time", alt="What limited it over time")
         _evidence(key)
     _parts(costs, key)
+
+
+def _host(job: dict[str, Any]) -> None:
+    """Say what it used of its hosts, as far as their cgroups were sampled."""
+    parts = []
+    if job["cpu_seconds"] is not None:
+        of = f" of the time of {written.count(job['cpu_count'])} processors" if job["cpu_count"] else ""
+        used = written.percent(job["cpu_active_ratio"]) + of if of else written.duration(job["cpu_seconds"])
+        parts.append(f"processors {used}")
+    if job["host_memory_peak_bytes"] is not None:
+        given = f" of {written.size(job['host_memory_bytes'])}" if job["host_memory_bytes"] else ""
+        parts.append(f"host memory up to {written.size(job['host_memory_peak_bytes'])}{given} on a node")
+    if job["oom_kill_count"]:
+        parts.append(f"{written.count(job['oom_kill_count'])} processes killed for want of host memory")
+    if parts:
+        st.caption("Its hosts: " + " · ".join(parts))
 
 
 def _mix(hours: pl.DataFrame) -> pl.DataFrame:

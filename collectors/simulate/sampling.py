@@ -10,7 +10,7 @@ import dataframely as dy
 import numpy as np
 import polars as pl
 
-from collectors.simulate import device_rows, node_rows, process_rows
+from collectors.simulate import device_rows, node_rows, process_rows, service_rows
 from collectors.simulate.events import gpu_events, node_events
 from collectors.simulate.frames import Column, frame
 from collectors.simulate.phases import load_at
@@ -25,11 +25,13 @@ from ledger.tables import (
     GpuProcessSample,
     GpuSample,
     HostSample,
+    LustreOperationSample,
     MountSample,
     NetworkPortSample,
     NodeEvent,
     PressureSample,
     ServingSample,
+    TcpSample,
 )
 
 Chunk = tuple[type[dy.Schema], pl.DataFrame]
@@ -94,6 +96,8 @@ def _chunk(known: Scene, span: tuple[int, int]) -> Iterator[Chunk]:
     yield BlockDeviceSample, node_rows.disk_rows(known.around, when)
     slow = node_rows.moments(known.plan, known.around, span, SLOW_STEP)
     yield MountSample, node_rows.mount_rows(known.plan, known.around, slow)
+    yield TcpSample, service_rows.tcp_rows(known.around, slow)
+    yield LustreOperationSample, service_rows.lustre_rows(known.around, slow)
     yield CollectorRun, node_rows.run_rows(slow)
     yield ServingSample, serving(known.plan, span)
 

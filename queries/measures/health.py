@@ -55,6 +55,101 @@ SILENT_COUNT: Final = Measure(
     (pl.col("unresponsive_count") > 0).sum(),
 )
 
+SHORT_NODE_COUNT: Final = Measure(
+    "short_network_node_count",
+    "Short of ports",
+    "Nodes that had fewer fast ports up than they should, or slower ones, in their last hour.",
+    ("node_networks",),
+    "count",
+    pl.col("is_short_now").sum(),
+)
+LINKED_NODE_COUNT: Final = Measure(
+    "linked_node_count",
+    "Nodes with a known network",
+    "Nodes of which it is known what their network should be.",
+    ("node_networks",),
+    "count",
+    pl.col("expected_port_count").is_not_null().sum(),
+)
+CAPACITY_RATIO: Final = Measure(
+    "network_capacity_ratio",
+    "Capacity there",
+    "What the ports that were up could have carried, of what those could that should be up.",
+    ("node_networks",),
+    "ratio",
+    per(pl.col("capacity_bytes").sum(), pl.col("expected_capacity_bytes").sum()),
+)
+RETRANSMITTED_RATIO: Final = Measure(
+    "tcp_retransmitted_ratio",
+    "TCP sent again",
+    "Segments that were sent again, of all that were sent.",
+    ("node_networks",),
+    "ratio",
+    per(
+        pl.col("tcp_retransmitted_segment_count").sum(),
+        pl.sum_horizontal("tcp_sent_segment_count", "tcp_retransmitted_segment_count").sum(),
+    ),
+)
+READ_SECONDS: Final = Measure(
+    "mean_read_seconds",
+    "Mean read",
+    "Time of reads against their number, from call to result.",
+    ("network_file_systems",),
+    "seconds",
+    per(
+        pl.col("read_operation_seconds").sum(), pl.col("read_count").filter(pl.col("read_operation_seconds") >= 0).sum()
+    ),
+)
+WRITE_SECONDS: Final = Measure(
+    "mean_write_seconds",
+    "Mean write",
+    "Time of writes against their number, from call to result.",
+    ("network_file_systems",),
+    "seconds",
+    per(
+        pl.col("write_operation_seconds").sum(),
+        pl.col("write_count").filter(pl.col("write_operation_seconds") >= 0).sum(),
+    ),
+)
+METADATA_SECONDS: Final = Measure(
+    "mean_metadata_seconds",
+    "Mean of the rest",
+    "Time of opening, listing, attributes and locks against their number.",
+    ("network_file_systems",),
+    "seconds",
+    per(
+        pl.col("metadata_operation_seconds").sum(),
+        pl.col("metadata_count").filter(pl.col("metadata_operation_seconds") >= 0).sum(),
+    ),
+)
+
+ATTRIBUTED_RATIO: Final = Measure(
+    "attributed_ratio",
+    "Owner known",
+    "Time of processes on GPUs of which it is known which job they were, of all that was seen.",
+    ("node_attribution",),
+    "ratio",
+    per(pl.col("process_seconds").sum() - pl.col("unattributed_seconds").sum(), pl.col("process_seconds").sum()),
+)
+CONFIDENCE_RATIO: Final = Measure(
+    "attribution_confidence_ratio",
+    "Confidence",
+    "How far the sources can be trusted that told whose processes were, weighted by time.",
+    ("node_attribution",),
+    "ratio",
+    per(pl.col("confidence_weight").sum(), pl.col("process_seconds").sum() - pl.col("unattributed_seconds").sum()).clip(
+        upper_bound=1.0
+    ),
+)
+INVISIBLE_RATIO: Final = Measure(
+    "invisible_process_ratio",
+    "Processes not seen",
+    "Time of devices whose processes could not be listed, of all that was sampled.",
+    ("node_attribution",),
+    "ratio",
+    per(pl.col("invisible_seconds").sum(), pl.col("observed_seconds").sum()),
+)
+
 COVERAGE_RATIO: Final = Measure(
     "coverage_ratio",
     "Coverage",

@@ -18,11 +18,13 @@ from ledger.tables import (
     GpuSample,
     HostSample,
     JobGpu,
+    LustreOperationSample,
     MountSample,
     NetworkPortSample,
     NodeEvent,
     PressureSample,
     ServingSample,
+    TcpSample,
 )
 
 Frames = dict[str, pl.DataFrame]
@@ -31,7 +33,7 @@ RAW = {
     table.__name__
     for table in (
         GpuSample, GpuProcessSample, GpuHealthSample, HostSample, PressureSample, NetworkPortSample, BlockDeviceSample,
-        MountSample, CollectorRun, ServingSample, GpuEvent, NodeEvent,
+        MountSample, CollectorRun, ServingSample, GpuEvent, NodeEvent, TcpSample, LustreOperationSample,
     )
 }  # fmt: skip
 
@@ -69,7 +71,7 @@ def test_a_row_does_not_depend_on_the_window(small: Cluster, rows: Frames) -> No
         inside = rows[name].filter(pl.col("sampled_at").is_between(*window, closed="left"))
         order = [column for column in inside.columns if column in {"node", "gpu_uuid", "device", "port", "resource"}]
         order += ["sampled_at"] + [
-            each for each in ("collector", "mount_point", "pid_code", "endpoint") if each in inside
+            each for each in ("collector", "mount_point", "pid_code", "endpoint", "operation") if each in inside
         ]
         assert part[name].sort(order).equals(inside.sort(order)), name
 

@@ -1,0 +1,83 @@
+"""What is known of processes and of networks, for the page on data health."""
+
+from typing import Final
+
+import polars as pl
+import streamlit as st
+
+from app import cards, controls, data, table
+from app.table import Column
+from queries import measure
+from queries.measures import health
+
+_SOURCES: Final = {
+    "cgroup_seconds": Column("Cgroup", "duration", "The cgroup of a scheduler's job or a pod."),
+    "prolog_seconds": Column("Prolog", "duration", "The prolog's map of devices."),
+    "pod_resources_seconds": Column("Kubelet", "duration", "The kubelet's list of who holds which device."),
+    "environ_seconds": Column("Environment", "duration", "A variable of the allow-list."),
+    "other_seconds": Column("Other", "duration", "A source that this version does not know."),
+}
+
+
+def attribution() -> None:
+    """Show how much of the time of processes on GPUs is known, and from where."""
+    st.subheader("Whose processes used the GPUs, the least known first", anchor=False)
+    nodes = controls.answer("node_attribution")
+    if nodes.is_empty():
+        st.info("No sample of a GPU was kept in this window. Start an agent on a node.")
+        return
+    shares = (health.ATTRIBUTED_RATIO, health.CONFIDENCE_RATIO, health.INVISIBLE_RATIO)
+    with cards.row():
+        for each in shares:
+            cards.taken(each, nodes)
+    known, sure, unseen = (Column(each.title, "percent", each.means) for each in shares)
+    table.show(
+        data.once(measure.with_each, nodes, ("cluster", "node"), *shares),
+        {
+            "cluster": Column("Cluster"),
+            "node": Column("Node"),
+            health.ATTRIBUTED_RATIO.name: known,
+            "process_seconds": Column("Processes", "duration", "Time of processes on devices, summed over both."),
+            **_SOURCES,
+            "unattributed_seconds": Column("Nobody told", "duration", "Nothing told whose it was."),
+            health.CONFIDENCE_RATIO.name: sure,
+            health.INVISIBLE_RATIO.name: unseen,
+        },
+        key="attribution",
+        file_name="attribution",
+    )
+
+
+def networks() -> None:
+    """Show whose ports are fewer, or slower, than they should be."""
+    st.subheader("Networks that are not what they should be", anchor=False)
+    shortfalls(controls.answer("node_networks"))
+
+
+def shortfalls(nodes: pl.DataFrame) -> None:
+    """Show the nodes that were short of ports in the window, and what exactly was amiss."""
+    if nodes.filter(pl.col("expected_port_count").is_not_null()).is_empty():
+        st.caption(
+            "What a node's network should be is told by `agent.expected_port_count`, or by most of three like nodes."
+        )
+        return
+    short = nodes.filter(pl.col("short_hour_count") > 0)
+    if short.is_empty():
+        st.success("Each port that should be up is, at the rate it should have.")
+        return
+    table.show(
+        short,
+        {
+            "cluster": Column("Cluster"),
+            "node": Column("Node"),
+            "evidence": Column("Amiss", help="In the newest hour in which something was."),
+            "is_short_now": Column("In the last hour", "flag"),
+            "short_hour_count": Column("Hours", "count", "Hours in which something was amiss."),
+            "last_short_at": Column("Last", "instant"),
+            "expectation_source": Column(
+                "Known from", help="Configured, or peers: most of at least three like nodes are so."
+            ),
+        },
+        key="short-networks",
+        file_name="short-networks",
+    )
