@@ -15,6 +15,8 @@ from app.cli import build
 from app.page import pages
 from app.services import named
 from collectors.billing._format import BillFormat
+from collectors.cluster._configured import kinds
+from collectors.cluster.prometheus import TARGETS
 from collectors.dumps._dump import JobDump
 from ledger.registry import Collector, discover
 from ledger.tables import TABLES, declared
@@ -28,6 +30,28 @@ def collector_table() -> str:
     return _table(
         ("collector", "every", "emits", "what"),
         ((f"`{each.name}`", f"{each.every_seconds:g} s", _names(each.emits), _first(each.doc)) for each in found),
+    )
+
+
+def source_table() -> str:
+    """One line per kind of source."""
+    return _table(
+        ("kind", "every", "emits", "what"),
+        (
+            (f"`{each.name}`", f"{each.every_seconds:g} s", _names(each.emits), _first(each.doc))
+            for each in kinds().values()
+        ),
+    )
+
+
+def metric_table() -> str:
+    """One line per exporter and table, with the metrics that are read."""
+    return _table(
+        ("exporter", "table", "metrics"),
+        (
+            (each.exporter, f"`{declared(each.schema).name}`", _names(metric.name for metric in each.metrics))
+            for each in TARGETS
+        ),
     )
 
 

@@ -18,11 +18,12 @@ from ledger.frames import columns_of
 from ledger.tables import TABLES
 from ledger.tables.partition import declared
 
-_TARGETS: Final = (*_prometheus_dcgm.TARGETS, *_prometheus_node.TARGETS, *_prometheus_cadvisor.TARGETS)
+TARGETS: Final = (*_prometheus_dcgm.TARGETS, *_prometheus_node.TARGETS, *_prometheus_cadvisor.TARGETS)
+"""The tables of samples, by exporter."""
 
 
 _EMITS: Final = (
-    *dict.fromkeys(declared(target.schema).name for target in _TARGETS),
+    *dict.fromkeys(declared(target.schema).name for target in TARGETS),
     *("gpu", "gpu_event", "job", "job_gpu", "node", "node_state"),
 )
 
@@ -103,7 +104,7 @@ def _ahead(pieces: Iterator[Pulled]) -> Iterator[Pulled]:
 
 def _targets(settings: PrometheusSettings) -> list[Target]:
     """Return the tables of samples to fill, with the metrics that the configuration adds."""
-    all_targets = (*_TARGETS, *(_custom(each) for each in settings.metrics))
+    all_targets = (*TARGETS, *(_custom(each) for each in settings.metrics))
     names = {*_EMITS, *(declared(target.schema).name for target in all_targets)}
     for name in settings.tables:
         if name not in names:
@@ -128,7 +129,7 @@ def _custom(each: CustomMetric) -> Target:
         return found if all(found) else None
 
     metric = Metric(each.metric, each.column, times=each.times, per=each.per)
-    like = next((target for target in _TARGETS if target.schema is table.schema), None)
+    like = next((target for target in TARGETS if target.schema is table.schema), None)
     names, finish = tuple(own), like.finish if like is not None and like.names == tuple(own) else _as_it_is
     return Target("configured", table.schema, (metric,), names=names, key=key, finish=finish)
 
