@@ -21,7 +21,7 @@ from streamlit import App
 from streamlit.web import bootstrap
 
 from app import context as contexts
-from app import login
+from app import login, tls
 from app.api import health, ingest, metrics, services, unknown
 from app.api._intake import Intake
 from app.api._pace import Pace
@@ -111,6 +111,8 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
     """
     settings = context.settings
     login.checked(settings.auth)
+    certificate = tls.checked(settings.hub)
+    scheme, path = ("https", str(certificate.path.absolute())) if certificate else ("http", "")
     refuse_second(settings.store.url)
     # Opened before the address is taken: a store that cannot be opened serves nobody.
     _ = context.store
@@ -119,13 +121,13 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
         configure(settings.hub, port)
         contexts.use(context)
         login.watch(context)
-        address = f"http://{_shown(host)}:{port}"
+        address = f"{scheme}://{_shown(host)}:{port}"
         token = secrets.token_urlsafe(32)
         _warn(settings, host, address)
 
         def started() -> None:
             # Only now: whoever finds the file may call.
-            leave(settings.store.url, HubFile(f"http://{_reached(host)}:{port}", os.getpid(), token))
+            leave(settings.store.url, HubFile(f"{scheme}://{_reached(host)}:{port}", os.getpid(), token, path))
             announce(address)
 
         try:
@@ -138,6 +140,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
                 server_header=False,
                 # Compressing each answer costs more than the page that it holds.
                 ws_per_message_deflate=False,
+                ssl_context_factory=(lambda *_: certificate.context()) if certificate else None,
             )
             server = Server(config, started)
             server.run(sockets=[listener])
@@ -158,9 +161,9 @@ def _warn(settings: Settings, host: str, address: str) -> None:
         return
     if not login.is_on(settings.auth):
         hint = "set auth.metadata_url, or listen on loopback behind something that asks who comes"
-        log.warning("everybody who reaches this address sees the pages", address=address, hint=hint)
-    elif not settings.hub.url.startswith("https://"):
-        hint = "put TLS before the hub, and set hub.url to its https:// address"
+        log.warning("everybody who reaches this address sees and decides everything", address=address, hint=hint)
+    elif not address.startswith("https://") and not settings.hub.url.startswith("https://"):
+        hint = "set hub.tls_certificate and hub.tls_key; or put TLS before the hub, and set hub.url to that address"
         log.warning("logins and tokens go over the network in clear", address=address, hint=hint)
 
 

@@ -13,6 +13,7 @@ from app.services._hub_file import HubFile, found
 from app.services._pack import MEDIA_TYPE, chunks, pack, unpack
 from app.services._plain import dumps, plain
 from app.services._service import Params, Progress, Service, silent
+from app.tls import pinned
 from ledger.config import Settings
 from ledger.errors import ClusterLedgerError, ConfigError, InputError, StoreError
 
@@ -52,7 +53,7 @@ def ask(hub: HubFile, service: Service, params: Params) -> Any:
         address = f"{hub.url}/api/v1/services/{service.name}"
         try:
             with (
-                httpx2.Client(timeout=_TIMEOUT, trust_env=False) as client,
+                httpx2.Client(timeout=_TIMEOUT, trust_env=False, verify=pinned(hub.certificate)) as client,
                 client.stream("POST", address, content=chunks(body), headers=headers) as response,
                 tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as answer,
             ):

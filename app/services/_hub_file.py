@@ -13,11 +13,12 @@ _SECONDS = 2.0
 
 @dataclass(frozen=True)
 class HubFile:
-    """Where a hub answers, which process it is, and the token for its services."""
+    """Where a hub answers, which process it is, the token for its services, and the certificate that it serves."""
 
     url: str
     pid: int
     token: str
+    certificate: str = ""
 
 
 def hub_file(store_url: str) -> Path | None:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import smtplib
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -17,6 +18,8 @@ from app.context import Context
 from app.services import _privileges
 from app.services._hub_file import found, hub_file
 from app.services._service import Params, Progress, service
+from app.tls import pinned
+from collectors._tls import trouble, trusting
 from ledger.config import HINT, Settings, config_path, origin
 from ledger.errors import ClusterLedgerError, ConfigError
 from ledger.sections import AuthSettings
@@ -114,7 +117,8 @@ def _store(context: Context) -> Iterator[Line]:
     url = context.settings.store.url
     hub = found(url)
     if hub is not None:
-        yield _answers("store", f"{hub.url}/api/v1/health", f"{url}, held by the hub at {hub.url} (process {hub.pid})")
+        what = f"{url}, held by the hub at {hub.url} (process {hub.pid})"
+        yield _answers("store", f"{hub.url}/api/v1/health", what, lambda: pinned(hub.certificate))
         return
     beside = hub_file(url)
     path = Path(url.removeprefix("duckdb:")) if beside is not None else None
@@ -134,7 +138,12 @@ def _store(context: Context) -> Iterator[Line]:
 def _connections(context: Context) -> Iterator[Line]:
     agent, mail = context.settings.agent, context.settings.mail
     if agent.hub:
-        yield _answers("hub", f"{agent.hub.rstrip('/')}/api/v1/health", agent.hub)
+        yield _answers(
+            "hub",
+            f"{agent.hub.rstrip('/')}/api/v1/health",
+            agent.hub,
+            lambda: trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key) or True,
+        )
     else:
         yield line("hub", "missing", "agent.hub is not set", "agents need it: --hub URL")
     yield _provider(context.settings.auth)
@@ -192,7 +201,7 @@ def _shipping(context: Context) -> Iterator[Line]:
     stood = standing(spool)
     if stood is not None and stood.status == "refused":
         yield line(
-            "agent", "failed", f"refused since {stood.since}: HTTP {stood.http_status}: {stood.reason}", stood.advice
+            "agent", "failed", f"refused since {stood.since}: {_status(stood.http_status)}{stood.reason}", stood.advice
         )
     elif stood is not None:
         yield line("agent", "ok", f"{context.settings.agent.hub or 'the hub'} takes what this node sends")
@@ -208,14 +217,22 @@ def _shipping(context: Context) -> Iterator[Line]:
         yield line("refused batches", "failed", found_there, "correct what it says, then remove the file")
 
 
-def _answers(part: str, address: str, what: str) -> Line:
+def _status(http_status: int) -> str:
+    """Return an HTTP status as a part of a line; nothing where it did not come to an answer."""
+    return f"HTTP {http_status}: " if http_status else ""
+
+
+def _answers(part: str, address: str, what: str, verify: Callable[[], ssl.SSLContext | bool]) -> Line:
     """Say whether a hub answers at an address."""
     try:
-        response = httpx2.get(address, timeout=_SECONDS, trust_env=False)
+        response = httpx2.get(address, timeout=_SECONDS, trust_env=False, verify=verify())
         # Unknown paths of a page server answer 200 as well: look at what is said.
         is_hub = response.status_code == httpx2.codes.OK and response.json().get("status") == "ok"
+    except ClusterLedgerError as error:
+        return line(part, "failed", error.message, error.hint)
     except (httpx2.HTTPError, ValueError) as error:
-        return line(part, "failed", f"{what}: {error}", "is the hub up, and the address right?")
+        said, advice = trouble(error) or (str(error), "is the hub up, and the address right?")
+        return line(part, "failed", f"{what}: {said}", advice)
     return line(part, "ok", what) if is_hub else line(part, "failed", f"{what}: no hub answers there", "see agent.hub")
 
 
