@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -163,7 +164,7 @@ def resource_list(group: str, served: Mapping[str, str]) -> Object:
 
 
 @contextmanager
-def serving() -> Iterator[ApiServer]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
     """Serve on a free port of the loopback."""
     api = ApiServer()
 
@@ -189,7 +190,9 @@ def serving() -> Iterator[ApiServer]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        api.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        api.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

@@ -1,6 +1,8 @@
 """Pods, nodes and owners, asked for over HTTP of a server that answers as Kubernetes does."""
 
 import json
+import ssl
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -389,6 +391,23 @@ def test_a_refused_token_is_said_with_what_to_do(api: ApiServer, tmp_path: Path)
     assert "token_file" in caught.value.hint
     with pytest.raises(SourceError, match=r"token_file: .*No such file"):
         pull(api, tmp_path / "absent")
+
+
+def test_the_clusters_own_authority_is_needed_and_enough(tmp_path: Path, token: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "ca.crt"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subject = ["-subj", "/CN=kubernetes", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run([*command, *subject, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with serving(context) as secure:
+        secure.put("Pod", pod())
+        assert pull(secure, token, ca_file=certificate).frames[Job].height == 1
+        with pytest.raises(SourceError, match="certificate verify failed") as caught:
+            pull(secure, token)
+        assert "ca_file" in caught.value.hint
+        with pytest.raises(SourceError, match=r"ca_file: .*key\.pem"):
+            pull(secure, token, ca_file=key)
 
 
 def test_a_missing_permission_is_said_in_the_servers_words(api: ApiServer, token: Path) -> None:
