@@ -1,8 +1,4 @@
-"""Which pod holds which device, as the kubelet's pod-resources socket tells it.
-
-One unary call of gRPC is one POST over HTTP/2, which the agent's HTTP client makes: gRPC's own library would take five
-times the memory, for one message of strings.
-"""
+"""Which pod holds which device, as the kubelet's pod-resources socket tells it."""
 
 import functools
 import re
@@ -13,24 +9,16 @@ from typing import Final, NamedTuple
 
 from collectors.node._files import as_integer, text
 from collectors.node._files import listed as entries
+from collectors.node._protobuf import Fields, fields, messages, word
 from ledger.errors import SourceError, SourceMissing
 
 SOCKET: Final = "var/lib/kubelet/pod-resources/kubelet.sock"
 
-_CALL: Final = "http://localhost/v1.PodResourcesLister/List"
-_EMPTY_REQUEST: Final = bytes(5)  # not compressed, no bytes follow
-_HEADER: Final = 5
-_LONGEST_ANSWER: Final = 16 << 20  # the kubelet's own limit
-_OK: Final = "0"
+_METHOD: Final = "v1.PodResourcesLister/List"
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _REPLICA: Final = re.compile(r"(::\d+|/vgpu\d+)$")
 _MINOR: Final = re.compile(r"(?:nvidia|gpu-)(\d+)")  # GKE's device plugin, NVIDIA's driver for claims
-
-_VARINT: Final = 0
-_FIXED: Final = {1: 8, 5: 4}
-_LENGTH: Final = 2
-_LONGEST_VARINT: Final = 10
 
 
 class Holding(NamedTuple):
@@ -73,9 +61,14 @@ def holdings(path: Path, seconds: float) -> list[Holding]:
     Source: k8s.io/kubelet/pkg/apis/podresources/v1/api.proto; gRPC over HTTP2.
     """
     _reach(path, seconds)
+    # A node without a kubelet needs no HTTP here.
+    from collectors.node._grpc import NobodyThere, call  # noqa: PLC0415  see above
+
     try:
-        return list(_of_message(_answer(path, seconds)))
-    except _BrokenError as broken:
+        return list(_of_message(call(path, _METHOD, b"", seconds)))
+    except NobodyThere as gone:
+        raise SourceError(f"{gone}, expected the kubelet's answer") from gone
+    except ValueError as broken:
         raise SourceError(f"{path}: found {broken}, expected ListPodResourcesResponse") from None
 
 
@@ -98,43 +91,6 @@ def _reach(path: Path, seconds: float) -> None:
         raise SourceError(f"{path}: found {error}, expected the kubelet's answer") from error
 
 
-def _answer(path: Path, seconds: float) -> bytes:
-    """Return the message that the kubelet answers with.
-
-    Raises: SourceError: it does not answer, or with an error of its own.
-    """
-    import ssl  # noqa: PLC0415  a node without a kubelet needs neither
-
-    import httpx2  # noqa: PLC0415
-
-    body = bytearray()
-    # Nothing is encrypted here: a context of its own spares the client from reading the authorities of the web.
-    unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    headers = {"content-type": "application/grpc", "te": "trailers", "grpc-timeout": f"{max(int(seconds * 1000), 1)}m"}
-    try:
-        with (
-            httpx2.HTTPTransport(uds=str(path), http1=False, http2=True, verify=unused) as transport,
-            httpx2.Client(transport=transport, timeout=seconds, trust_env=False) as client,
-            client.stream("POST", _CALL, content=_EMPTY_REQUEST, headers=headers) as answer,
-        ):
-            status = answer.headers.get("grpc-status", _OK)
-            if answer.status_code != httpx2.codes.OK or status != _OK:
-                said = answer.headers.get("grpc-message", "") or f"HTTP {answer.status_code}, gRPC status {status}"
-                raise SourceError(f"{path}: found {said}, expected a list of pods")
-            for block in answer.iter_raw():
-                body += block
-                if len(body) > _LONGEST_ANSWER:
-                    raise SourceError(f"{path}: found more than {_LONGEST_ANSWER} bytes, expected a list of pods")
-    except httpx2.HTTPError as error:
-        found = str(error) or type(error).__name__
-        raise SourceError(f"{path}: found {found}, expected the kubelet's answer") from error
-    size = int.from_bytes(body[1:_HEADER], "big")
-    if len(body) < _HEADER or body[0] or len(body) != _HEADER + size:
-        # An error that comes after the headers stands in a trailer, and no message before it.
-        raise SourceError(f"{path}: found no whole message, expected a list of pods")
-    return bytes(body[_HEADER:])
-
-
 def device_of(holding: Holding, minors: Mapping[int, str]) -> tuple[str, bool]:
     """Return the device that an id stands for, and whether it is one replica of several.
 
@@ -151,8 +107,8 @@ def minors(procfs: Path) -> dict[int, str]:
     found = {}
     for folder in entries(procfs / "driver/nvidia/gpus"):
         lines = (text(folder / "information") or "").splitlines()
-        fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        minor, uuid = as_integer(fields.get("Device Minor")), fields.get("GPU UUID", "")
+        told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        minor, uuid = as_integer(told.get("Device Minor")), told.get("GPU UUID", "")
         if minor is not None and uuid:
             found[minor] = uuid
     return found
@@ -183,71 +139,22 @@ def _changed(folder: Path) -> float:
         return 0.0
 
 
-class _BrokenError(Exception):
-    """What is no message of protocol buffers."""
-
-
 def _of_message(message: bytes) -> Iterator[Holding]:
-    """Yield the holdings in a ListPodResourcesResponse: of device plugins, and of claims."""
-    for pod in _parts(message).get(1, []):
-        fields = _parts(pod)
-        name, namespace = _word(fields, 1), _word(fields, 2)
-        for container in fields.get(3, []):
-            inside = _parts(container)
+    """Yield the holdings in a ListPodResourcesResponse: of device plugins, and of claims.
+
+    Raises: ValueError: it is none.
+    """
+    for pod in map(fields, messages(fields(message), 1)):
+        name, namespace = word(pod, 1), word(pod, 2)
+        for inside in map(fields, messages(pod, 3)):
             for resource, device in _devices(inside):
-                yield Holding(namespace, name, _word(inside, 1), resource, device)
+                yield Holding(namespace, name, word(inside, 1), resource, device)
 
 
-def _devices(container: Mapping[int, list[bytes]]) -> Iterator[tuple[str, str]]:
+def _devices(container: Fields) -> Iterator[tuple[str, str]]:
     """Yield resource and id of each device of a container."""
-    for devices in map(_parts, container.get(2, [])):
-        yield from ((_word(devices, 1), _utf8(device)) for device in devices.get(2, []))
-    for claim in map(_parts, container.get(5, [])):
-        for given in map(_parts, claim.get(4, [])):
-            yield _word(given, 2), _word(given, 4)
-
-
-def _word(fields: Mapping[int, list[bytes]], number: int) -> str:
-    return _utf8(fields[number][-1]) if number in fields else ""
-
-
-def _utf8(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
-
-
-def _parts(message: bytes) -> dict[int, list[bytes]]:
-    """Return the texts and messages in a message by field number; numbers are passed over.
-
-    Raises: _BrokenError: it is none.
-    """
-    found: dict[int, list[bytes]] = {}
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        kind = tag & 7
-        if kind == _VARINT:
-            _, at = _varint(message, at)
-        elif kind in _FIXED:
-            at += _FIXED[kind]
-        elif kind == _LENGTH:
-            size, at = _varint(message, at)
-            found.setdefault(tag >> 3, []).append(message[at : at + size])
-            at += size
-        else:
-            raise _BrokenError(f"a field of kind {kind}")
-        if at > len(message):
-            raise _BrokenError("a field that ends behind its message")
-    return found
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """Return a number of variable length and where it ends.
-
-    Raises: _BrokenError: it does not end.
-    """
-    value = 0
-    for index, byte in enumerate(message[at : at + _LONGEST_VARINT]):
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:  # noqa: PLR2004  the high bit says that more follow
-            return value, at + index + 1
-    raise _BrokenError("a number that does not end")
+    for devices in map(fields, messages(container, 2)):
+        yield from ((word(devices, 1), device.decode("utf-8", "replace")) for device in messages(devices, 2))
+    for claim in map(fields, messages(container, 5)):
+        for given in map(fields, messages(claim, 4)):
+            yield word(given, 2), word(given, 4)

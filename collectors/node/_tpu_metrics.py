@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from collectors.node import _grpc as grpc
+from collectors.node import _grpc
+from collectors.node import _protobuf as proto
 from collectors.node._nvml_driver import share
 from ledger.errors import SourceError
 
@@ -47,7 +48,7 @@ def readings(addresses: Iterable[str], chips: int, seconds: float) -> tuple[list
         for name in told:
             try:
                 told[name] += _points(address, name, seconds)
-            except grpc.NobodyThere:
+            except _grpc.NobodyThere:
                 break
             except SourceError as error:
                 # A library that does not know one metric may know the others.
@@ -68,10 +69,10 @@ def _points(address: str, name: str, seconds: float) -> list[Point]:
 
     Raises: NobodyThere: nobody listens. SourceError: no answer, or none that can be read.
     """
-    answer = grpc.call(address, _METHOD, grpc.text_field(_REQUEST_NAME, name), seconds)
+    answer = _grpc.call(address, _METHOD, proto.text_field(_REQUEST_NAME, name), seconds)
     try:
-        metric = next(iter(grpc.messages(grpc.fields(answer), _RESPONSE_METRIC)), b"")
-        found = [_point(point) for point in grpc.messages(grpc.fields(metric), _METRIC_POINTS)]
+        metric = next(iter(proto.messages(proto.fields(answer), _RESPONSE_METRIC)), b"")
+        found = [_point(point) for point in proto.messages(proto.fields(metric), _METRIC_POINTS)]
     except ValueError as error:
         raise SourceError(f"{address}: {name}: found {error}, expected MetricResponse") from None
     return sorted(point for point in found if point is not None)
@@ -79,13 +80,13 @@ def _points(address: str, name: str, seconds: float) -> list[Point]:
 
 def _point(message: bytes) -> Point | None:
     """Return the device and the value of one point; None without a value."""
-    point = grpc.fields(message)
+    point = proto.fields(message)
     device = 0
-    for attribute in grpc.messages(point, _POINT_ATTRIBUTE):
-        for value in grpc.messages(grpc.fields(attribute), _ATTRIBUTE_VALUE):
-            device = grpc.whole(grpc.fields(value), _VALUE_INTEGER) or 0
-    for gauge in map(grpc.fields, grpc.messages(point, _POINT_GAUGE)):
-        real, integer = grpc.real(gauge, _GAUGE_REAL), grpc.whole(gauge, _GAUGE_INTEGER)
+    for attribute in proto.messages(point, _POINT_ATTRIBUTE):
+        for named in proto.messages(proto.fields(attribute), _ATTRIBUTE_VALUE):
+            device = proto.whole(proto.fields(named), _VALUE_INTEGER) or 0
+    for gauge in map(proto.fields, proto.messages(point, _POINT_GAUGE)):
+        real, integer = proto.real(gauge, _GAUGE_REAL), proto.whole(gauge, _GAUGE_INTEGER)
         value = real if real is not None else integer
         if value is not None and math.isfinite(value):
             return device, float(value)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.node import _grpc
+from collectors.node import _protobuf
 from collectors.node.tpu import TpuSettings, tpu
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row
@@ -188,17 +188,17 @@ def test_a_machine_without_a_tpu_says_so(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.integers(0, 1000), st.integers(0, 2**62) | st.floats(allow_nan=False, width=64), max_size=9))
 def test_what_is_encoded_is_read_again(values: dict[int, float]) -> None:
-    metric = _grpc.messages(_grpc.fields(response(values)), 1)[0]
-    points = [_grpc.fields(point) for point in _grpc.messages(_grpc.fields(metric), 3)]
-    gauges = [_grpc.fields(_grpc.messages(point, 3)[0]) for point in points]
-    read = [_grpc.whole(gauge, 2) if 2 in gauge else _grpc.real(gauge, 1) for gauge in gauges]
+    metric = _protobuf.messages(_protobuf.fields(response(values)), 1)[0]
+    points = [_protobuf.fields(point) for point in _protobuf.messages(_protobuf.fields(metric), 3)]
+    gauges = [_protobuf.fields(_protobuf.messages(point, 3)[0]) for point in points]
+    read = [_protobuf.whole(gauge, 2) if 2 in gauge else _protobuf.real(gauge, 1) for gauge in gauges]
     assert read == list(values.values())
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_message_or_refused(message: bytes) -> None:
     try:
-        found = _grpc.fields(message)
+        found = _protobuf.fields(message)
     except ValueError as error:
         assert str(error).startswith("a ")  # noqa: PT017  any bytes, so either may come
     else:
