@@ -92,6 +92,7 @@ class SlurmCluster:
         self.folder = folder
         self.configuration = folder / "slurm.conf"
         self.rest_url = f"unix:{folder}/rest.socket"
+        self.started: list[subprocess.Popen[bytes]] = []
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -112,6 +113,22 @@ class SlurmCluster:
     def state(self, job_id: str) -> str:
         """Return the state in which the controller has a job."""
         return self.run("squeue", "--noheader", "--states=all", "--format=%T", "--job", job_id).split("\n", 1)[0]
+
+    def stop_accounting(self) -> None:
+        """Kill slurmdbd; what the controller would tell it waits there."""
+        self._stop("slurmdbd", signal.SIGKILL)
+
+    def start_accounting(self) -> None:
+        """Start slurmdbd again, and the controller, which else tries only after some twenty seconds."""
+        _start_accounting(self)
+        self._stop("slurmctld", signal.SIGTERM)
+        _start_controller(self)
+
+    def _stop(self, name: str, sign: signal.Signals) -> None:
+        pid = int((self.folder / f"{name}.pid").read_text())
+        daemon = next(each for each in self.started if each.pid == pid)
+        daemon.send_signal(sign)
+        daemon.wait(_PATIENCE_SECONDS)
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Wait for something; fail with what it was."""
@@ -146,14 +163,13 @@ def running(folder: Path) -> Iterator[SlurmCluster]:
     if os.geteuid() != 0:
         missing("Slurm's daemons run as root here; run the tests as root")
     cluster = SlurmCluster(folder)
-    started: list[subprocess.Popen[bytes]] = []
     _write(folder)
     try:
-        for step in (_start_storage, _start_control, _start_nodes):
-            step(cluster, started)
+        for step in (_start_storage, _start_accounting, _start_control, _start_nodes):
+            step(cluster)
         yield cluster
     finally:
-        _end(cluster, started)
+        _end(cluster)
 
 
 def _write(folder: Path) -> None:
@@ -182,9 +198,9 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _daemon(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]], *command: str, **extra: str) -> None:
+def _daemon(cluster: SlurmCluster, *command: str, **extra: str) -> None:
     with (cluster.folder / f"{Path(command[0]).name}.out").open("ab") as out:
-        started.append(
+        cluster.started.append(
             subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -196,32 +212,40 @@ def _daemon(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]], *comm
         )
 
 
-def _start_storage(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]]) -> None:
+def _start_storage(cluster: SlurmCluster) -> None:
     """Start what proves who asks, the database, and accounting upon it."""
     folder = cluster.folder
     paths = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-    _daemon(
-        cluster, started, "munged", "--foreground", "--force", *(f"--{a}={folder}/munge.{b}" for a, b in paths.items())
-    )
+    _daemon(cluster, "munged", "--foreground", "--force", *(f"--{a}={folder}/munge.{b}" for a, b in paths.items()))
     at = (f"--datadir={folder}/db", f"--socket={folder}/db.socket", f"--pid-file={folder}/db.pid")
-    _daemon(cluster, started, "mariadbd", *_DATABASE, *at)
+    _daemon(cluster, "mariadbd", *_DATABASE, *at)
     sockets = [folder / "munge.socket", folder / "db.socket"]
     patiently(lambda: all(each.exists() for each in sockets), f"no munged or no database\n{_tails(folder)}")
-    _daemon(cluster, started, "slurmdbd", "-D", MYSQL_UNIX_PORT=str(folder / "db.socket"))
-    patiently(lambda: _works(cluster, "sacctmgr", "-i", "add", "cluster", "tiny"), f"no slurmdbd\n{_tails(folder)}")
 
 
-def _start_control(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]]) -> None:
-    _daemon(cluster, started, "slurmctld", "-D")
+def _start_accounting(cluster: SlurmCluster) -> None:
+    folder = cluster.folder
+    _daemon(cluster, "slurmdbd", "-D", MYSQL_UNIX_PORT=str(folder / "db.socket"))
+    ask = ("sacctmgr", "--noheader", "show", "cluster")
+    patiently(lambda: _works(cluster, *ask), f"no slurmdbd\n{_tails(folder)}")
+
+
+def _start_control(cluster: SlurmCluster) -> None:
+    cluster.run("sacctmgr", "--immediate", "add", "cluster", "tiny")
+    _start_controller(cluster)
+
+
+def _start_controller(cluster: SlurmCluster) -> None:
+    _daemon(cluster, "slurmctld", "-D")
     patiently(lambda: _works(cluster, "scontrol", "ping", says="UP"), f"no slurmctld\n{_tails(cluster.folder)}")
 
 
-def _start_nodes(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]]) -> None:
+def _start_nodes(cluster: SlurmCluster) -> None:
     for name in ("n1", "n2"):
-        _daemon(cluster, started, "slurmd", "-D", "-N", name)
+        _daemon(cluster, "slurmd", "-D", "-N", name)
     plugins = "openapi/v0.0.38,openapi/dbv0.0.38"
     local = ("-a", "rest_auth/local", "-s", plugins, f"unix:{cluster.folder}/rest.socket")
-    _daemon(cluster, started, "slurmrestd", *local, SLURMRESTD_SECURITY="disable_user_check")
+    _daemon(cluster, "slurmrestd", *local, SLURMRESTD_SECURITY="disable_user_check")
     ask = ("sinfo", "--noheader", "--Node", "--format=%N %T")
     cluster.until(lambda: cluster.run(*ask).count("idle") == 4, "the nodes are not idle")
     cluster.until((cluster.folder / "rest.socket").exists, "no slurmrestd")
@@ -232,19 +256,19 @@ def _works(cluster: SlurmCluster, *command: str, says: str = "") -> bool:
     return done.returncode == 0 and says in done.stdout
 
 
-def _end(cluster: SlurmCluster, started: list[subprocess.Popen[bytes]]) -> None:
+def _end(cluster: SlurmCluster) -> None:
     """End the jobs, then the daemons, in the order that waits for none."""
     with contextlib.suppress(AssertionError, subprocess.TimeoutExpired, OSError):
         cluster.run("scancel", "--user=root")
         cluster.until(lambda: not cluster.run("squeue", "--noheader"), "jobs that do not end")
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        for each in reversed(started):
+        for each in reversed(cluster.started):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(each.pid, sign)
         deadline = time.monotonic() + 3
-        while time.monotonic() < deadline and any(each.poll() is None for each in started):
+        while time.monotonic() < deadline and any(each.poll() is None for each in cluster.started):
             time.sleep(0.05)
-    for each in started:
+    for each in cluster.started:
         each.wait(5)
 
 

@@ -1,5 +1,7 @@
 """What Slurm's queue says of its jobs, whichever way it was asked, and the devices that running ones hold."""
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,6 +42,8 @@ class Told:
     rejected: list[Rejected] = field(default_factory=list)
     skipped_count: int = 0
     """Jobs of the queue that changed while it was asked: which run they are is known the next time."""
+    behind_count: int = 0
+    """Runs without an end that are not in the queue: accounting has not heard of it yet, or never will."""
 
 
 def live(fields: Mapping[str, str]) -> dict[str, str]:
@@ -81,7 +85,10 @@ def told(
     for row in [*(row for _, row in queued if row["restart_count"] is not None), *recorded]:
         before = runs.get(key := _key(row))
         runs[key] = row if before is None else _merged(before, row)
+    _end_requeued(runs.values())
     result.runs = list(runs.values())
+    present = {_key(row) for _, row in queued}
+    result.behind_count = sum(run["ended_at"] is None and key not in present for key, run in runs.items())
     held: set[tuple[object, ...]] = set()
     for each, row in queued:
         run = runs.get(_key(row))
@@ -92,6 +99,18 @@ def told(
         if key not in held:
             result.holdings += _whole_nodes(run, there)
     return result
+
+
+def _end_requeued(runs: Iterable[RunRow]) -> None:
+    """Give runs their end that were requeued before accounting heard of it: then the next one was submitted."""
+    by_job: dict[tuple[object, object], list[RunRow]] = defaultdict(list)
+    for run in runs:
+        by_job[run["cluster"], run["job_id"]].append(run)
+    for each in by_job.values():
+        each.sort(key=lambda run: str(run["submitted_at"]))
+        for run, following in itertools.pairwise(each):
+            if run["ended_at"] is None and run["submitted_at"] != following["submitted_at"]:
+                run |= {"state": "REQUEUED", "ended_at": following["submitted_at"]}
 
 
 def _row(fields: Mapping[str, str], where: str, result: Told) -> RunRow | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Protocol
 
 import dataframely as dy
 import polars as pl
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator
 
 from collectors.cluster import _slurm_nodes, _slurm_queue
 from collectors.cluster._slurm_commands import Commands
@@ -27,6 +27,8 @@ _WINDOW: Final = timedelta(days=1)
 _OVERLAP: Final = timedelta(minutes=10)
 """A record may reach slurmdbd after the time that it tells of; the queue keeps ended jobs for some minutes too."""
 
+
+_RUNAWAY: Final = "slurmdbd is behind, or see `sacctmgr show runawayjobs`"
 
 _SCHEDULER: Final = "scheduler"
 """The source of holdings that Slurm tells."""
@@ -57,11 +59,12 @@ class SlurmSettings(SourceSettings):
         int, Field(ge=0, le=3_650, description="How far back accounting is asked at the first time")
     ] = 30
 
-    @model_validator(mode="after")
-    def _one_way(self) -> "SlurmSettings":
-        if self.url and not self.url.startswith(("http://", "https://", "unix:/")):
-            raise ValueError(f"url: found {self.url!r}, expected https://HOST:PORT or unix:/PATH")
-        return self
+    @field_validator("url")
+    @classmethod
+    def _way_in(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://", "unix:/")):
+            raise ValueError(f"found {url!r}, expected https://HOST:PORT or unix:/PATH")
+        return url
 
 
 _PAST: Final = timedelta(minutes=5)
@@ -140,15 +143,15 @@ def _pulled(way: _Way, settings: SlurmSettings, since: datetime | None, until: d
     begin = min(begin, until)
     while settings.accounting and until - begin > _WINDOW:
         end = begin + _WINDOW
-        yield _piece(_history(way, begin, end, []), settings, there, [], end, way)
+        yield _piece(_history(way, begin, end, []), settings, there, [], end, way)[0]
         begin = end
     if datetime.now(UTC) - until > _PAST:
         if settings.accounting:
-            yield _piece(_history(way, begin, until, []), settings, there, [], until, way)
+            yield _piece(_history(way, begin, until, []), settings, there, [], until, way)[0]
         return
     queue = way.queue()
     history = _history(way, begin, until, queue) if settings.accounting else []
-    now = _piece(history, settings, there, queue, until, way)
+    now, is_whole = _piece(history, settings, there, queue, until, way)
     frames: dict[type[dy.Schema], pl.DataFrame] = dict(now.frames)
     frames |= {NodeState: to_frame(NodeState, states), Node: to_frame(Node, nodes)}
     refused = (*rejected, *now.rejected)
@@ -156,7 +159,7 @@ def _pulled(way: _Way, settings: SlurmSettings, since: datetime | None, until: d
     if not rejected:
         standing |= {NodeState: "slurm", Node: "slurm"}
     # What could not be read has not ended.
-    if not now.rejected and not now.remarks:
+    if is_whole:
         standing |= {Job: "slurm", JobGpu: _SCHEDULER}
     yield Pulled(frames, until, refused, now.remarks, standing, _SCHEDULER)
 
@@ -167,7 +170,7 @@ def _history(way: _Way, begin: datetime, end: datetime, queue: Sequence[Queued])
     Without them a record does not say which run of its job it is.
     """
     found = way.history(begin, end)
-    sure = {each.fields["JobIDRaw"] for each in queue}
+    sure = {each.fields["JobIDRaw"] for each in queue if each.fields.get("Restarts")}
     unsure = {
         each["JobIDRaw"]
         for each in found
@@ -190,8 +193,8 @@ def _piece(
     queue: Sequence[Queued],
     reached: datetime,
     way: _Way,
-) -> Pulled:
-    """Return runs and holdings as frames, under the cluster's name here."""
+) -> tuple[Pulled, bool]:
+    """Return runs and holdings as frames, under the cluster's name here, and whether all of them could be read."""
     mine: dict[str, str] = {"Cluster": settings.cluster}
     told = _slurm_queue.told(
         [Queued({**each.fields, **mine}, each.devices) for each in queue],
@@ -202,5 +205,10 @@ def _piece(
     rejected = (*told.rejected, *way.rejected)
     way.rejected.clear()
     frames = {Job: to_frame(Job, told.runs), JobGpu: to_frame(JobGpu, told.holdings)}
-    changed = f"{told.skipped_count} jobs changed while the queue was asked; they come with the next pull"
-    return Pulled(frames, reached, rejected, (changed,) * bool(told.skipped_count), held_by=_SCHEDULER)
+    remarks = []
+    if told.skipped_count:
+        remarks.append(f"{told.skipped_count} jobs changed while the queue was asked; they come with the next pull")
+    if queue and told.behind_count:
+        remarks.append(f"{told.behind_count} runs go on in accounting and are not in the queue: {_RUNAWAY}")
+    is_whole = not rejected and not told.skipped_count
+    return Pulled(frames, reached, rejected, tuple(remarks), held_by=_SCHEDULER), is_whole

@@ -304,6 +304,20 @@ def test_a_job_that_changed_while_it_was_asked_comes_the_next_time() -> None:
     assert ([run["restart_count"] for run in found.runs], found.skipped_count) == ([0], 1)
 
 
+def test_a_run_that_accounting_believes_to_go_on_ended_with_its_requeue() -> None:
+    again = queued(Submit=str(AT + 900), Start=str(AT + 1000), Restarts="1", NodeList="n2")
+    found = told([again], [fields(State="RUNNING", End="Unknown")], FOUR, "q")
+    first, second = sorted(found.runs, key=lambda run: str(run["submitted_at"]))
+    assert (first["state"], first["ended_at"]) == ("REQUEUED", datetime.fromtimestamp(AT + 900, UTC))
+    assert [first["restart_count"], second["restart_count"], second["ended_at"]] == [0, 1, None]
+    assert found.behind_count == 0
+
+
+def test_a_run_of_accounting_that_is_not_in_the_queue_is_counted() -> None:
+    found = told([queued()], [fields(JobIDRaw="8", JobID="8", State="RUNNING", End="Unknown")], FOUR, "q")
+    assert (found.behind_count, len(found.runs)) == (1, 2)
+
+
 def test_a_record_that_cannot_be_read_is_refused_alone() -> None:
     found = told([], [fields(Submit="Unknown"), fields(JobIDRaw="8", JobID="8")], FOUR, "sacct")
     assert [run["job_id"] for run in found.runs] == ["8"]

@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from app.services._pulling import pull
+from collectors.cluster._configured import Configured
+from collectors.cluster.slurm import SlurmSettings, slurm
 from ledger.frames import to_frame
-from ledger.tables import Node, NodeState
+from ledger.tables import Node, NodeState, SourceState
 from tests.collectors.cluster.slurm_ledger import WAYS, Ledger
 
 pytestmark = pytest.mark.xdist_group("slurm")
@@ -93,6 +96,31 @@ def test_without_accounting_the_queue_is_all(ledger: Ledger) -> None:
     cluster.run("scancel", job)
     cluster.until_state(job, "CANCELLED")
     ledger.pull(accounting=False)
+    (run,) = ledger.runs(job)
+    assert (run["state"], run["ended_at"] is None) == ("CANCELLED", False)
+    assert ledger.held(job) == [("GPU-n1-0", False)]
+
+
+def test_nothing_is_skipped_while_accounting_is_down(ledger: Ledger) -> None:
+    cluster = ledger.cluster
+    job = cluster.submit("--gres=gpu:1")
+    cluster.until_recorded(job, "RUNNING")
+    ledger.pull()
+    known = ledger.context.store.read(SourceState)["reached_at"].to_list()
+    cluster.stop_accounting()
+    try:
+        cluster.run("scancel", job)
+        cluster.until_state(job, "CANCELLED")
+        settings = SlurmSettings(kind="slurm", cluster="c", configuration=cluster.configuration)
+        outcome = pull(ledger.context, Configured("s", slurm, settings))
+        assert outcome.error is not None
+        assert "sacct: exit status 1" in outcome.error.message
+    finally:
+        cluster.start_accounting()
+    assert ledger.runs(job)[0]["ended_at"] is None
+    assert ledger.context.store.read(SourceState)["reached_at"].to_list() == known
+    cluster.until_recorded(job, "CANCELLED")
+    ledger.pull()
     (run,) = ledger.runs(job)
     assert (run["state"], run["ended_at"] is None) == ("CANCELLED", False)
     assert ledger.held(job) == [("GPU-n1-0", False)]
