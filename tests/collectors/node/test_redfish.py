@@ -230,7 +230,9 @@ def test_garbage_of_a_controller_is_refused_in_words_or_null(
     assert kept(rows)["power_sample"].height == len(rows) > len(NEW)
 
 
-@pytest.mark.parametrize("url", ["bmc.example", "ftp://bmc", "https://bmc/redfish/v1", "https://{host}-bmc", "https://user:word@bmc"])
+@pytest.mark.parametrize(
+    "url", ["bmc.example", "ftp://bmc", "https://bmc/redfish/v1", "https://{host}-bmc", "https://user:word@bmc"]
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):
         RedfishSettings(url=url)
