@@ -68,6 +68,7 @@ class Proxy:
     ) -> None:
         try:
             while block := source.recv(_BLOCK):
+                self.harmed += self.way == "stalled"
                 while self.way == "stalled" and not self._is_closed:
                     time.sleep(_LOOK_SECONDS)
                 if self.way == harm:

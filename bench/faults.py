@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ from ledger.store import Store
 from ledger.tables import TABLES, AgentToken
 
 _HUB_SECONDS: Final = 60.0
+_CUT_SECONDS: Final = 8.0
 _WAYS: Final[tuple[Way, ...]] = ("refused", "cut", "answer lost", "stalled")
 _ENDLESS: Final = resource.RLIM_INFINITY
 
@@ -151,14 +152,6 @@ class Hub:
                 return
         raise SystemExit(f"bench: the hub does not answer; see {self.folder / 'hub.log'}")
 
-    def is_up(self) -> bool:
-        """Tell whether it answers."""
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=0.2).close()
-        except OSError:
-            return False
-        return True
-
     def end(self, number: signal.Signals) -> None:
         """End this life."""
         if self.process is not None:
@@ -185,22 +178,26 @@ class Harm:
         self.done["agents killed"] += 1
 
     def kill_hub(self) -> None:
-        """Kill the hub, and start it again; one that did not get to answer is left to do so first."""
-        if not self.hub.is_up():
-            self.kill_agent()
-            return
+        """Kill the hub while it works, and start it again."""
+        self.hub.wait()
+        time.sleep(self.chance.uniform(0.2, 1.5))
         self.hub.end(signal.SIGKILL)
         self.done["hubs killed"] += 1
         self.hub.start()
 
-    def cut(self, seconds: float) -> None:
-        """Let the network do harm for a while."""
+    def cut(self) -> None:
+        """Let the network do harm for a while; an agent that begins then has not learned to wait."""
+        self.hub.wait()
         self.proxy.way = self.chance.choice(_WAYS)
-        self.done["network cuts"] += 1
-        time.sleep(seconds)
+        self.done[f"network: {self.proxy.way}"] += 1
+        before, until = self.proxy.harmed, time.monotonic() + _CUT_SECONDS
+        self.kill_agent()
+        while self.proxy.harmed == before and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(self.chance.uniform(0.1, 1.0))
         self.proxy.way = "open"
 
-    def fill_disk(self, seconds: float) -> None:
+    def fill_disk(self) -> None:
         """Let the disk of an agent or of the hub take nothing more for a while."""
         node = self.chance.choice(self.nodes)
         is_hub = self.chance.random() < 0.5  # noqa: PLR2004  one or the other
@@ -211,8 +208,8 @@ class Harm:
             return
         room = max((path.stat().st_size for path in files if path.exists()), default=0) if not is_hub else 4096
         _limit(process.pid, room)
-        self.done["disks full"] += 1
-        time.sleep(seconds)
+        self.done["disk full: hub" if is_hub else "disk full: agent"] += 1
+        time.sleep(self.chance.uniform(1.0, 3.0))
         _limit(process.pid, _ENDLESS)
 
     def jump(self) -> None:
@@ -317,15 +314,12 @@ def estate(folder: Path, agents: int, seed: int) -> Iterator[Harm]:
         proxy.close()
 
 
-def run(
-    folder: Path, *, kills: int, agents: int, seed: int, pause: float = 1.0
-) -> tuple[list[Found], Counter[str], int]:
-    """Do harm until enough was killed, let the agents bring what they have, and compare; refused rows come last."""
+def run(folder: Path, *, kills: int, agents: int, seed: int) -> tuple[list[Found], Counter[str], int]:
+    """Do harm, let the agents bring what they have, and compare; the number of refused rows comes last."""
     with estate(folder, agents, seed) as harm:
-        time.sleep(pause)
-        while harm.done["agents killed"] + harm.done["hubs killed"] < kills:
-            _one(harm, pause)
-            time.sleep(harm.chance.uniform(0.1, pause))
+        for one in _plan(harm, kills):
+            one()
+            time.sleep(harm.chance.uniform(0.1, 1.0))
         harm.hub.wait()
         for node in harm.nodes:
             node.end(signal.SIGTERM)
@@ -343,19 +337,13 @@ def run(
     return found, harm.done, refused
 
 
-def _one(harm: Harm, pause: float) -> None:
-    """Do one harm; most are kills of agents, for a hub takes seconds to start."""
-    die = harm.chance.random()
-    if die < 0.5:  # noqa: PLR2004  what is frequent
-        harm.kill_agent()
-    elif die < 0.7:  # noqa: PLR2004  as above
-        harm.kill_hub()
-    elif die < 0.8:  # noqa: PLR2004  as above
-        harm.cut(harm.chance.uniform(0.2, 2 * pause))
-    elif die < 0.9:  # noqa: PLR2004  as above
-        harm.fill_disk(harm.chance.uniform(0.2, 2 * pause))
-    else:
-        harm.jump()
+def _plan(harm: Harm, kills: int) -> list[Callable[[], None]]:
+    """Return what shall happen, in a random order; each cut kills an agent too."""
+    hubs, cuts, others = max(1, kills // 5), max(1, kills // 6), max(1, kills // 8)
+    plan = [harm.kill_hub] * hubs + [harm.cut] * cuts + [harm.kill_agent] * (kills - hubs - cuts)
+    plan += [harm.fill_disk, harm.jump] * others
+    harm.chance.shuffle(plan)
+    return plan
 
 
 def main(kills: int, seed: int) -> int:
