@@ -59,11 +59,15 @@ def create(
 
 def revoke(
     node: Annotated[str, typer.Argument(metavar="NODE", help="The node that may write no more.")],
+    older: Annotated[
+        bool, typer.Option("--older", help="Keep the newest: first make one and set it on the node.")
+    ] = False,
+    cluster: Annotated[str, typer.Option("--cluster", help="Only those for this cluster.")] = "",
     json: Json = False,
     store: Store = None,
 ) -> None:
-    """Revoke all tokens of a node."""
-    _show(asked("tokens", store, action="revoke", node=node), json=json)
+    """Revoke all tokens of a node, or all but the newest."""
+    _show(asked("tokens", store, action="revoke", node=node, older=older, cluster=cluster), json=json)
 
 
 def listed(json: Json = False, store: Store = None) -> None:

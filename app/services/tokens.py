@@ -15,6 +15,7 @@ from ledger.frames import to_frame
 from ledger.tables import AgentToken
 
 _TOKEN_BYTES = 32
+_CLUSTER = "default"
 
 
 class Tokens(Params):
@@ -22,7 +23,12 @@ class Tokens(Params):
 
     action: Annotated[Literal["create", "revoke", "list"], Field(description="create, revoke or list")] = "list"
     node: Annotated[str, Field(max_length=253, description="Node it is for; for list, empty for all")] = ""
-    cluster: Annotated[str, Field(max_length=253, description="Cluster that the node belongs to")] = "default"
+    cluster: Annotated[
+        str, Field(max_length=253, description="Cluster that the node belongs to; to revoke, empty for all")
+    ] = ""
+    older: Annotated[bool, Field(description="Revoke all but the newest: after a new one has been set on the node")] = (
+        False
+    )
 
 
 def hashed(token: str) -> str:
@@ -52,21 +58,28 @@ def _created(context: Context, params: Tokens) -> dict[str, object]:
     row = {
         "token_sha256": hashed(token),
         "node": params.node,
-        "cluster": params.cluster,
+        "cluster": params.cluster or _CLUSTER,
         "created_at": context.now(),
         "revoked_at": None,
     }
     _keep(context, to_frame(AgentToken, [row]))
     audited(context, action="token created", subject=params.node)
-    return {"cluster": params.cluster, "node": params.node, "token": token}
+    return {"cluster": params.cluster or _CLUSTER, "node": params.node, "token": token}
 
 
 def _revoked(context: Context, params: Tokens, known: pl.DataFrame) -> pl.DataFrame:
-    live = known.filter(pl.col("revoked_at").is_null())
+    live = known.filter(
+        pl.col("revoked_at").is_null(), pl.lit(not params.cluster) | (pl.col("cluster") == params.cluster)
+    )
     if live.is_empty():
-        raise InputError(f"tokens: found no valid token of node {params.node}", hint="`clusterledger token list`")
+        where = f" in cluster {params.cluster}" if params.cluster else ""
+        raise InputError(
+            f"tokens: found no valid token of node {params.node}{where}", hint="`clusterledger token list`"
+        )
+    if params.older:
+        live = live.filter(pl.col("created_at") < pl.col("created_at").max().over("cluster"))
     _keep(context, live.with_columns(revoked_at=pl.lit(context.now(), dtype=known.schema["revoked_at"])))
-    audited(context, action="token revoked", subject=params.node)
+    audited(context, action="token revoked", subject=params.node, detail=f"{live.height} tokens")
     return context.store.read(AgentToken).filter(pl.col("node") == params.node)
 
 

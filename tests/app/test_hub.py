@@ -145,7 +145,7 @@ def test_what_is_wrong_with_a_batch_is_one_line(shared_hub: RunningHub) -> None:
         "mangled": (post(hub, mine, b"\xff\x00 no batch"), 400),
         "cut": (post(hub, mine, batch()[:-9]), 400),
         "unfolds": (post(hub, mine, bomb), 400),
-        "another version": (post(hub, mine, wrong_version), 400),
+        "another version": (post(hub, mine, wrong_version), 426),
         "oversized": (post(hub, mine, b"x" * 9_000_000), 413),
     }
     for name, (answer, status) in cases.items():

@@ -9,7 +9,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.wire import Limits, decode, encode
+from collectors.wire import Limits, VersionError, decode, encode
 from ledger.errors import InputError
 
 values = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.text(max_size=20), st.floats())
@@ -76,6 +76,18 @@ def test_a_wrong_body_is_refused_in_words(body: bytes, words: str) -> None:
 
 def test_unknown_fields_of_a_newer_agent_are_passed_over() -> None:
     assert decode(packed(GOOD | {"later": 1})).row_count == 2
+
+
+@pytest.mark.parametrize(
+    "changed", [{"v": 2}, {"v": 0, "tables": {"t": {"a": [1]}}}, {"v": 3, "tables": [1]}, {"v": 2, "node": None}]
+)
+def test_another_version_is_told_apart_from_a_wrong_batch(changed: dict[str, object]) -> None:
+    """What sent it keeps its rows then, so no shape of it may make it look like a mistake."""
+    with pytest.raises(VersionError, match=f"found version {changed['v']}, expected 1"):
+        decode(packed(GOOD | changed))
+    with pytest.raises(InputError) as caught:
+        decode(packed(GOOD | {"v": "1"}))
+    assert not isinstance(caught.value, VersionError)
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,112 @@
+"""Tokens of nodes: shown once, stored hashed, rotated without a gap, revoked at once."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from app.api._tokens import Caller, agent
+from app.context import Context
+from app.services import named
+from ledger.errors import InputError
+from ledger.tables import AgentToken, Audit
+from tests.app.conftest import Command
+from tests.app.incidents import MINUTE, NOW
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def __call__(self) -> Any:
+        self.at += MINUTE
+        return self.at
+
+
+@pytest.fixture
+def here(empty_context: Context) -> Context:
+    empty_context.now = Clock()
+    return empty_context
+
+
+def tokens(context: Context, **params: object) -> list[dict[str, Any]]:
+    service = named("tokens")
+    found = service.run(context, service.asked(params))
+    assert isinstance(found, list)
+    return found
+
+
+def made(context: Context, node: str, cluster: str = "") -> str:
+    return str(tokens(context, action="create", node=node, cluster=cluster)[0]["token"])
+
+
+def test_a_token_is_shown_once_and_kept_hashed(here: Context) -> None:
+    token = made(here, "n1", "alpha")
+    assert len(token) >= 40
+    assert agent(here, token) == Caller("alpha", "n1")
+    assert agent(here, token[:-1]) is None
+    assert agent(here, "") is None
+    assert agent(here, here.store.read(AgentToken)["token_sha256"][0]) is None, "what is stored opens nothing"
+    kept = str(here.store.read(AgentToken).to_dicts()) + str(here.store.read(Audit).to_dicts()) + str(tokens(here))
+    assert token not in kept
+    assert {len(each["token_sha256"]) for each in tokens(here)} == {12}
+
+
+def test_a_token_is_rotated_without_a_gap(here: Context) -> None:
+    first, foreign = made(here, "n1"), made(here, "n2")
+    second = made(here, "n1")
+    assert agent(here, first) == agent(here, second) == Caller("default", "n1")
+    tokens(here, action="revoke", node="n1", older=True)
+    assert agent(here, first) is None
+    assert agent(here, second) == Caller("default", "n1")
+    assert agent(here, foreign) == Caller("default", "n2")
+    tokens(here, action="revoke", node="n1", older=True)
+    assert agent(here, second) is not None, "the newest stays"
+    tokens(here, action="revoke", node="n1")
+    assert agent(here, second) is None
+    assert agent(here, foreign) is not None
+    assert here.store.read(AgentToken).height == 3, "what was, stays known"
+    with pytest.raises(InputError, match="found no valid token of node n1"):
+        tokens(here, action="revoke", node="n1")
+    log = here.store.read(Audit).sort("occurred_at")
+    assert log["action"].to_list() == ["token created"] * 3 + ["token revoked"] * 3
+    assert log["detail"].to_list()[3:] == ["1 tokens", "0 tokens", "1 tokens"]
+
+
+def test_one_name_in_two_clusters_is_two_nodes(here: Context) -> None:
+    one, other = made(here, "n1", "alpha"), made(here, "n1", "beta")
+    tokens(here, action="revoke", node="n1", older=True)
+    assert agent(here, one) == Caller("alpha", "n1"), "each is the newest of its cluster"
+    tokens(here, action="revoke", node="n1", cluster="alpha")
+    assert (agent(here, one), agent(here, other)) == (None, Caller("beta", "n1"))
+    with pytest.raises(InputError, match="of node n1 in cluster alpha"):
+        tokens(here, action="revoke", node="n1", cluster="alpha")
+
+
+def test_commands_make_list_and_revoke(command: Command) -> None:
+    created = command("token", "create", "n1", "--cluster", "alpha")
+    assert created.code == 0
+    token = created.out.strip()
+    assert "only time it is shown" in created.err
+    command("token", "create", "n1", "--cluster", "alpha")
+    listed = command("token", "list")
+    assert token not in listed.out
+    assert listed.out.count("n1") == 2
+    assert command("token", "revoke", "n1", "--older").code == 0
+    assert command("token", "revoke", "n1", "--cluster", "beta").code == 2
+    assert command("token", "revoke", "n1").code == 0
+    gone = command("token", "revoke", "n1")
+    assert gone.code == 2
+    assert "token list" in gone.err
+
+
+def test_nothing_is_revoked_before_its_time(here: Context) -> None:
+    made(here, "n1")
+    kept = here.store.read(AgentToken)
+    assert kept["revoked_at"].null_count() == 1
+    tokens(here, action="revoke", node="n1")
+    after = here.store.read(AgentToken)
+    assert after.select(pl.exclude("revoked_at")).equals(kept.select(pl.exclude("revoked_at")))
+    assert (after["revoked_at"] > after["created_at"]).all()
