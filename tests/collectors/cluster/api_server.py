@@ -170,6 +170,8 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Headers and body in one packet: else each answer waits for the peer's acknowledgement.
+        wbufsize = -1
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
