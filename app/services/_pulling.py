@@ -16,7 +16,7 @@ from app.context import Context
 from app.services import _rejections
 from collectors.cluster._configured import Configured
 from collectors.cluster._devices import named
-from collectors.cluster._existing import begun
+from collectors.cluster._existing import begun, superseded
 from collectors.cluster._source import Pulled
 from collectors.cluster._standing import settled
 from ledger.errors import ClusterLedgerError, SourceError
@@ -111,7 +111,8 @@ class _Pull:
         frames = {schema: frame for schema, frame in told.items() if not frame.is_empty()}
         if Gpu in frames:
             before = self._gpus(frames[Gpu]["node"].unique().to_list()).filter(pl.col("exists_end").is_null())
-            frames[Gpu] = begun(frames[Gpu], before, ["cluster", "node", "gpu_uuid"])
+            known_now = begun(frames[Gpu], before, ["cluster", "node", "gpu_uuid"])
+            frames[Gpu] = pl.concat([known_now, superseded(known_now, before)])
         new = _rejections.fresh(self._context, refused)
         if not new.is_empty():
             frames[RejectedRow] = new
@@ -179,6 +180,8 @@ def _of_the_past(piece: Pulled) -> Mapping[type[dy.Schema], pl.DataFrame]:
     for schema, end in ((Job, "ended_at"), (JobGpu, "held_end")):
         if schema in frames:
             frames[schema] = frames[schema].filter(pl.col(end).is_not_null())
+    if Gpu in frames:
+        frames[Gpu] = frames[Gpu].filter(pl.col("exists_end").is_null())
     return frames
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -69,15 +69,18 @@ class Series(msgspec.Struct):
     value: tuple[float, str] | None = None
 
 
+T = TypeVar("T")
+
+
 class _Data(msgspec.Struct):
     result: list[Series]
 
 
-class _Answer(msgspec.Struct):
+class _Answer(msgspec.Struct, Generic[T]):
     """What the API answers; `infos` of newer servers are advice about the query and left out."""
 
     status: str = ""
-    data: _Data | None = None
+    data: T | None = None
     error: str = ""
     warnings: list[str] = []
     isPartial: bool = False  # noqa: N815  the field's own name
@@ -143,15 +146,19 @@ class Api:
     def range(self, query: str, grid: Grid) -> list[Series]:
         """Return the series of a query at each instant of a grid."""
         asked = {"query": query, "start": grid.start, "end": grid.end, "step": grid.step}
-        return self._post("query_range", asked)
+        return self._post("query_range", asked, _Data).result
 
     def instant(self, query: str, at: int) -> list[tuple[dict[str, str], float]]:
         """Return labels and value of a query at one instant."""
         return [
             (each.metric, float(each.value[1]))
-            for each in self._post("query", {"query": query, "time": at})
+            for each in self._post("query", {"query": query, "time": at}, _Data).result
             if each.value is not None
         ]
+
+    def labels(self, select: str, start: int, end: int) -> list[dict[str, str]]:
+        """Return the labels of the series that have samples between two instants, about; no sample is read for it."""
+        return self._post("series", {"match[]": select, "start": start, "end": end}, list[dict[str, str]])
 
     @cached_property
     def is_left_open(self) -> bool:
@@ -166,8 +173,8 @@ class Api:
         """Return a duration that covers each sample of a grid's steps once."""
         return f"{seconds}s" if self.is_left_open else f"{seconds * 1000 - 1}ms"
 
-    def _post(self, path: str, asked: Mapping[str, object]) -> list[Series]:
-        """Send a query in the body of a POST, which has no limit of length, and return its series."""
+    def _post(self, path: str, asked: Mapping[str, object], kind: type[T]) -> T:
+        """Send a query in the body of a POST, which has no limit of length, and return its data."""
         body = {**asked, "timeout": f"{self._timeout[1]:g}s", "nocache": "1"}
         try:
             response = self._session.post(
@@ -185,17 +192,17 @@ class Api:
         if response.status_code != requests.codes.ok:
             raise self._refused(response.status_code, content)
         try:
-            answer = msgspec.json.decode(content, type=_Answer)
+            answer = msgspec.json.decode(content, type=_Answer[kind])  # type: ignore[valid-type]  # known when it runs
         except msgspec.DecodeError as error:
             hint = "see url of its section: it ends before /api/v1"
             raise SourceError(f"{self._url}: found no answer of Prometheus: {error}", hint=hint) from None
         if answer.status != "success" or answer.data is None:
             raise SourceError(f"{self._url}: found {answer.error or 'an answer without data'}, expected series")
-        self._remark(answer)
-        return answer.data.result
+        self._remark(answer.warnings, is_partial=answer.isPartial)
+        return answer.data
 
-    def _remark(self, answer: _Answer) -> None:
-        texts = [*answer.warnings, *(["a part of the cluster did not answer"] if answer.isPartial else [])]
+    def _remark(self, warnings: Sequence[str], *, is_partial: bool) -> None:
+        texts = [*warnings, *(["a part of the cluster did not answer"] if is_partial else [])]
         for each in texts:
             text = f"partial answer: {each[:_MOST_TEXT]}"
             if text not in self.remarks:
@@ -204,7 +211,7 @@ class Api:
     def _refused(self, status: int, content: bytes) -> SourceError:
         """Return the error for an answer of another status than 200."""
         try:
-            text = msgspec.json.decode(content, type=_Answer).error
+            text = msgspec.json.decode(content, type=_Answer[object]).error
         except msgspec.DecodeError:
             text = ""
         text = (text or content.decode(errors="replace")).strip()[:_MOST_TEXT]

@@ -33,8 +33,13 @@ _DOUBLE_BLANK: Final = 140_737_488_355_328.0
 _BLANK_WORDS: Final = 4
 """Blank, not found, not supported, not permitted."""
 
-DEVICE_MARK: Final = "DCGM_FI_DEV_GPU_TEMP|DCGM_FI_DEV_POWER_USAGE|DCGM_FI_DEV_FB_USED|DCGM_FI_PROF_GR_ENGINE_ACTIVE"
-"""Metrics of which each device has at least one."""
+DEVICE_MARKS: Final = (
+    "DCGM_FI_DEV_FB_USED",
+    "DCGM_FI_DEV_GPU_UTIL",
+    "DCGM_FI_DEV_GPU_TEMP",
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
+)
+"""Metrics that each device has, in the order in which one of them is asked for."""
 
 
 def gpu_uuid(labels: Labels) -> str:

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
-from collectors.cluster._prometheus_dcgm import INSTANCE, PROFILE, XID, gpu_uuid, without_blanks
+from collectors.cluster._prometheus_dcgm import DEVICE_MARKS, INSTANCE, PROFILE, UUID, XID, gpu_uuid, without_blanks
 from collectors.cluster._prometheus_decode import points
 from collectors.cluster._prometheus_table import Labels, Matcher, NodeOf
 from collectors.node._nvml_health import CRITICAL_XIDS
@@ -26,6 +26,8 @@ _SLICES: Final = 7
 _COMPUTE: Final = re.compile(r"(\d+)g\.")
 _REST: Final = "-rest"
 _XID_MEMORY_SECONDS: Final = 3600
+_GONE_MEMORY_SECONDS: Final = 3600
+_ASKED_SECONDS: Final = 600
 
 
 def inventory(samples: pl.DataFrame, labels: Mapping[Device, Labels]) -> pl.DataFrame:
@@ -37,8 +39,8 @@ def inventory(samples: pl.DataFrame, labels: Mapping[Device, Labels]) -> pl.Data
     seen = samples.group_by("cluster", "node", "gpu_uuid", maintain_order=True).agg(
         pl.col("sampled_at").min().alias("exists_start"), *(pl.col(name).drop_nulls().last() for name in known)
     )
-    rows: list[Row] = []
-    cut: dict[Device, list[tuple[Row, Labels]]] = {}
+    rows: list[dict[str, Any]] = []
+    cut: dict[Device, list[tuple[dict[str, Any], Labels]]] = {}
     for row in seen.iter_rows(named=True):
         words = labels.get((row["node"], row["gpu_uuid"]), {})
         told = {**row, "gpu_model": _model(words), "gpu_index": _index(words)}
@@ -46,12 +48,20 @@ def inventory(samples: pl.DataFrame, labels: Mapping[Device, Labels]) -> pl.Data
             cut.setdefault((row["node"], words["UUID"]), []).append((told, words))
         else:
             rows.append({**told, "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)})
-    # A device that is cut is there as its slices: counted itself, it would be there twice.
-    whole = [row for row in rows if (row["node"], row["gpu_uuid"]) not in cut]
-    return pl.DataFrame([*whole, *_sliced(cut)], schema=dtypes(Gpu))
+    found = [*(each for row in rows for each in _whole(row, cut)), *_sliced(cut)]
+    return pl.DataFrame(found, schema=dtypes(Gpu))
 
 
-def _sliced(cut: Mapping[Device, Sequence[tuple[Row, Labels]]]) -> Iterable[Row]:
+def _whole(row: dict[str, Any], cut: Mapping[Device, Sequence[tuple[dict[str, Any], Labels]]]) -> Iterable[Row]:
+    """Yield a whole device, up to when it is cut: then it is there as its slices, and would be there twice."""
+    since = min((part["exists_start"] for part, _ in cut.get((row["node"], row["gpu_uuid"]), ())), default=None)
+    if since is None:
+        yield row
+    elif row["exists_start"] < since:
+        yield {**row, "exists_end": since}
+
+
+def _sliced(cut: Mapping[Device, Sequence[tuple[dict[str, Any], Labels]]]) -> Iterable[Row]:
     for (_, parent), slices in cut.items():
         parts = [_slice(words) for _, words in slices]
         shares, rest = fractions(parts)
@@ -79,6 +89,39 @@ def _index(words: Labels) -> int | None:
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def gone(
+    api: Api, known: frozenset[str], matchers: Sequence[Matcher], grid: Grid, after_seconds: int, node_of: NodeOf
+) -> list[Row]:
+    """Return the devices that were seen some time ago and not since, each with its last instant as start and end.
+
+    Where nothing was seen lately the exporters are silent, and nothing is gone. Asked every ten minutes at most.
+    """
+    name = next((each for each in DEVICE_MARKS if each in known), "")
+    if not name or grid.end // _ASKED_SECONDS == (grid.start - grid.step) // _ASKED_SECONDS:
+        return []
+    select, since = selector(name, matchers), grid.end - after_seconds
+    memory = grid.end - grid.start + _GONE_MEMORY_SECONDS
+    here = {_place(labels, node_of) for labels in api.labels(select, since, grid.end)}
+    there = {_place(labels, node_of): labels["UUID"] for labels in api.labels(select, since - memory, since)}
+    lost = {place: uuid for place, uuid in there.items() if place not in here}
+    if not here or not lost:
+        return []
+    wanted = selector(name, ((UUID, "=~", "|".join(map(re.escape, sorted(set(lost.values()))))), *matchers))
+    query = f"max_over_time(timestamp({wanted})[{memory}s:{grid.step}s])"
+    last: dict[Device, float] = {}
+    for labels, at in api.instant(query, since):
+        place = _place(labels, node_of)
+        last[place] = max(at, last.get(place, at))
+    ends = {place: instant(-int(-at // grid.step) * grid.step) for place, at in sorted(last.items()) if place in lost}
+    return [
+        {"node": node, "gpu_uuid": uuid, "exists_start": end, "exists_end": end} for (node, uuid), end in ends.items()
+    ]
+
+
+def _place(labels: Labels, node_of: NodeOf) -> Device:
+    return node_of(labels), gpu_uuid(labels)
 
 
 def xids(api: Api, matchers: Sequence[Matcher], grid: Grid, cluster: str, node_of: NodeOf) -> pl.DataFrame:

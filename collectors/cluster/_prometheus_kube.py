@@ -20,7 +20,7 @@ import dataframely as dy
 import polars as pl
 
 from collectors.cluster._prometheus_api import Api, Grid, instant, selector
-from collectors.cluster._prometheus_dcgm import gpu_uuid
+from collectors.cluster._prometheus_dcgm import DEVICE_MARKS, gpu_uuid
 from collectors.cluster._prometheus_table import Labels, Matcher, NodeOf
 from collectors.cluster._standing import GONE
 from ledger.frames import dtypes
@@ -205,7 +205,7 @@ def _at(pod: Pod, name: str) -> datetime | None:
 
 def _holdings(asking: Asking, jobs: Mapping[PodName, Row]) -> Iterable[Row]:
     """Yield the devices of pods: DCGM exporter says which, kube-state-metrics since when and until when."""
-    name = next((each for each in _DEVICE_METRICS if each in asking.known), "")
+    name = next((each for each in DEVICE_MARKS if each in asking.known), "")
     if not jobs or not name:
         return
     seen: set[tuple[str, str, str]] = set()
@@ -227,9 +227,6 @@ def _holdings(asking: Asking, jobs: Mapping[PodName, Row]) -> Iterable[Row]:
                 "source": HOLDER,
                 "confidence_ratio": 0.9,
             }
-
-
-_DEVICE_METRICS: Final = ("DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_PROF_GR_ENGINE_ACTIVE")
 
 
 def _nodes(asking: Asking) -> Iterable[Row]:

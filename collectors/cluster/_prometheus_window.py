@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 import dataframely as dy
@@ -12,10 +13,11 @@ from collectors.cluster import _prometheus_kube
 from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
 from collectors.cluster._prometheus_dcgm import GPU_SAMPLE, XID, gpu_uuid
 from collectors.cluster._prometheus_decode import Rows
-from collectors.cluster._prometheus_devices import Device, inventory, xids
+from collectors.cluster._prometheus_devices import Device, gone, inventory, xids
 from collectors.cluster._prometheus_node import NODE_NAME
 from collectors.cluster._prometheus_table import NAME, Labels, Matcher, NodeOf, Target, answer, fill, fitted, queries
 from collectors.cluster._source import Pulled
+from ledger.frames import dtypes
 from ledger.tables import Gpu, GpuEvent, GpuSample, Job, Node, NodeState
 from ledger.tables.partition import declared
 
@@ -85,6 +87,7 @@ class Reader:
     matchers: Sequence[Matcher]
     node_of: NodeOf
     tables: frozenset[str]
+    gone_after_seconds: int
 
     def most_steps(self, grid: Grid) -> int:
         """Return how many steps a window may have: as many as a server gives, fewer where there are many series."""
@@ -104,6 +107,8 @@ class Reader:
         frames = self._frames(tables, grid, remarks)
         if GpuSample in frames:
             frames[Gpu] = inventory(frames[GpuSample], labels)
+            if is_last:
+                frames[Gpu] = pl.concat([frames[Gpu], self._gone(grid)])
         if XID in self.known and "gpu_event" in self.tables:
             events = xids(self.api, self.matchers, grid, self.cluster, self.node_of)
             frames |= {} if events.is_empty() else {GpuEvent: events}
@@ -135,6 +140,11 @@ class Reader:
 
     def _devices(self, series: Sequence[Series]) -> dict[Device, Labels]:
         return {(self.node_of(each.metric), gpu_uuid(each.metric)): each.metric for each in series}
+
+    def _gone(self, grid: Grid) -> pl.DataFrame:
+        rows = gone(self.api, self.known, self.matchers, grid, self.gone_after_seconds, self.node_of)
+        told = [{**row, "cluster": self.cluster, "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)} for row in rows]
+        return pl.DataFrame(told, schema=dtypes(Gpu))
 
     def _frames(self, tables: Mapping[Any, _Table], grid: Grid, remarks: list[str]) -> _Frames:
         frames: _Frames = {}

@@ -51,6 +51,9 @@ class PrometheusSettings(SourceSettings, Connection):
         int, Field(ge=0, le=3600, description="How far it stays behind the present, for samples that come late")
     ] = 60
     history_days: Annotated[float, Field(gt=0, le=3650, description="Days before the first pull that are read")] = 1.0
+    gone_after_hours: Annotated[
+        float, Field(gt=0, le=8760, description="A device that was not seen for so long is gone since then")
+    ] = 24.0
     match: Annotated[
         dict[str, str], Field(default_factory=dict, description='Labels of all series, such as { env = "prod" }')
     ]
@@ -86,7 +89,8 @@ def prometheus(settings: PrometheusSettings) -> Pull:
         grid = grid_of(since or end - timedelta(days=settings.history_days), end, settings.step_seconds)
         known = api.names(grid.start - grid.step, max(grid.start, grid.end))
         naming = Naming(settings.node_labels, is_short=settings.short_names)
-        reader = Reader(api, settings.cluster, targets, known, matchers, naming.of(api, known, grid), tables)
+        node_of, gone_after = naming.of(api, known, grid), int(settings.gone_after_hours * 3600)
+        reader = Reader(api, settings.cluster, targets, known, matchers, node_of, tables, gone_after)
         pieces = windows(grid, reader.most_steps(grid))
         yield from _ahead(reader.pulled(each, is_last=each.end == grid.end) for each in pieces)
 
