@@ -14,6 +14,7 @@ from ledger.frames import to_frame
 from ledger.store import Store
 from ledger.tables import TABLES
 from queries.executor import run_due
+from queries.rollups._minutes import STATE_COLUMNS
 from tests.collectors.node.amd_node import GIB, T0, AmdNode, table_1_3, table_1_6
 
 WHOLE, CUT = "GPU-04edfb117a17a07d", "GPU-79ccd55167a2124a"
@@ -60,10 +61,9 @@ def test_amd_devices_and_parts_have_states_that_sum_to_their_time(tmp_path: Path
             "SELECT gpu_uuid, state, job_id, sum(epoch(ended_at) - epoch(started_at)) AS seconds "
             "FROM gpu_state_interval WHERE state <> 'unknown' GROUP BY ALL ORDER BY ALL"
         )
+        told = " + ".join(STATE_COLUMNS)
         hours = store.select(
-            "SELECT gpu_uuid, existed_seconds, unknown_seconds + faulty_seconds + orphaned_seconds "
-            "+ unallocated_seconds + allocated_idle_seconds + held_idle_seconds + throttled_seconds + underused_seconds + productive_seconds "
-            "AS told, energy_joules FROM gpu_hour ORDER BY gpu_uuid"
+            f"SELECT gpu_uuid, existed_seconds, {told} AS told, energy_joules FROM gpu_hour ORDER BY gpu_uuid"
         )
     calm, busy = 10.0 * CALM_ROUNDS, 10.0 * (ROUNDS - CALM_ROUNDS - 1)
     assert {(uuid, state, job): seconds for uuid, state, job, seconds in states.rows()} == {
