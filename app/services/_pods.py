@@ -9,7 +9,7 @@ from app.context import Context
 from ledger.tables import Job, JobGpu
 from ledger.tables.partition import declared, floor
 from queries import sql
-from queries.pods import API, NODE, ended, pod_holdings, pod_jobs
+from queries.pods import API, HOLDER, NODE, ended, pod_holdings, pod_jobs
 
 _TABLE: Final = "gpu_holder_sample"
 _HOUR: Final = timedelta(hours=1)
@@ -33,10 +33,15 @@ def hold(context: Context) -> int:
     jobs = store.read(Job, window, where={"source": (API, NODE)})
     made = pod_jobs(seen, jobs, _told_clusters(context))
     latest = pl.concat([jobs, made]).sort("submitted_at").unique(["cluster", "job_id"], keep="last")
-    known = store.read(JobGpu, window, where={"source": (NODE,)})
+    every = store.read(JobGpu, window)
+    known = every.filter(pl.col("source") == NODE)
     held = pod_holdings(seen, rounds, latest, known.filter(pl.col("held_end").is_null()))
+    # A claim's devices are told by the API as well: what it said of them stands, as it says it anew each time.
+    held = held.join(every.filter(pl.col("source") != NODE), on=HOLDER, how="anti")
     records = pl.concat([made, ended(latest, held)]).unique(Job.primary_key(), keep="last", maintain_order=True)
-    new = held.join(known, on=held.columns, how="anti", nulls_equal=True)
+    # Exporters tell the same of a device with a confidence of their own.
+    same = [name for name in held.columns if name != "confidence_ratio"]
+    new = held.join(known, on=same, how="anti", nulls_equal=True)
     for schema, rows in ((Job, records), (JobGpu, new)):
         if rows.height:
             store.append(schema, rows, source=NODE)

@@ -170,6 +170,16 @@ def test_without_an_api_the_node_makes_the_record_and_ends_it(house: House) -> N
     )  # fmt: skip
 
 
+def test_what_the_api_says_of_a_claims_devices_stands(house: House) -> None:
+    house.record()
+    told = {**PLACE, "gpu_uuid": "GPU-a", "job_id": UID, "submitted_at": SUBMITTED, "restart_count": 0}
+    house.append(JobGpu, [{**told, "held_start": BOUND, "source": "scheduler", "confidence_ratio": 0.9}])
+    house.rounds(0, 3, {"GPU-a": UID, "GPU-b": UID})
+    house.held()
+    sources = house.context.store.read(JobGpu).select("gpu_uuid", "source").sort("gpu_uuid").rows()
+    assert sources == [("GPU-a", "scheduler"), ("GPU-b", "pod_resources")]
+
+
 def test_a_hub_that_starts_again_makes_the_same_of_it(house: House, tmp_path: Path) -> None:
     house.record()
     house.rounds(0, 3, {"GPU-a": UID, "GPU-b": UID})

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collectors.fake_nvml import Gpu, Phase, Process, Slice
-from collectors.node._attribution import Attribution
+from collectors.node._attribution import Attribution, Owner
 from tests.collectors.node.gpu_node import Node
 
 SECRET = "hunter2"
@@ -114,6 +117,31 @@ def test_nothing_but_the_job_is_kept_of_an_environment(tmp_path: Path, process: 
     assert tables["gpu_sample"][0]["process_job_ids"] == "123"
     assert SECRET not in str(tables)
     assert "/bin" not in str(tables)
+
+
+NAMES = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ_", min_size=1, max_size=12)
+SECRETS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40)
+
+
+@given(environ=st.dictionaries(NAMES, SECRETS, max_size=8), allowed=st.lists(NAMES, max_size=3))
+def test_whatever_stands_in_an_environment_only_an_allowed_job_id_is_kept(
+    environ: dict[str, str], allowed: list[str]
+) -> None:
+    marked = {name: f"s3cret{value}" for name, value in environ.items() if name not in allowed}
+    shown = {name: value for name, value in environ.items() if name in allowed}
+    with TemporaryDirectory() as folder:
+        of_process = Path(folder) / "7"
+        of_process.mkdir()
+        (of_process / "status").write_text("Name:\ttrain\nState:\tS\nUid:\t54321\n")
+        lines = (f"{name}={value}\0" for name, value in (marked | shown).items())
+        (of_process / "environ").write_bytes("".join(lines).encode())
+        owner = Attribution(Path(folder), None, allowed).owner(7, 0)
+    assert "s3cret" not in str(owner)
+    assert owner.job_id in {"", *shown.values()}
+    assert (owner.attribution_source == "environ") == bool(owner.job_id)
+    assert owner._replace(job_id="", attribution_source="", attribution_confidence_ratio=None) == Owner(
+        "train", "S", "54321", "", "", None
+    )
 
 
 def test_a_process_whose_files_may_not_be_read_keeps_what_is_known(tmp_path: Path, process: Process_) -> None:
