@@ -22,7 +22,7 @@ class Device(NamedTuple):
     """One device in one round; `lost` says why it gives no values, `wrong` what cannot be one."""
 
     uuid: str
-    index: int
+    number: int
     values: Mapping[str, float | None]
     lost: str = ""
     wrong: tuple[str, ...] = ()

@@ -73,7 +73,7 @@ class Bmc:
                     if len(body) > _LONGEST_ANSWER:
                         raise SourceError(f"{where}: found more than {_LONGEST_ANSWER} bytes, expected a resource")
         except httpx2.HTTPError as error:
-            raise SourceError(f"{where}: {error or type(error).__name__}") from error
+            raise SourceError(f"{where}: {str(error) or type(error).__name__}") from error
         try:
             found = msgspec.json.decode(bytes(body))
         except msgspec.DecodeError as error:

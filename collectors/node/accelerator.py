@@ -116,7 +116,7 @@ class _Node:
     ) -> Iterator[tuple[str, Row]]:
         """Yield the samples of one kind's devices, their processes, and what exists."""
         fleet = self._fleets[source.name]
-        opened = {device.uuid: source.device_file.replace("{index}", str(device.index)) for device in devices}
+        opened = {device.uuid: source.device_file.replace("{index}", str(device.number)) for device in devices}
         held = openers(self._procfs, opened.values()) if self._attribution.sees_processes() else None
         for device in devices:
             if device.lost:
@@ -135,7 +135,7 @@ class _Node:
         if held is None or opened not in held:
             return {}, []
         return process_rows(
-            dict.fromkeys(held[opened]), self._attribution, device.index, device.uuid, str(device.index)
+            dict.fromkeys(held[opened]), self._attribution, device.number, device.uuid, str(device.number)
         )
 
     def _existing(self, source: AcceleratorSource, devices: list[Device]) -> Iterator[Row]:
@@ -143,7 +143,7 @@ class _Node:
             yield {
                 "gpu_uuid": device.uuid,
                 "gpu_model": source.model or source.name,
-                "gpu_index": device.index,
+                "gpu_index": device.number,
                 "parent_gpu_uuid": "",
                 "gpu_fraction": Decimal(1),
                 "memory_total_bytes": device.values.get("memory_total_bytes"),
