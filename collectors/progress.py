@@ -12,13 +12,14 @@ wrong - a full disk, no such folder, a file system that hangs - costs numbers an
 
 The counts are kept in memory and written by a thread, every few seconds, into one small file of a folder that the
 agent reads: `/dev/shm/clusterledger`, or what CLUSTERLEDGER_PROGRESS names. A file is replaced as a whole, so that a
-reader never sees half of one. In a pod that folder must be the node's, mounted, and POD_UID be set to the pod's UID.
+reader never sees half of one. In a pod that folder must be the node's, mounted.
 """
 
 import atexit
 import contextlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ FOLDER: Final = "/dev/shm/clusterledger"  # noqa: S108  a folder that everybody 
 _FOLDER_VARIABLE: Final = "CLUSTERLEDGER_PROGRESS"
 _JOB_VARIABLES: Final = ("CLUSTERLEDGER_JOB_ID", "SLURM_JOB_ID", "POD_UID")
 _RANK_VARIABLES: Final = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+
+_POD: Final = re.compile(r" /\S*pods/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})/")
 
 _EVERYBODY: Final = 0o1777
 _KEPT_SECONDS: Final = 86_400.0
@@ -66,7 +69,7 @@ class Progress:
         self._is_over = threading.Event()
         self._told = {
             "v": VERSION,
-            "job_id": job_id or _first(environ, _JOB_VARIABLES),
+            "job_id": job_id or _first(environ, _JOB_VARIABLES) or pod_uid(_text("/proc/self/mountinfo")),
             "run": run,
             "model": model,
             "rank": _rank(environ),
@@ -159,7 +162,19 @@ def _rank(environ: Mapping[str, str]) -> int:
 def _start_ticks() -> int:
     """Return when the kernel started this process, by which another process of the same number is told; 0 unknown."""
     try:
-        stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
-        return int(stat.rpartition(")")[2].split()[_START_FIELD])
-    except (OSError, ValueError, IndexError):
+        return int(_text("/proc/self/stat").rpartition(")")[2].split()[_START_FIELD])
+    except (ValueError, IndexError):
         return 0
+
+
+def pod_uid(mounts: str) -> str:
+    """Return the UID of the pod that mounts are of, '' outside of one: its kubelet mounts files of the pod's folder."""
+    found = _POD.search(mounts)
+    return found[1] if found else ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import collectors.progress
-from collectors.progress import Progress
+from collectors.progress import Progress, pod_uid
 
 ENVIRON = {"SLURM_JOB_ID": "17", "RANK": "3"}
 
@@ -133,6 +133,19 @@ def test_only_the_standard_library_is_imported() -> None:
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
     done = run("import sys\nprint(sorted(m for m in sys.modules if m in ('msgspec', 'pydantic', 'polars')))", Path("/"))
     assert done.stdout == "[]\n"
+
+
+MOUNTS = """\
+1201 1189 0:98 / / rw,relatime master:390 - overlay overlay rw,lowerdir=/var/lib/containerd/1/fs
+1210 1201 259:1 /var/lib/kubelet/pods/0f8da95e-e976-4aea-aeb6-80e58a1b0c44/etc-hosts /etc/hosts rw - ext4 /dev/root rw
+1211 1201 259:1 /var/lib/kubelet/pods/0f8da95e-e976-4aea-aeb6-80e58a1b0c44/containers/main/1 /dev/log rw - ext4
+"""
+
+
+def test_a_pod_is_known_by_what_its_kubelet_mounts() -> None:
+    assert pod_uid(MOUNTS) == "0f8da95e-e976-4aea-aeb6-80e58a1b0c44"
+    assert pod_uid(MOUNTS.splitlines()[0]) == ""
+    assert pod_uid("36 35 98:0 /pods/not-a-uid/etc-hosts /etc/hosts rw - ext4 /dev/root rw") == ""
 
 
 def test_what_was_left_long_ago_is_taken_away(tmp_path: Path) -> None:
