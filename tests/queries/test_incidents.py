@@ -42,8 +42,8 @@ DECISION = {**DEVICE, "decision": "acknowledged", "decided_at": NOW - HOUR / 2, 
 
 def stood(
     *,
-    decisions: list[dict[str, Any]] = [],
-    rules: list[dict[str, Any]] = [],
+    decisions: Sequence[dict[str, Any]] = (),
+    rules: Sequence[dict[str, Any]] = (),
     **changed: Any,
 ) -> dict[str, Any]:
     found = standing(
