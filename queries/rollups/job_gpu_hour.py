@@ -41,7 +41,7 @@ _ROW: Final = ("device", "hour", *HOLDER)
 @rollup()
 def job_gpu_hour(
     intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_INTERVAL_COLUMNS)],
-    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS, fills=False)],
+    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS, coded=DEVICE, fills=False)],
     holdings: Annotated[dy.LazyFrame[JobGpu], Input(fills=False)],
     jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS, fills=False)],
     gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS, fills=False)],

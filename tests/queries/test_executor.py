@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,10 @@ from ledger.config import Settings
 from ledger.errors import ConfigError, ContractError
 from ledger.frames import to_frame
 from ledger.store import Store
-from ledger.tables import Finding, Gpu, NetworkHour, NetworkPortSample, Price, StorageDay
+from ledger.tables import Finding, Gpu, NetworkHour, NetworkPortSample, Price, StorageDay, UnbilledHour
+from queries._work import together
 from queries.executor import Ran, run_due
-from queries.graph import Input, Rollup, Span, rollup
+from queries.graph import Input, Rollup, Span, load, rollup
 from queries.retention import expire
 
 HOUR = timedelta(hours=1)
@@ -39,21 +41,12 @@ def network_hour(
     """Sum a counter's samples, to see which hours were computed."""
     calls.append(span)
     mine = samples.filter(pl.col("sampled_at") >= span.start)
-    return NetworkHour.cast(
-        mine.group_by(
-            pl.col("sampled_at").dt.truncate("1h").alias("hour_start"), "cluster", "node", "device", "port"
-        ).agg(
-            link_layer=pl.lit(None, pl.String),
-            line_rate_bytes_per_second=pl.lit(None, pl.Float64),
-            transmit_bytes=pl.col("transmit_bytes_total").sum() * scale.factor_count,
-            receive_bytes=pl.lit(None, pl.Float64),
-            peak_active_ratio=pl.lit(None, pl.Float64),
-            wait_count=pl.lit(None, pl.Int64),
-            error_count=pl.lit(None, pl.Int64),
-            link_downed_count=pl.lit(None, pl.Int64),
-            reset_count=pl.lit(0, pl.Int64),
-            observed_seconds=pl.len().cast(pl.Decimal(18, 3)),
-        )
+    return mine.group_by(
+        pl.col("sampled_at").dt.truncate("1h").alias("hour_start"), "cluster", "node", "device", "port"
+    ).agg(
+        transmit_bytes=pl.col("transmit_bytes_total").sum() * scale.factor_count,
+        reset_count=pl.lit(0, pl.Int64),
+        observed_seconds=pl.len().cast(pl.Decimal(18, 3)),
     )
 
 
@@ -122,6 +115,39 @@ def test_a_late_row_makes_its_hour_and_its_day_due_and_nothing_else(store: Store
     assert [(each.start, each.end) for each in calls] == [(DAY + 5 * HOUR, DAY + 6 * HOUR)]
     assert (again["network_hour"].partitions, again["storage_day"].partitions) == (1, 1)
     assert store.read(NetworkHour)["transmit_bytes"].to_list() == [1.0, 5.0, 1.0]
+
+
+def test_rollups_that_do_not_read_each_other_are_computed_side_by_side(store: Store) -> None:
+    """Both wait until the other has begun: one after the other they would wait in vain."""
+    here = threading.Barrier(2, timeout=20)
+
+    def network_hour(samples: dy.LazyFrame[NetworkPortSample], scale: Scale, span: Span) -> dy.LazyFrame[NetworkHour]:
+        here.wait()
+        return summed(samples, scale, span)
+
+    def unbilled_hour(samples: dy.LazyFrame[NetworkPortSample]) -> dy.LazyFrame[UnbilledHour]:
+        here.wait()
+        return UnbilledHour.create_empty(lazy=True)
+
+    put(store, sample(DAY))
+    ran = run_due(store, Settings(), rollups=[rollup()(network_hour), rollup()(unbilled_hour), storage_day])
+    assert [(each.rollup, each.partitions, each.rows) for each in ran] == [
+        ("network_hour", 1, 1),
+        ("unbilled_hour", 1, 0),
+        ("storage_day", 1, 1),
+    ]
+
+
+def test_which_rollups_run_together() -> None:
+    names = [[each.name for each in group] for group in together(load())]
+    place = {name: index for index, group in enumerate(names) for name in group}
+    assert place["gpu_minute"] == place["gpu_state_interval"] < place["gpu_hour"] <= place["job_gpu_hour"]
+    for group in together(load()):
+        writes = {each.schema for each in group}
+        for each in group:
+            reads = {source.schema for source in each.sources}
+            assert not reads & (writes - {each.schema})
+            assert len(group) == 1 or each.schema not in reads, "what reads its own rows runs alone"
 
 
 def test_the_next_hour_is_due_when_it_looks_back(store: Store) -> None:
@@ -323,7 +349,7 @@ def described() -> Rollup:
         """Sum a counter's samples, and count devices as resets."""
         count = gpus.select(pl.len()).collect().item()
         rows = summed(samples, scale, span).collect()
-        return NetworkHour.cast(rows.with_columns(reset_count=pl.lit(count, pl.Int64)).lazy())
+        return rows.with_columns(reset_count=pl.lit(count, pl.Int64)).lazy()
 
     return rollup()(network_hour)
 
