@@ -37,7 +37,7 @@ def named(pulled: Pulled, known_gpus: KnownGpus) -> Pulled:
     if missing := places.height - found.height:
         without = places.join(found, on=_RUN, how="anti")["node"].unique().sort().to_list()
         shown = ", ".join(without[:_MOST_NODES]) + (", ..." if len(without) > _MOST_NODES else "")
-        remarks = (*remarks, f"{missing} holdings name places of GPUs that no agent has told: {shown}")
+        remarks = (*remarks, f"{missing} holdings name places of GPUs that no agent has told, or that are cut: {shown}")
     return dataclasses.replace(pulled, frames=frames, remarks=remarks)
 
 

@@ -122,7 +122,9 @@ class Commands:
         Raises: SourceError: it is not there, takes too long, or fails.
         """
         path = str(self._folder / name) if self._folder else name
-        chosen = ("--clusters", self._cluster) if self._cluster and clustered else ()
+        # In a federation some commands tell of all its clusters unless told not to.
+        place = ("--clusters", self._cluster) if self._cluster else ("--local",)
+        chosen = place if clustered else ()
         try:
             done = subprocess.run(  # noqa: S603  the operator's own path, our own arguments
                 [path, *chosen, *arguments],

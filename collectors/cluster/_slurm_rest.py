@@ -1,5 +1,6 @@
 """Slurm asked through `slurmrestd`: its JSON, which changes with each version, as the same records."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from collectors._slurm_text import nodes
 from collectors.cluster._slurm_nodes import NodeTold
 from collectors.cluster._slurm_queue import Queued
 from collectors.dumps._dump import Rejected
-from ledger.errors import SourceError
+from ledger.errors import ConfigError, SourceError
 
 _NO_VALUE: Final = 0xFFFFFFF0
 """Counts from here to 2^32 mean none and endless; so do those at the end of 64 bits."""
@@ -56,7 +57,7 @@ class Rest:
             headers=headers,
             timeout=timeout_seconds,
             transport=httpx2.HTTPTransport(uds=socket) if socket else None,
-            verify=str(ca_file) if ca_file else True,
+            verify=_trusted(ca_file) if ca_file else True,
             trust_env=False,
         )
         self.rejected: list[Rejected] = []
@@ -119,6 +120,19 @@ class Rest:
             )
         found: list[Any] = said[name]
         return found
+
+
+def _trusted(ca_file: Path) -> ssl.SSLContext:
+    """Return whom to believe.
+
+    Raises: ConfigError: the file is no list of authorities.
+    """
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        raise ConfigError(
+            f"ca_file: {ca_file}: {error}, expected certificates in PEM", hint="correct ca_file"
+        ) from None
 
 
 def _complaint(said: object, text: str) -> str:

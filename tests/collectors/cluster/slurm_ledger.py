@@ -24,13 +24,16 @@ class Ledger:
         self.cluster = cluster
         self.context = context
 
-    def pull(self, way: str = "commands", since: datetime | None = None, **changes: Any) -> Outcome:
+    def ask(self, way: str = "commands", since: datetime | None = None, **changes: Any) -> Outcome:
         """Ask Slurm as the hub does."""
         place = {"url": self.cluster.rest_url} if way == "slurmrestd" else {"configuration": self.cluster.configuration}
-        settings = SlurmSettings.model_validate(
-            {"kind": "slurm", "cluster": "c", "history_days": 1, **place, **changes}
-        )
-        outcome = pull(self.context, Configured("s", slurm, settings), since)
+        base = {"kind": "slurm", "cluster": "c", "history_days": 1}
+        settings = SlurmSettings.model_validate({**base, **place, **changes})
+        return pull(self.context, Configured("s", slurm, settings), since)
+
+    def pull(self, way: str = "commands", since: datetime | None = None, **changes: Any) -> Outcome:
+        """Ask Slurm, which is to answer."""
+        outcome = self.ask(way, since, **changes)
         assert outcome.error is None, str(outcome.error)
         return outcome
 

@@ -47,7 +47,7 @@ def test_a_place_is_the_device_of_its_index() -> None:
 def test_a_device_that_no_agent_told_is_left_out_and_said() -> None:
     found, remarks = names([holding("index:0"), holding("index:9", node="n2", job_id="8")], [gpu("GPU-0", 0)])
     assert found == ["GPU-0"]
-    assert remarks == ("1 holdings name places of GPUs that no agent has told: n2",)
+    assert remarks == ("1 holdings name places of GPUs that no agent has told, or that are cut: n2",)
 
 
 def test_a_replaced_device_is_the_one_that_was_there() -> None:

@@ -412,5 +412,8 @@ def test_a_token_that_cannot_be_read_is_a_fault_of_the_configuration(tmp_path: P
     settings = SlurmSettings(kind="slurm", url="unix:/nowhere", token_file=tmp_path / "none")
     with pytest.raises(ConfigError, match=r"token_file: .*none"):
         list(slurm.open(settings)(None, datetime.now(UTC)))
+    settings = SlurmSettings(kind="slurm", url="https://localhost:1", ca_file=tmp_path / "none")
+    with pytest.raises(ConfigError, match=r"ca_file: .*none"):
+        list(slurm.open(settings)(None, datetime.now(UTC)))
     with pytest.raises(ValueError, match="expected https://HOST:PORT or unix:/PATH"):
         SlurmSettings(kind="slurm", url="host:6820")

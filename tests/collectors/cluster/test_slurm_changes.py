@@ -5,9 +5,6 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from app.services._pulling import pull
-from collectors.cluster._configured import Configured
-from collectors.cluster.slurm import SlurmSettings, slurm
 from ledger.frames import to_frame
 from ledger.tables import Node, NodeState, SourceState
 from tests.collectors.cluster.slurm_ledger import WAYS, Ledger
@@ -111,8 +108,7 @@ def test_nothing_is_skipped_while_accounting_is_down(ledger: Ledger) -> None:
     try:
         cluster.run("scancel", job)
         cluster.until_state(job, "CANCELLED")
-        settings = SlurmSettings(kind="slurm", cluster="c", configuration=cluster.configuration)
-        outcome = pull(ledger.context, Configured("s", slurm, settings))
+        outcome = ledger.ask()
         assert outcome.error is not None
         assert "sacct: exit status 1" in outcome.error.message
     finally:

@@ -134,3 +134,14 @@ def test_what_a_person_set_for_the_commands_changes_nothing(ledger: Ledger, monk
     (run,) = ledger.runs(job)
     assert abs(run["submitted_at"] - datetime.now(UTC)) < timedelta(minutes=2)
     assert os.environ["TZ"] == "Asia/Tokyo"
+
+
+def test_a_cluster_can_be_named_as_slurm_knows_it(ledger: Ledger) -> None:
+    job = ledger.cluster.submit("--gres=gpu:1")
+    ledger.cluster.until_state(job, "RUNNING")
+    ledger.pull(slurm_cluster="tiny")
+    assert ledger.held(job) == [("GPU-n1-0", True)]
+    assert ledger.runs(job)[0]["cluster"] == "c"
+    outcome = ledger.ask(slurm_cluster="other")
+    assert outcome.error is not None
+    assert "exit status 1" in outcome.error.message
