@@ -39,7 +39,11 @@ COLUMNS: Final = (
 )
 """What is read of `gpu_sample`."""
 
-_RATES: Final = ("pcie", "nvlink")
+_RATES: Final = {"pcie": 1e13, "nvlink": 1e14}
+"""Links, and more bytes in a second than any of their generations carries one way."""
+
+_MOST_WATTS: Final = 2_000.0
+"""More than any board draws; the table allows no larger power either."""
 
 
 def activity_minutes(samples: pl.DataFrame, devices: pl.DataFrame, within: tuple[int, int]) -> pl.DataFrame:
@@ -57,12 +61,12 @@ def _activity(samples: pl.DataFrame, within: tuple[int, int]) -> pl.DataFrame:
     rows = steps(samples)
     clock = pl.when(pl.col("sm_clock_max_hertz") > 0).then(pl.col("sm_clock_hertz") / pl.col("sm_clock_max_hertz"))
     values = rows.lazy().with_columns(
-        grown("energy_joules_total").alias("energy_joules"),
+        grown("energy_joules_total", _MOST_WATTS).alias("energy_joules"),
         grown_milliseconds("power_cap_seconds_total").alias("power_capped"),
         clock.alias("sm_clock_ratio"),
         *(
-            (grown(f"{rate}_transmit_bytes_total") + grown(f"{rate}_receive_bytes_total")).alias(rate)
-            for rate in _RATES
+            (grown(f"{rate}_transmit_bytes_total", most) + grown(f"{rate}_receive_bytes_total", most)).alias(rate)
+            for rate, most in _RATES.items()
         ),
     )
     gauges = (*MEANS, "power_limit_watts", "sm_clock_ratio")

@@ -10,6 +10,8 @@ from typing import Final
 
 import polars as pl
 
+from ledger.counters import LINE_RATE_MARGIN
+
 GAP_STEPS: Final = 3
 
 LONGEST_STEP: Final = timedelta(minutes=5)
@@ -32,10 +34,17 @@ def steps(samples: pl.DataFrame) -> pl.DataFrame:
     return samples.with_columns(pl.when(apart <= most).then(apart).alias("step"))
 
 
-def grown(column: str) -> pl.Expr:
-    """Return what a counter grew by during the step; null after a reset, over a gap, or where an end is missing."""
+def grown(column: str, most_per_second: float | None = None) -> pl.Expr:
+    """Return what a counter grew by during the step.
+
+    `most_per_second` is more than any device can do: what a driver counts beyond it, it has not counted.
+    Nulls: after a reset, over a gap, where an end is missing, and beyond what is possible.
+    """
     change = pl.col(column).shift(-1) - pl.col(column)
-    return pl.when(pl.col("step").is_not_null() & (change >= 0)).then(change)
+    is_known = pl.col("step").is_not_null() & (change >= 0)
+    if most_per_second is not None:
+        is_known &= change <= pl.col("step") * (LINE_RATE_MARGIN * most_per_second / 1000)
+    return pl.when(is_known).then(change)
 
 
 def grown_milliseconds(column: str) -> pl.Expr:
