@@ -85,6 +85,7 @@ def _ports(ports: pl.DataFrame) -> None:
             "port": Column("Port"),
             "link_layer": Column("Link"),
             "line_rate_bytes_per_second": Column("Line rate", "rate"),
+            "lowest_line_rate_bytes_per_second": Column("Slowest", "rate", "Slowest rate at which it ran while up."),
             "peak_active_ratio": Column("Peak", "percent"),
             "transmit_bytes": Column("Sent", "bytes"),
             "receive_bytes": Column("Received", "bytes"),
