@@ -32,6 +32,10 @@ class Gone(Exception):  # noqa: N818  the server's own word
     """A list changed too much while it was read: it is to be read from the start."""
 
 
+class Forbidden(SourceError):  # noqa: N818  the server's own word
+    """This account may not read something that is there."""
+
+
 class _ListMeta(msgspec.Struct, rename={"next": "continue"}):
     next: str = ""
 
@@ -174,7 +178,8 @@ class Api:
         except msgspec.DecodeError:
             said = ""
         told = said or answer.text[:200]
-        raise SourceError(
+        kind = Forbidden if answer.status_code == HTTPStatus.FORBIDDEN else SourceError
+        raise kind(
             f"{self._where.url}{path}: found {answer.status_code} {answer.reason_phrase}"
             f"{f' ({told})' if told else ''}, expected 200 OK",
             hint=_ADVICE.get(answer.status_code, ""),

@@ -34,7 +34,7 @@ _FAILURES: Final[Mapping[str, str]] = {
     "Evicted": "PREEMPTED",
 }
 
-_LONGEST_REASON: Final = 500
+LONGEST_REASON: Final = 500
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def job_row(cluster: str, pod: Pod, owners: Sequence[Owner], asked: Asked, words
         "account": labels.get(_QUEUE) or meta.namespace,
         "team": labels.get(words.team) or None,
         "model": labels.get(words.model) or None,
-        "workload_kind": next((KINDS[each.kind] for each in reversed(owners) if each.kind in KINDS), ""),
+        "workload_kind": kind_of(owners),
         "job_name": root.name if root else meta.name,
         "partition": meta.namespace,
         "qos": status.qos_class,
@@ -102,6 +102,11 @@ def job_row(cluster: str, pod: Pod, owners: Sequence[Owner], asked: Asked, words
         "labels": json.dumps({**kept, **named}, sort_keys=True),
         "source": "kubernetes",
     }
+
+
+def kind_of(owners: Sequence[Owner]) -> str:
+    """Return what the owners of a pod say about its work, '' where they say nothing."""
+    return next((KINDS[each.kind] for each in reversed(owners) if each.kind in KINDS), "")
 
 
 def holdings(cluster: str, pod: Pod, devices: Iterable[Given]) -> list[Row]:
@@ -176,7 +181,7 @@ def _pending_reason(pod: Pod, ended: datetime | None) -> str | None:
 
 
 def _said(reason: str | None, message: str | None) -> str | None:
-    return ": ".join(word for word in (reason, message) if word)[:_LONGEST_REASON] or None
+    return ": ".join(word for word in (reason, message) if word)[:LONGEST_REASON] or None
 
 
 def _exit_code(pod: Pod) -> str | None:

@@ -1,6 +1,6 @@
 """The parts of Kubernetes' objects that are read; whatever else an object holds is passed over.
 
-Source: the API reference of core/v1, meta/v1 and resource.k8s.io/v1, v1beta2 and v1beta1.
+Source: the API reference of core/v1, meta/v1, resource.k8s.io/v1, v1beta2 and v1beta1, and of Kueue.
 """
 
 from datetime import datetime
@@ -287,3 +287,37 @@ class Slice(_Object):
 
     metadata: Meta
     spec: SliceSpec
+
+
+class Template(_Object):
+    """What pods are to be made like."""
+
+    spec: PodSpec
+
+
+class PodSet(_Object):
+    """Pods of one kind that a workload is to have."""
+
+    template: Template
+    count: int = 1
+
+
+class WorkloadSpec(_Object):
+    """What waits in a queue."""
+
+    pod_sets: tuple[PodSet, ...] | None = None
+    queue_name: str | None = None
+
+
+class WorkloadStatus(_Object):
+    """Whether it still waits."""
+
+    conditions: tuple[Condition, ...] | None = None
+
+
+class Workload(_Object):
+    """One Workload of Kueue."""
+
+    metadata: Meta
+    spec: WorkloadSpec
+    status: WorkloadStatus = msgspec.field(default_factory=WorkloadStatus)

@@ -1,7 +1,7 @@
 """Pods, what they asked for and were given, and the states of nodes, from Kubernetes' own API."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +13,13 @@ import msgspec
 import polars as pl
 from pydantic import Field
 
-from collectors.cluster._kubernetes_api import Api, Place, place
+from collectors.cluster._kubernetes_api import Api, Forbidden, Place, place
 from collectors.cluster._kubernetes_devices import Claims, Offer, claims, given, offer, requested
 from collectors.cluster._kubernetes_jobs import Asked, Words, bound_at, ended_at, holdings, job_row
 from collectors.cluster._kubernetes_nodes import node_row, state_row
-from collectors.cluster._kubernetes_objects import Claim, Node, Pod, Slice
+from collectors.cluster._kubernetes_objects import Claim, Node, Pod, Slice, Workload
 from collectors.cluster._kubernetes_owners import Owners
+from collectors.cluster._kubernetes_queue import queue_row, waits_as_pods, wanted
 from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source
 from collectors.dumps._dump import Rejected
 from ledger.errors import SourceError
@@ -33,6 +34,9 @@ _CLAIM_GROUP: Final = "/apis/resource.k8s.io"
 
 # The versions of claims that are read, the newest first.
 _CLAIM_VERSIONS: Final = ("v1", "v1beta2", "v1beta1")
+
+_QUEUE_GROUP: Final = "/apis/kueue.x-k8s.io"
+_QUEUE_VERSIONS: Final = ("v1", "v1beta2", "v1beta1")
 
 
 class KubernetesSettings(SourceSettings):
@@ -65,6 +69,8 @@ def kubernetes(settings: KubernetesSettings) -> Pull:
     One pod is one job: a node knows its processes, cgroups and devices by the pod's UID, and each pod holds its own
     devices for its own time. What belongs together is told by `job_name`, the name of the outermost owner (the
     Deployment, CronJob, PyTorchJob or RayCluster), which is what naming rules see.
+
+    What waits for quota in a queue of Kueue has no pods yet, and is a job of its own until it is let in.
 
     Which device a pod has is told for dynamic claims and for HAMi. What a device plugin gave is known to the node's
     kubelet alone: there the agent tells it. Labels are kept through an allow-list.
@@ -110,6 +116,8 @@ def _pulled(settings: KubernetesSettings, where: Place, owners: Owners, until: d
         for path in paths:
             for pod in _decoded(api.listed(path), Pod, "job", found):
                 _add_pod(settings, api, owners, found, pod, offers, known)
+        for workload in _workloads(settings, api, found):
+            _add_workload(settings, api, owners, found, workload, offers, known)
     for node in nodes:
         _add_node(settings, found, node, offers[node.metadata.name], until)
     if owners.refused:
@@ -141,21 +149,24 @@ def _frame(schema: type[dy.Schema], rows: list[Row]) -> pl.DataFrame:
 
 def _claims(api: Api, found: _Round) -> Claims:
     """Return the dynamic claims and the devices behind them; none where the cluster has no such thing."""
-    content, is_permitted = api.permitted(_CLAIM_GROUP)
-    if content is None:
-        if not is_permitted:
-            found.remarks.append("dynamic claims may not be read: allow resource.k8s.io in the ClusterRole")
-        return Claims()
-    try:
-        served = {each.version for each in msgspec.json.decode(content, type=_Group).versions}
-    except msgspec.DecodeError as error:
-        raise SourceError(f"{_CLAIM_GROUP}: found {error}, expected a group and its versions") from None
-    version = next((each for each in _CLAIM_VERSIONS if each in served), None)
+    version = _served(api, _CLAIM_GROUP, _CLAIM_VERSIONS)
     if version is None:
         return Claims()
     asked = _decoded(api.listed(f"{_CLAIM_GROUP}/{version}/resourceclaims"), Claim, "job_gpu", found)
     slices = _decoded(api.listed(f"{_CLAIM_GROUP}/{version}/resourceslices"), Slice, "job_gpu", found)
     return claims(asked, slices)
+
+
+def _served(api: Api, group: str, versions: Sequence[str]) -> str | None:
+    """Return the first of these versions that the server serves of a group, None where it serves none of them."""
+    content = api.found(group)
+    if content is None:
+        return None
+    try:
+        served = {each.version for each in msgspec.json.decode(content, type=_Group).versions}
+    except msgspec.DecodeError as error:
+        raise SourceError(f"{group}: found {error}, expected a group and its versions") from None
+    return next((each for each in versions if each in served), None)
 
 
 class _Version(msgspec.Struct):
@@ -197,8 +208,7 @@ def _add_pod(
         if devices and at is not None and at.memory:
             # What HAMi gave is known better than what was asked for.
             count = sum(1.0 if each.share is None else each.share for each in devices)
-        words = Words(settings.labels, settings.user_label, settings.team_label, settings.model_label)
-        row = job_row(settings.cluster, pod, owners.chain(api, pod.metadata), Asked(count, devices), words)
+        row = job_row(settings.cluster, pod, owners.chain(api, pod.metadata), Asked(count, devices), _words(settings))
     except ValueError as error:
         where = f"pod {pod.metadata.namespace}/{pod.metadata.name}"
         found.rejected.append(Rejected("job", where, str(error), where))
@@ -207,6 +217,45 @@ def _add_pod(
     found.rows["job_gpu"] += holdings(settings.cluster, pod, devices)
     if count != 0 and bound_at(pod) is not None and ended_at(pod) is None:
         found.used_nodes.add(pod.spec.node_name or "")
+
+
+def _words(settings: KubernetesSettings) -> Words:
+    return Words(settings.labels, settings.user_label, settings.team_label, settings.model_label)
+
+
+def _workloads(settings: KubernetesSettings, api: Api, found: _Round) -> list[Workload]:
+    """Return what waits in queues of Kueue, or waited there; nothing where there are none."""
+    version = _served(api, _QUEUE_GROUP, _QUEUE_VERSIONS)
+    if version is None:
+        return []
+    root = f"{_QUEUE_GROUP}/{version}"
+    spaces = [f"{root}/namespaces/{quote(name, safe='')}" for name in settings.namespaces] or [root]
+    try:
+        items = [item for space in spaces for item in api.listed(f"{space}/workloads")]
+    except Forbidden:
+        found.remarks.append("what waits for quota may not be read: allow workloads of Kueue in the ClusterRole")
+        return []
+    return _decoded(items, Workload, "job", found)
+
+
+def _add_workload(
+    settings: KubernetesSettings,
+    api: Api,
+    owners: Owners,
+    found: _Round,
+    workload: Workload,
+    offers: dict[str, Offer],
+    known: Claims,
+) -> None:
+    try:
+        chain = owners.chain(api, workload.metadata)
+        count = wanted(workload, offers.values(), known)
+        if waits_as_pods(chain) or (count == 0 and not settings.with_cpu_pods):
+            return
+        found.rows["job"].append(queue_row(settings.cluster, workload, chain, count, _words(settings)))
+    except ValueError as error:
+        where = f"workload {workload.metadata.namespace}/{workload.metadata.name}"
+        found.rejected.append(Rejected("job", where, str(error), where))
 
 
 def _add_node(settings: KubernetesSettings, found: _Round, node: Node, at: Offer, until: datetime) -> None:

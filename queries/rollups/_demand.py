@@ -20,8 +20,8 @@ _NOT_YET: Final = (
 )
 """Reasons for which a job would not start on an empty cluster either."""
 
-_LIMITED: Final = r"^(QOS|Assoc|SchedulingGated:.*\bkueue\.x-k8s\.io)"
-"""How reasons begin for which a job waits on a limit: Slurm's, and a gate that Kueue opens when there is quota."""
+_LIMITED: Final = r"^(QOS|Assoc|QuotaReserved:|SchedulingGated:.*\bkueue\.x-k8s\.io)"
+"""How reasons begin for which a job waits on a limit: Slurm's, and Kueue's of a workload or at the gate of a pod."""
 
 _GATED: Final = "SchedulingGated:"
 """How the reason of a pod begins that somebody holds back; what is no quota is no demand yet."""

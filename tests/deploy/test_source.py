@@ -68,13 +68,13 @@ def test_with_the_role_the_source_reads_all_it_needs(tmp_path: Path) -> None:
         api.allowed = granted()
         api.put("Node", node())
         for kind, (version, _) in SERVED.items():
-            if kind not in {"Pod", "Node", "ResourceClaim", "ResourceSlice"}:
+            if kind not in {"Pod", "Node", "ResourceClaim", "ResourceSlice", "Workload"}:
                 api.put(kind, bare(f"my-{kind.lower()}"), is_valid=False)
                 api.put("Pod", owned(pod(f"{kind.lower()}-0"), kind, f"my-{kind.lower()}", version))
         settings = KubernetesSettings(kind="kubernetes", url=api.url, token_file=token)
         (pulled,) = kubernetes.open(settings)(None, datetime(2026, 11, 20, tzinfo=UTC))
     assert pulled.remarks == ()
-    assert pulled.frames[Job].height == len(SERVED) - 4
+    assert pulled.frames[Job].height == len(SERVED) - 5
     assert set(pulled.frames[Job]["job_name"].str.head(3)) == {"my-"}
 
 

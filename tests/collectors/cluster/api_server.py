@@ -29,8 +29,9 @@ KINDS = {
     "RayCluster": ("ray.io/v1", "rayclusters"),
     "ResourceClaim": ("resource.k8s.io/v1", "resourceclaims"),
     "ResourceSlice": ("resource.k8s.io/v1", "resourceslices"),
+    "Workload": ("kueue.x-k8s.io/v1beta1", "workloads"),
 }
-CUSTOM = {"PyTorchJob", "RayJob", "RayCluster"}
+CUSTOM = {"PyTorchJob", "RayJob", "RayCluster", "Workload"}
 
 
 class ApiServer:
@@ -45,7 +46,7 @@ class ApiServer:
         self.forbidden: set[str] = set()
         self.allowed: set[tuple[str, str, str]] | None = None
         self.broken: dict[str, Any] = {}
-        self.has_claims = True
+        self.without: set[str] = set()
         self.url = ""
 
     def put(self, kind: str, thing: Object, *, is_valid: bool = True) -> Object:
@@ -80,12 +81,13 @@ class ApiServer:
         parts = path.strip("/").split("/")
         group = parts[1] if parts[0] == "api" else "/".join(parts[1:3])
         rest = parts[2:] if parts[0] == "api" else parts[3:]
-        if path == "/apis/resource.k8s.io" and self.has_claims:
-            version = {"groupVersion": "resource.k8s.io/v1", "version": "v1"}
-            group_of = {"kind": "APIGroup", "apiVersion": "v1", "name": "resource.k8s.io"}
-            return 200, {**group_of, "versions": [version], "preferredVersion": version}, {}
+        name = group.partition("/")[0]
         served = {kind: plural for kind, (each, plural) in KINDS.items() if each == group}
-        if not served or (group.startswith("resource") and not self.has_claims):
+        versions = sorted({each for each, _ in KINDS.values() if each.startswith(f"{path.removeprefix('/apis/')}/")})
+        if name not in self.without and path.startswith("/apis/") and versions:
+            told = [{"groupVersion": each, "version": each.partition("/")[2]} for each in versions]
+            return 200, {"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": told}, {}
+        if not served or name in self.without:
             return self.refusal(404, "NotFound", "the server could not find the requested resource")
         if not rest:
             return 200, resource_list(group, served), {}

@@ -293,6 +293,47 @@ def test_why_a_pod_waits(api: ApiServer, token: Path) -> None:
     assert rows["pulling"]["gpu_count"] == 2.0
 
 
+def workload(name: str, *conditions: Object, count: int = 4) -> Object:
+    container = {"name": "main", "resources": {"requests": {"nvidia.com/gpu": "8"}}}
+    pods = {"name": "main", "count": count, "template": {"spec": {"containers": [container]}}}
+    return {**bare(name), "spec": {"queueName": "research", "podSets": [pods]}, "status": {"conditions": conditions}}
+
+
+NO_QUOTA = "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu, 8 more needed"
+WAITING = {"type": "QuotaReserved", "status": "False", "reason": "Pending", "message": NO_QUOTA}
+LET_IN = {"type": "Admitted", "status": "True", "reason": "Admitted", "lastTransitionTime": "2026-11-20T09:00:00Z"}
+
+
+def test_what_waits_for_quota_is_a_job_until_it_is_let_in(api: ApiServer, token: Path) -> None:
+    api.put("PyTorchJob", bare("llama"))
+    api.put("Workload", owned(workload("pytorchjob-llama-1", WAITING), "PyTorchJob", "llama", "kubeflow.org/v1"))
+    row = one(pull(api, token), Job)
+    assert (row["job_id"], row["job_name"], row["account"]) == ("uid-pytorchjob-llama-1", "llama", "research")
+    assert (row["state"], row["requested_gpu_count"], row["gpu_count"]) == ("PENDING", 32, None)
+    assert (row["pending_reason"], row["workload_kind"]) == (f"QuotaReserved: {NO_QUOTA}", "training")
+    assert (row["started_at"], row["ended_at"]) == (None, None)
+    api.put("Workload", owned(workload("pytorchjob-llama-1", LET_IN), "PyTorchJob", "llama", "kubeflow.org/v1"))
+    row = one(pull(api, token), Job)
+    assert (row["state"], row["started_at"]) == ("ADMITTED", None)
+    assert row["ended_at"] == datetime(2026, 11, 20, 9, tzinfo=UTC)
+
+
+def test_pods_that_wait_themselves_wait_once(api: ApiServer, token: Path) -> None:
+    api.put("Workload", owned(workload("pod-a-1", WAITING), "Pod", "a", "v1"))
+    assert pull(api, token).frames[Job].is_empty()
+
+
+def test_without_the_right_to_see_queues_all_else_is_told(api: ApiServer, token: Path) -> None:
+    api.put("Pod", pod())
+    api.put("Workload", workload("w", WAITING))
+    api.forbidden = {"workloads"}
+    pulled = pull(api, token)
+    assert pulled.frames[Job]["job_name"].to_list() == ["train-0"]
+    assert pulled.remarks == ("what waits for quota may not be read: allow workloads of Kueue in the ClusterRole",)
+    api.without = {"kueue.x-k8s.io", "resource.k8s.io"}
+    assert pull(api, token).remarks == ()
+
+
 def test_a_node_is_what_its_labels_and_its_cloud_say(api: ApiServer, token: Path) -> None:
     api.put("Node", node())
     row = one(pull(api, token, provider="AWS"), Node)

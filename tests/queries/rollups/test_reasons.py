@@ -114,6 +114,7 @@ def test_what_jobs_wait_for_says_why_a_device_stays_free(ledger: Any, hours: Spa
     [
         ("Unschedulable: 0/4 nodes are available: 4 Insufficient nvidia.com/gpu.", "fragmentation"),
         ("SchedulingGated: kueue.x-k8s.io/admission", "quota"),
+        ("QuotaReserved: insufficient unused quota for nvidia.com/gpu in flavor h100, 8 more needed", "quota"),
         ("SchedulingGated: example.org/my-gate", "no_demand"),
     ],
 )
