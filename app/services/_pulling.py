@@ -22,7 +22,7 @@ from collectors.cluster._standing import settled
 from ledger.errors import ClusterLedgerError, SourceError
 from ledger.frames import to_frame
 from ledger.store import Written
-from ledger.tables import Gpu, Job, JobGpu, RejectedRow, SourceState
+from ledger.tables import Gpu, Job, JobGpu, Node, RejectedRow, SourceState
 from ledger.tables.partition import declared
 
 _MOST_REMARKS = 5
@@ -113,6 +113,9 @@ class _Pull:
             before = self._gpus(frames[Gpu]["node"].unique().to_list()).filter(pl.col("exists_end").is_null())
             known_now = begun(frames[Gpu], before, ["cluster", "node", "gpu_uuid"])
             frames[Gpu] = pl.concat([known_now, superseded(known_now, before)])
+        if Node in frames and Node not in piece.standing:
+            before = self._open_rows(Node, frames[Node]["source"][0]).filter(pl.col("exists_end").is_null())
+            frames[Node] = begun(frames[Node], before, ["cluster", "node"])
         new = _rejections.fresh(self._context, refused)
         if not new.is_empty():
             frames[RejectedRow] = new
@@ -180,8 +183,9 @@ def _of_the_past(piece: Pulled) -> Mapping[type[dy.Schema], pl.DataFrame]:
     for schema, end in ((Job, "ended_at"), (JobGpu, "held_end")):
         if schema in frames:
             frames[schema] = frames[schema].filter(pl.col(end).is_not_null())
-    if Gpu in frames:
-        frames[Gpu] = frames[Gpu].filter(pl.col("exists_end").is_null())
+    for known in (Gpu, Node):
+        if known in frames:
+            frames[known] = frames[known].filter(pl.col("exists_end").is_null())
     return frames
 
 

@@ -22,6 +22,9 @@ from ledger.tables import Gpu, GpuEvent
 Device = tuple[str, str]
 """Node and UUID."""
 
+SOURCE: Final = "prometheus"
+"""The word for nodes that only their samples tell."""
+
 _SLICES: Final = 7
 _COMPUTE: Final = re.compile(r"(\d+)g\.")
 _REST: Final = "-rest"
@@ -59,6 +62,21 @@ def _whole(row: dict[str, Any], cut: Mapping[Device, Sequence[tuple[dict[str, An
         yield row
     elif row["exists_start"] < since:
         yield {**row, "exists_end": since}
+
+
+def nodes(devices: pl.DataFrame, hosts: pl.DataFrame) -> pl.DataFrame:
+    """Return the nodes of devices, from their first sample on or, where all their devices are gone, up to the last."""
+    place = ["cluster", "node"]
+    is_end = pl.col("exists_start").eq_missing(pl.col("exists_end"))
+    here = devices.filter(~is_end).group_by(place, maintain_order=True).agg(pl.col("exists_start").min())
+    left = devices.filter(is_end).join(here, on=place, how="anti").group_by(place, maintain_order=True)
+    gone_ones = left.agg(pl.col("exists_start").max(), pl.col("exists_end").max())
+    sizes = {"cpu_count": "cpu_count", "memory_bytes": "memory_total_bytes"}
+    known = [pl.col(told).max().alias(name) for name, told in sizes.items() if told in hosts.columns]
+    found = pl.concat([here, gone_ones], how="diagonal")
+    if known:
+        found = found.join(hosts.group_by(place).agg(known), on=place, how="left", maintain_order="left")
+    return found.with_columns(source=pl.lit(SOURCE))
 
 
 def _sliced(cut: Mapping[Device, Sequence[tuple[dict[str, Any], Labels]]]) -> Iterable[Row]:

@@ -13,12 +13,12 @@ from collectors.cluster import _prometheus_kube
 from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
 from collectors.cluster._prometheus_dcgm import GPU_SAMPLE, XID, gpu_uuid
 from collectors.cluster._prometheus_decode import Rows
-from collectors.cluster._prometheus_devices import Device, gone, inventory, xids
+from collectors.cluster._prometheus_devices import Device, gone, inventory, nodes, xids
 from collectors.cluster._prometheus_node import NODE_NAME
 from collectors.cluster._prometheus_table import NAME, Labels, Matcher, NodeOf, Target, answer, fill, fitted, queries
 from collectors.cluster._source import Pulled
 from ledger.frames import dtypes
-from ledger.tables import Gpu, GpuEvent, GpuSample, Job, Node, NodeState
+from ledger.tables import Gpu, GpuEvent, GpuSample, HostSample, Job, Node, NodeState
 from ledger.tables.partition import declared
 
 _MOST_STEPS: Final = 10_000
@@ -109,15 +109,19 @@ class Reader:
             frames[Gpu] = inventory(frames[GpuSample], labels)
             if is_last:
                 frames[Gpu] = pl.concat([frames[Gpu], self._gone(grid)])
+            if "node" in self.tables and not {_prometheus_kube.NODES} & self.known:
+                told = nodes(frames[Gpu], frames.get(HostSample, pl.DataFrame()))
+                frames[Node] = pl.DataFrame(told.to_dicts(), schema=dtypes(Node))
         if XID in self.known and "gpu_event" in self.tables:
             events = xids(self.api, self.matchers, grid, self.cluster, self.node_of)
             frames |= {} if events.is_empty() else {GpuEvent: events}
         asking = _prometheus_kube.Asking(self.api, self.cluster, self.known, self.matchers, self.node_of, grid)
         kube = _prometheus_kube.told(asking, is_last=is_last)
-        frames |= {schema: frame for schema, frame in kube.items() if declared(schema).name in self.tables}
+        kube = {schema: frame for schema, frame in kube.items() if declared(schema).name in self.tables}
+        frames |= kube
         if not frames:
             remarks.append("none of the metrics that are read is there; see match, tables and metrics of its section")
-        standing = {schema: _prometheus_kube.SOURCE for schema in (Node, NodeState) if schema in frames}
+        standing = {schema: _prometheus_kube.SOURCE for schema in (Node, NodeState) if schema in kube}
         held_by = _prometheus_kube.HOLDER if Job in frames else ""
         return Pulled(frames, instant(grid.end), (), (*self.api.remarks, *remarks), standing, held_by)
 

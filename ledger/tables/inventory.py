@@ -39,7 +39,7 @@ class Node(dy.Schema):
     gpu_count = count("GPUs")
     expected_port_count = count("Fast network ports it should have")
     expected_line_rate_bytes_per_second = gauge("What each of them should carry", max=1e13)
-    source = text("agent, slurm, kubernetes, bill, simulation")
+    source = text("agent, slurm, kubernetes, prometheus, bill, simulation")
 
 
 @table(

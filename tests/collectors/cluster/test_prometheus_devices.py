@@ -10,7 +10,7 @@ from app.services._pulling import pull
 from collectors.cluster._configured import Configured
 from collectors.cluster.prometheus import PrometheusSettings, prometheus
 from ledger.config import load
-from ledger.tables import Gpu
+from ledger.tables import Gpu, Node
 from tests.collectors.cluster.prometheus_server import at, open_metrics, prometheus_of, series
 
 pytestmark = pytest.mark.xdist_group("prometheus")
@@ -20,7 +20,7 @@ CUT = {"GPU_I_ID": "1", "GPU_I_PROFILE": "3g.40gb"}
 
 
 def devices() -> Iterator[tuple[str, list[str]]]:
-    """One stays, one goes, one comes back after hours, one is cut after an hour; for some hours nobody was seen."""
+    """Of one node a device stays, one goes, one comes back, one is cut; for some hours nobody was seen."""
     steps = [step for step in range(END) if not 500 <= step < 900]
     seen = {
         "stays": steps,
@@ -33,6 +33,9 @@ def devices() -> Iterator[tuple[str, list[str]]]:
         yield series("DCGM_FI_DEV_FB_USED", labels, dict.fromkeys(told, 10))
     later = [step for step in steps if step >= 60]
     yield series("DCGM_FI_DEV_FB_USED", {"UUID": "cut", "Hostname": "n1", **CUT}, dict.fromkeys(later, 5))
+    yield series("DCGM_FI_DEV_FB_USED", {"UUID": "other", "Hostname": "n2"}, dict.fromkeys(range(5, 15), 5))
+    for cpu in ("0", "1"):
+        yield series("node_cpu_seconds_total", {"node": "n1", "cpu": cpu, "mode": "idle"}, dict.fromkeys(steps, 5))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,10 @@ def test_a_device_exists_from_its_first_sample_until_it_was_last_seen(
     found: dict[str, list[tuple[object, object]]] = {}
     for row in rows.iter_rows(named=True):
         found.setdefault(row["gpu_uuid"], []).append((row["exists_start"], row["exists_end"]))
+    nodes = context.store.read(Node).sort("node").select("node", "exists_start", "exists_end", "cpu_count", "source")
     context.close()
+    assert nodes.rows() == [("n1", at(0), None, 2, "prometheus"), ("n2", at(5), at(14), None, "prometheus")]
+    assert found["other"] == [(at(5), at(14))]
     # While nobody was seen nothing was gone: it is unknown time of what exists.
     assert found["stays"] == [(at(0), None)]
     assert found["goes"] == [(at(0), at(19))]
