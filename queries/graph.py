@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -180,7 +180,7 @@ def code_version(each: Rollup) -> str:
 
     Comments, docstrings and layout do not count: they change no row.
     """
-    text = [str(each.version), *(f"{module}\n{_code(module)}" for module in sorted(_modules(each.module)))]
+    text = [str(each.version), *(f"{module}\n{_parsed(module).code}" for module in sorted(_modules(each.module)))]
     return fingerprint("\n".join(text))
 
 
@@ -202,21 +202,35 @@ def _modules(module: str) -> set[str]:
         name = open_ends.pop()
         if name not in found:
             found.add(name)
-            open_ends.extend(_imports(name))
+            open_ends.extend(_parsed(name).imports)
     return found
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """A module's code without docstrings, comments and layout, and the modules of `queries` that it imports."""
+
+    code: str
+    imports: tuple[str, ...]
+
+
 @cache
-def _imports(module: str) -> tuple[str, ...]:
-    """Return the modules of `queries` that a module imports, without those that only wire."""
+def _parsed(module: str) -> _Parsed:
+    """Return what a module computes, without the modules that only wire."""
+    tree = ast.parse(Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8"))
     names: set[str] = set()
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names if _is_module(node.module, alias.name))
-    return tuple(sorted(name for name in names - _WIRING if name.startswith("queries.")))
+        elif (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return _Parsed(ast.unparse(tree), tuple(sorted(name for name in names - _WIRING if name.startswith("queries."))))
 
 
 def _is_module(package: str, name: str) -> bool:
@@ -224,27 +238,3 @@ def _is_module(package: str, name: str) -> bool:
     if not package.startswith("queries") or not hasattr(importlib.import_module(package), "__path__"):
         return False
     return importlib.util.find_spec(f"{package}.{name}") is not None
-
-
-@cache
-def _code(module: str) -> str:
-    """Return a module's code without docstrings, comments and layout."""
-    tree = _tree(module)
-    for node in _documented(tree):
-        node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
-
-
-def _documented(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield what has a docstring."""
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            yield node
-
-
-def _tree(module: str) -> ast.Module:
-    """Return the parsed source of a module."""
-    return ast.parse(Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8"))

@@ -114,8 +114,7 @@ def _version(folder: Path, name: str, text: str) -> str:
 
 def test_words_and_layout_change_no_code_version_but_code_does(tmp_path: Path) -> None:
     def version(text: str) -> str:
-        graph._code.cache_clear()
-        graph._imports.cache_clear()
+        graph._parsed.cache_clear()
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         return _version(folder, "some_rollup_module", text)
