@@ -101,6 +101,7 @@ def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
         key="idle-now",
         file_name="idle-gpus",
     )
+    links.to("idle_incidents", "Acknowledge, snooze or exempt them")
 
 
 def _idle_for(devices: pl.DataFrame, now: datetime) -> pl.DataFrame:
