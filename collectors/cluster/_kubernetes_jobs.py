@@ -160,7 +160,7 @@ def _state(pod: Pod, started: datetime | None) -> str:
     if phase == "Failed":
         disrupted = _condition(pod, "DisruptionTarget")
         said = [pod.status.reason, disrupted.reason if disrupted else None, *(each.reason for each in _terminated(pod))]
-        return next((_FAILURES[word] for word in said if word in _FAILURES), "FAILED")
+        return next((_FAILURES[word] for word in said if word and word in _FAILURES), "FAILED")
     return _PHASES.get(phase, "UNKNOWN")
 
 
