@@ -12,24 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase, HTTPBasicAuth
-from urllib3.util.retry import Retry
 
+from collectors.cluster._prometheus_connection import Connection, authentication, retry, session
 from ledger.errors import ConfigError, SourceError
 
 _CONNECT_SECONDS: Final = 5.0
-_RETRIES: Final = 3
-_RETRY_ON: Final = (429, 502, 503, 504)
-_MOST_RETRY_AFTER_SECONDS: Final = 30
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _TOO_MUCH: Final = re.compile(r"too many|exceed|maximum|limit|-search\.max", re.IGNORECASE)
@@ -37,24 +31,6 @@ _CONNECTION: Final = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 _MOST_TEXT: Final = 300
 
 _NO_LABELS: Final[dict[str, str]] = {}
-
-
-class Connection(BaseModel):
-    """How a server is reached."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: Annotated[
-        str, Field(pattern=r"^https?://[^\s]+$", description="Its address, up to and without /api/v1 or /graph")
-    ]
-    token: Annotated[SecretStr | None, Field(description="Bearer token")] = None
-    user: Annotated[str, Field(description="Login name for basic authentication; empty for none")] = ""
-    password: Annotated[SecretStr | None, Field(description="Its password")] = None
-    ca_file: Annotated[Path | None, Field(description="Private certificate authority")] = None
-    headers: Annotated[
-        dict[str, SecretStr], Field(description='Further headers, such as { X-Scope-OrgID = "tenant" }')
-    ] = {}
-    timeout_seconds: Annotated[float, Field(gt=0, le=600, description="After this a query has failed")] = 60.0
 
 
 class TooMuchError(SourceError):
@@ -100,38 +76,27 @@ class Grid:
         return max(0, (self.end - self.start) // self.step + 1)
 
 
-class _Bearer(AuthBase):
-    """A token, given as authentication: an entry in ~/.netrc would replace a mere header."""
-
-    def __init__(self, token: SecretStr) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        return request
-
-
 class Api:
     """One server. `remarks` collects what it said about its answers, such as that a part is missing."""
 
     def __init__(self, settings: Connection) -> None:
         self._url = settings.url.rstrip("/")
         self._timeout = (min(_CONNECT_SECONDS, settings.timeout_seconds), settings.timeout_seconds)
-        self._auth = _authentication(settings)
-        self._session = _session(settings)
+        self._auth = authentication(settings)
+        self._session = session(settings)
         # A month of series is tens of megabytes: packing costs more than it saves, unless a network lies between.
         encoding = "identity" if urlsplit(self._url).hostname in _LOOPBACK else "gzip"
         headers = {"Accept-Encoding": encoding}
         self._headers = headers | {name: value.get_secret_value() for name, value in settings.headers.items()}
         # What is tried again is no event; what fails in the end is said by the error.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
-        retry = _retry()
+        again = retry()
         # The library takes one number for connecting and for reading, and hands it on as it is.
         timeout: Any = self._timeout
         self._client = PrometheusConnect(
-            self._url, headers=self._headers, retry=retry, auth=self._auth, session=self._session, timeout=timeout
+            self._url, headers=self._headers, retry=again, auth=self._auth, session=self._session, timeout=timeout
         )
-        self._session.mount(self._url, HTTPAdapter(max_retries=retry))
+        self._session.mount(self._url, HTTPAdapter(max_retries=again))
         self.remarks: list[str] = []
 
     def names(self, start: int, end: int) -> frozenset[str]:
@@ -272,41 +237,6 @@ def grid_of(since: datetime, until: datetime, step: int) -> Grid:
 def instant(seconds: int) -> datetime:
     """Return an instant from its seconds since 1970."""
     return datetime.fromtimestamp(seconds, tz=UTC)
-
-
-def _authentication(settings: Connection) -> AuthBase | None:
-    if settings.token is not None:
-        return _Bearer(settings.token)
-    if settings.user:
-        password = settings.password.get_secret_value() if settings.password is not None else ""
-        return HTTPBasicAuth(settings.user, password)
-    return None
-
-
-def _session(settings: Connection) -> requests.Session:
-    session = requests.Session()
-    if settings.ca_file is not None:
-        if not settings.ca_file.is_file():
-            raise ConfigError(f"ca_file: found no file {settings.ca_file}", hint="see ca_file of its section")
-        session.verify = str(settings.ca_file)
-    return session
-
-
-def _retry() -> Retry:
-    """Return when a call is made again: also a POST, because a query changes nothing."""
-    return Retry(
-        total=_RETRIES,
-        connect=1,
-        read=0,
-        other=0,
-        status=_RETRIES,
-        allowed_methods=None,
-        status_forcelist=_RETRY_ON,
-        backoff_factor=0.5,
-        backoff_jitter=0.25,
-        raise_on_status=False,
-        retry_after_max=_MOST_RETRY_AFTER_SECONDS,
-    )
 
 
 def _status_of(text: str) -> tuple[int, bytes]:

@@ -9,7 +9,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from collectors.cluster import _prometheus_cadvisor, _prometheus_dcgm, _prometheus_node
-from collectors.cluster._prometheus_api import Api, Connection, grid_of, windows
+from collectors.cluster._prometheus_api import Api, grid_of, windows
+from collectors.cluster._prometheus_connection import Connection
 from collectors.cluster._prometheus_table import Key, Labels, Metric, Target
 from collectors.cluster._prometheus_window import Naming, Reader
 from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.cluster._prometheus_api import Api, Connection, Grid, Series, TooMuchError, escaped, selector, windows
+from collectors.cluster._prometheus_api import Api, Grid, Series, TooMuchError, escaped, selector, windows
+from collectors.cluster._prometheus_connection import Connection
 from collectors.cluster._prometheus_decode import Rows, points
 from collectors.cluster._prometheus_table import Asked, answer
 from ledger.errors import ConfigError, SourceError

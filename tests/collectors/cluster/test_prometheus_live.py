@@ -43,7 +43,7 @@ def scraping(addresses: Mapping[str, str]) -> str:
 
 
 def pulled(url: str, wanted: set[type], **others: object) -> Pulled:
-    """Ask until there are rows of all these tables, and return them."""
+    """Ask until there are rows of all these tables, and return those of the next pull: a first scrape may be half."""
     given = {"kind": "prometheus", "cluster": "c", "url": url, "step_seconds": 2, "delay_seconds": 0, **others}
     pull, found = prometheus.open(PrometheusSettings.model_validate(given)), []
 
@@ -53,6 +53,7 @@ def pulled(url: str, wanted: set[type], **others: object) -> Pulled:
         return bool(found) and wanted <= set(found[-1].frames)
 
     until(is_there, lambda: f"found {[sorted(each.__name__ for each in piece.frames) for piece in found]}", _SECONDS)
+    is_there()
     with Store.open("duckdb::memory:") as store:
         written = store.append_together(found[-1].frames, source="test")
     assert {name: each.rejected for name, each in written.items() if each.rejected} == {}
