@@ -23,6 +23,10 @@ _PACKAGES: Final = "slurm-wlm slurmdbd slurmrestd munge mariadb-server"
 _PATIENCE_SECONDS: Final = 60.0
 """Of a busy machine: a job that is cancelled while its node starts it is killed again only half a minute later."""
 _GPUS: Final = 4
+_NODE_LINES: Final = 4
+
+_PORTS: Final = range(20_000, 32_000)
+"""Below those that the kernel gives to others in the meantime."""
 
 _CONFIGURATION: Final = """\
 ClusterName=tiny
@@ -124,6 +128,12 @@ class SlurmCluster:
         _start_accounting(self)
         self._stop("slurmctld", signal.SIGTERM)
         _start_controller(self)
+        self.until(lambda: self.is_idle("idle", "mixed"), "the nodes do not respond")
+
+    def is_idle(self, *states: str) -> bool:
+        """Tell whether all nodes are there and in one of the states; in each of two partitions."""
+        told = self.run("sinfo", "--noheader", "--Node", "--format=%T").split()
+        return len(told) == _NODE_LINES and set(told) <= set(states or ("idle",))
 
     def _stop(self, name: str, sign: signal.Signals) -> None:
         pid = int((self.folder / f"{name}.pid").read_text())
@@ -193,10 +203,14 @@ def _write(folder: Path) -> None:
 
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            each = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                port = _PORTS[secrets.randbelow(len(_PORTS))]
+                each.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def _daemon(cluster: SlurmCluster, *command: str, **extra: str) -> None:
@@ -247,8 +261,7 @@ def _start_nodes(cluster: SlurmCluster) -> None:
     plugins = "openapi/v0.0.38,openapi/dbv0.0.38"
     local = ("-a", "rest_auth/local", "-s", plugins, f"unix:{cluster.folder}/rest.socket")
     _daemon(cluster, "slurmrestd", *local, SLURMRESTD_SECURITY="disable_user_check")
-    ask = ("sinfo", "--noheader", "--Node", "--format=%N %T")
-    cluster.until(lambda: cluster.run(*ask).count("idle") == 4, "the nodes are not idle")
+    cluster.until(cluster.is_idle, "the nodes are not idle")
     cluster.until((cluster.folder / "rest.socket").exists, "no slurmrestd")
 
 
