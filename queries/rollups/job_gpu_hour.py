@@ -17,7 +17,18 @@ from queries.rollups._naming import Naming, named
 from queries.rollups._process_holders import HOLDING, owners_as_jobs, process_holdings, with_owners
 from queries.rollups._sharing import HOLDER, PROCESS_COLUMNS, divided, process_time, weighed
 from queries.rollups._steps import LONGEST_STEP
-from queries.rollups._timeline import DEVICE, HOUR, MINUTE, clipped, instant, located, milliseconds, pieces, spread
+from queries.rollups._timeline import (
+    DEVICE,
+    HOUR,
+    MINUTE,
+    clipped,
+    instant,
+    located,
+    milliseconds,
+    packed,
+    pieces,
+    spread,
+)
 
 _INTERVAL_COLUMNS: Final = (
     *DEVICE,
@@ -121,28 +132,34 @@ def _means(holders: pl.DataFrame, minutes: pl.DataFrame, devices: pl.DataFrame, 
     `there` says from when to when devices existed: a holding may reach over that.
     """
     start, end = pl.max_horizontal("start", "start_there"), pl.min_horizontal("end", "end_there")
+    # Millions of minutes are summed by a number and not by the names behind it.
+    who = holders.select("device", *HOLDER).unique(maintain_order=True).with_row_index("who")
     held = holders.select("device", *HOLDER, "share", "start", "end").join(
         there, on="device", suffix="_there", maintain_order="left"
     )
     held = held.with_columns(start, end).filter(pl.col("start") < pl.col("end"))
+    held = held.join(who, on=["device", *HOLDER], maintain_order="left").drop(HOLDER)
     parts = by_minute(held.with_columns((pl.col("end") - pl.col("start")).alias("length")), "start", "length")
-    measured = located(minutes, devices, at="minute_start").with_columns(
-        (pl.col("time") // MINUTE).alias("minute"),
+    measured = located(minutes, devices, at="minute_start").select(
+        "key",
+        *ACTIVITY_COLUMNS,
         (pl.col("observed_seconds").cast(pl.Float64) * 1000).alias("observed"),
     )
     rows = (
-        parts.join(measured, on=["device", "minute"], maintain_order="left")
-        .join(_short_minutes(there), on=["device", "minute"], how="left", maintain_order="left")
+        parts.with_columns(packed(pl.col("minute") * MINUTE).alias("key"))
+        .join(measured, on="key", maintain_order="left")
+        .join(_short_minutes(there), on="key", how="left", maintain_order="left")
         .with_columns(
             (pl.col("minute") * MINUTE // HOUR).alias("hour"), (pl.col("part") * pl.col("observed")).alias("weight")
         )
     )
     mine = pl.col("part") / pl.col("existed").fill_null(MINUTE)
-    return rows.group_by(_ROW).agg(activity("weight", pl.col("energy_joules") * mine * pl.col("share")))
+    sums = rows.group_by("who", "hour").agg(activity("weight", pl.col("energy_joules") * mine * pl.col("share")))
+    return sums.join(who, on="who").drop("who")
 
 
 def _short_minutes(there: pl.DataFrame) -> pl.DataFrame:
-    """Return the minutes that a device existed for a part of only: device, minute, existed in milliseconds."""
+    """Return the minutes that a device existed for a part of only: key, existed in milliseconds."""
     head, tail = pl.col("start") // MINUTE, (pl.col("end") - 1) // MINUTE
     begun = pl.min_horizontal("end", (head + 1) * MINUTE) - pl.col("start")
     edges = pl.concat(
@@ -153,7 +170,7 @@ def _short_minutes(there: pl.DataFrame) -> pl.DataFrame:
             ),
         ]
     )
-    sums = edges.group_by("device", "minute").agg(pl.col("existed").sum())
+    sums = edges.group_by(packed(pl.col("minute") * MINUTE).alias("key")).agg(pl.col("existed").sum())
     return sums.filter(pl.col("existed") < MINUTE)
 
 
