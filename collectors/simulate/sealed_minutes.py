@@ -7,6 +7,7 @@ import numpy.typing as npt
 import polars as pl
 
 from collectors.simulate.frames import Column, exact_seconds, frame, noise, places, words
+from collectors.simulate.node_rows import READ_SECONDS
 from collectors.simulate.phases import HELD, LOST, ORPHAN, RUN
 from collectors.simulate.pieces import pieces
 from collectors.simulate.profiles import duty_cycle
@@ -19,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 _MINUTE: Final = 60
 _MILLI: Final = 1_000
+_MIB: Final = 2**20
 
 
 def minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
@@ -163,10 +165,17 @@ def node_minute_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
         "node_memory_pressure_ratio": mean["pressure_memory"] / 1e6,
         "node_network_active_ratio": np.maximum(mean["transmit"], mean["receive"]) / port,
         "node_network_wait_count": np.rint(mean["wait"] * length * PORTS),
+        "node_file_system_wait_ratio": _waited(mean["read"], length),
     }  # fmt: skip
     return frame(NodeMinute, data, len(minute))
 
 
+def _waited(read: Floats, length: Floats) -> pl.Series:
+    """Return how many reads were under way on average: of whole minutes, as often as file systems are sampled."""
+    waiting = np.minimum(read / _MIB * READ_SECONDS, 1.0)
+    return pl.Series(np.where(length == _MINUTE, waiting, np.nan)).fill_nan(None)
+
+
 _MEANS: Final = (
-    "user", "system", "iowait", "pressure_cpu", "pressure_io", "pressure_memory", "transmit", "receive", "wait",
+    "user", "system", "iowait", "pressure_cpu", "pressure_io", "pressure_memory", "transmit", "receive", "wait", "read",
 )  # fmt: skip

@@ -104,6 +104,9 @@ class NodeMinute(dy.Schema):
     node_memory_pressure_ratio = ratio("Time in which a task waited for memory")
     node_network_active_ratio = ratio("Busiest fast port against its line rate")
     node_network_wait_count = count("Ticks in which the fast ports had no credit")
+    node_file_system_wait_ratio = ratio(
+        "Time of reads of network file systems against the clock, at most 1: so many waited on average"
+    )
 
 
 @table("rollup", Timed("hour_start"), order=("cluster", "node", "gpu_uuid", "hour_start"))

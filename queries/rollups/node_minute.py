@@ -1,4 +1,4 @@
-"""How each node was in each minute: processors, pressure and fast network ports."""
+"""How each node was in each minute: processors, pressure, fast network ports and network file systems."""
 
 from typing import Annotated, Final
 
@@ -6,7 +6,7 @@ import dataframely as dy
 import polars as pl
 
 from ledger.expressions import per
-from ledger.tables import HostSample, NetworkPortSample, NodeMinute, PressureSample
+from ledger.tables import HostSample, MountSample, NetworkPortSample, NodeMinute, PressureSample
 from queries.counters import deltas
 from queries.graph import Input, Span, rollup
 from queries.rollups._minutes import by_minute, share
@@ -54,6 +54,16 @@ _PORT_COLUMNS: Final = (
     "transmit_wait_count_total",
 )
 
+_MOUNT_COLUMNS: Final = (
+    "sampled_at",
+    "cluster",
+    "node",
+    "boot_id",
+    "step_seconds",
+    "mount_point",
+    "read_seconds_total",
+)
+
 _MINUTE: Final = ("cluster", "node", "minute")
 
 _PRESSURES: Final = {
@@ -68,15 +78,19 @@ def node_minute(
     host: Annotated[dy.LazyFrame[HostSample], Input(before=_AROUND, after=_AROUND, columns=_HOST_COLUMNS)],
     pressure: Annotated[dy.LazyFrame[PressureSample], Input(before=_AROUND, after=_AROUND, columns=_PRESSURE_COLUMNS)],
     ports: Annotated[dy.LazyFrame[NetworkPortSample], Input(before=_AROUND, after=_AROUND, columns=_PORT_COLUMNS)],
+    mounts: Annotated[dy.LazyFrame[MountSample], Input(before=_AROUND, after=_AROUND, columns=_MOUNT_COLUMNS)],
     span: Span,
 ) -> dy.LazyFrame[NodeMinute]:
-    """Put together what three collectors say of a node: a row for each minute in which any of them measured.
+    """Put together what four collectors say of a node: a row for each minute in which any of them measured.
 
+    The kernel does not count waiting for every network file system as pressure: the time of reads, which their clients
+    keep, stands beside it.
     Nulls: where a source measured nothing in this minute.
     """
     told = _processors(host).join(_pressure(pressure), on=_MINUTE, how="full", coalesce=True)
     both = told.join(_network(ports), on=_MINUTE, how="full", coalesce=True)
-    rows = both.with_columns(instant(pl.col("minute") * MINUTE).alias("minute_start"))
+    all_told = both.join(_file_systems(mounts), on=_MINUTE, how="full", coalesce=True)
+    rows = all_told.with_columns(instant(pl.col("minute") * MINUTE).alias("minute_start"))
     inside = rows.filter(pl.col("minute_start").is_between(span.start, span.end, closed="left"))
     return NodeMinute.cast(inside.lazy().select(NodeMinute.column_names()))
 
@@ -121,6 +135,20 @@ def _pressure(pressure: pl.LazyFrame) -> pl.DataFrame:
         pl.col("waited").filter(pl.col("resource") == resource).first().alias(name)
         for resource, name in _PRESSURES.items()
     )
+
+
+def _file_systems(mounts: pl.LazyFrame) -> pl.DataFrame:
+    """Return how many reads of network file systems were under way on average; of local ones nobody keeps the time.
+
+    Each minute is taken for the part of it in which a mount was watched.
+    """
+    timed = mounts.filter(pl.col("read_seconds_total").is_not_null())
+    parts = _parts(timed, ("read_seconds_total",), ("cluster", "node", "mount_point"))
+    known = parts.filter(pl.col("read_seconds_delta").is_not_null())
+    waited = share("read_seconds_delta", "elapsed_ms").sum() * 1000
+    of_mount = known.group_by(*_MINUTE, "mount_point").agg(per(waited, pl.col("part").sum()).alias("waiting"))
+    total = of_mount.sort("mount_point").group_by(_MINUTE, maintain_order=True).agg(pl.col("waiting").sum())
+    return total.select(*_MINUTE, pl.col("waiting").clip(upper_bound=1.0).alias("node_file_system_wait_ratio"))
 
 
 def _network(ports: pl.LazyFrame) -> pl.DataFrame:

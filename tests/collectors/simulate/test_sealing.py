@@ -15,6 +15,7 @@ from ledger.tables import (
     GpuSample,
     GpuStateInterval,
     HostSample,
+    MountSample,
     NetworkHour,
     NetworkPortSample,
     NodeMinute,
@@ -140,7 +141,9 @@ def minutes_of_samples(plan: Cluster, window: tuple[datetime, datetime]) -> Fram
     span = Span(*window, window[1])
     return {
         GpuMinute: gpu_minute.function(raw[GpuSample], span).collect(),
-        NodeMinute: node_minute.function(raw[HostSample], raw[PressureSample], raw[NetworkPortSample], span).collect(),
+        NodeMinute: node_minute.function(
+            raw[HostSample], raw[PressureSample], raw[NetworkPortSample], raw[MountSample], span
+        ).collect(),
     }
 
 
@@ -172,7 +175,7 @@ def test_minutes_are_those_of_the_raw_rows(both: Both) -> None:
 
 def test_what_minutes_of_nodes_say_is_what_the_rollup_says(both: Both) -> None:
     names = [name for name in NodeMinute.column_names() if name not in OF_NODE]
-    assert len(names) == 7
+    assert len(names) == 8
     for name in names:
         assert differing(both, NodeMinute, OF_NODE, name, 1e-8).is_empty(), name
     assert both.told[NodeMinute]["node_cpu_active_ratio"].n_unique() > 10

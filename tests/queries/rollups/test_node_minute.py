@@ -104,3 +104,36 @@ def test_what_jobs_waited_for_is_not_the_nodes(ledger: Any, hours: Spans, minute
     of_job = mine.get("pressure_sample").with_columns(pl.lit("7").alias("job_id"), pl.col("some_seconds_total") * 2)
     mine.tables["pressure_sample"] = pl.concat([mine.get("pressure_sample"), of_job])
     assert mine.compute("node_minute", hours(1)).sort("minute_start").equals(before)
+
+
+def mount(at: datetime, point: str, read_seconds: float | None, **more: Any) -> dict[str, Any]:
+    place = {**NODE, "sampled_at": at, "boot_id": "b", "step_seconds": 60.0, "mount_point": point}
+    return {**place, "read_seconds_total": read_seconds, **more}
+
+
+def test_reads_of_network_file_systems_are_waited_for_on_average_so_many(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = ledger()
+    for at, home, scratch in ((0, 100.0, 50.0), (1, 106.0, 53.0), (2, 112.0, 500.0), (3, 4.0, 500.0)):
+        rows = [mount(minute(at), "/home", home), mount(minute(at), "/scratch", scratch), mount(minute(at), "/", None)]
+        mine.add("mount_sample", rows)
+    found = mine.compute("node_minute", hours(1)).sort("minute_start")
+    assert found["minute_start"].to_list() == [minute(0), minute(1), minute(2)]
+    waits = found["node_file_system_wait_ratio"].to_list()
+    # Both mounts; more than one at a time; a remount, of which the other mount knows nothing.
+    assert waits == [pytest.approx(0.15), 1.0, 0.0]
+    assert found["node_io_pressure_ratio"].null_count() == 3
+
+
+def test_a_mount_that_was_sampled_late_counts_in_the_minutes_it_was_watched(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = ledger()
+    mine.add("mount_sample", [mount(minute(each + 0.5), "/home", 10.0 * each) for each in range(3)])
+    whole = mine.compute("node_minute", hours(1))
+    assert whole["node_file_system_wait_ratio"].to_list() == [pytest.approx(1 / 6)] * 3
+    watched = [0.5, 1, 0.5]
+    assert sum(
+        ratio * part * 60 for ratio, part in zip(whole["node_file_system_wait_ratio"], watched, strict=True)
+    ) == pytest.approx(20), "the time of reads is conserved"
