@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import BaseModel, ValidationError
@@ -22,7 +23,7 @@ from app.tls import pinned
 from collectors._tls import trouble, trusting
 from ledger.config import HINT, Settings, config_path, origin
 from ledger.errors import ClusterLedgerError, ConfigError
-from ledger.sections import AuthSettings
+from ledger.sections import AuthSettings, Receiver
 
 _SECONDS: Final = 5.0
 
@@ -147,6 +148,7 @@ def _connections(context: Context) -> Iterator[Line]:
     else:
         yield line("hub", "missing", "agent.hub is not set", "agents need it: --hub URL")
     yield _provider(context.settings.auth)
+    yield from map(_receiver, context.settings.notify)
     if not mail.host:
         yield line("mail", "missing", "mail.host is not set: reports are written, not sent", "set mail.host")
         return
@@ -158,6 +160,21 @@ def _connections(context: Context) -> Iterator[Line]:
         yield line("mail", "failed", f"{mail.host}:{mail.port}: {error}", "see mail.host, mail.port, mail.security")
     else:
         yield line("mail", "ok", f"{mail.host}:{mail.port}")
+
+
+def _receiver(receiver: Receiver) -> Line:
+    """Say whether somebody listens where idle incidents are told; nothing is told now."""
+    part, at = f"notify {receiver.name}", urlsplit(receiver.url)
+    try:
+        trusting(f"notify.{receiver.name}", receiver.ca_file)
+        address = (at.hostname or "", at.port or (443 if at.scheme == "https" else 80))
+        socket.create_connection(address, timeout=_SECONDS).close()
+    except ClusterLedgerError as error:
+        return line(part, "failed", error.message, error.hint)
+    except (OSError, ValueError) as error:
+        # The path may be a secret: a chat's address is all that it takes to write there.
+        return line(part, "failed", f"{at.scheme}://{at.hostname}: {error}", "see [[notify]]: is it up, and url right?")
+    return line(part, "ok", f"{receiver.kind} at {at.scheme}://{at.hostname}")
 
 
 def _provider(auth: AuthSettings) -> Line:

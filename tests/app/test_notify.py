@@ -19,6 +19,7 @@ from ledger.config import Settings
 from ledger.frames import to_frame
 from ledger.sections import Receiver as Wanted
 from ledger.tables import GpuHour, IncidentNotice
+from tests.app.conftest import Command
 from tests.app.incidents import MINUTE, NOW, Estate
 from tests.app.receiver import Receiver, receiving
 
@@ -329,3 +330,18 @@ def test_a_body_is_plain_json(estate: Estate, receiver: Receiver) -> None:
     estate.passes()
     assert "schön".encode() in receiver.bodies[0]
     assert json.loads(receiver.bodies[0])["version"] == 1
+
+
+def test_check_says_whether_a_receiver_listens_and_tells_it_nothing(
+    command: Command, home: Path, receiver: Receiver
+) -> None:
+    lines = [
+        "[[notify]]\nname = 'up'\nurl = '" + receiver.url + "/secret'",
+        "[[notify]]\nname = 'down'\nurl = 'http://127.0.0.1:9/secret'",
+    ]
+    (home / "clusterledger.toml").write_text("\n".join(lines), encoding="utf-8")
+    said = command("check", "--json").out
+    found = {each["part"]: each for each in json.loads(said)}
+    assert (found["notify up"]["status"], found["notify down"]["status"]) == ("ok", "failed")
+    assert "secret" not in said
+    assert receiver.calls == 0
