@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,6 +39,11 @@ _GAUGES = {
     "DCGM_FI_PROF_DRAM_ACTIVE": 1.0,
 }
 _COUNTER = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+
+
+def is_here() -> bool:
+    """Tell whether this machine has the programs."""
+    return all(shutil.which(name) for name in ("prometheus", "promtool"))
 
 
 def measure(folder: Path) -> dict[str, float]:
