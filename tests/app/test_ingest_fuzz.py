@@ -37,7 +37,7 @@ def batch(number: int, rows: int = 3) -> dict[str, Any]:
     }
     gpu = {**sample, "gpu_uuid": ["g"] * rows, "parent_gpu_uuid": [""] * rows, "status": ["ok"] * rows}
     tables = {
-        "host_sample": {**sample, "load_1m_count": [1.5] * rows},
+        "host_sample": {**sample, "load_average_count": [1.5] * rows},
         "gpu_sample": {**gpu, "power_watts": [70.0] * rows},
     }
     return {"v": 1, "batch_id": f"b{number}", "node": "n1", "boot_id": f"b{number}", "tables": tables}
@@ -153,7 +153,7 @@ places = st.one_of(
     st.tuples(
         st.just("tables"),
         st.just("host_sample"),
-        st.sampled_from(["cluster", "node", "boot_id", "sampled_at", "step_seconds", "load_1m_count"]),
+        st.sampled_from(["cluster", "node", "boot_id", "sampled_at", "step_seconds", "load_average_count"]),
         st.integers(0, 2),
     ),
 )
