@@ -21,8 +21,10 @@ within the grace and after, or a fault."""
 _HOUR: Final = 3_600
 _CYCLE: Final = 10_200
 _SAVE: Final = 240
-_TURN: Final = 7_200
-"""How often work that waits for something comes to a halt."""
+_TURN: Final = 6_000
+"""How often work that waits for something comes to a halt, at least."""
+_HALT: Final = 1_500
+"""How long it halts at most: nobody is told of less than half an hour."""
 _STEADY: Final = 0.97
 """Work that is busy for longer than this comes to no halt."""
 _IDLE_WORK: Final = 600
@@ -71,7 +73,7 @@ def _cycles(job: Job, start: int, end: int, activities: Activities) -> Iterator[
     """Work with a checkpoint after each cycle, as training does, or in turns with nothing to do."""
     work = activities.index(scaled(PROFILES[job.profile], job.level))
     if job.busy < _STEADY:
-        turn = min(_TURN, end - start)
+        turn = min(_TURN, on_grid(_HALT / (1 - job.busy)), end - start)
         run = max(on_grid(turn * job.busy + STEP / 2), STEP)
         rest, pause = activities.index(scaled(_loaded(job), job.level)), max(turn - run, STEP)
     else:

@@ -37,7 +37,8 @@ _ABSENT_SHARE: Final = 0.2
 """Of the batch jobs that never use their GPU, the part that has no process on it."""
 _IDLE_BELOW: Final = 0.05
 _WAITS: Final = frozenset({"input_storage", "input_cpu", "host_memory", "launch_bound"})
-_LEAST_BUSY: Final = 0.5
+_LEAST_BUSY: Final = 0.74
+"""A kind of work that would run for less of its time than this is taken only where no other reaches the utilisation."""
 _LOADS: Final = 0.2
 """Before it works, a job sets itself up and loads for this part of its time at most."""
 
