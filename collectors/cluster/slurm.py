@@ -27,6 +27,9 @@ _WINDOW: Final = timedelta(days=1)
 _OVERLAP: Final = timedelta(minutes=10)
 """A record may reach slurmdbd after the time that it tells of; the queue keeps ended jobs for some minutes too."""
 
+_HOURLY_OVERLAP: Final = timedelta(hours=23)
+"""Once an hour so far back: where the controller could not reach slurmdbd, it tells of ends hours later."""
+
 
 _RUNAWAY: Final = "slurmdbd is behind, or see `sacctmgr show runawayjobs`"
 
@@ -139,8 +142,7 @@ def _pulled(way: _Way, settings: SlurmSettings, since: datetime | None, until: d
     """Yield accounting a day at a time; the last piece of a pull up to now has what stands as well."""
     listed = way.nodes()
     states, nodes, there, rejected = _slurm_nodes.told(listed, settings.cluster, until, "slurm")
-    begin = since - _OVERLAP if since else until - timedelta(days=settings.history_days)
-    begin = min(begin, until)
+    begin = asked_from(since, until, settings.history_days)
     while settings.accounting and until - begin > _WINDOW:
         end = begin + _WINDOW
         yield _piece(_history(way, begin, end, []), settings, there, [], end, way)[0]
@@ -162,6 +164,14 @@ def _pulled(way: _Way, settings: SlurmSettings, since: datetime | None, until: d
     if is_whole:
         standing |= {Job: "slurm", JobGpu: _SCHEDULER}
     yield Pulled(frames, until, refused, now.remarks, standing, _SCHEDULER)
+
+
+def asked_from(since: datetime | None, until: datetime, history_days: int) -> datetime:
+    """Return from when on accounting is asked: some minutes of what is known, and the first time in an hour a day."""
+    if since is None:
+        return until - timedelta(days=history_days)
+    is_new_hour = since.replace(minute=0, second=0, microsecond=0) != until.replace(minute=0, second=0, microsecond=0)
+    return min(since, until) - (_HOURLY_OVERLAP if is_new_hour else _OVERLAP)
 
 
 def _history(way: _Way, begin: datetime, end: datetime, queue: Sequence[Queued]) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from collectors.cluster._slurm_commands import details, records
 from collectors.cluster._slurm_gres import Devices, Got, devices, got
 from collectors.cluster._slurm_nodes import NodeTold, state_of
 from collectors.cluster._slurm_queue import Queued, live, told
-from collectors.cluster.slurm import SlurmSettings, slurm
+from collectors.cluster.slurm import SlurmSettings, asked_from, slurm
 from ledger.errors import ConfigError, SourceError
 from ledger.tables import Job, JobGpu, NodeState
 
@@ -378,7 +378,7 @@ def program(folder: Path, name: str, body: str) -> None:
 
 def pulled(folder: Path, **settings: Any) -> Any:
     source = SlurmSettings(kind="slurm", cluster="c", commands_folder=folder, **settings)
-    return list(slurm.open(source)(datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC)))
+    return list(slurm.open(source)(datetime.now(UTC) - timedelta(minutes=5), datetime.now(UTC)))
 
 
 def test_a_command_that_fails_is_said_in_its_words(tmp_path: Path) -> None:
@@ -406,6 +406,15 @@ def test_what_stands_is_not_claimed_when_something_could_not_be_read(tmp_path: P
     assert piece.remarks == ("1 jobs changed while the queue was asked; they come with the next pull",)
     assert piece.frames[Job].is_empty()
     assert isinstance(piece.frames[NodeState], pl.DataFrame)
+
+
+def test_accounting_is_asked_again_for_some_minutes_and_each_hour_for_a_day() -> None:
+    since = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+    minute = timedelta(minutes=1)
+    assert asked_from(since, since + minute, 30) == since - 10 * minute
+    assert asked_from(since, since + 30 * minute, 30) == since - timedelta(hours=23)
+    assert asked_from(None, since, 30) == since - timedelta(days=30)
+    assert asked_from(since, since - minute, 30) == since - 11 * minute
 
 
 def test_a_token_that_cannot_be_read_is_a_fault_of_the_configuration(tmp_path: Path) -> None:

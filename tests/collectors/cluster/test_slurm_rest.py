@@ -74,7 +74,7 @@ def daemon() -> Iterator[Daemon]:
 
 def pull(daemon: Daemon, **settings: Any) -> Pulled:
     source = SlurmSettings(kind="slurm", cluster="c", url=daemon.url, **settings)
-    (piece,) = slurm.open(source)(datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC))
+    (piece,) = slurm.open(source)(datetime.now(UTC) - timedelta(minutes=5), datetime.now(UTC))
     return piece
 
 
