@@ -116,3 +116,10 @@ def test_an_address_that_is_none_is_refused_before_anything_is_collected(command
     ended = command("agent", "--once", "--hub", "nonsense")
     assert ended.code == 2
     assert "command line: agent.hub: found 'nonsense', expected text that matches" in ended.err
+
+
+@pytest.mark.parametrize("name", ["rollup", "pull", "export focus --out x.csv"])
+def test_an_instant_that_is_none_is_refused_with_its_option(command: Command, name: str) -> None:
+    ended = command(*name.split(), "--since", "yesterday")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--since: found 'yesterday', expected an instant such as 2026-11-20" in ended.err
