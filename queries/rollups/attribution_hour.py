@@ -18,6 +18,8 @@ _ASSUMED_PACE: Final = 10.0
 
 _NOBODY: Final = "none"
 
+_MILLION: Final = 1_000_000
+
 
 @rollup()
 def attribution_hour(
@@ -81,15 +83,16 @@ def _without_cut(samples: pl.LazyFrame, gpus: pl.LazyFrame) -> pl.LazyFrame:
 def _by_source(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the time of processes in each hour, by who told whose they were; the columns sum to all of it."""
     source = pl.col("attribution_source").fill_null(_NOBODY)
-    known = pl.col("attribution_confidence_ratio").is_not_null() & (source != _NOBODY)
+    sure = (pl.col("attribution_confidence_ratio") * _MILLION).round().cast(pl.Int64)
+    known = sure.is_not_null() & (source != _NOBODY)
     by_source = {f"{name}_seconds": source == name for name in ATTRIBUTION_SOURCES}
     by_source["unattributed_seconds"] = source == _NOBODY
     by_source["other_seconds"] = ~source.is_in([*ATTRIBUTION_SOURCES, _NOBODY])
-    weight = pl.col("ms").filter(known)
-    return rows.group_by(_KEY).agg(
+    hours = rows.group_by(_KEY).agg(
         pl.col("ms").sum().alias("process_seconds"),
         *(pl.col("ms").filter(told).sum().alias(name) for name, told in by_source.items()),
-        per((pl.col("attribution_confidence_ratio").filter(known) * weight).sum(), weight.sum())
-        .clip(upper_bound=1.0)
-        .alias("confidence_ratio"),
+        # Whole numbers: their sums do not depend on the order of rows.
+        (sure * pl.col("ms")).filter(known).sum().alias("sure"),
+        pl.col("ms").filter(known).sum().alias("weight"),
     )
+    return hours.with_columns(per("sure", pl.col("weight") * _MILLION).alias("confidence_ratio"))

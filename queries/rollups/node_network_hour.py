@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import dataframely as dy
 import polars as pl
 
-from ledger.expressions import to_milliseconds, to_seconds, total
+from ledger.expressions import divided, to_milliseconds, to_seconds, total
 from ledger.tables import NetworkHour, Node, NodeNetworkHour, TcpSample
 from queries.counters import delta_name, deltas
 from queries.graph import Input, Span, rollup
@@ -144,10 +144,13 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
         whole.alias("up_port_count"),
         (told - whole).clip(lower_bound=0).alias("down_port_count"),
         pl.when(rate.is_not_null().any()).then(pl.col("is_slow").sum().cast(pl.Int64)).alias("degraded_port_count"),
-        (whole_rate * pl.col("link_ms").max() / 1000).alias("expected_capacity_bytes"),
+        whole_rate.alias("whole_rate"),
         total(pl.col("capacity_bytes")).alias("carried"),
         pl.col("link_ms").max(),
         pl.col("words").filter(pl.col("words") != "").str.join("; "),
+    )
+    sums = sums.with_columns(
+        divided(pl.col("whole_rate") * pl.col("link_ms"), 1000).alias("expected_capacity_bytes"),
     )
     short = pl.col("down_port_count").fill_null(0) + pl.col("degraded_port_count").fill_null(0) > 0
     missing = pl.col("expected_port_count") - pl.col("port_count")
@@ -173,7 +176,7 @@ def _words() -> pl.Expr:
         .then(pl.format("{} down for {} s", name, pl.col("down_ms") // 1000))
         .otherwise(pl.format("{} down", name))
     )
-    gigabits = [(pl.col(each) / _GIGABIT).round(1) for each in ("lowest", "rate")]
+    gigabits = [divided(pl.col(each), _GIGABIT).round(1) for each in ("lowest", "rate")]
     slow = pl.when(pl.col("is_slow")).then(pl.format("{} at {} of {} Gb/s", name, *gigabits))
     return pl.concat_str([down, slow], separator=", ", ignore_nulls=True)
 
