@@ -9,10 +9,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs golden bench fmt clean servers
+.PHONY: help up test check docs golden bench bench-faults fmt clean servers
 
 help: ## Say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -57,6 +57,9 @@ golden: $(STAMP) ## Write the golden files again: look at the difference before 
 
 bench: $(STAMP) ## Measure: writes one table to stdout
 	@$(BIN)/python -m bench
+
+bench-faults: $(STAMP) ## Kill agents and a hub a hundred times, cut the network, fill disks: is every row there once?
+	@$(BIN)/python -m bench.faults 100
 
 fmt: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff format .

@@ -1,17 +1,21 @@
 """Runs the measurements and prints them as one table: `make bench`, or `python -m bench demo day people`."""
 
 import asyncio
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import people, prometheus
-from bench._measure import Line, child, table
+from bench import agent, ingest, people, prometheus
+from bench._measure import Line, child, p95, table
 from bench.picture import hub
 
 DEMO_GPUS, DEMO_DAYS = 96, 30
 DAY_GPUS = 1_000
+NODE_SECONDS = 60
+FLEET_AGENTS = 2_500
+FLEET_SECONDS, LONG_FLEET_SECONDS = 60, 600
 
 
 def demo(folder: Path) -> list[Line]:
@@ -76,12 +80,65 @@ def pages(folder: Path) -> list[Line]:
     ]
 
 
+def node(folder: Path) -> list[Line]:
+    """Run an agent with all collectors on eight fake GPUs beside node_exporter."""
+    del folder
+    found = agent.measure(NODE_SECONDS)
+    beside = "  node_exporter beside it, for the host's part"
+    return [
+        Line(
+            f"agent, {found['collectors']} collectors at 10 s, 8 GPUs: processor",
+            f"{found['agent_core_ratio']:.2%} of a core",
+            "0.5 %",
+        ),
+        Line(beside, f"{found['exporter_core_ratio']:.2%} of a core"),
+        Line("  resident memory", f"{found['agent_resident_bytes'] / 1e6:.0f} MB", "60 MB"),
+        Line(beside, f"{found['exporter_resident_bytes'] / 1e6:.0f} MB"),
+        Line("  a round of all collectors", f"{found['agent_round_seconds'] * 1000:.0f} ms", "50 ms"),
+        Line(beside, f"{found['exporter_round_seconds'] * 1000:.0f} ms"),
+    ]
+
+
+def fleet(folder: Path, seconds: float = FLEET_SECONDS) -> list[Line]:
+    """Let a hub take what a fleet sends, with people on its pages; the demo is what they look at."""
+    if not (folder / "demo.duckdb").exists():
+        demo(folder)
+    store = folder / "fleet.duckdb"
+    shutil.copyfile(folder / "demo.duckdb", store)
+    found = ingest.measure(f"duckdb:{store}", agents=FLEET_AGENTS, seconds=seconds, readers=20)
+    resident = found["resident"]
+    held = f"{resident[len(resident) // 3] / 1e6:.0f} MB, {resident[-1] / 1e6:.0f} MB"
+    rows = sum(found["sent"].values())
+    lost = sum(abs(count) for count in found["lost"].values())
+    what = f"hub, {FLEET_AGENTS:,} agents x 8 GPUs at 10 s for {seconds / 60:.0f} min ({rows / 1e6:.1f} M rows)"
+    return [
+        Line(f"{what}: acknowledged, median", f"{found['p50_seconds'] * 1000:.0f} ms"),
+        Line("  p99", f"{found['p99_seconds'] * 1000:.0f} ms", "1 s"),
+        Line("  rows lost or stored twice", f"{lost}", "0"),
+        Line(
+            "  batches given up, refused for a while", f"{found['given_up']}, {sum(found['refused'].values())}", "0, -"
+        ),
+        Line("  resident after a third, and at the end", held, "flat"),
+        Line("  processor", f"{(found['cpu'][-1] - found['cpu'][0]) / (len(found['cpu']) - 1):.2f} cores"),
+        Line("  20 people's pages meanwhile, p95", f"{p95(found['pages']) * 1000:.0f} ms", "150 ms"),
+    ]
+
+
+def long_fleet(folder: Path) -> list[Line]:
+    """Do so for ten minutes."""
+    return fleet(folder, LONG_FLEET_SECONDS)
+
+
 MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {
     "demo": demo,
     "day": day,
     "prometheus": metrics,
     "people": pages,
+    "agent": node,
+    "ingest": fleet,
+    "ingest-long": long_fleet,
 }
+ONLY_WHEN_NAMED = {"ingest-long"}
 
 
 def main(names: list[str]) -> None:
@@ -91,7 +148,7 @@ def main(names: list[str]) -> None:
         raise SystemExit(f"bench: found {', '.join(unknown)}, expected some of {', '.join(MEASUREMENTS)}")
     lines: list[Line] = []
     with tempfile.TemporaryDirectory(prefix="clusterledger-bench-") as folder:
-        for name in names or MEASUREMENTS:
+        for name in names or [name for name in MEASUREMENTS if name not in ONLY_WHEN_NAMED]:
             print(f"measuring {name}", file=sys.stderr, flush=True)
             lines += MEASUREMENTS[name](Path(folder))
     print(table(lines))

@@ -59,7 +59,7 @@ def rows_of_a_round() -> Tables:
         Gpu(f"GPU-{_NODE}-{index}", phases=(Phase(kernel=0.9, processes=(Process(1000 + index),)),))
         for index in range(_GPUS)
     )
-    settings = Settings(agent={"cluster": CLUSTER, "node": _NODE})  # type: ignore[arg-type]  pydantic reads it
+    settings = Settings.model_validate({"agent": {"cluster": CLUSTER, "node": _NODE}})
     found = run_collectors(settings=settings, offers={"library": FakeNvml(Scenario(gpus=gpus), time.monotonic)})
     tables: Tables = {name: [dict(row) for row in rows] for name, rows in found.tables.items()}
     _repeat(tables, "network_port_sample", "device", _PORTS)

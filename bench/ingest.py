@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from app.services._hub_file import found
 from app.services.tokens import hashed
 from bench import people
 from bench._fleet import CLUSTER, node_of, token_of
-from bench._measure import p95
 from bench.picture import hub
 from ledger.frames import to_frame
 from ledger.store import Store
@@ -120,22 +118,3 @@ def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str,
         if stored[name] != count and TABLES[name].group != "inventory"
     }
     return {**said, "lost": lost, "resident": seen.resident_bytes, "cpu": seen.cpu_seconds, "pages": pages}
-
-
-def main() -> None:
-    """Print the figures."""
-    url, agents, seconds, readers = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-    began = time.perf_counter()
-    found_ = measure(url, agents=agents, seconds=seconds, readers=readers)
-    resident = found_.pop("resident")
-    cpu = found_.pop("cpu")
-    pages = found_.pop("pages")
-    print(json.dumps(found_, indent=1))
-    print("resident MB", [round(each / 1e6) for each in resident[:: max(1, len(resident) // 12)]])
-    print("hub cores", (cpu[-1] - cpu[0]) / len(cpu), "wall", time.perf_counter() - began)
-    if pages:
-        print("pages p95 ms", p95(pages) * 1000, len(pages))
-
-
-if __name__ == "__main__":
-    main()
