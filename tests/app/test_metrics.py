@@ -119,7 +119,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 def test_a_token_that_is_set_is_asked_of_everybody_also_where_people_log_in(tmp_path: Path) -> None:
     (tmp_path / "clusterledger.toml").write_text(
-        '[hub]\nmetrics_token = "scrape"\n[auth]\nmetadata_url = "http://127.0.0.1:9/x"\nclient_id = "c"\n'
+        '[hub]\nmetrics_token = "scrape"\n[[notify]]\nname = "oncall"\nurl = "http://127.0.0.1:9"\n'
+        '[auth]\nmetadata_url = "http://127.0.0.1:9/x"\nclient_id = "c"\n'
         'client_secret = "s"\nadmins = ["a"]\n',
         encoding="utf-8",
     )
@@ -129,6 +130,11 @@ def test_a_token_that_is_set_is_asked_of_everybody_also_where_people_log_in(tmp_
         assert "hub.metrics_token" in json.loads(refused.text)["hint"]
         assert get(hub, "wrong").status_code == 401
         assert get(hub, "scrape").status_code == 200
+        until = time.monotonic() + 60
+        while ("job_run_success_timestamp_seconds", (("job", "notify"),)) not in parsed(get(hub, "scrape").text):
+            assert time.monotonic() < until, "receivers are told by a job of the hub"
+            time.sleep(0.2)
+        assert parsed(get(hub, "scrape").text)["notices_waiting", (("receiver", "oncall"),)] == 0
         assert (
             httpx2.post(
                 f"{hub.url}/api/v1/services/sql",
