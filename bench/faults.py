@@ -19,48 +19,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final
-
-import msgspec
-import polars as pl
+from typing import Final
 
 from app.services.tokens import hashed
+from bench._fault_account import Account, Found, compare
 from bench._measure import Line, table
 from bench._proxy import Proxy, Way
-from ledger._door import judged
 from ledger.frames import to_frame
-from ledger.plain import joined
 from ledger.store import Store
-from ledger.tables import TABLES, AgentToken
+from ledger.tables import AgentToken
 
 _HUB_SECONDS: Final = 60.0
 _CUT_SECONDS: Final = 8.0
 _WAYS: Final[tuple[Way, ...]] = ("refused", "cut", "answer lost", "stalled")
 _ENDLESS: Final = resource.RLIM_INFINITY
-
-Tables = dict[str, dict[str, list[Any]]]
-
-
-@dataclass
-class Account:
-    """What one agent says that it put into its spool: by life and number, the rows, and whether they were kept."""
-
-    intended: dict[tuple[int, int], Tables] = field(default_factory=dict)
-    outcome: dict[tuple[int, int], bool] = field(default_factory=dict)
-
-    def read(self, life: int, output: IO[bytes]) -> None:
-        """Write down what one process tells, until it ends."""
-        while len(head := output.read(4)) == 4:  # noqa: PLR2004  the length
-            body = output.read(int.from_bytes(head, "big"))
-            try:
-                told = msgspec.msgpack.decode(body)
-            except msgspec.DecodeError:
-                return
-            key = (life, told["number"])
-            if "tables" in told:
-                self.intended[key] = told["tables"]
-            else:
-                self.outcome[key] = told["is_kept"]
 
 
 @dataclass
@@ -226,62 +198,6 @@ def _limit(pid: int, most: int) -> None:
         return
 
 
-@dataclass(frozen=True)
-class Found:
-    """How the rows of one table fared: told by the agents, and stored."""
-
-    table: str
-    told: int
-    stored: int
-    missing: int
-    twice: int
-    invented: int
-
-
-def _frame(name: str, parts: list[Tables]) -> pl.DataFrame:
-    """Return distinct rows as their table would hold them."""
-    schema = TABLES[name].schema
-    columns = [each[name] for each in parts if name in each]
-    frame, odd = joined(schema, columns)
-    if odd:
-        frame = pl.concat([to_frame(schema, each) for each in columns], how="diagonal_relaxed")
-    return judged(TABLES[name], frame).fitted.unique(maintain_order=True)
-
-
-def compare(store: Store, nodes: list[Node]) -> list[Found]:
-    """Return what became of the agents' rows, by table.
-
-    What an agent began to keep when it was killed may be stored or not; everything else must be, once.
-    """
-    kept, maybe = [], []
-    for node in nodes:
-        for key, tables in node.account.intended.items():
-            outcome = node.account.outcome.get(key)
-            if outcome is None:
-                maybe.append(tables)
-            elif outcome:
-                kept.append(tables)
-    names = sorted({name for each in kept for name in each})
-    return [_compared(store, name, kept, maybe) for name in names]
-
-
-def _compared(store: Store, name: str, kept: list[Tables], maybe: list[Tables]) -> Found:
-    told = _frame(name, kept)
-    possible = [told] + ([_frame(name, maybe)] if any(name in each for each in maybe) else [])
-    stored = store.read(TABLES[name].schema)
-    key = list(TABLES[name].key)
-    # Of what exists the newest row stays: only that it is there can be told.
-    on = key if TABLES[name].group == "inventory" else told.columns
-    return Found(
-        table=name,
-        told=told.select(on).unique().height,
-        stored=stored.height,
-        missing=told.select(on).unique().join(stored, on=on, how="anti", nulls_equal=True).height,
-        twice=stored.height - stored.select(key).unique().height,
-        invented=stored.join(pl.concat(possible), on=on, how="anti", nulls_equal=True).height,
-    )
-
-
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
@@ -332,7 +248,7 @@ def run(folder: Path, *, kills: int, agents: int, seed: int) -> tuple[list[Found
         harm.hub.end(signal.SIGTERM)
         harm.done["connections broken"] = harm.proxy.harmed
         with Store.open(harm.hub.url) as store:
-            found = compare(store, harm.nodes)
+            found = compare(store, [node.account for node in harm.nodes])
             refused = int(store.select("SELECT count(*) AS n FROM rejected_row").item())
     return found, harm.done, refused
 
