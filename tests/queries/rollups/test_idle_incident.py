@@ -183,3 +183,23 @@ def test_all_who_hold_an_idle_device_are_counted(ledger: Any, hours: Spans, minu
     # Of the hour job 7 has twenty minutes alone and half of forty, job 8 the other half.
     mine.add("allocation_hour", [allocated(minute, 0, "4"), allocated(minute, 0, "2", job_id="8")])
     assert told(mine, hours, 1) == [(Decimal(4), "EUR", False)]
+
+
+def test_a_rule_exempts_by_the_name_and_model_of_the_run_that_idles(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    mine.add("gpu_state_interval", [stretch(minute, 0, 60), stretch(minute, 60, 119.9)])
+    run = {"cluster": "c", "job_id": "7", "restart_count": 0, "user": "ann", "state": "RUNNING"}
+    mine.add(
+        "job",
+        [
+            {**run, "submitted_at": minute(-900), "job_name": "another job of that id", "model": "old"},
+            {**run, "submitted_at": minute(-30), "job_name": "serve", "model": "llama-3-70b"},
+        ],
+    )
+    before = mine.compute("idle_incident", hours(2, now=2)).to_dicts()
+    assert [(row["job_name"], row["model"], row["status"]) for row in before] == [("serve", "llama-3-70b", "open")]
+    rule = {**dict.fromkeys(("cluster", "node", "user", "job"), ""), "model": "llama*", "exemption_id": "r"}
+    times = {"starts_at": minute(0), "ends_at": minute(500), "reason": "kept warm", "made_by": "bob"}
+    mine.add("incident_exemption", [{**rule, **times}])
+    after = mine.compute("idle_incident", hours(2, now=2)).to_dicts()
+    assert after == [{**before[0], "status": "exempt"}], "nothing else of it changes"
