@@ -13,7 +13,7 @@ from queries import measure
 from queries.measure import Amount, Measure, Part, UnitCost
 
 # Five cards stand beside each other on a laptop, two on a phone.
-_WIDTH = 165
+_WIDTH = 148
 
 
 @contextmanager

@@ -15,7 +15,7 @@ _COMPACT_FROM: Final = Decimal(100_000)
 
 _POWERS: Final = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
 
-_BYTE_STEPS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+BYTE_STEPS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -128,16 +128,23 @@ def brief(seconds: float | Decimal | None) -> str:
     return f"{value:.0f} s"
 
 
+def binary_step(amount: float) -> int:
+    """Return the place in `BYTE_STEPS` of the prefix with which a number of bytes is read most easily."""
+    step = 0
+    while abs(amount) >= 1024 and step < len(BYTE_STEPS) - 1:  # noqa: PLR2004  binary prefixes
+        amount /= 1024
+        step += 1
+    return step
+
+
 def size(amount: float | None, *, per_second: bool = False) -> str:
     """Write bytes, or bytes in a second, with a binary prefix: `1.5 GiB/s`."""
     if amount is None:
         return UNKNOWN
-    value, step = float(amount), 0
-    while abs(value) >= 1024 and step < len(_BYTE_STEPS) - 1:  # noqa: PLR2004  binary prefixes
-        value /= 1024
-        step += 1
+    step = binary_step(amount)
+    value = amount / 1024.0**step
     digits = 0 if step == 0 or abs(value) >= 100 else 1  # noqa: PLR2004  digits to read
-    return f"{value:,.{digits}f} {_BYTE_STEPS[step]}{'/s' if per_second else ''}"
+    return f"{value:,.{digits}f} {BYTE_STEPS[step]}{'/s' if per_second else ''}"
 
 
 def instant(at: datetime | None) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import streamlit as st
 
 from app import data
-from app.format import UNKNOWN
+from app.format import BYTE_STEPS, UNKNOWN, binary_step
 from app.theme import STATE_WORDS
 
 Kind = Literal[
@@ -21,7 +21,7 @@ Kind = Literal[
     "hours",
     "percent",
     "bytes",
-    "rate",
+    "line_rate",
     "duration",
     "instant",
     "day",
@@ -31,7 +31,7 @@ Kind = Literal[
     "link",
 ]
 
-_GIB: Final = 2**30
+_GIGABITS: Final = 8 / 10**9  # of a byte: networks are named by bits
 
 _MOST_HEIGHT: Final = 560
 
@@ -62,7 +62,7 @@ def show(
     present = {name: column for name, column in columns.items() if name in frame.columns}
     drawn = data.once(_shown, frame, tuple((name, column.kind) for name, column in present.items()))
     height = min(_MOST_HEIGHT, 38 + 35 * max(1, frame.height))
-    config = {name: _config(column) for name, column in present.items()}
+    config = {name: _config(column, data.once(_step, frame, name)) for name, column in present.items()}
     chosen: int | None = None
     if select:
         event: Any = st.dataframe(
@@ -131,8 +131,10 @@ def _drawn(frame: pl.DataFrame, name: str, kind: Kind) -> pl.Expr:
     column = pl.col(name)
     if kind == "state":
         return column.replace_strict(dict(STATE_WORDS), default=column).alias(name)
-    if kind == "bytes" or kind == "rate":  # noqa: PLR1714  one word each
-        return (column.cast(pl.Float64) / _GIB).alias(name)
+    if kind == "bytes":
+        return (column.cast(pl.Float64) / 1024.0 ** _step(frame, name)).alias(name)
+    if kind == "line_rate":
+        return (column.cast(pl.Float64) * _GIGABITS).alias(name)
     if kind == "duration":
         return (column.cast(pl.Float64) / 3600).alias(name)
     if isinstance(frame.schema[name], pl.Decimal):
@@ -140,14 +142,21 @@ def _drawn(frame: pl.DataFrame, name: str, kind: Kind) -> pl.Expr:
     return column
 
 
+def _step(frame: pl.DataFrame, name: str) -> int:
+    """Return which binary prefix suits the largest number of a column: one column has one unit."""
+    if not frame.schema[name].is_numeric():
+        return 0
+    return binary_step(float(str(frame.get_column(name).cast(pl.Float64).abs().max() or 0)))
+
+
 @cache
-def _config(column: Column) -> Any:
+def _config(column: Column, step: int) -> Any:
     label, text = column.label, column.help or None
     numbers: dict[Kind, str] = {
         "money": "%,.2f",
         "hours": "%,.1f",
-        "bytes": "%,.1f GiB",
-        "rate": "%,.2f GiB/s",
+        "bytes": f"%,.1f {BYTE_STEPS[step]}",
+        "line_rate": "%,.10g Gb/s",
         "duration": "%,.1f h",
         "count": "%,.10g",
         "decimal": "%,.1f",

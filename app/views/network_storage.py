@@ -84,8 +84,8 @@ def _ports(ports: pl.DataFrame) -> None:
             "device": Column("Adapter"),
             "port": Column("Port"),
             "link_layer": Column("Link"),
-            "line_rate_bytes_per_second": Column("Line rate", "rate"),
-            "lowest_line_rate_bytes_per_second": Column("Slowest", "rate", "Slowest rate at which it ran while up."),
+            "line_rate_bytes_per_second": Column("Line rate", "line_rate"),
+            "lowest_line_rate_bytes_per_second": Column("Slowest", "line_rate", "Slowest at which it ran while up."),
             "peak_active_ratio": Column("Peak", "percent"),
             "transmit_bytes": Column("Sent", "bytes"),
             "receive_bytes": Column("Received", "bytes"),
@@ -118,7 +118,7 @@ def _nodes(nodes: pl.DataFrame) -> None:
             "node": Column("Node"),
             "up_port_count": Column("Ports up", "count", "RDMA ports that were up for the whole of the last hour."),
             "expected_port_count": Column("Should be", "count"),
-            "expected_line_rate_bytes_per_second": Column("Each at", "rate"),
+            "expected_line_rate_bytes_per_second": Column("Each at", "line_rate"),
             "expectation_source": Column(
                 "Known from", help="Configured, or peers: most of at least three like nodes are so."
             ),

@@ -6,7 +6,8 @@ from decimal import Decimal
 import polars as pl
 import pyarrow as pa
 
-from app.table import _shown
+from app.format import BYTE_STEPS
+from app.table import _shown, _step
 
 FRAME = pl.DataFrame(
     {
@@ -41,3 +42,14 @@ def test_a_table_without_rows_keeps_its_columns() -> None:
     table = _shown(FRAME.clear(), (("name", "text"), ("cost", "money")))
     assert table.num_rows == 0
     assert table.schema.types == [pa.string(), pa.float64()]
+
+
+def test_a_column_of_bytes_has_the_unit_of_its_largest_number() -> None:
+    frame = pl.DataFrame({"small": [2**20, None], "large": [2**50, 2**49], "none": [None, None], "text": ["a", "b"]})
+    assert [BYTE_STEPS[_step(frame, name)] for name in frame.columns] == ["MiB", "PiB", "B", "B"]
+    assert _shown(frame, (("large", "bytes"),)).to_pylist() == [{"large": 1.0}, {"large": 0.5}]
+
+
+def test_a_line_rate_is_written_as_networks_are_named() -> None:
+    frame = pl.DataFrame({"rate": [50e9, 25e9, None]})
+    assert _shown(frame, (("rate", "line_rate"),)).to_pylist() == [{"rate": 400.0}, {"rate": 200.0}, {"rate": None}]
