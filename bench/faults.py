@@ -122,7 +122,9 @@ class Hub:
                 time.sleep(0.1)
             else:
                 return
-        raise SystemExit(f"bench: the hub does not answer; see {self.folder / 'hub.log'}")
+        ended = None if self.process is None else self.process.poll()
+        log = (self.folder / "hub.log").read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise SystemExit(f"bench: the hub does not answer; it ended with {ended}:\n{log}")
 
     def end(self, number: signal.Signals) -> None:
         """End this life."""
@@ -173,6 +175,9 @@ class Harm:
         """Let the disk of an agent or of the hub take nothing more for a while."""
         node = self.chance.choice(self.nodes)
         is_hub = self.chance.random() < 0.5  # noqa: PLR2004  one or the other
+        if is_hub:
+            # One that cannot write when it starts ends with a line that says so: that is no fault to live through.
+            self.hub.wait()
         process = self.hub.process if is_hub else node.process
         files = [Path(self.hub.url.removeprefix("duckdb:"))] if is_hub else [node.spool]
         files = [path for each in files for path in (each, each.with_name(f"{each.name}-wal"))]
