@@ -71,7 +71,7 @@ def _blank(receiver: Receiver, key: Mapping[str, Any]) -> Notice:
         "turn_count": 0,
         "told": "",
         "pending": "",
-        "pending_since": None,
+        "pending_from": None,
         "closed_at": None,
         "attempt_count": 0,
         "next_attempt_at": None,
@@ -90,11 +90,11 @@ def _first(incident: Incident, receiver: Receiver, since: datetime, now: datetim
 
 
 def _opening(notice: Notice, now: datetime) -> Notice:
-    return {**notice, "pending": "opened", "pending_since": now, "turn_count": notice["turn_count"] + 1}
+    return {**notice, "pending": "opened", "pending_from": now, "turn_count": notice["turn_count"] + 1}
 
 
 def _closing(notice: Notice, closed_at: datetime, now: datetime) -> Notice:
-    return {**notice, "pending": "closed", "pending_since": now, "closed_at": closed_at}
+    return {**notice, "pending": "closed", "pending_from": now, "closed_at": closed_at}
 
 
 def _next(incident: Incident, notice: Notice, now: datetime) -> Notice:
@@ -114,7 +114,7 @@ def _next(incident: Incident, notice: Notice, now: datetime) -> Notice:
 
 
 def _quiet(notice: Notice) -> Notice:
-    return {**notice, "pending": "", "pending_since": None, "attempt_count": 0, "next_attempt_at": None}
+    return {**notice, "pending": "", "pending_from": None, "attempt_count": 0, "next_attempt_at": None}
 
 
 def _moved(incident: Incident, others: Iterable[Notice], now: datetime) -> Notice | None:

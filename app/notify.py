@@ -99,7 +99,7 @@ def _tell(context: Context, receiver: Receiver, known: Sequence[Known]) -> list[
 def _news(receiver: Receiver, known: Sequence[Known], now: datetime) -> list[News]:
     """Return what a receiver is told now, oldest first; an Alertmanager forgets what nobody renews."""
     news: list[News] = []
-    for each in sorted(known, key=lambda each: (each.notice["pending_since"] or now, *key_of(each.notice))):
+    for each in sorted(known, key=lambda each: (each.notice["pending_from"] or now, *key_of(each.notice))):
         renewed = ("opened",) if receiver.kind == "alertmanager" and each.notice["told"] == "opened" else ()
         incident = each.incident or _gone(each.notice)
         news += [News(_ending(each.notice, incident, event), incident, event) for event in events_of(each) or renewed]

@@ -32,7 +32,7 @@ def named(pulled: Pulled, known_gpus: KnownGpus) -> Pulled:
         return pulled
     gpus = known_gpus(places["node"].unique().sort().to_list())
     found = _found(places.with_row_index("_row"), gpus)
-    frames = {**pulled.frames, JobGpu: pl.concat([told.filter(~is_place), found.select(told.columns)])}
+    frames = dict(pulled.frames) | {JobGpu: pl.concat([told.filter(~is_place), found.select(told.columns)])}
     remarks = pulled.remarks
     if missing := places.height - found.height:
         without = places.join(found, on=_RUN, how="anti")["node"].unique().sort().to_list()

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import requests
-from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests.adapters import HTTPAdapter
 
 from collectors.cluster._prometheus_connection import Connection, authentication, retry, session
@@ -157,7 +158,8 @@ class Api:
         if response.status_code != requests.codes.ok:
             raise self._refused(response.status_code, content)
         try:
-            answer = msgspec.json.decode(content, type=_Answer[kind])  # type: ignore[valid-type]  # known when it runs
+            whole: Any = _Answer[kind]  # type: ignore[valid-type]  # known when it runs
+            answer: _Answer[T] = msgspec.json.decode(content, type=whole)
         except msgspec.DecodeError as error:
             hint = "see url of its section: it ends before /api/v1"
             raise SourceError(f"{self._url}: found no answer of Prometheus: {error}", hint=hint) from None

@@ -125,9 +125,9 @@ def _pods(asking: Asking) -> dict[str, Pod]:
     for labels, value in asking.last(REQUESTS, (("resource", "=~", _ACCELERATOR),)):
         uid = labels.get("uid", "")
         if uid:
-            pod = pods.setdefault(uid, Pod(uid, _name(labels), labels))
+            asks = pods.setdefault(uid, Pod(uid, _name(labels), labels))
             sliced = _RESOURCE.search(labels.get("resource", ""))
-            pod.gpu_count += value * (int(sliced[1]) / _SLICES if sliced else 1.0)
+            asks.gpu_count += value * (int(sliced[1]) / _SLICES if sliced else 1.0)
     for labels, _ in asking.last(PODS):
         if (pod := pods.get(labels.get("uid", ""))) is not None:
             pod.labels, pod.node = labels, asking.node_of(labels)

@@ -121,7 +121,8 @@ class Reader:
         frames |= kube
         if not frames:
             remarks.append("none of the metrics that are read is there; see match, tables and metrics of its section")
-        standing = {schema: _prometheus_kube.SOURCE for schema in (Node, NodeState) if schema in kube}
+        states: tuple[type[dy.Schema], ...] = (Node, NodeState)
+        standing = {schema: _prometheus_kube.SOURCE for schema in states if schema in kube}
         held_by = _prometheus_kube.HOLDER if Job in frames else ""
         return Pulled(frames, instant(grid.end), (), (*self.api.remarks, *remarks), standing, held_by)
 

@@ -74,8 +74,8 @@ def _shares(detail: str, count: int, of: Devices | None) -> list[Got]:
         return [Got(index, share) for index, part in enumerate(detail.split(",")) if (share := _ratio(part))]
     indices = numbers(detail.removeprefix("IDX:"))
     each = of.parts_each if of else 0
-    share = count / len(indices) / each if indices and each else None
-    return [Got(index, None if share is None or share > 1 else share) for index in indices]
+    equal = count / len(indices) / each if indices and each else None
+    return [Got(index, None if equal is None or equal > 1 else equal) for index in indices]
 
 
 def _ratio(part: str) -> float:

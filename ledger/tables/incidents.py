@@ -29,7 +29,11 @@ class IdleIncident(dy.Schema):
     effective_cost = money("What that cost so far; null where no price is known")
     billing_currency = text("ISO 4217; null where no price is known")
     is_estimated = flag("The price is an estimate")
-    status = text("Where it stood when it was computed; a decision since then counts at once", nullable=False, among=INCIDENT_STATUS)
+    status = text(
+        "Where it stood when it was computed; a decision since then counts at once",
+        nullable=False,
+        among=INCIDENT_STATUS,
+    )
 
 
 @table("operation", Whole())
@@ -78,7 +82,7 @@ class IncidentNotice(dy.Schema):
     turn_count = count("How often it opened: a gap in samples may end it for a while", nullable=False)
     told = text("The last that it was told: '', opened, closed", nullable=False, among=("", "opened", "closed"))
     pending = text("What it is to be told now: '', opened, closed", nullable=False, among=("", "opened", "closed"))
-    pending_since = instant("Since when")
+    pending_from = instant("Since when")
     closed_at = instant("The end that it is to be told, or was")
     attempt_count = count("Calls that failed since it was told something", nullable=False)
     next_attempt_at = instant("Not before then")

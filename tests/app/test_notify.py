@@ -262,7 +262,7 @@ def test_openings_and_ends_take_turns_and_nothing_is_left_out(steps: list[tuple[
             works = bool(value)
         for _ in range(2):
             known = told_next(rows, notices, wanted, now)
-            known.sort(key=lambda each: each.notice["pending_since"] or now)
+            known.sort(key=lambda each: each.notice["pending_from"] or now)
             notices = [_told(each, heard, works, now) for each in known]
     for value in range(3):
         mine = [event for event, which in heard if which == value]
