@@ -27,7 +27,7 @@ _RATES: Final = {
 _METRICS: Final = _RATIOS | _RATES
 _MEBIBYTE: Final = 1024**2
 
-_SHORTEST_SECONDS: Final = 1.0  # below 100 ms the driver's answer is noise; below 1 s nobody needs it
+_SHORTEST_SECONDS: Final = 0.5  # below 100 ms the driver's answer is noise; a pace of 1 s may come a little early
 _LONGEST_SECONDS: Final = 600.0  # an average over more says nothing about now
 
 
