@@ -44,13 +44,13 @@ check: $(STAMP) ## Lint, types, layers and generated documentation
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/cog --check -r README.md
+	@$(BIN)/cog --check -r README.md docs/reference.md
 
 test: $(STAMP) servers check ## Check, then run all tests, those in a real browser too
 	@POLARS_MAX_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --durations 15
 
-docs: $(STAMP) ## Write the generated tables of the README again
-	@$(BIN)/cog -r README.md
+docs: $(STAMP) ## Write the generated tables of the README and docs/reference.md again
+	@$(BIN)/cog -r README.md docs/reference.md
 
 golden: $(STAMP) ## Write the golden files again: look at the difference before committing it
 	@CLUSTERLEDGER_GOLDEN=write $(BIN)/pytest -q -m "not browser" tests -k golden

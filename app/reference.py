@@ -1,4 +1,4 @@
-"""The reference tables of the README, made from the units themselves: `make docs` writes them."""
+"""The reference tables of the README and docs/, made from the units themselves: `make docs` writes them."""
 
 import importlib
 import inspect
