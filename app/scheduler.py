@@ -65,17 +65,23 @@ class Scheduler:
 
     def tick(self) -> None:
         """Run each job that is due, in their order."""
-        with self._turn:
-            acting.set("scheduler")
-            for job in self._jobs:
-                if self._context.stop.is_set():
-                    return
-                due_at = due(self._context, job)
-                if due_at is not None:
-                    run(self._context, job, due_at)
-            self._ask_again()
-            # What page runs and jobs have left in cycles; Streamlit would do it after each run of a page.
-            gc.collect()
+        before = acting.set("scheduler")
+        try:
+            with self._turn:
+                self._run_due()
+        finally:
+            acting.reset(before)
+
+    def _run_due(self) -> None:
+        for job in self._jobs:
+            if self._context.stop.is_set():
+                return
+            due_at = due(self._context, job)
+            if due_at is not None:
+                run(self._context, job, due_at)
+        self._ask_again()
+        # What page runs and jobs have left in cycles; Streamlit would do it after each run of a page.
+        gc.collect()
 
     def _ask_again(self) -> None:
         """Read what pages show anew after a change, and what tells of the present once a minute."""

@@ -164,7 +164,10 @@ def _counted(rows: pl.DataFrame) -> pl.DataFrame:
     said = pl.concat_str([gone, pl.when(pl.col("words") != "").then("words")], separator="; ", ignore_nulls=True)
     return sums.with_columns(
         pl.when(short).then(said).otherwise(pl.lit("")).alias("evidence"),
-        pl.min_horizontal("carried", pl.coalesce("expected_capacity_bytes", "carried")).alias("capacity_bytes"),
+        # The least of two ignores what is null: ports that were all down carried nothing, and not what they should.
+        pl.when(pl.col("carried").is_not_null())
+        .then(pl.min_horizontal("carried", "expected_capacity_bytes"))
+        .alias("capacity_bytes"),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.responses import Response
@@ -37,7 +38,9 @@ def answers(intake: Intake, *bodies: bytes) -> list[Response | BaseException]:
     async def all_at_once() -> list[Response | BaseException]:
         return await asyncio.gather(*(intake.answer(ANYBODY, each) for each in bodies), return_exceptions=True)
 
-    return asyncio.run(all_at_once())
+    # A browser of another test may have left a loop in this thread.
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        return aside.submit(asyncio.run, all_at_once()).result()
 
 
 def turns(context: Context) -> int:

@@ -89,7 +89,7 @@ def test_profiling_averages_the_whole_interval(node: Make) -> None:
 
 def test_profiling_is_not_read_over_too_short_or_too_long_a_time(node: Make) -> None:
     gpu = node(Gpu("GPU-a", phases=(TRAINING,)))
-    gpu.round(after=0.5)
+    gpu.round(after=0.4)
     assert gpu.round(after=1000)["gpu_sample"][0]["evidence_quality"] == "B"
     assert gpu.round()["gpu_sample"][0]["evidence_quality"] == "B", "an average over 1000 s says nothing about now"
     assert gpu.round()["gpu_sample"][0]["evidence_quality"] == "A"

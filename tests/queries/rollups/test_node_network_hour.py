@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledger.tables import NetworkPortSample, Node, NodeNetworkHour, TcpSample
@@ -183,6 +183,7 @@ FLEET = st.lists(st.lists(RATES, min_size=1, max_size=4), min_size=1, max_size=6
 
 
 @given(FLEET)
+@example([[200, 200], [200, 200], [None]])
 def test_capacity_is_what_links_carry_and_what_is_short_is_said(fleet: list[list[int | None]]) -> None:
     names = [f"n{index}" for index in range(len(fleet))]
     rows = [each for name, rates in zip(names, fleet, strict=True) for each in ports(name, *rates)]
