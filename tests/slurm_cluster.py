@@ -22,6 +22,7 @@ PROGRAMS: Final = ("mariadbd", "munged", "slurmdbd", "slurmctld", "slurmd", "slu
 _PACKAGES: Final = "slurm-wlm slurmdbd slurmrestd munge mariadb-server"
 _PATIENCE_SECONDS: Final = 60.0
 """Of a busy machine: a job that is cancelled while its node starts it is killed again only half a minute later."""
+_REVOKED_SECONDS: Final = 1.2
 _GPUS: Final = 4
 _NODE_LINES: Final = 4
 
@@ -143,11 +144,29 @@ class SlurmCluster:
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Wait for something; fail with what it was."""
-        patiently(is_so, f"{what}\n{_tails(self.folder)}")
+        patiently(is_so, what, self.folder)
 
     def until_state(self, job_id: str, *states: str) -> None:
         """Wait until a job is in one of the states."""
         self.until(lambda: self.state(job_id) in states, f"job {job_id} is not {states}")
+
+    def start_requeued(self, job_id: str) -> None:
+        """Start a job that waits because it was requeued.
+
+        Its node refuses what was granted in the second in which it revoked the last run.
+        """
+        time.sleep(_REVOKED_SECONDS)
+        self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+        self.until_state(job_id, "RUNNING")
+
+    def submit_counted(self, *options: str) -> str:
+        """Submit a job whose script tells of each of its runs to `until_begun`."""
+        return self.submit(*options, script=f"echo >> {self.folder}/$SLURM_JOB_ID.runs; sleep 120")
+
+    def until_begun(self, job_id: str, runs: int) -> None:
+        """Wait until a job's script runs for the nth time: one requeued before that may fail instead."""
+        told = self.folder / f"{job_id}.runs"
+        self.until(lambda: told.exists() and told.read_text().count("\n") >= runs, f"job {job_id}: no run {runs}")
 
     def until_recorded(self, job_id: str, state: str) -> None:
         """Wait until accounting has a run of a job in a state."""
@@ -157,11 +176,11 @@ class SlurmCluster:
         )
 
 
-def patiently(is_so: Callable[[], bool], what: str) -> None:
-    """Wait until something is so; fail with what it was."""
+def patiently(is_so: Callable[[], bool], what: str, folder: Path) -> None:
+    """Wait until something is so; fail with what it was, and with what the daemons said until then."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not is_so():
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, f"{what}\n{_tails(folder)}"
         time.sleep(0.05)
 
 
@@ -235,14 +254,14 @@ def _start_storage(cluster: SlurmCluster) -> None:
     at = (f"--datadir={folder}/db", f"--socket={folder}/db.socket", f"--pid-file={folder}/db.pid")
     _daemon(cluster, "mariadbd", *_DATABASE, *at)
     sockets = [folder / "munge.socket", folder / "db.socket"]
-    patiently(lambda: all(each.exists() for each in sockets), f"no munged or no database\n{_tails(folder)}")
+    patiently(lambda: all(each.exists() for each in sockets), "no munged or no database", folder)
 
 
 def _start_accounting(cluster: SlurmCluster) -> None:
     folder = cluster.folder
     _daemon(cluster, "slurmdbd", "-D", MYSQL_UNIX_PORT=str(folder / "db.socket"))
     ask = ("sacctmgr", "--noheader", "show", "cluster")
-    patiently(lambda: _works(cluster, *ask), f"no slurmdbd\n{_tails(folder)}")
+    patiently(lambda: _works(cluster, *ask), "no slurmdbd", folder)
 
 
 def _start_control(cluster: SlurmCluster) -> None:
@@ -252,7 +271,7 @@ def _start_control(cluster: SlurmCluster) -> None:
 
 def _start_controller(cluster: SlurmCluster) -> None:
     _daemon(cluster, "slurmctld", "-D")
-    patiently(lambda: _works(cluster, "scontrol", "ping", says="UP"), f"no slurmctld\n{_tails(cluster.folder)}")
+    patiently(lambda: _works(cluster, "scontrol", "ping", says="UP"), "no slurmctld", cluster.folder)
 
 
 def _start_nodes(cluster: SlurmCluster) -> None:

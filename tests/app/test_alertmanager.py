@@ -73,8 +73,8 @@ def alerts(url: str, job: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def estate(alertmanager: str, tmp_path: Path) -> Iterator[Estate]:
     made = Estate(tmp_path / "ledger.duckdb", Receiver(name="am", kind="alertmanager", url=f"{alertmanager}/"))
-    # An Alertmanager has a clock of its own.
-    made.now = made.now.now(made.now.tzinfo).replace(microsecond=0)
+    # An Alertmanager has a clock of its own, and an end that is yet to come by that clock is none.
+    made.now = made.now.now(made.now.tzinfo).replace(microsecond=0) - MINUTE
     yield made
     made.context.close()
 

@@ -15,28 +15,32 @@ pytestmark = pytest.mark.xdist_group("slurm")
 @pytest.mark.parametrize("way", WAYS)
 def test_each_requeue_is_a_run_of_its_own(ledger: Ledger, way: str) -> None:
     cluster = ledger.cluster
-    job = cluster.submit("--gres=gpu:1")
-    cluster.until_state(job, "RUNNING")
+    job = cluster.submit_counted("--gres=gpu:1")
+    cluster.until_begun(job, 1)
     ledger.pull(way)
-    for _ in range(2):
+    for run in (2, 3):
         cluster.run("scontrol", "requeue", job)
         cluster.until_state(job, "PENDING")
         ledger.pull(way)
-        cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
-        cluster.until_state(job, "RUNNING")
+        cluster.start_requeued(job)
+        cluster.until_begun(job, run)
         ledger.pull(way)
     cluster.until_recorded(job, "RUNNING")
     ledger.pull(way)
     runs = ledger.runs(job)
-    assert [(run["restart_count"], run["state"]) for run in runs] == [(0, "REQUEUED"), (1, "REQUEUED"), (2, "RUNNING")]
-    assert [run["ended_at"] is None for run in runs] == [False, False, True]
+    assert [(each["restart_count"], each["state"]) for each in runs] == [
+        (0, "REQUEUED"),
+        (1, "REQUEUED"),
+        (2, "RUNNING"),
+    ]
+    assert [each["ended_at"] is None for each in runs] == [False, False, True]
     assert [is_open for _, is_open in ledger.held(job)].count(True) == 1
     assert len(ledger.held(job)) == 3
     # One who comes later, from accounting alone, numbers them alike.
     cluster.run("scancel", job)
     cluster.until_recorded(job, "CANCELLED")
     ledger.pull("commands", since=datetime.now(UTC) - timedelta(hours=2))
-    assert [run["restart_count"] for run in ledger.runs(job)] == [0, 1, 2]
+    assert [each["restart_count"] for each in ledger.runs(job)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("way", WAYS)
