@@ -1,6 +1,6 @@
 """Every table of the ledger; importing this registers them all."""
 
-from ledger.tables.billing import BillImport, FocusCharge, Invoice
+from ledger.tables.billing import BillImport, BillingPeriod, BillObject, FocusCharge, Invoice, InvoiceLine
 from ledger.tables.bottlenecks import BottleneckHour, BottleneckMinute
 from ledger.tables.costs import (
     AllocationHour,
@@ -51,6 +51,8 @@ __all__ = [
     "Audit",
     "Batch",
     "BillImport",
+    "BillObject",
+    "BillingPeriod",
     "BlockDeviceSample",
     "BottleneckHour",
     "BottleneckMinute",
@@ -80,6 +82,7 @@ __all__ = [
     "IncidentExemption",
     "IncidentNotice",
     "Invoice",
+    "InvoiceLine",
     "Job",
     "JobCgroupSample",
     "JobGpu",

@@ -124,3 +124,54 @@ class Invoice(dy.Schema):
     issued_at = instant("When it was issued")
     source = text("invoice_detail, csv, typed", nullable=False)
     path = text("File it came from")
+
+
+@table("money", Keyed(("invoice_issuer", "invoice_id")), also=(Timed("billing_period_start", "month"),))
+class InvoiceLine(dy.Schema):
+    """One line of an invoice, where its issuer tells them; `invoice` holds what they sum to."""
+
+    invoice_issuer = key("FOCUS InvoiceIssuerName")
+    invoice_id = key("FOCUS InvoiceId")
+    invoice_detail_id = key("FOCUS InvoiceDetailId; its place in the file where the issuer gives none")
+    billing_account_id = key("Account; '' where the invoice names none")
+    billing_period_start = key_instant("Start of the billing period")
+    billing_currency = key("ISO 4217")
+    charge_category = text("FOCUS ChargeCategory")
+    description = text("The issuer's words")
+    grain = text("FOCUS InvoiceDetailGrain: a JSON object of what the line is told apart by")
+    invoiced = money("Amount of the line; what a voided one said once, though nobody owes it", nullable=False)
+    issue_status = text("FOCUS InvoiceIssueStatus")
+    payment_currency = text("ISO 4217 of the payment")
+    payment_cost = money("Amount in the currency of the payment")
+    payment_due_at = instant("When it is due")
+    reference_invoice_id = text("The invoice that it corrects")
+
+
+BILLING_PERIOD_STATUS = ("open", "closed")
+
+
+@table("money", Whole(), also=(Timed("billing_period_start", "month"),))
+class BillingPeriod(dy.Schema):
+    """One billing period of one issuer of invoices: a changed bill of a closed one waits until it is accepted."""
+
+    invoice_issuer = key("FOCUS InvoiceIssuerName")
+    billing_period_start = key_instant("Start of the billing period")
+    billing_period_end = instant("End, exclusive")
+    status = text("open, closed", nullable=False, among=BILLING_PERIOD_STATUS)
+    changed_at = instant("When it was opened or closed", nullable=False)
+    changed_by = text("Who said so: a file, or a person", nullable=False)
+
+
+@table("operation", Whole())
+class BillObject(dy.Schema):
+    """One file of a bill that the hub fetches by itself, as it was when it was fetched last."""
+
+    bill_name = key("Section of [bills]")
+    path = key("Its place below the address of the section")
+    etag = text("The object store's word for its content; '' for a file", nullable=False)
+    size_bytes = count("Its size", nullable=False)
+    modified_at = instant("When it was changed", nullable=False)
+    delivery = text("The folder, manifest or file that it was a part of", nullable=False)
+    status = text("imported, waiting or refused", nullable=False, among=("imported", "waiting", "refused"))
+    message = text("What came of it, in one line", nullable=False)
+    fetched_at = instant("When it was fetched", nullable=False)
