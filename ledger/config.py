@@ -31,6 +31,7 @@ from ledger.explain import nearest, problem
 from ledger.sections import (
     AgentSettings,
     AuthSettings,
+    BillPlace,
     HubSettings,
     MailSettings,
     Match,
@@ -82,6 +83,9 @@ class Settings(BaseSettings):
     collectors: Annotated[dict[str, dict[str, Any]], Field(description="One section per collector")] = {}
     sources: Annotated[
         dict[str, dict[str, Any]], Field(description="One section per service of a cluster that the hub asks")
+    ] = {}
+    bills: Annotated[
+        dict[str, BillPlace], Field(description="One section per place from which the hub fetches bills")
     ] = {}
     rollups: Annotated[
         dict[str, dict[str, Any]], Field(description="One section per settings model of the rollups")

@@ -1,7 +1,7 @@
 """What is wrong with a value that somebody gave, in one line."""
 
 import difflib
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -42,12 +42,15 @@ def nearest(name: str, names: list[str]) -> str:
 def _keys(loc: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
     """Return the keys that a section knows."""
     model: Any = root
+    is_name = False
     for part in loc:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_name:  # a place in a list, or the name of a section
+            is_name = False
             continue
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         arguments = [each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
         model = arguments[0] if arguments else annotation
+        is_name = get_origin(annotation) is dict
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             return []
     return list(model.model_fields)
@@ -55,7 +58,7 @@ def _keys(loc: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
 
 def _found(error: "ErrorDetails") -> str:
     """Show a value, but never one that may be a secret."""
-    if {"token", "admin_token", "password"} & set(error["loc"]):
+    if {"token", "admin_token", "password", "options"} & set(error["loc"]):
         return "a value that is not shown"
     if error["type"] == "missing":
         return "nothing"

@@ -225,6 +225,26 @@ TeamName = Annotated[str, Field(min_length=1)]
 Share = Annotated[Decimal, Field(gt=0, le=1, decimal_places=6)]
 
 
+class BillPlace(Section):
+    """A place where bills are delivered again and again, and the hub fetches what has changed there."""
+
+    url: Annotated[str, Field(min_length=1, description="Folder, or prefix in an object store: s3://, gs:// or az://")]
+    every_seconds: Annotated[float, Field(gt=0, le=604_800, description="Pace of looking there")] = 3600.0
+    enabled: Annotated[bool, Field(description="Look there")] = True
+    format: Annotated[str, Field(description="Format of the files; empty to detect it")] = ""
+    replaces: Annotated[
+        Literal["same_name", "same_period"],
+        Field(description="What a new file replaces: bills of its own name, or all of its account and period there"),
+    ] = "same_name"
+    defaults: Annotated[
+        dict[str, str], Field(description="Values for columns that these bills lack, before money.bill_defaults")
+    ] = {}
+    options: Annotated[
+        dict[str, SecretStr],
+        Field(description="Options of the object store, such as region, endpoint, access_key_id; else the environment"),
+    ] = {}
+
+
 class MoneySettings(Section):
     """How bills become costs of devices and people."""
 

@@ -43,6 +43,8 @@ def keys(model: type[BaseModel], prefix: str) -> Iterator[dict[str, str]]:
         is_units = get_origin(field.annotation) is dict and get_origin(get_args(field.annotation)[1]) is dict
         if inner is not None and get_origin(field.annotation) is tuple:
             yield from keys(inner, f"{prefix}{name}[].")
+        elif inner is not None and get_origin(field.annotation) is dict:
+            yield from keys(inner, f"{prefix}{name}.NAME.")
         elif inner is not None:
             yield from keys(inner, f"{prefix}{name}.")
         elif not is_units:

@@ -38,6 +38,17 @@ def read_bill(
     source = open_source(location)
     if source_name is not None:
         source = Source(source.path, source_name, source.files)
+    return read_source(source, format=format, defaults=defaults, imported_at=imported_at)
+
+
+def read_source(
+    source: Source,
+    *,
+    format: str | None = None,  # noqa: A002  the word of the command's option
+    defaults: Mapping[str, str] | None = None,
+    imported_at: datetime | None = None,
+) -> Imported:
+    """Return what a delivery holds; see `read_bill`."""
     known = bill_formats()
     if format is not None and format not in known:
         raise InputError(f"format: found {format!r}, expected one of {', '.join(known)}")

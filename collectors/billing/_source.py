@@ -25,7 +25,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _HASH_CHARACTERS = 32
 
 # Somebody waits for the answer: a wrong bucket is said in seconds, not after the default three minutes.
-_RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
+RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,17 @@ def open_source(location: str | Path) -> Source:
 
 def _local(path: Path) -> Source:
     if path.is_dir():
-        files = [each for each in sorted(path.rglob("*")) if each.is_file() and _is_data(each.name)]
+        files = [each for each in sorted(path.rglob("*")) if each.is_file() and is_data(each.name)]
         return _checked(
             Source(str(path), str(path.resolve()), tuple(_file(each, str(each.relative_to(path))) for each in files))
         )
     if not path.is_file():
         raise InputError(f"{path}: found nothing there, expected a file or a folder", hint="check the path")
-    if not _is_manifest(path.name):
+    if not is_manifest(path.name):
         return Source(str(path), path.name, (_file(path, path.name),))
-    listed = _listed(path.name, _bytes_of(path))
+    entries = listed(path.name, _bytes_of(path))
     found = {str(each.relative_to(path.parent)): each for each in path.parent.rglob("*") if each.is_file()}
-    names = [_match(str(path), entry, sorted(found)) for entry in listed]
+    names = [matched(str(path), entry, sorted(found)) for entry in entries]
     files_of = tuple(_file(found[name], name) for name in sorted(names))
     return _checked(Source(str(path), str(path.parent.resolve()), files_of))
 
@@ -137,7 +137,7 @@ def _remote(url: str) -> Source:
         ) from error
     if not keys:
         raise InputError(f"{url}: found nothing there, expected an object or a prefix", hint="check the address")
-    return _checked(Source(url, bare, tuple(_stored(bare, store, key) for key in keys if _is_data(key))))
+    return _checked(Source(url, bare, tuple(_stored(bare, store, key) for key in keys if is_data(key))))
 
 
 def _opened(url: str) -> ObjectStore:
@@ -146,7 +146,7 @@ def _opened(url: str) -> ObjectStore:
         if not path.is_dir():
             raise FileNotFoundError(str(path))
         return from_url(url)
-    return from_url(url, retry_config=_RETRY)
+    return from_url(url, retry_config=RETRY)
 
 
 def _exists(store: ObjectStore, key: str) -> bool:
@@ -158,10 +158,10 @@ def _exists(store: ObjectStore, key: str) -> bool:
 
 
 def _object_source(url: str, parent: str, name: str, store: ObjectStore) -> Source:
-    if not _is_manifest(name):
+    if not is_manifest(name):
         return Source(url, name, (_stored(parent, store, name),))
     keys = sorted(_keys(store))
-    names = sorted(_match(url, entry, keys) for entry in _listed(name, _object(url, store, name)))
+    names = sorted(matched(url, entry, keys) for entry in listed(name, _object(url, store, name)))
     return _checked(Source(url, parent, tuple(_stored(parent, store, each) for each in names)))
 
 
@@ -191,29 +191,31 @@ def _checked(source: Source) -> Source:
     return source
 
 
-def _is_data(name: str) -> bool:
+def is_data(name: str) -> bool:
+    """Tell by its name whether a file may hold rows of a bill."""
     last = PurePosixPath(name).name
     return last.lower().endswith(_DATA_SUFFIXES) and not last.startswith((".", "_"))
 
 
-def _is_manifest(name: str) -> bool:
+def is_manifest(name: str) -> bool:
+    """Tell by its name whether a file lists the others of its delivery."""
     return name.lower().endswith("manifest.json")
 
 
-def _listed(name: str, content: bytes) -> list[str]:
+def listed(name: str, content: bytes) -> list[str]:
     """Return the files that a manifest names: Azure's blobs, AWS's dataFiles or reportKeys."""
     try:
         manifest = json.loads(content)
         entries = manifest.get("blobs") or manifest.get("dataFiles") or manifest.get("reportKeys") or []
-        listed = [each["blobName"] if isinstance(each, dict) else str(each) for each in entries]
+        names = [each["blobName"] if isinstance(each, dict) else str(each) for each in entries]
     except (ValueError, AttributeError, KeyError) as error:
         raise InputError(f"{name}: found no list of files, expected a manifest with blobs or dataFiles") from error
-    if not listed:
+    if not names:
         raise InputError(f"{name}: found no list of files, expected a manifest with blobs or dataFiles")
-    return listed
+    return names
 
 
-def _match(manifest: str, entry: str, names: list[str]) -> str:
+def matched(manifest: str, entry: str, names: list[str]) -> str:
     """Return the delivered file that a manifest's entry means: the longest common end of both paths."""
     wanted = PurePosixPath(urlsplit(entry).path if "://" in entry else entry).parts
     same_name = [name for name in names if PurePosixPath(name).name == wanted[-1]]

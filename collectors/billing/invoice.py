@@ -1,11 +1,14 @@
 """Invoices: what an issuer asks to be paid, from outside the bill that it is compared with.
 
-Two forms: the InvoiceDetail dataset of FOCUS 1.4, whose lines are summed by invoice, and a table with
-invoice_issuer, invoice_id, billing_period_start, billing_currency, invoiced, one row per invoice.
+Two forms: the InvoiceDetail dataset of FOCUS 1.4, whose lines are kept and summed by invoice, and a table with
+invoice_issuer, invoice_id, billing_period_start, billing_currency, invoiced, one row per invoice. Nobody owes a
+voided invoice: its lines are kept and sum to 0.
 """
 
+from decimal import Decimal
 from typing import Final
 
+import dataframely as dy
 import polars as pl
 
 from collectors.billing._cells import Cells
@@ -14,7 +17,7 @@ from collectors.billing._format import BillFormat, Head, Imported, Rejected, Req
 from collectors.billing._texts import read_texts
 from ledger import money
 from ledger.errors import InputError
-from ledger.tables import Invoice, declared
+from ledger.tables import Invoice, InvoiceLine, declared
 
 _DETAIL: Final = "FOCUS 1.4 InvoiceDetail"
 _PLAIN: Final = "csv"
@@ -34,6 +37,19 @@ _DETAIL_NAMES: Final = {
     "issued_at": "InvoiceIssueDate",
     "provider": "ServiceProviderName",
 }
+
+# Of a line alone.
+_LINE_NAMES: Final = {
+    "invoice_detail_id": "InvoiceDetailId",
+    "charge_category": "ChargeCategory",
+    "description": "InvoiceDetailDescription",
+    "grain": "InvoiceDetailGrain",
+    "payment_currency": "PaymentCurrency",
+    "payment_cost": "PaymentCurrencyBilledCost",
+    "payment_due_at": "PaymentDueDate",
+    "reference_invoice_id": "ReferenceInvoiceId",
+}
+_VOIDED: Final = "voided"
 _NEEDED: Final = ("invoice_issuer", "invoice_id", "billing_period_start", "billing_currency", "invoiced")
 
 
@@ -49,7 +65,8 @@ def _form(head: Head) -> str | None:
 
 def _read(request: Request) -> Imported:
     """Return one invoice row per issuer, invoice, account, period and currency."""
-    names = _DETAIL_NAMES if request.version == _DETAIL else {name: name for name in _DETAIL_NAMES}
+    has_lines = request.version == _DETAIL
+    names = {**_DETAIL_NAMES, **_LINE_NAMES} if has_lines else {name: name for name in _DETAIL_NAMES}
     frames: list[pl.DataFrame] = []
     rejected: list[Rejected] = []
     normalised = naive = 0
@@ -60,10 +77,11 @@ def _read(request: Request) -> Imported:
         normalised += cells.normalised_count
         naive += cells.naive_instant_count
     lines = pl.concat(frames)
+    tables: dict[type[dy.Schema], pl.DataFrame] = {InvoiceLine: _kept(lines)} if has_lines else {}
     if lines.is_empty() and not rejected:
         raise InputError(f"{request.source.path}: found a header and no rows, expected invoices")
     invoices = _summed(lines).with_columns(
-        pl.lit("invoice_detail" if request.version == _DETAIL else "csv").alias("source"),
+        pl.lit("invoice_detail" if has_lines else "csv").alias("source"),
         pl.lit(request.source.path).alias("path"),
     )
     return Imported(
@@ -73,7 +91,7 @@ def _read(request: Request) -> Imported:
         source_name=request.source.name,
         sha256=request.sha256,
         import_id=request.import_id,
-        tables={Invoice: Invoice.cast(invoices)},
+        tables={Invoice: Invoice.cast(invoices), **tables},
         imports=import_frame([]),
         rejected=tuple(rejected),
         normalised_count=normalised,
@@ -93,7 +111,9 @@ def _lines(cells: Cells, names: dict[str, str], request: Request) -> pl.DataFram
         )
     columns = {name: cells.text(actual, stated.get(actual.casefold())) for name, actual in names.items()}
     columns["invoiced"] = cells.amount(names["invoiced"], is_needed=True).amounts
-    for name in ("billing_period_start", "issued_at"):
+    if "payment_cost" in names:
+        columns["payment_cost"] = cells.amount(names["payment_cost"]).amounts
+    for name in {"billing_period_start", "issued_at", "payment_due_at"} & set(names):
         default = stated.get(names[name].casefold())
         columns[name] = cells.instant(names[name], is_needed=name == "billing_period_start", default=default)
     columns["billing_account_id"] = columns["billing_account_id"].fill_null("")
@@ -110,9 +130,22 @@ def _lines(cells: Cells, names: dict[str, str], request: Request) -> pl.DataFram
     return cells.kept(frame)
 
 
+def _kept(lines: pl.DataFrame) -> pl.DataFrame:
+    """Return the lines of invoices; one without an id of its own, or with another's, is named by its place."""
+    key = [*_KEY, "invoice_detail_id"]
+    again = ~pl.struct(key).is_first_distinct() | pl.col("invoice_detail_id").is_null()
+    place = pl.format("row {}", pl.int_range(1, pl.len() + 1))
+    named = lines.with_columns(pl.when(again).then(place).otherwise("invoice_detail_id").alias("invoice_detail_id"))
+    return InvoiceLine.cast(named.select(InvoiceLine.column_names()))
+
+
 def _summed(lines: pl.DataFrame) -> pl.DataFrame:
     """Return invoices with the exact sum of their lines; words that differ between lines are joined."""
-    sums = money.summed(lines, by=_KEY, columns=["invoiced"])
+    is_voided = (pl.col("issue_status").str.to_lowercase() == _VOIDED).fill_null(value=False)
+    owed = lines.with_columns(
+        pl.when(is_voided).then(pl.lit(Decimal(0), dtype=money.MONEY)).otherwise("invoiced").alias("invoiced")
+    )
+    sums = money.summed(owed, by=_KEY, columns=["invoiced"])
     words = lines.group_by(_KEY).agg(
         pl.col("provider").drop_nulls().unique().sort().str.join(", "),
         pl.col("issue_status").drop_nulls().unique().sort().str.join(", "),

@@ -10,7 +10,7 @@ import pytest
 from collectors.billing._format import Imported
 from collectors.billing._read import read_bill
 from ledger.errors import InputError
-from ledger.tables import Invoice
+from ledger.tables import BillingPeriod, Invoice, InvoiceLine
 
 PLAIN = "invoice_issuer,invoice_id,billing_period_start,billing_currency,invoiced"
 
@@ -94,3 +94,41 @@ def test_a_missing_column_may_be_stated(tmp_path: Path) -> None:
     path.write_text(f"{PLAIN}\n")
     with pytest.raises(InputError, match="found a header and no rows"):
         read_bill(path)
+
+
+def test_lines_stay_and_a_voided_invoice_is_owed_by_nobody(tmp_path: Path) -> None:
+    lines = pl.DataFrame(
+        [
+            {**DETAIL, "PaymentCurrency": "EUR", "PaymentCurrencyBilledCost": "9.20"},
+            {**DETAIL, "InvoiceDetailId": "2", "BilledCost": "-0.005", "ChargeCategory": "Credit"},
+            {**DETAIL, "InvoiceDetailId": "2", "BilledCost": "5", "ChargeCategory": "Tax"},
+            {**DETAIL, "InvoiceId": "INV-2", "BilledCost": "7", "InvoiceIssueStatus": "Voided"},
+        ]
+    )
+    path = tmp_path / "detail.csv"
+    lines.write_csv(path)
+    read = read_bill(path)
+    assert _invoices(read).sort("invoice_id")["invoiced"].to_list() == [Decimal(15), Decimal(0)]
+    kept = InvoiceLine.validate(read.tables[InvoiceLine])
+    assert kept["invoice_detail_id"].to_list() == ["1", "2", "row 3", "1"]
+    assert kept["invoiced"].to_list() == [Decimal("10.005"), Decimal("-0.005"), Decimal(5), Decimal(7)]
+    assert kept["charge_category"].to_list() == ["Usage", "Credit", "Tax", "Usage"]
+    assert kept.row(0, named=True)["payment_currency"] == "EUR"
+    assert kept.row(0, named=True)["payment_cost"] == Decimal("9.20")
+
+
+def test_billing_periods_are_open_or_closed(tmp_path: Path) -> None:
+    path = tmp_path / "periods.csv"
+    path.write_text(
+        "InvoiceIssuerName,BillingPeriodStart,BillingPeriodEnd,BillingPeriodStatus,BillingPeriodCreated,"
+        "BillingPeriodLastUpdated\n"
+        "Cloud Inc.,2026-01-01T00:00:00Z,2026-02-01T00:00:00Z,Open,2026-01-01T00:00:00Z,2026-01-01T00:00:00Z\n"
+        "Cloud Inc.,2026-01-01T00:00:00Z,2026-02-01T00:00:00Z,Closed,2026-01-01T00:00:00Z,2026-02-05T00:00:00Z\n"
+        "Cloud Inc.,2026-02-01T00:00:00Z,2026-03-01T00:00:00Z,Finished,2026-02-01T00:00:00Z,\n"
+    )
+    read = read_bill(path)
+    assert read.format == "billing_period"
+    (row,) = BillingPeriod.validate(read.tables[BillingPeriod]).rows(named=True)
+    assert (row["status"], row["changed_at"]) == ("closed", datetime(2026, 2, 5, tzinfo=UTC))
+    (refused,) = read.rejected
+    assert refused.reason.endswith("line 4, column BillingPeriodStatus: found 'finished', expected one of open, closed")
