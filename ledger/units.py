@@ -22,6 +22,8 @@ UNITS: Final[tuple[Unit, ...]] = (
     Unit("bytes", "B", "bytes"),
     Unit("seconds", "s", "seconds"),
     Unit("joules", "J", "joules"),
+    Unit("grams_per_kilowatt_hour", "g/kWh", "grams of CO2 equivalent for a kilowatt-hour"),
+    Unit("grams", "g", "grams of CO2 equivalent"),
     Unit("watts", "W", "watts"),
     Unit("celsius", "°C", "degrees Celsius"),
     Unit("hertz", "Hz", "hertz"),

@@ -2,6 +2,8 @@
 
 from ledger.tables.billing import BillImport, BillingPeriod, BillObject, FocusCharge, Invoice, InvoiceLine
 from ledger.tables.bottlenecks import BottleneckHour, BottleneckMinute
+from ledger.tables.carbon import CarbonDay
+from ledger.tables.commitments import CommitmentDay
 from ledger.tables.costs import (
     AllocationHour,
     CostHour,
@@ -32,6 +34,7 @@ from ledger.tables.operation import (
 )
 from ledger.tables.partition import TABLES, Table, declared
 from ledger.tables.power import PowerSample
+from ledger.tables.spending import AnomalyDay, BudgetDecision, ForecastCheck, MoneyNotice, SpendDay
 from ledger.tables.storage import (
     BlockDeviceSample,
     GpfsSample,
@@ -46,6 +49,7 @@ __all__ = [
     "TABLES",
     "AgentToken",
     "AllocationHour",
+    "AnomalyDay",
     "Asset",
     "AttributionHour",
     "Audit",
@@ -57,13 +61,17 @@ __all__ = [
     "BottleneckHour",
     "BottleneckMinute",
     "Budget",
+    "BudgetDecision",
+    "CarbonDay",
     "CollectorRun",
+    "CommitmentDay",
     "CostHour",
     "CoverageDay",
     "ExchangeRate",
     "Finding",
     "FindingDecision",
     "FocusCharge",
+    "ForecastCheck",
     "ForecastDay",
     "GpfsSample",
     "Gpu",
@@ -94,6 +102,7 @@ __all__ = [
     "LustreOperationSample",
     "Model",
     "ModelCostDay",
+    "MoneyNotice",
     "MountSample",
     "NetworkHour",
     "NetworkPortSample",
@@ -114,6 +123,7 @@ __all__ = [
     "ReportDelivery",
     "ServingSample",
     "SourceState",
+    "SpendDay",
     "StorageDay",
     "StorageHour",
     "Table",
