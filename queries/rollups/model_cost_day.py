@@ -7,12 +7,12 @@ import dataframely as dy
 import polars as pl
 
 from ledger import money
-from ledger.expressions import to_gpu_seconds
+from ledger.expressions import to_gpu_seconds, total
 from ledger.names import HELD_IDLE_STATES, STATES
 from ledger.tables import AllocationHour, JobGpuHour, ModelCostDay, ServingSample, TrainingSample
 from queries.graph import Input, Span, rollup
 from queries.rollups._leaves import PLACE
-from queries.rollups._tokens import EDGE, TOKENS, tokens
+from queries.rollups._tokens import COUNTED, EDGE, reporting, tokens
 
 _KEY: Final = tuple(ModelCostDay.primary_key())
 _RUN: Final = ("cluster", "job_id", "submitted_at", "restart_count")
@@ -31,7 +31,8 @@ def model_cost_day(
 
     Device time on nodes without any cost stands under the currency '', once its hour is over. Tokens are those of
     the job's model, or of the name that the server gives itself, with the currency of the server's node; trained tokens
-    are those of the training's.
+    are those of the training's. Decode time is the time that requests spent in it, never a sum of means per token.
+    The cost of serving is that of the jobs that answered as servers on the day, of training likewise.
 
     Nulls: a cost is null where no part of it is known; tokens are null where no server, or training, reports them.
     """
@@ -41,6 +42,8 @@ def model_cost_day(
     over = pl.col("hour_start").dt.offset_by("1h") <= span.now
     time = pl.concat([_priced(allocated), _unpriced(held.filter(over), allocated)])
     costs = money.summed(time.sort(_KEY), by=_KEY, columns=_COSTS)
+    for kind, jobs in reporting(serving, training, span).items():
+        costs = costs.join(_of_jobs(time, jobs, kind), on=_KEY, how="left")
     counts = time.group_by(_KEY).agg(
         pl.col("gpu_seconds").sum().alias("gpu_allocated_seconds"),
         pl.struct(_RUN).filter(pl.col("job_id") != "").n_unique().alias("run_count"),
@@ -78,6 +81,16 @@ def _priced(allocated: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _of_jobs(time: pl.DataFrame, jobs: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Return what these jobs cost, and of it their productive time; 0 of a known cost where none was productive."""
+    names = {"effective_cost": f"{kind}_cost", "productive_cost": f"{kind}_productive_cost"}
+    theirs = time.join(jobs, on=["day", "cluster", "job_id"], how="semi").sort(_KEY)
+    summed = money.summed(theirs, by=_KEY, columns=list(names)).rename(names)
+    cost, productive = names.values()
+    nothing = pl.when(pl.col(cost).is_not_null()).then(pl.lit(Decimal(0), dtype=money.MONEY))
+    return summed.with_columns(pl.coalesce(productive, nothing).alias(productive))
+
+
 def _unpriced(held: pl.DataFrame, allocated: pl.DataFrame) -> pl.DataFrame:
     """Return what jobs held on nodes that nothing is known to have cost."""
     seconds = pl.sum_horizontal(f"{state}_seconds" for state in STATES)
@@ -109,5 +122,5 @@ def _in_currency(tokens: pl.DataFrame, time: pl.DataFrame, rows: pl.DataFrame) -
         .join(of_model, on=["day", "model"], how="left")
         .with_columns(pl.coalesce("of_node", "of_model", pl.lit("")).alias("billing_currency"))
         .group_by(_KEY)
-        .agg(pl.when(pl.col(each).is_not_null().any()).then(pl.col(each).sum()).alias(each) for each in TOKENS)
+        .agg(total(each) for each in COUNTED)
     )

@@ -5,9 +5,11 @@ from typing import Any
 import polars as pl
 
 from ledger.names import NOBODY_AT
-from ledger.tables import AllocationHour, ForecastDay
+from ledger.tables import AllocationHour, ForecastCheck, ForecastDay, SpendDay
 from queries.graph import Span
+from queries.rollups.forecast_check import forecast_check
 from queries.rollups.forecast_day import forecast_day
+from queries.rollups.spend_day import spend_day
 from tests.bills import HOUR, MONTH, NODE_COST, rows
 
 FIRST = datetime(2026, 2, 1, tzinfo=UTC)
@@ -44,8 +46,21 @@ def days(count: int, cost: Any, **given: Any) -> list[dict[str, Any]]:
 
 
 def forecast(given: list[dict[str, Any]], now: datetime) -> pl.DataFrame:
-    made = forecast_day.function(rows(AllocationHour, given).lazy(), Span(FIRST, now, now))
+    made = forecast_day.function(spent(given), Span(FIRST, now, now))
     return ForecastDay.validate(made.collect())
+
+
+def spent(given: list[dict[str, Any]]) -> pl.LazyFrame:
+    """Return the days of these hours."""
+    last = datetime(2027, 1, 1, tzinfo=UTC)
+    return SpendDay.validate(
+        spend_day.function(rows(AllocationHour, given).lazy(), Span(FIRST, last, last)).collect()
+    ).lazy()
+
+
+def checked(given: list[dict[str, Any]], now: datetime) -> pl.DataFrame:
+    made = ForecastCheck.validate(forecast_check.function(spent(given), Span(FIRST, now, now)).collect())
+    return made.filter(pl.col("scope") == "total")
 
 
 def week(index: int) -> Decimal:
@@ -59,7 +74,7 @@ def test_each_weekday_repeats_to_the_end_of_the_month() -> None:
     assert whole["forecast_cost"].to_list() == [week(35 + index) for index in range(24)]
     assert whole["made_on"].unique().to_list() == [date(2026, 3, 7)]
     assert whole["lower_cost"].equals(whole["forecast_cost"].rename("lower_cost"))
-    assert sorted(made["scope"].unique()) == ["provider:AWS", "team:red", "total"]
+    assert sorted(made["scope"].unique()) == ["model:m", "provider:AWS", "team:red", "total"]
 
 
 def test_the_interval_is_as_wide_as_past_weeks_differed() -> None:
@@ -117,3 +132,26 @@ def test_a_first_day_that_is_cut_does_not_count() -> None:
     made = forecast(days(14, week)[1:], datetime(2026, 2, 15, tzinfo=UTC)).filter(pl.col("scope") == "total")
     assert made.filter(pl.col("day") == date(2026, 2, 15))["forecast_cost"].item() == week(7)
     assert made.filter(pl.col("day") == date(2026, 2, 22))["forecast_cost"].item() == week(7)
+
+
+def test_the_simplest_method_stays_unless_another_was_nearer_on_enough_days() -> None:
+    now = datetime(2026, 4, 12, tzinfo=UTC)
+    spiky = days(70, lambda index: Decimal(1000) if index == 40 else week(index))
+    found = {row["method"]: row for row in checked(spiky, now).to_dicts()}
+    assert found["seasonal_naive_7"]["error_cost"] == 2 * (1000 - week(40))
+    assert found["seasonal_median_3"]["error_cost"] == 1000 - week(40)
+    assert found["seasonal_median_3"]["is_chosen"]
+    assert found["seasonal_naive_7"]["day_count"] == found["seasonal_median_3"]["day_count"] == 49
+    assert set(forecast(spiky, now)["method"]) == {"seasonal_median_3"}
+    steady = {row["method"]: row for row in checked(days(70, week), now).to_dicts()}
+    assert steady["seasonal_naive_7"]["is_chosen"]
+    assert steady["seasonal_naive_7"]["inside_ratio"] == 1
+    few = {row["method"]: row for row in checked(spiky[: 2 * 48], now).to_dicts()}
+    assert few["seasonal_naive_7"]["day_count"] == 27
+    assert few["seasonal_naive_7"]["is_chosen"]
+
+
+def test_an_interval_that_was_too_narrow_is_told() -> None:
+    widening = days(70, lambda index: Decimal(100) + Decimal(index // 7) ** 2)
+    found = {row["method"]: row for row in checked(widening, datetime(2026, 4, 12, tzinfo=UTC)).to_dicts()}
+    assert found["seasonal_naive_7"]["inside_ratio"] == 0

@@ -1,0 +1,169 @@
+"""What is usual of a weekday, what is not, and which part made the difference.
+
+Medians are order statistics, and distances are differences of amounts: no amount is rounded.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from ledger import money
+
+OWNERS: Final = ("provider", "team")
+
+PARTS: Final = (*OWNERS, "resource")
+"""What a part of a cost is named by."""
+
+_WEEK: Final = timedelta(days=7)
+_NOTHING: Final = Decimal(0)
+
+# Of normal values, the median distance from the median is so many standard deviations.
+_TO_DEVIATION: Final = 1.4826
+
+Series = Mapping[date, Decimal | None]
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What each part cost and how much device time it was, on each complete day."""
+
+    costs: Mapping[tuple[str, ...], Series]
+    seconds: Mapping[tuple[str, ...], Mapping[date, Decimal]]
+    complete: frozenset[date]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, by: Sequence[str], complete: Sequence[date]) -> "Usual":
+        """Return the series of some rows of `spend_day` in one currency, a part for each value of `by`."""
+        named = rows.filter(pl.col("day").is_in(list(complete))).with_columns(
+            pl.when(pl.col("node") != "").then("node").otherwise("service_name").alias("resource")
+        )
+        key = [*by, "day"]
+        sums = money.summed(named, by=key, columns=["effective_cost"])
+        times = named.group_by(key).agg(pl.col("held_gpu_seconds").sum())
+        costs: dict[tuple[str, ...], dict[date, Decimal | None]] = {}
+        seconds: dict[tuple[str, ...], dict[date, Decimal]] = {}
+        for *names, day, cost, time in sums.join(times, on=key).iter_rows():
+            part = tuple(str(name) for name in names)
+            costs.setdefault(part, {})[day] = cost
+            seconds.setdefault(part, {})[day] = time
+        return cls(costs, seconds, frozenset(complete))
+
+    def series(self, part: tuple[str, ...]) -> Series:
+        """Return the cost of a part on each complete day; a day without a charge cost 0."""
+        known = self.costs.get(part, {})
+        return {day: known.get(day, _NOTHING) for day in self.complete}
+
+    def time(self, part: tuple[str, ...], day: date) -> Decimal:
+        """Return the device time of a part on a day."""
+        return self.seconds.get(part, {}).get(day, _NOTHING)
+
+
+class Found(NamedTuple):
+    """An unusual day beside what was usual."""
+
+    actual: Decimal
+    expected: Decimal
+    spread: Decimal
+    difference: Decimal
+    weekdays: int
+
+
+class Part(NamedTuple):
+    """Why a day was unusual, under the names of the table's columns."""
+
+    cause: str
+    cause_provider: str
+    cause_resource: str
+    cause_team: str
+    cause_cost: Decimal
+    volume_cost: Decimal | None
+    price_cost: Decimal | None
+
+
+def middle(values: Sequence[Decimal]) -> Decimal:
+    """Return the median, of an even number the lower one of the two in the middle."""
+    return sorted(values)[(len(values) - 1) // 2]
+
+
+def weekdays(series: Series, day: date, weeks: int) -> list[Decimal]:
+    """Return the known costs of the same weekdays before a day."""
+    before = [series.get(day - index * _WEEK) for index in range(1, weeks + 1)]
+    return [each for each in before if each is not None]
+
+
+def unusual(
+    series: Series, day: date, *, weeks: int, least: int, spreads: float, least_ratio: float, least_cost: Decimal
+) -> Found | None:
+    """Return what is unusual of a day; None where nothing is, or too little is known."""
+    actual, before = series.get(day), weekdays(series, day, weeks)
+    if actual is None or len(before) < least:
+        return None
+    expected = middle(before)
+    spread = middle([abs(money.difference(each, expected)) for each in before])
+    difference = money.difference(actual, expected)
+    size = abs(difference)
+    is_far = float(size) > spreads * _TO_DEVIATION * float(spread)
+    is_large = size >= least_cost and float(size) > least_ratio * abs(float(expected))
+    return Found(actual, expected, spread, difference, len(before)) if is_far and is_large else None
+
+
+def cause(owners: Usual, parts: Usual, whole: Usual, day: date, *, weeks: int, rises: bool) -> Part:
+    """Return the part that differs most in the direction of the whole, and what amount and price did to the whole.
+
+    The provider and team first, then the resource of theirs: work that moves from node to node changes nothing.
+    """
+    _, owner = _most_different(owners, owners.costs, day, weeks, rises=rises)
+    mine = [part for part in parts.costs if part[: len(owner)] == owner]
+    differs, part = _most_different(parts, mine, day, weeks, rises=rises)
+    provider, team, resource = part or ("", "", "")
+    volume, price = _volume_and_price(whole, (), day, weeks)
+    return Part(_word(parts, part, day, weeks), provider, resource, team, differs, volume, price)
+
+
+def _most_different(
+    usual: Usual, among: Iterable[tuple[str, ...]], day: date, weeks: int, *, rises: bool
+) -> tuple[Decimal, tuple[str, ...]]:
+    differences = [(money.difference(*_now_and_before(usual, part, day, weeks)), part) for part in sorted(among)]
+    return (max if rises else min)(differences, key=lambda each: each[0], default=(_NOTHING, ()))
+
+
+def _now_and_before(usual: Usual, part: tuple[str, ...], day: date, weeks: int) -> tuple[Decimal, Decimal]:
+    """Return what a part cost, and its median of the same weekdays."""
+    series = usual.series(part)
+    before = weekdays(series, day, weeks)
+    return series.get(day) or _NOTHING, middle(before) if before else _NOTHING
+
+
+def _word(usual: Usual, part: tuple[str, ...], day: date, weeks: int) -> str:
+    """Return what changed of a part."""
+    now, before = _now_and_before(usual, part, day, weeks)
+    if not before:
+        return "new"
+    if not now:
+        return "gone"
+    volume, price = _volume_and_price(usual, part, day, weeks)
+    if volume is None or price is None:
+        return "charge"
+    return "volume" if abs(volume) >= abs(price) else "price"
+
+
+def _volume_and_price(
+    usual: Usual, part: tuple[str, ...], day: date, weeks: int
+) -> tuple[Decimal | None, Decimal | None]:
+    """Return what the amount of device time alone changed at the old price, and the rest: the price.
+
+    Nulls: without device time on both sides there is no price.
+    """
+    now, before = _now_and_before(usual, part, day, weeks)
+    times = [usual.time(part, day - index * _WEEK) for index in range(1, weeks + 1)]
+    old = [time for index, time in enumerate(times, 1) if day - index * _WEEK in usual.complete]
+    time_now, time_before = usual.time(part, day), middle(old) if old else _NOTHING
+    if not time_now or not time_before:
+        return None, None
+    volume = money.priced(before, (Fraction(time_now) - Fraction(time_before)) / Fraction(time_before))
+    return volume, money.difference(money.difference(now, before), volume)

@@ -1,0 +1,129 @@
+"""Days on which a scope cost far more or less than the same weekdays before, and which part of it that was."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+import dataframely as dy
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from ledger.tables import AnomalyDay as AnomalyDayTable
+from ledger.tables import SpendDay
+from queries.graph import Input, Span, rollup
+from queries.rollups._unusual import OWNERS, PARTS, Usual, cause, unusual
+
+_DAY: Final = timedelta(days=1)
+_WEEK: Final = 7
+_WEEKS: Final = 8
+_HOURS: Final = timedelta(hours=24)
+
+_READ: Final = Input(
+    before=_WEEKS * _WEEK * _DAY,
+    # Usage of a day is billed when something later is.
+    after=3 * _DAY,
+    columns=(
+        *("day", "billing_currency", "provider", "service_name", "node", "team", "charge_category", "in_scope"),
+        *("is_estimated", "effective_cost", "held_gpu_seconds", "first_hour_start", "last_hour_end"),
+    ),
+    where={"charge_category": ("Usage",)},
+)
+
+
+class Anomalies(BaseModel):
+    """What is unusual enough to be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spreads: Annotated[
+        float, Field(gt=0, le=100, description="How many usual distances from the median a day must be away")
+    ] = 5.0
+    least_ratio: Annotated[
+        float, Field(gt=0, le=10, description="Which part of the median it must differ by, at least")
+    ] = 0.2
+    least_cost: Annotated[
+        float, Field(ge=0, description="By how much it must differ, at least, in its own currency")
+    ] = 50.0
+    least_weekdays: Annotated[int, Field(ge=3, le=_WEEKS, description="Same weekdays that must lie before it")] = 4
+
+
+@rollup()
+def anomaly_day(
+    days: Annotated[dy.LazyFrame[SpendDay], _READ], span: Span, anomalies: Anomalies
+) -> dy.LazyFrame[AnomalyDayTable]:
+    """Compare each complete day with the median of the same weekdays of eight weeks, in total, by team and provider.
+
+    Effective cost of usage of the AI estate. A day is complete when every provider that is in use has billed past
+    its end and none of it is estimated. The distance is measured in the median distance of those weekdays from their
+    median, scaled to a standard deviation. The cause is the part (provider, node or service, team) whose own cost
+    differs most, in the same direction, from its own median; and of all device time, what its amount and what its
+    price would have changed alone.
+    """
+    wanted = (pl.col("charge_category") == "Usage") & pl.col("in_scope")
+    used = days.filter(wanted & (pl.col("first_hour_start") < span.now)).collect()
+    found: list[dict[str, Any]] = []
+    for currency, rows in sorted(used.group_by("billing_currency"), key=lambda each: str(each[0][0])):
+        complete = _complete(rows)
+        asked = [day for day in complete if span.start.date() <= day < span.end.date()]
+        for scope, team, part in _scopes(rows):
+            key = {"scope": scope, "billing_currency": str(currency[0]), "team": team}
+            found.extend({**key, **row} for row in _of_scope(part, asked, complete, anomalies))
+    frame = pl.DataFrame(found, schema=AnomalyDayTable.create_empty().schema)
+    return AnomalyDayTable.cast(frame.sort(AnomalyDayTable.primary_key()).lazy())
+
+
+def _complete(rows: pl.DataFrame) -> list[date]:
+    """Return the days that are whole, in one currency, in order."""
+    billed = rows.filter(~pl.col("is_estimated"))
+    estimated = set(rows.filter("is_estimated")["day"])
+    in_use = rows.group_by("provider").agg(pl.col("day").min().alias("first"), pl.col("day").max().alias("last"))
+    through = dict(billed.group_by("provider").agg(pl.col("last_hour_end").max()).iter_rows())
+    begun = rows["first_hour_start"].min()
+    complete: list[date] = []
+    for day in sorted(set(rows["day"]) - estimated):
+        end = pl.Series([day]).cast(pl.Datetime("us", "UTC"))[0] + _HOURS
+        using = in_use.filter((pl.col("first") <= day) & (pl.col("last") >= day - 2 * _DAY))["provider"]
+        is_cut = begun is not None and begun > end - _HOURS
+        if not is_cut and all((last := through.get(each)) is not None and last >= end for each in using):
+            complete.append(day)
+    return complete
+
+
+def _scopes(rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    yield "total", "", rows
+    for (team,), part in rows.filter(pl.col("team") != "").group_by("team"):
+        yield f"team:{team}", str(team), part
+    for (provider,), part in rows.group_by("provider"):
+        yield f"provider:{provider}", "", part
+
+
+def _of_scope(
+    rows: pl.DataFrame, asked: list[date], complete: list[date], settings: Anomalies
+) -> Iterator[dict[str, Any]]:
+    """Yield the unusual ones of the days that are asked for."""
+    whole = Usual.of(rows, [], complete)
+    by_part: tuple[Usual, Usual] | None = None
+    for day in asked:
+        found = unusual(
+            whole.series(()),
+            day,
+            weeks=_WEEKS,
+            least=settings.least_weekdays,
+            spreads=settings.spreads,
+            least_ratio=settings.least_ratio,
+            least_cost=Decimal(str(settings.least_cost)),
+        )
+        if found is None:
+            continue
+        by_part = by_part or (Usual.of(rows, OWNERS, complete), Usual.of(rows, PARTS, complete))
+        named = cause(*by_part, whole, day, weeks=_WEEKS, rises=found.difference > 0)
+        yield {
+            "day": day,
+            "actual_cost": found.actual,
+            "expected_cost": found.expected,
+            "spread_cost": found.spread,
+            "difference_cost": found.difference,
+            "weekday_count": found.weekdays,
+            **named._asdict(),
+        }
