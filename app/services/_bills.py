@@ -9,7 +9,7 @@ from app.context import Context
 from collectors.billing._format import Imported
 from collectors.billing._snapshot import decide
 from ledger import money
-from ledger.tables import BillImport, FocusCharge
+from ledger.tables import BillImport, BillingPeriod, FocusCharge
 
 _NAMED = ("path", "source", "source_name")
 
@@ -57,6 +57,7 @@ def keep(context: Context, imported: Imported, *, accept: bool) -> Outcome:
         accept=accept,
         append_only=imported.source_name in settings.append_only_sources,
         smaller_ratio=settings.smaller_import_ratio,
+        closed=closed_units(context, imported.tables.get(FocusCharge)),
     )
     rest = dict(imported.tables)
     charges = rest.pop(FocusCharge, None)
@@ -76,6 +77,17 @@ def keep(context: Context, imported: Imported, *, accept: bool) -> Outcome:
         waiting=decision.reasons,
         remarks=decision.remarks,
     )
+
+
+def closed_units(context: Context, charges: pl.DataFrame | None) -> set[tuple[object, object]]:
+    """Return the accounts and periods of charges whose issuer's period is closed."""
+    if charges is None:
+        return set()
+    closed = context.store.read(BillingPeriod).filter(pl.col("status") == "closed")
+    on = {"InvoiceIssuerName": "invoice_issuer", "BillingPeriodStart": "billing_period_start"}
+    units = charges.select(*on, "BillingAccountId").unique()
+    found = units.join(closed, left_on=list(on), right_on=list(on.values()), how="semi")
+    return set(found.select("BillingAccountId", "BillingPeriodStart").iter_rows())
 
 
 def _by_currency(imported: Imported, column: str) -> dict[str, Decimal | None]:

@@ -113,8 +113,9 @@ class Place:
 
     def _opened(self) -> ObjectStore:
         if self._store is None:
-            options: dict[str, str] = self._options
-            self._store = from_url(self.url, retry_config=RETRY, **_client(options), config=options)  # type: ignore[call-overload]  the options of a store are known when it is opened
+            # What options there are depends on the scheme, which is known when it is opened.
+            opened: Callable[..., ObjectStore] = from_url
+            self._store = opened(self.url, retry_config=RETRY, config=self._options, **_client(self._options))
         return self._store
 
     def _manifest(self, path: str) -> list[str]:

@@ -4,7 +4,7 @@ The unit of replacement is (source, billing account, billing period). Nothing is
 replaced stays, superseded.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -45,12 +45,14 @@ def decide(
     accept: bool = False,
     append_only: bool = False,
     smaller_ratio: float = float(_SMALLER),
+    closed: Collection[tuple[object, object]] = (),
 ) -> Decision:
     """Return the bill_import table after an import: what is current, superseded, or waits for --accept.
 
     A unit waits when it has fewer charge days than the one it would replace, or its billed or effective
-    cost is smaller by `smaller_ratio` or more; with `append_only` nothing replaces anything. Importing the same
-    bytes again changes nothing, unless `accept` now makes a waiting or replaced import current.
+    cost is smaller by `smaller_ratio` or more, or when its account and period are among the `closed`; with
+    `append_only` nothing replaces anything. Importing the same bytes again changes nothing, unless `accept` now makes
+    a waiting or replaced import current.
 
     Shape, grain: `existing` and `new` are bill_import frames; `new` is one import. Order does not matter.
     """
@@ -70,7 +72,15 @@ def decide(
             remarks.append(f"{_named(members[0])}: the same bytes were imported as {copy}; nothing is added")
             continue
         replaced = [] if append_only else _replaced(rows.values(), members, unit)
+        others = _other_views(rows.values(), members, unit)
+        is_whole = all(_views(row) < _views(members[0]) for row in others)
+        if others and (accept or is_whole):
+            replaced = [*replaced, *others]
         why = [] if accept else _shrinkage(replaced, members, Decimal(str(smaller_ratio)))
+        if others and not (accept or is_whole):
+            why.append(_said_of_views(others, members))
+        if unit in closed and replaced and not accept:
+            why.insert(0, _change_of_closed(replaced, members))
         status = "waiting" if why else "current"
         reasons.extend(f"{_named(members[0])}: {each}" for each in why)
         remarks.extend(_beside(rows.values(), members, unit))
@@ -117,6 +127,34 @@ def _replaced(rows: Iterable[_Row], members: list[_Row], unit: _Unit) -> list[_R
         and row["import_id"] != members[0]["import_id"]
         and _unit(row) == unit
     ]
+
+
+def _views(row: Mapping[str, object]) -> frozenset[str]:
+    """Return which views of one cost an import has: some providers export the billed and the amortised one apart."""
+    return frozenset(str(row["version"] or "").split()) & {"actual", "amortised"}
+
+
+def _other_views(rows: Iterable[_Row], members: list[_Row], unit: _Unit) -> list[_Row]:
+    """Return the current rows of other sources that have another view of the same cost: both would count it twice."""
+    mine = _views(members[0])
+    return [
+        row
+        for row in rows
+        if mine
+        and row["status"] == "current"
+        and row["format"] == members[0]["format"]
+        and row["source_name"] != members[0]["source_name"]
+        and _unit(row) == unit
+        and _views(row) != mine
+    ]
+
+
+def _said_of_views(others: list[_Row], members: list[_Row]) -> str:
+    mine, theirs = (" and ".join(sorted(_views(row))) for row in (members[0], others[0]))
+    return (
+        f"found the {mine} view of a cost that {others[0]['source_name']} delivers as {theirs}, expected both in one folder; "
+        "accepted, it takes the place of the other"
+    )
 
 
 def _copy_of(rows: Iterable[_Row], members: list[_Row]) -> str:
@@ -167,6 +205,17 @@ def _shrinkage(replaced: list[_Row], members: list[_Row], smaller: Decimal) -> l
                 found, replaces = money.written(now), money.written(then)
                 why.append(f"found {name} {found} {currency}, expected close to the {replaces} that it replaces")
     return why
+
+
+def _change_of_closed(replaced: list[_Row], members: list[_Row]) -> str:
+    """Say by how much an import would change a period that is closed, in each currency."""
+    changes: dict[str, Decimal] = {}
+    for row in (*members, *replaced):
+        code, amount = str(row["billing_currency"]), _amount(row, "billed_cost")
+        less = amount if row in replaced else amount.copy_negate()
+        changes[code] = money.difference(changes.get(code, Decimal(0)), less)
+    told = ", ".join(f"{'+' if change > 0 else ''}{money.written(change)} {code}" for code, change in changes.items())
+    return f"found a change of {told} in a closed billing period, expected none"
 
 
 def _superseded_by(row: Mapping[str, object], replaced: list[_Row]) -> object:
