@@ -8,8 +8,8 @@ from typing import Final
 import polars as pl
 
 from collectors.billing._format import Rejected
-from collectors.billing._texts import Texts
-from ledger.money import ParsedColumn, parse_column
+from collectors.billing._texts import Coded, Texts, as_text
+from ledger.money import MONEY, ParsedColumn, parse_column
 
 NULL_WORDS: Final = ("", "null", "none", "n/a", "not applicable")
 
@@ -49,16 +49,33 @@ class Cells:
         actual = self.columns.get(name.casefold())
         if actual is None:
             return pl.repeat(default, self.height, dtype=pl.String, eager=True).alias(name)
-        raw = self.texts.frame[actual]
-        stripped = raw.str.strip_chars()
-        is_word = stripped.str.to_lowercase().is_in(NULL_WORDS)
+        coded = self.texts.coded.get(actual)
+        if coded is not None:
+            return self._decoded(coded, self.texts.frame[actual]).alias(name)
+        stripped, is_word = _cleaned(as_text(self.texts.frame[actual]))
         self.normalised_count += int(is_word.sum())
         return pl.select(pl.when(~is_word).then(stripped).alias(name)).to_series()
 
+    def _decoded(self, coded: Coded, raw: pl.Series) -> pl.Series:
+        """Return a coded column cleaned; each of its values is looked at once."""
+        stripped, is_word = _cleaned(coded.values)
+        if is_word.any():
+            self.normalised_count += int(is_word.gather(coded.codes).sum())
+        elif stripped.equals(coded.values):
+            return raw
+        return pl.select(pl.when(~is_word).then(stripped)).to_series().gather(coded.codes)
+
     def amount(self, name: str, *, is_needed: bool = False) -> ParsedColumn:
         """Return a column of amounts; what is none refuses its row."""
-        texts = self.text(name)
-        parsed = parse_column(texts)
+        actual = self.columns.get(name.casefold())
+        typed = None if actual is None else self.texts.frame[actual]
+        if typed is None or not typed.dtype.is_numeric():
+            texts = self.text(name)
+            parsed = parse_column(texts)
+        else:
+            exact = _exact(typed.alias(name))
+            texts = typed if exact else as_text(typed)
+            parsed = exact or parse_column(texts.alias(name))
         for index in parsed.refused:
             self.refuse(index, name, texts[index], "a decimal number such as -12.50")
         if is_needed:
@@ -80,8 +97,11 @@ class Cells:
 
     def instant(self, name: str, *, is_needed: bool = False, default: str | None = None) -> pl.Series:
         """Return a column of instants in UTC; what has no zone is taken as UTC and counted."""
-        texts = self.text(name, default)
         expected = "an instant such as 2026-01-01T00:00:00Z"
+        actual = self.columns.get(name.casefold())
+        if actual is not None and isinstance(self.texts.frame.schema[actual], pl.Datetime):
+            return self._typed_instant(name, self.texts.frame[actual], expected if is_needed else "")
+        texts = self.text(name, default)
         distinct = texts.drop_nulls().unique()
         read = [_instant(each) for each in distinct.to_list()]
         known = pl.DataFrame(
@@ -102,6 +122,14 @@ class Cells:
         if is_needed:
             self.need(name, texts, expected)
         return found["at"].alias(name)
+
+    def _typed_instant(self, name: str, column: pl.Series, expected: str) -> pl.Series:
+        if name.casefold() in self.texts.naive:
+            self.naive_instant_count += column.len() - column.null_count()
+            column = column.dt.replace_time_zone("UTC")
+        if expected:
+            self.need(name, column, expected)
+        return column.dt.convert_time_zone("UTC").cast(_INSTANT).alias(name)
 
     def need(self, name: str, column: pl.Series, expected: str) -> None:
         """Refuse the rows in which a column that must be known is null."""
@@ -155,6 +183,21 @@ class Cells:
     def _is_header(self, index: int) -> bool:
         row = self.texts.frame.row(index)
         return [str(each).strip().casefold() for each in row] == list(self.columns)
+
+
+def _cleaned(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return texts without space around them, and which of them are words for null."""
+    stripped = texts.str.strip_chars()
+    return stripped, stripped.str.to_lowercase().is_in(NULL_WORDS)
+
+
+def _exact(column: pl.Series) -> ParsedColumn | None:
+    """Return decimals and whole numbers as amounts without a text between; None where that could round."""
+    is_decimal = isinstance(column.dtype, pl.Decimal) and column.dtype.scale <= MONEY.scale
+    if not is_decimal and not column.dtype.is_integer():
+        return None
+    amounts = column.cast(MONEY, strict=False)
+    return ParsedColumn(amounts, {}, {}) if amounts.null_count() == column.null_count() else None
 
 
 def tags(column: pl.Series) -> tuple[pl.Series, int]:

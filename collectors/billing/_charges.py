@@ -115,19 +115,30 @@ def bill_imports(request: Request, format_name: str, files: Sequence[Charges], c
     What cannot be told apart by unit (refused rows without an account, words read as null) stands in the
     first row; the counts of the rows sum to those of the delivery.
     """
+    return imports_of(request, format_name, files, facts_of(charges))
+
+
+def facts_of(charges: pl.DataFrame) -> pl.DataFrame:
+    """Return what is counted of charges: one row per unit, provider and day; those of parts may be concatenated."""
+    usage_end = pl.when(pl.col("ChargeCategory") == "Usage").then("ChargePeriodEnd")
+    return charges.group_by(
+        *UNIT, provider="ServiceProviderName", charge_day=pl.col("ChargePeriodStart").dt.date()
+    ).agg(pl.len().cast(pl.Int64).alias("row_count"), usage_end.max().alias("complete_through"))
+
+
+def imports_of(request: Request, format_name: str, files: Sequence[Charges], facts: pl.DataFrame) -> pl.DataFrame:
+    """Return what `bill_imports` does, from the facts of charges that need not be in memory."""
     totals: dict[tuple[object, ...], UnitTotals] = {}
     for each in files:
         for unit, stated in each.totals.items():
             totals[unit] = totals.get(unit, NOTHING) + stated
-    whole_day = pl.col("ChargePeriodStart").dt.date()
-    usage_end = pl.when(pl.col("ChargeCategory") == "Usage").then("ChargePeriodEnd")
     units = (
-        charges.group_by(UNIT)
+        facts.group_by(UNIT)
         .agg(
-            pl.col("ServiceProviderName").unique().sort().str.join(", ").alias("provider"),
-            pl.len().cast(pl.Int64).alias("row_count"),
-            whole_day.n_unique().cast(pl.Int64).alias("charge_day_count"),
-            usage_end.max().alias("complete_through"),
+            pl.col("provider").unique().sort().str.join(", "),
+            pl.col("row_count").sum(),
+            pl.col("charge_day").n_unique().cast(pl.Int64).alias("charge_day_count"),
+            pl.col("complete_through").max(),
         )
         .sort(UNIT)
     )

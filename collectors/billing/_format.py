@@ -31,7 +31,8 @@ class Head:
 class Request:
     """One reading: the delivery, its version, when it happens, and what the operator adds.
 
-    `defaults` are values for columns that the file lacks (never for empty cells), by column name.
+    `defaults` are values for columns that the file lacks (never for empty cells), by column name. `sink` takes the
+    charges part by part as they are read, so that they are never in memory together.
     """
 
     source: Source
@@ -40,6 +41,7 @@ class Request:
     import_id: str
     imported_at: datetime
     defaults: Mapping[str, str] = field(default_factory=dict)
+    sink: Callable[[pl.DataFrame], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Imported:
 
     `imports` has the bill_import rows of a bill, status `current` until `collectors.billing.decide` judges
     them; it is empty for price lists, invoices and assets. `remarks` are for the person who imports.
+    Charges that went into the request's sink are not in `tables`; `sunk_count` says how many they are.
     """
 
     path: str
@@ -82,11 +85,12 @@ class Imported:
     normalised_count: int = 0
     naive_instant_count: int = 0
     remarks: tuple[str, ...] = ()
+    sunk_count: int = 0
 
     @property
     def row_count(self) -> int:
-        """How many rows were kept, over all tables."""
-        return sum(frame.height for frame in self.tables.values())
+        """How many rows were kept, over all tables, those that a sink took included."""
+        return self.sunk_count + sum(frame.height for frame in self.tables.values())
 
 
 @dataclass(frozen=True)

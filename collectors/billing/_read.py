@@ -1,8 +1,10 @@
 """From a path or URL to rows in memory: which format it is, and what is in it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+
+import polars as pl
 
 import collectors.billing as formats
 from collectors.billing._format import BillFormat, Head, Imported, Request
@@ -28,17 +30,19 @@ def read_bill(
     defaults: Mapping[str, str] | None = None,
     source_name: str | None = None,
     imported_at: datetime | None = None,
+    sink: Callable[[pl.DataFrame], None] | None = None,
 ) -> Imported:
     """Return what a file, folder, manifest or object-store URL holds; nothing is stored.
 
     `defaults` are values for columns that the files lack; `source_name` names the delivery where its path
     does not (bills that come under changing file names and replace each other).
+    A `sink` takes the charges of a bill part by part, each of them with the import's id; they are not returned then.
     Raises: InputError: nothing of it can be kept. Single bad rows are in `rejected`.
     """
     source = open_source(location)
     if source_name is not None:
         source = Source(source.path, source_name, source.files)
-    return read_source(source, format=format, defaults=defaults, imported_at=imported_at)
+    return read_source(source, format=format, defaults=defaults, imported_at=imported_at, sink=sink)
 
 
 def read_source(
@@ -47,6 +51,7 @@ def read_source(
     format: str | None = None,  # noqa: A002  the word of the command's option
     defaults: Mapping[str, str] | None = None,
     imported_at: datetime | None = None,
+    sink: Callable[[pl.DataFrame], None] | None = None,
 ) -> Imported:
     """Return what a delivery holds; see `read_bill`."""
     known = bill_formats()
@@ -68,6 +73,7 @@ def read_source(
         import_id=import_id(source.name, sha256),
         imported_at=imported_at or datetime.now(UTC),
         defaults=defaults or {},
+        sink=sink,
     )
     return chosen.read(request)
 

@@ -6,7 +6,8 @@ Money in a CSV never passes through a float; a Parquet double becomes its shorte
 import csv
 import io
 import json
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
@@ -20,8 +21,10 @@ from ledger.errors import InputError
 _PARQUET: Final = b"PAR1"
 _BLOCK_BYTES: Final = 32 * 2**20
 _HEAD_BYTES: Final = 256 * 2**10
+_PART_ROWS: Final = 250_000
 # What Arrow raises for bytes that are not what their footer says.
 _DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
+_PAIRS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
 _KNOWN_STARTS: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"%PDF": "a PDF",
@@ -44,10 +47,20 @@ class Broken:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """A text column as the values that occur in it, and which of them each row has (null for none)."""
+
+    codes: pl.Series
+    values: pl.Series
+
+
+@dataclass(frozen=True)
 class Texts:
     """A file as text columns, with the line at which each row starts (the row number for Parquet).
 
-    `naive` names the instant columns that a Parquet file holds without a zone.
+    `naive` names the instant columns that a Parquet file holds without a zone. Of a part of a Parquet file
+    (`read_parts`) numbers and instants keep their types, `coded` has the text columns a second time, and
+    `unread` names the columns that nobody wanted.
     """
 
     label: str
@@ -56,6 +69,8 @@ class Texts:
     broken: tuple[Broken, ...]
     is_line: bool
     naive: frozenset[str] = frozenset()
+    coded: Mapping[str, Coded] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
 
 
 def columns_of(file: SourceFile, content: bytes) -> tuple[str, ...]:
@@ -79,6 +94,20 @@ def read_texts(file: SourceFile, content: bytes) -> Texts:
     if content.startswith(_PARQUET):
         return _parquet_texts(file.label, content)
     return _csv_texts(file.label, _utf8(file.label, content))
+
+
+def read_parts(file: SourceFile, content: bytes, wanted: Container[str]) -> Iterator[Texts]:
+    """Yield a table file, of Parquet some rows at a time and only the columns whose folded name is wanted.
+
+    Raises: InputError: as `read_texts` does.
+    """
+    if not content.startswith(_PARQUET):
+        yield read_texts(file, content)
+        return
+    try:
+        yield from _parquet_parts(file.label, content, wanted)
+    except _DAMAGE as error:
+        raise _damaged(file.label, content, error) from error
 
 
 def _utf8(label: str, content: bytes) -> bytes:
@@ -212,15 +241,56 @@ def _parquet_texts(label: str, content: bytes) -> Texts:
         table.validate(full=True)
     except _DAMAGE as error:
         raise _damaged(label, content, error) from error
-    naive = frozenset(
-        field.name.casefold()
-        for field in table.schema
-        if pa.types.is_date(field.type) or (pa.types.is_timestamp(field.type) and field.type.tz is None)
-    )
     frame = _frame(table)
     lines = pl.int_range(1, frame.height + 1, eager=True)
-    return Texts(
-        label, frame.with_columns(_text(frame[name]) for name in frame.columns), lines, (), is_line=False, naive=naive
+    texts = frame.with_columns(as_text(frame[name]) for name in frame.columns)
+    return Texts(label, texts, lines, (), is_line=False, naive=_naive(table.schema))
+
+
+def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterator[Texts]:
+    """Yield a Parquet file some rows at a time; text comes coded, which is how such a file holds it."""
+    schema = parquet.read_schema(pa.BufferReader(content))
+    names = [name for name in schema.names if name.casefold() in wanted]
+    coded = [name for name in names if schema.field(name).type in {pa.string(), pa.large_string()}]
+    opened = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=coded)
+    first = 1
+    batches = opened.iter_batches(_PART_ROWS, columns=names)
+    for batch in batches if opened.metadata.num_rows else [opened.schema_arrow.empty_table().select(names)]:
+        table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+        table.validate(full=True)
+        codes = {name: _coded(table[name]) for name in coded}
+        plain = _frame(table.drop_columns(coded)) if len(coded) < len(names) else pl.DataFrame()
+        decoded = [each.values.gather(each.codes).alias(name) for name, each in codes.items()]
+        frame = pl.DataFrame([*decoded, *(_listed(plain[name]) for name in plain.columns)])
+        yield Texts(
+            label,
+            frame,
+            pl.int_range(first, first + frame.height, eager=True),
+            (),
+            is_line=False,
+            naive=_naive(schema),
+            coded=codes,
+            unread=frozenset(schema.names) - frozenset(names),
+        )
+        first += frame.height
+
+
+def _coded(column: pa.ChunkedArray) -> Coded:
+    """Return a dictionary column of Arrow, in one piece."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], type=column.type)
+    codes, values = pl.from_arrow(array.indices), pl.from_arrow(array.dictionary)
+    if not isinstance(codes, pl.Series) or not isinstance(values, pl.Series):
+        raise TypeError("a dictionary of Arrow did not become two columns")
+    return Coded(codes.cast(pl.UInt32), values.cast(pl.String))
+
+
+def _naive(schema: pa.Schema) -> frozenset[str]:
+    return frozenset(
+        field.name.casefold()
+        for field in schema
+        if pa.types.is_date(field.type) or (pa.types.is_timestamp(field.type) and field.type.tz is None)
     )
 
 
@@ -240,7 +310,7 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _text(column: pl.Series) -> pl.Series:
+def as_text(column: pl.Series) -> pl.Series:
     """Return a typed column as the texts that a CSV would have; null stays null."""
     if column.dtype == pl.String:
         return column
@@ -248,15 +318,34 @@ def _text(column: pl.Series) -> pl.Series:
         utc = column.dt.convert_time_zone("UTC") if column.dtype.time_zone else column.dt.replace_time_zone("UTC")
         return utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").alias(column.name)
     if isinstance(column.dtype, (pl.List, pl.Struct)):
-        texts = [None if value is None else json.dumps(_plain(value), sort_keys=True) for value in column.to_list()]
-        return pl.Series(column.name, texts, dtype=pl.String)
+        return _listed(column)
     if column.dtype == pl.Float64:
         column = column.fill_nan(None)
     return column.cast(pl.String)
 
 
+def _listed(column: pl.Series) -> pl.Series:
+    """Return lists, maps and structs as JSON, each different one written once; other columns stay as they are."""
+    if not isinstance(column.dtype, (pl.List, pl.Struct)):
+        return column
+    if column.dtype != _PAIRS:
+        texts = [None if value is None else json.dumps(_plain(value), sort_keys=True) for value in column.to_list()]
+        return pl.Series(column.name, texts, dtype=pl.String)
+    # Each text with its length before it: no two maps have one mark.
+    parts = [pl.element().struct.field(name).fill_null("\0") for name in ("key", "value")]
+    sized = [each for part in parts for each in (part.str.len_bytes().cast(pl.String), pl.lit(":"), part)]
+    marks = column.list.eval(pl.concat_str(sized)).list.join("")
+    first = marks.is_first_distinct()
+    values = [None if value is None else json.dumps(_plain(value), sort_keys=True) for value in column.filter(first)]
+    known = pl.DataFrame({"mark": marks.filter(first), "text": pl.Series(values, dtype=pl.String)})
+    found = marks.to_frame("mark").join(known, on="mark", how="left", maintain_order="left")
+    return found["text"].alias(column.name)
+
+
 def _plain(value: object) -> object:
     """Return a map of Parquet, which comes as pairs, as an object."""
+    if isinstance(value, pl.Series):
+        value = value.to_list()
     if isinstance(value, list) and all(isinstance(each, dict) and set(each) == {"key", "value"} for each in value):
         return {str(each["key"]): each["value"] for each in value}
     return value

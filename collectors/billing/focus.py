@@ -1,13 +1,14 @@
 """FOCUS 1.0 to 1.4 CostAndUsage exports: CSV, gzipped CSV or Parquet; a file, a folder, a manifest."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-import polars as pl
-
 from collectors.billing._cells import Cells
-from collectors.billing._charges import MANDATORY, OLDER_NAMES, Charges, bill_imports, charges_of
+from collectors.billing._charges import MANDATORY, OLDER_NAMES, Charges, charges_of
 from collectors.billing._format import BillFormat, Head, Imported, Request
-from collectors.billing._texts import Texts, read_texts
+from collectors.billing._texts import Texts, read_parts
+from collectors.billing._whole import imported
 from ledger.errors import InputError
 from ledger.tables import FocusCharge, declared
 
@@ -66,34 +67,21 @@ def _read(request: Request) -> Imported:
             f"{request.source.path}: found FOCUS 0.5 (AmortizedCost, ChargeType), expected FOCUS 1.0 to 1.4",
             hint="export again with a later version, or convert the file",
         )
-    files: list[Charges] = []
-    first_index = 0
     left_out: set[str] = set()
+    whole = imported(request, focus.name, _parts(request, left_out))
+    return replace(whole, remarks=(*whole.remarks, *_left_out(left_out)))
+
+
+def _parts(request: Request, left_out: set[str]) -> Iterator[Charges]:
+    """Yield the charges of all files; columns that have no place in the ledger are added to `left_out`."""
+    first_index = 0
     for file in request.source.files:
-        texts = read_texts(file, file.content())
-        cells = Cells(texts, declared(FocusCharge).name)
-        _need_columns(cells, texts, request)
-        files.append(charges_of(cells, request.defaults, first_index=first_index))
-        first_index += texts.frame.height
-        left_out |= {actual for name, actual in cells.columns.items() if name not in _KEPT}
-    if not any(each.frame.height or each.rejected for each in files):
-        raise InputError(f"{request.source.path}: found a header and no rows, expected charges", hint="export it again")
-    whole = pl.concat([each.frame for each in files], how="vertical")
-    charges = FocusCharge.cast(whole.with_columns(pl.lit(request.import_id).alias("import_id")))
-    return Imported(
-        path=request.source.path,
-        format=focus.name,
-        version=request.version,
-        source_name=request.source.name,
-        sha256=request.sha256,
-        import_id=request.import_id,
-        tables={FocusCharge: charges.rechunk()},
-        imports=bill_imports(request, focus.name, files, charges),
-        rejected=tuple(each for file in files for each in file.rejected),
-        normalised_count=sum(each.normalised_count for each in files),
-        naive_instant_count=sum(each.naive_instant_count for each in files),
-        remarks=(*_remarks(files), *_left_out(left_out)),
-    )
+        for texts in read_parts(file, file.content(), _KEPT):
+            cells = Cells(texts, declared(FocusCharge).name)
+            _need_columns(cells, texts, request)
+            yield charges_of(cells, request.defaults, first_index=first_index)
+            first_index += texts.frame.height
+            left_out |= texts.unread | {actual for name, actual in cells.columns.items() if name not in _KEPT}
 
 
 def _need_columns(cells: Cells, texts: Texts, request: Request) -> None:
@@ -120,17 +108,6 @@ def _left_out(columns: set[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else ""
     return (f"columns that are not kept: {', '.join(sorted(columns)[:_SHOWN_COLUMNS])}{more}",)
-
-
-def _remarks(files: list[Charges]) -> tuple[str, ...]:
-    remarks = [remark for each in files for remark in each.remarks]
-    naive = sum(each.naive_instant_count for each in files)
-    words = sum(each.normalised_count for each in files)
-    if naive:
-        remarks.append(f"{naive} instants without a zone were taken as UTC")
-    if words:
-        remarks.append(f"{words} cells such as 'NULL' or '' were read as null")
-    return tuple(remarks)
 
 
 focus = BillFormat(name="focus", detect=_version, read=_read, module=__name__)
