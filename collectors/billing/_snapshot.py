@@ -4,7 +4,7 @@ The unit of replacement is (source, billing account, billing period). Nothing is
 replaced stays, superseded.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -45,7 +45,7 @@ def decide(
     accept: bool = False,
     append_only: bool = False,
     smaller_ratio: float = float(_SMALLER),
-    closed: Collection[tuple[object, object]] = (),
+    closed: Collection[_Unit] = (),
 ) -> Decision:
     """Return the bill_import table after an import: what is current, superseded, or waits for --accept.
 
@@ -76,11 +76,11 @@ def decide(
         is_whole = all(_views(row) < _views(members[0]) for row in others)
         if others and (accept or is_whole):
             replaced = [*replaced, *others]
-        why = [] if accept else _shrinkage(replaced, members, Decimal(str(smaller_ratio)))
+        against = list(_change_of_closed(unit, replaced, members, closed))
+        against += _shrinkage(replaced, members, Decimal(str(smaller_ratio)))
+        why = [] if accept else against
         if others and not (accept or is_whole):
             why.append(_said_of_views(others, members))
-        if unit in closed and replaced and not accept:
-            why.insert(0, _change_of_closed(replaced, members))
         status = "waiting" if why else "current"
         reasons.extend(f"{_named(members[0])}: {each}" for each in why)
         remarks.extend(_beside(rows.values(), members, unit))
@@ -134,10 +134,16 @@ def _views(row: Mapping[str, object]) -> frozenset[str]:
     return frozenset(str(row["version"] or "").split()) & {"actual", "amortised"}
 
 
-def _other_views(rows: Iterable[_Row], members: list[_Row], unit: _Unit) -> list[_Row]:
-    """Return the current rows of other sources that have another view of the same cost: both would count it twice."""
+def _other_views(
+    rows: Iterable[_Row], members: list[_Row], unit: _Unit, *, accept: bool
+) -> tuple[list[_Row], list[str]]:
+    """Return what an import replaces because it is another view of the same cost, and why it waits if it does.
+
+    Counted side by side they would be the cost twice: an import of both views takes the place of either, one view
+    beside the other waits.
+    """
     mine = _views(members[0])
-    return [
+    others = [
         row
         for row in rows
         if mine
@@ -147,14 +153,13 @@ def _other_views(rows: Iterable[_Row], members: list[_Row], unit: _Unit) -> list
         and _unit(row) == unit
         and _views(row) != mine
     ]
-
-
-def _said_of_views(others: list[_Row], members: list[_Row]) -> str:
-    mine, theirs = (" and ".join(sorted(_views(row))) for row in (members[0], others[0]))
-    return (
-        f"found the {mine} view of a cost that {others[0]['source_name']} delivers as {theirs}, expected both in one folder; "
-        "accepted, it takes the place of the other"
-    )
+    if not others or accept or all(_views(row) < mine for row in others):
+        return others, []
+    ours, theirs = (" and ".join(sorted(_views(row))) for row in (members[0], others[0]))
+    return [], [
+        f"found the {ours} view of a cost that {others[0]['source_name']} delivers as {theirs}, expected both in one "
+        "folder; accepted, it takes the place of the other"
+    ]
 
 
 def _copy_of(rows: Iterable[_Row], members: list[_Row]) -> str:
@@ -207,15 +212,19 @@ def _shrinkage(replaced: list[_Row], members: list[_Row], smaller: Decimal) -> l
     return why
 
 
-def _change_of_closed(replaced: list[_Row], members: list[_Row]) -> str:
+def _change_of_closed(
+    unit: _Unit, replaced: list[_Row], members: list[_Row], closed: Collection[_Unit]
+) -> Iterator[str]:
     """Say by how much an import would change a period that is closed, in each currency."""
+    if unit not in closed or not replaced:
+        return
     changes: dict[str, Decimal] = {}
     for row in (*members, *replaced):
         code, amount = str(row["billing_currency"]), _amount(row, "billed_cost")
         less = amount if row in replaced else amount.copy_negate()
         changes[code] = money.difference(changes.get(code, Decimal(0)), less)
     told = ", ".join(f"{'+' if change > 0 else ''}{money.written(change)} {code}" for code, change in changes.items())
-    return f"found a change of {told} in a closed billing period, expected none"
+    yield f"found a change of {told} in a closed billing period, expected none"
 
 
 def _superseded_by(row: Mapping[str, object], replaced: list[_Row]) -> object:
