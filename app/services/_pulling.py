@@ -4,6 +4,7 @@ A piece is kept in one transaction with the instant up to which the source is kn
 hub between two pieces, the next pull begins where the last kept one ended.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ import polars as pl
 
 from app.context import Context
 from app.services import _rejections
+from collectors.cluster._beside import beside_api, has_api
 from collectors.cluster._configured import Configured
 from collectors.cluster._devices import named
 from collectors.cluster._existing import begun, superseded
@@ -104,6 +106,11 @@ class _Pull:
         outcome, known = self._outcome, self._row["reached_at"]
         refused = [_rejections.of_dump(each).row(_told(self._source.name)) for each in piece.rejected]
         piece = named(piece, self._gpus)
+        if has_api(self._source.kind.name, self._source.settings.cluster, self._context.settings.sources):
+            held = self._open_rows(JobGpu, "scheduler")
+            # Holdings still end with their jobs, of which the metrics tell; what else they tell the API knows better.
+            ended = settled(dataclasses.replace(piece, standing={}), self._open_rows, known)
+            piece = beside_api(dataclasses.replace(piece, frames=ended, held_by=""), held)
         if known is not None and piece.reached_at < known:
             told = _of_the_past(piece)
         else:

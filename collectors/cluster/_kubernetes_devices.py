@@ -65,7 +65,7 @@ class Offer:
     """What a node says of its devices.
 
     `unit` is the part of a device that one `nvidia.com/gpu` is there, `memory` the mebibytes of each device that
-    HAMi divides; `is_named` where what a pod was given is named.
+    HAMi divides.
     """
 
     gpu_count: int | None = None
@@ -73,7 +73,6 @@ class Offer:
     unit: float = 1.0
     replicas: int = 1
     memory: Mapping[str, float] = field(default_factory=dict)
-    is_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def offer(node: Node, known: Claims) -> Offer:
         capacity = node.status.capacity or {}
         count = sum(_whole(capacity.get(name, "")) or 0 for name in WHOLE) or None
     memory = None if is_cut else _whole(labels.get("nvidia.com/gpu.memory", ""))
-    return Offer(count, memory, unit, replicas, registered, bool(registered or driven))
+    return Offer(count, memory, unit, replicas, registered)
 
 
 def requested(pod: Pod, at: Offer | None, offers: Iterable[Offer], known: Claims) -> float | None:

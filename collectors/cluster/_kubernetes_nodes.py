@@ -19,10 +19,11 @@ _LEAVING: Final = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "
 _OF_KUBERNETES: Final = "node.kubernetes.io/"
 
 
-def node_row(cluster: str, node: Node, at: Offer, provider: str) -> Row:
+def node_row(cluster: str, node: Node, at: Offer, provider: str, *, is_whole: bool) -> Row:
     """Return a node's row of `node`.
 
-    The scheduler holds its devices where it names them; elsewhere only the node knows which pod has which device.
+    The scheduler holds its devices where all its pods are told (`is_whole`): what none of them asked for is free. Which
+    device a pod has, where only the node's kubelet knows, is no matter here: see `queries.rollups._unplaced`.
 
     Raises: ValueError: its size is no quantity, or it has no creation time.
     """
@@ -38,7 +39,7 @@ def node_row(cluster: str, node: Node, at: Offer, provider: str) -> Row:
         "region": _first(labels, _REGIONS),
         "instance_type": _first(labels, _TYPES),
         "provider_instance_id": node.spec.provider_id or None,
-        "holder": "scheduler" if at.is_named else None,
+        "holder": "scheduler" if is_whole else None,
         "cpu_count": int(_size(capacity, "cpu")) if "cpu" in capacity else None,
         "memory_bytes": float(_size(capacity, "memory")) if "memory" in capacity else None,
         "gpu_count": at.gpu_count,

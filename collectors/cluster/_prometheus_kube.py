@@ -230,6 +230,8 @@ def _holdings(asking: Asking, jobs: Mapping[PodName, Row]) -> Iterable[Row]:
 
 
 def _nodes(asking: Asking) -> Iterable[Row]:
+    """Yield nodes; the scheduler holds their devices where the pods of all namespaces are told."""
+    is_whole = {REQUESTS, PODS} <= asking.known and not any(label == "namespace" for label, _, _ in asking.matchers)
     created = asking.of_nodes("kube_node_created")
     capacity = {
         name: asking.of_nodes("kube_node_status_capacity", (("resource", "=", name),))
@@ -243,6 +245,7 @@ def _nodes(asking: Asking) -> Iterable[Row]:
                 "node": node,
                 "exists_start": datetime.fromtimestamp(created[node][1], tz=UTC),
                 "provider_instance_id": labels.get("provider_id") or None,
+                "holder": "scheduler" if is_whole else None,
                 "cpu_count": int(has["cpu"]) if "cpu" in has else None,
                 "memory_bytes": has.get("memory"),
                 "gpu_count": int(has["nvidia_com_gpu"]) if "nvidia_com_gpu" in has else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import dataframely as dy
@@ -23,6 +23,13 @@ GONE: Final = "DELETED"
 _AGENT: Final = "agent"
 """The source of what a node's own agent tells of it."""
 
+_NOT_ASKED: Final = timedelta(minutes=10)
+"""A source of what is so now that was not asked for longer may have missed a whole job."""
+
+_CLOSED: Final = ("DOWN", "DRAINED", "POWERED_DOWN")
+"""States of a node on which nothing begins: what holds none of its devices now held none before."""
+
+_PLACE: Final = ["cluster", "node"]
 _RUN: Final = ["cluster", "job_id", "submitted_at", "restart_count"]
 _HOLDING: Final = list(declared(JobGpu).key)
 
@@ -49,7 +56,8 @@ def settled(pulled: Pulled, open_rows: OpenRows, seen_at: datetime | None) -> Ma
 
     What is gone ended at `seen_at`, the last instant at which the source told it: nothing is claimed beyond. A job's
     devices end with it. A node whose state is what it was keeps the instant since when it is; a new state ends the old.
-    A node that is told without since when keeps that of its row.
+    A node that is told without since when keeps that of its row. What a source of what is so now did not see is the
+    state UNKNOWN of its nodes: no device was free then, for all that is known.
     """
     frames = dict(pulled.frames)
     if pulled.held_by and Job in frames:
@@ -62,7 +70,11 @@ def settled(pulled: Pulled, open_rows: OpenRows, seen_at: datetime | None) -> Ma
             told = _since(told, before, pulled.reached_at)
         if schema is Job:
             told = _with_reason(told, before)
-        frames[schema] = _states(told, before, at) if schema is NodeState else _rows(schema, told, before, at)
+        if schema is not NodeState:
+            frames[schema] = _rows(schema, told, before, at)
+            continue
+        unseen = _unseen(told, before, frames[Node], seen_at, pulled.reached_at) if pulled.is_of_now else told.clear()
+        frames[schema] = _states(told, before, at, unseen)
     if Node in pulled.standing:
         frames.update(_with_gone(frames, open_rows))
     return frames
@@ -128,25 +140,54 @@ def _rows(schema: Schema, told: pl.DataFrame, before: pl.DataFrame, at: pl.Expr)
     return pl.concat([told, ended.select(told.columns)])
 
 
-def _states(told: pl.DataFrame, before: pl.DataFrame, at: pl.Expr) -> pl.DataFrame:
+def _unseen(
+    told: pl.DataFrame, before: pl.DataFrame, nodes: pl.DataFrame, seen_at: datetime | None, now: datetime
+) -> pl.DataFrame:
+    """Return the time in which nobody asked what ran on nodes, up to now, as a state of theirs that is over."""
+    if seen_at is not None and now - seen_at <= _NOT_ASKED:
+        return told.clear()
+    utc = pl.Datetime("us", "UTC")
+    since = pl.max_horizontal("exists_start", pl.lit(seen_at, dtype=utc))
+    known = nodes.filter(pl.col("exists_end").is_null()).select(*_PLACE, since.alias("since"))
+    was = before.select(*_PLACE, pl.col("state").alias("was")).unique(_PLACE)
+    both = told.join(known, on=_PLACE).join(was, on=_PLACE, how="left")
+    now_at, is_closed = pl.lit(now, dtype=utc), pl.col("state").is_in(_CLOSED)
+    # On a node that is closed nothing began since it closed.
+    closed_at = pl.when(pl.col("state").eq_missing(pl.col("was"))).then("since").otherwise("state_start")
+    until = pl.when(is_closed).then(pl.min_horizontal(closed_at, now_at)).otherwise(now_at)
+    words = {"state": pl.lit("UNKNOWN"), "reason": pl.lit("not asked")}
+    unseen = both.with_columns(state_end=until).with_columns(**words, state_start=pl.col("since"))
+    return unseen.filter(pl.col("state_start") < pl.col("state_end")).select(told.columns)
+
+
+def _states(told: pl.DataFrame, before: pl.DataFrame, at: pl.Expr, unseen: pl.DataFrame) -> pl.DataFrame:
     """Return the states that are new and the ends of those that they replace; what goes on is not told again.
 
     A new state begins no earlier than the one before it: some sources know since when, others only that it is so now.
+    Where nothing was seen for a while, what was known ends and what is so now begins anew.
     """
-    place = ["cluster", "node"]
+    place = _PLACE
+    gaps = unseen.select(*place, pl.col("state_start").alias("gap_start"), pl.col("state_end").alias("gap_end"))
     was = before.sort("state_start").unique(place, keep="last", maintain_order=True)
     both = told.join(was.select(*place, "state_start", "state", "reason"), on=place, how="left", suffix="_before")
-    same = pl.col("state").eq_missing(pl.col("state_before")) & pl.col("reason").eq_missing(pl.col("reason_before"))
+    both = both.join(gaps, on=place, how="left")
+    same = (
+        pl.col("gap_end").is_null()
+        & pl.col("state").eq_missing(pl.col("state_before"))
+        & pl.col("reason").eq_missing(pl.col("reason_before"))
+    )
     new = both.filter(~same.fill_null(value=False)).with_columns(
-        pl.max_horizontal("state_start", pl.when(pl.col("state_start_before").is_not_null()).then(at)).alias(
-            "state_start"
-        )
+        pl.max_horizontal(
+            "state_start", pl.when(pl.col("state_start_before").is_not_null()).then(at), pl.col("gap_end")
+        ).alias("state_start")
     )
     begun = new.select(*place, pl.col("state_start").alias("begun"))
     going = both.filter(same.fill_null(value=False)).select(*place, pl.col("state_start_before").alias("state_start"))
     over = before.join(going, on=[*place, "state_start"], how="anti").join(begun, on=place, how="left")
-    ended = over.with_columns(pl.max_horizontal("state_start", pl.coalesce("begun", at)).alias("state_end"))
+    over = over.join(gaps, on=place, how="left")
+    until = pl.coalesce("gap_start", "begun", at)
+    ended = over.with_columns(pl.max_horizontal("state_start", until).alias("state_end"))
     # What began when the old state did stands in its place.
-    replaced = new.select(*place, "state_start")
+    replaced = pl.concat([new.select(*place, "state_start"), unseen.select(*place, "state_start")])
     ended = ended.join(replaced, on=[*place, "state_start"], how="anti")
-    return pl.concat([new.select(told.columns), ended.select(told.columns)])
+    return pl.concat([new.select(told.columns), ended.select(told.columns), unseen.select(told.columns)])

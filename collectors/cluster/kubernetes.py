@@ -73,7 +73,8 @@ def kubernetes(settings: KubernetesSettings) -> Pull:
     What waits for quota in a queue of Kueue has no pods yet, and is a job of its own until it is let in.
 
     Which device a pod has is told for dynamic claims and for HAMi. What a device plugin gave is known to the node's
-    kubelet alone: there the agent tells it. Labels are kept through an allow-list.
+    kubelet alone: there the agent tells it. A node whose pods ask for no device has free ones; which of a node's
+    devices are free is unknown while a pod has one that nobody names. Labels are kept through an allow-list.
 
     What is gone when the server is asked again ended when it was last seen. Raises: SourceError: the server refuses or
     does not answer; nothing is kept then, and nothing ends.
@@ -132,7 +133,7 @@ def _pulled(settings: KubernetesSettings, where: Place, owners: Owners, until: d
         NodeTable: _frame(NodeTable, rows["node"]),
         NodeState: _frame(NodeState, rows["state"]),
     }
-    return Pulled(frames, until, tuple(found.rejected), tuple(found.remarks), _standing(found))
+    return Pulled(frames, until, tuple(found.rejected), tuple(found.remarks), _standing(found), is_of_now=True)
 
 
 def _standing(found: _Round) -> dict[type[dy.Schema], str]:
@@ -261,7 +262,8 @@ def _add_workload(
 def _add_node(settings: KubernetesSettings, found: _Round, node: Node, at: Offer, until: datetime) -> None:
     name = node.metadata.name
     try:
-        found.rows["node"].append(node_row(settings.cluster, node, at, settings.provider))
+        is_whole = not settings.namespaces
+        found.rows["node"].append(node_row(settings.cluster, node, at, settings.provider, is_whole=is_whole))
     except ValueError as error:
         found.rejected.append(Rejected("node", f"node {name}", str(error), name))
     is_used = name in found.used_nodes

@@ -40,11 +40,13 @@ def context(
     nodes: pl.DataFrame,
     node_states: pl.DataFrame,
     faults: pl.DataFrame,
+    unplaced: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return each device's time in pieces, with what is known of each.
 
     One row: piece, device, start, end, exists, holders (text, '' for none), holder_count, submitted_at, restart_count,
-    holder (how the node tells), node_state, fault (reason or null).
+    holder (how the node tells), node_state, fault (reason or null), has_unplaced (whether some run has devices of the
+    node, and nothing says which).
     """
     of_node = devices.select("device", "cluster", "node")
     held = clipped(holdings.join(devices, on=DEVICE), "held_start", "held_end", window)
@@ -54,7 +56,7 @@ def context(
     stated = clipped(
         node_states.sort("state_start").join(of_node, on=["cluster", "node"]), "state_start", "state_end", window
     )
-    cut = pieces(window, devices, existence, held, told, stated, faults)
+    cut = pieces(window, devices, existence, held, told, stated, faults, unplaced)
     exists = spread(existence, cut).select("piece", pl.lit(value=True).alias("exists")).unique()
     return (
         cut.join(exists, on="piece", how="left")
@@ -64,7 +66,11 @@ def context(
             _last(spread(stated, cut), "state_start", "state").rename({"state": "node_state"}), on="piece", how="left"
         )
         .join(_first_fault(spread(faults, cut)), on="piece", how="left")
-        .with_columns(pl.col("exists").fill_null(value=False), pl.col("holders").fill_null(""))
+        .with_columns(
+            pl.col("exists").fill_null(value=False),
+            pl.col("holders").fill_null(""),
+            pl.col("piece").is_in(spread(unplaced, cut)["piece"].unique().implode()).alias("has_unplaced"),
+        )
         .sort("piece")
     )
 

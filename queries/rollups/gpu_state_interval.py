@@ -18,6 +18,8 @@ from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
 from queries.rollups._naming import Naming, named
 from queries.rollups._steps import LONGEST_STEP
 from queries.rollups._timeline import DEVICE, HOUR, blocks, instant, located, milliseconds, packed
+from queries.rollups._unplaced import COLUMNS as UNPLACED_COLUMNS
+from queries.rollups._unplaced import unplaced
 
 # A stray process must have been seen for its grace, at most nine minutes, before the hour begins.
 _LOOKBACK: Final = LONGEST_STEP + timedelta(minutes=10)
@@ -28,9 +30,7 @@ _JOB_COLUMNS: Final = (
     "state",
     "pending_reason",
     "eligible_at",
-    "started_at",
-    "ended_at",
-    "requested_gpu_count",
+    *UNPLACED_COLUMNS,
 )
 
 _OF_NODE: Final = {"RESERVED": "reservation", "QUOTA": "quota", "POWERED_DOWN": "powered_down"}
@@ -76,6 +76,7 @@ def gpu_state_interval(
             nodes.collect(),
             node_states.collect(),
             faults(events.collect(), held, runs, devices, window),
+            unplaced(runs, held, devices, window, FAULT_MEMORY),
         )
     )
     limits = _limits(existing)
@@ -118,7 +119,8 @@ def _described(around: pl.DataFrame) -> pl.DataFrame:
     names = set(around.columns) - {"piece", "start", "end"}
     changes = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in sorted(names))
     hour = pl.col("start") // HOUR
-    told = (pl.col("holder") == "scheduler") & state.ne_missing("UNKNOWN")
+    # A device that no run holds by name may be one of those that a run has without one.
+    told = (pl.col("holder") == "scheduler") & state.ne_missing("UNKNOWN") & ~pl.col("has_unplaced")
     return around.with_columns(
         (changes | hour.ne_missing(hour.shift(1))).cum_sum().alias("signature"),
         pl.when(pl.col("holder_count") > 0)

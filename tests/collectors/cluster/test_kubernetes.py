@@ -341,7 +341,9 @@ def test_a_node_is_what_its_labels_and_its_cloud_say(api: ApiServer, token: Path
     assert (row["provider"], row["provider_instance_id"]) == ("AWS", "aws:///us-east-1a/i-0abc")
     assert (row["cpu_count"], row["memory_bytes"], row["gpu_count"]) == (192, 2 * 2**30, 8)
     assert row["exists_start"] == datetime(2026, 11, 1, tzinfo=UTC)
-    assert row["holder"] is None, "only the kubelet knows which pod a device plugin gave which device"
+    assert row["holder"] == "scheduler", "what no pod asks for is free, whoever knows which device it is"
+    some = pull(api, token, namespaces=("vision",))
+    assert one(some, Node)["holder"] is None, "a pod of another namespace may have any device"
 
 
 def cordon(**more: Any) -> Object:

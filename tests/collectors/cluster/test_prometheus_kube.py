@@ -11,6 +11,7 @@ from app.services._pulling import pull
 from collectors.cluster._configured import Configured
 from collectors.cluster.prometheus import PrometheusSettings, prometheus
 from ledger.config import load
+from ledger.frames import to_frame
 from ledger.tables import Job, JobGpu, Node, NodeState
 from tests.collectors.cluster.prometheus_server import at, open_metrics, prometheus_of, series
 
@@ -148,11 +149,46 @@ def test_nodes_and_their_states_follow_each_other_without_gaps(here: Context, so
     assert (nodes["n1"]["exists_start"], nodes["n1"]["exists_end"]) == (at(-100), None)
     assert (nodes["n1"]["cpu_count"], nodes["n1"]["gpu_count"]) == (96, 8)
     assert nodes["n1"]["provider_instance_id"] == "aws:///n1"
+    assert nodes["n1"]["holder"] == "scheduler", "what no pod asks for is free"
     # It was last told at the tenth step, and five minutes are waited for more.
     assert at(9) <= nodes["n2"]["exists_end"] <= at(15)
     rows = here.store.read(NodeState).filter(node="n1").sort("state_start")
     assert [row["state"] for row in rows.iter_rows(named=True)] == ["UP", "DOWN", "UP", "DRAINING"]
     assert rows["state_end"].to_list() == [*rows["state_start"].to_list()[1:], None]
+
+
+def test_a_pull_of_some_namespaces_does_not_say_what_is_free(here: Context, url: str) -> None:
+    given = {"kind": "prometheus", "cluster": "c", "url": url, "delay_seconds": 0, "match": {"namespace": "vision"}}
+    of_some = Configured("p", prometheus, PrometheusSettings.model_validate(given))
+    pull(here, of_some, at(-1), at(20))
+    assert here.store.read(Node)["holder"].drop_nulls().is_empty()
+
+
+def test_beside_the_api_of_the_same_cluster_only_devices_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: Configured
+) -> None:
+    """The API told of the same pods and nodes, with more than metrics know of them."""
+    monkeypatch.chdir(tmp_path)
+    beside = {"api": {"kind": "kubernetes", "cluster": "c"}, "other": {"kind": "kubernetes", "cluster": "d"}}
+    here = Context(load(store={"url": "duckdb::memory:"}, sources=beside), now=lambda: at(29))
+    run = {"cluster": "c", "submitted_at": at(-100), "restart_count": 0, "source": "kubernetes", "team": "vision"}
+    pods = {"train-0": None, "done-0": at(5), "gone-0": at(3)}
+    rows = [{**run, "job_id": f"uid-{name}", "started_at": at(-90), "ended_at": end} for name, end in pods.items()]
+    here.store.append(Job, to_frame(Job, rows), source="t")
+    place = {"cluster": "c", "node": "n1", "source": "kubernetes"}
+    here.store.append(Node, to_frame(Node, [{**place, "exists_start": at(-100), "holder": "scheduler"}]), source="t")
+    here.store.append(NodeState, to_frame(NodeState, [{**place, "state_start": at(-100), "state": "UP"}]), source="t")
+    claim = {**{name: run[name] for name in ("cluster", "submitted_at", "restart_count")}, "node": "n1"}
+    claim |= {"gpu_uuid": "GPU-1", "job_id": "uid-train-0", "held_start": at(-89), "source": "scheduler"}
+    here.store.append(JobGpu, to_frame(JobGpu, [claim]), source="t")
+    before = {schema: here.store.read(schema) for schema in (Job, Node, NodeState)}
+    for stop in (2, 6, 20, 29):
+        outcome = pull(here, source, at(-1) if stop == 2 else None, at(stop))
+        assert outcome.error is None
+    for schema, told in before.items():
+        assert here.store.read(schema).equals(told), schema
+    assert holdings(here) == [HELD[0], ("GPU-1", "uid-train-0", at(-89), None), *HELD[2:]]
+    here.close()
 
 
 def test_what_is_told_of_an_earlier_time_reopens_nothing(here: Context, source: Configured) -> None:

@@ -109,9 +109,10 @@ def test_states_of_a_node_follow_one_another_without_a_gap(hub: Hub) -> None:
     hub.api.put("Node", node())
     hub.pull()
     states = sorted(hub.rows(NodeState), key=lambda row: row["state_start"])
-    joined = datetime(2026, 11, 1, 0, 1, tzinfo=UTC)
+    created = datetime(2026, 11, 1, tzinfo=UTC)
     assert [(row["state"], row["state_start"], row["state_end"]) for row in states] == [
-        ("UP", joined, NOON + STEP),
+        ("UNKNOWN", created, NOON),
+        ("UP", NOON, NOON + STEP),
         ("DRAINED", NOON + STEP, NOON + 2 * STEP),
         ("UP", NOON + 2 * STEP, None),
     ]
@@ -125,7 +126,33 @@ def test_a_node_that_left_has_ended_with_its_state(hub: Hub) -> None:
     hub.pull()
     ends = {row["node"]: row["exists_end"] for row in hub.rows(Node)}
     assert ends == {"gpu-1": None, "gpu-2": NOON}
-    assert {row["node"]: row["state_end"] for row in hub.rows(NodeState)} == ends
+    assert {row["node"]: row["state_end"] for row in hub.rows(NodeState) if row["state"] == "UP"} == ends
+
+
+def test_while_the_hub_was_away_nobody_knows_what_was_free(hub: Hub) -> None:
+    hub.api.put("Node", node())
+    unreachable = {"status": "Unknown", "lastTransitionTime": "2026-11-20T08:00:00Z"}
+    hub.api.put("Node", node("gpu-2", ready=unreachable))
+    hub.pull()
+    hub.pull()
+    hub.now += timedelta(hours=2)
+    back = hub.now
+    hub.pull()
+    hub.pull()
+    hub.api.put("Node", node(spec=cordon()))
+    hub.pull()
+    hub.now += timedelta(hours=2)
+    hub.pull()
+    states = sorted(hub.rows(NodeState), key=lambda row: (row["node"], row["state_start"]))
+    assert [(row["state"], row["state_start"], row["state_end"]) for row in states] == [
+        ("UNKNOWN", datetime(2026, 11, 1, tzinfo=UTC), NOON),
+        ("UP", NOON, NOON + STEP),
+        ("UNKNOWN", NOON + STEP, back),
+        ("UP", back, back + 2 * STEP),
+        ("DRAINED", back + 2 * STEP, None),
+        ("UNKNOWN", datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 20, 8, tzinfo=UTC)),
+        ("DOWN", datetime(2026, 11, 20, 8, tzinfo=UTC), None),
+    ]
 
 
 def test_a_node_that_left_takes_its_devices_with_it(hub: Hub) -> None:

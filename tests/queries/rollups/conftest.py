@@ -153,7 +153,11 @@ class Generator:
         submitted, started = at(-45), self.when(low=-40)
         run = {"cluster": "c", "job_id": job_id, "submitted_at": submitted, "restart_count": 0}
         job = {**run, "state": self.draw.choice(_JOB_STATES), "source": "simulation", "requested_gpu_count": 2.0}
-        self.ledger.add("job", [{**job, "started_at": self.draw.choice((started, None)), "user": "u", "account": "a"}])
+        begun = {"started_at": self.draw.choice((started, None)), "nodes": self.draw.choice((None, "n1", "n1,n2"))}
+        if begun["started_at"] and begun["nodes"]:
+            count, end = self.draw.choice((None, 0.0, 0.5, 1.0, 2.0, 3.0)), self.when(low=60)
+            job |= {"gpu_count": count, "ended_at": self.draw.choice((None, max(end, started)))}
+        self.ledger.add("job", [{**job, **begun, "user": "u", "account": "a"}])
         for node, uuid, _, _ in devices:
             if self.draw.random() < 0.6:
                 start, end = self.stretch()

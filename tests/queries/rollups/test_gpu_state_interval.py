@@ -43,6 +43,7 @@ class Oracle:
             ("node_state", "state_start", "state_end"),
             ("job_gpu", "held_start", "held_end"),
             ("job", "submitted_at", "started_at"),
+            ("job", "started_at", "ended_at"),
         ):
             points |= {row[edge] for row in self.rows[name] for edge in (first, last) if row[edge]}
         points |= {row["occurred_at"] for row in self.rows["gpu_event"]}
@@ -133,13 +134,40 @@ class Oracle:
         ]
         return max(told, key=lambda row: (row["state_start"], row["state"]))["state"] if told else None
 
+    def unplaced(self, node: str, at: datetime) -> bool:
+        """Tell whether a run has devices on a node, and fewer are named than it has."""
+        return any(
+            node in self._lacking(job)(at)
+            for job in self.rows["job"]
+            if job["nodes"] and job["started_at"] and job["started_at"] <= at
+            if job["ended_at"] is None or at < job["ended_at"]
+        )
+
+    def _lacking(self, job: Row) -> Callable[[datetime], list[str]]:
+        has = job["requested_gpu_count"] if job["gpu_count"] is None else job["gpu_count"]
+        own = [row for row in self.rows["job_gpu"] if row["job_id"] == job["job_id"]]
+        nodes = job["nodes"].split(",")
+
+        def at_(at: datetime) -> list[str]:
+            named = {
+                (row["node"], row["gpu_uuid"])
+                for row in own
+                if row["held_start"] <= at and (row["held_end"] is None or at < row["held_end"] + timedelta(days=7))
+            }
+            if len(named) >= (1 if has is None else has):
+                return []
+            return [node for node in nodes if node not in dict(named)] or nodes
+
+        return at_
+
     def held(self, gpu: Row, at: datetime) -> str | None:
         """Return job, nobody, or None where it is unknown."""
         if self.holders(gpu["gpu_uuid"], at):
             return "job"
         holder = self.holder_of(gpu["node"], at)
         if holder == "scheduler":
-            return None if self.node_state(gpu["node"], at) == "UNKNOWN" else "nobody"
+            is_known = self.node_state(gpu["node"], at) != "UNKNOWN" and not self.unplaced(gpu["node"], at)
+            return "nobody" if is_known else None
         found = self.sample_at(gpu["gpu_uuid"], at)
         if holder != "process" or found is None or found[1]["process_count"] is None:
             return None
@@ -273,3 +301,49 @@ def test_another_job_on_another_device_changes_no_state_of_this_one(
     ledger.add("job", [{**run, "state": "RUNNING", "source": "simulation", "started_at": minute(-20)}])
     ledger.add("job_gpu", [{**run, "node": "n1", "gpu_uuid": "G1", "held_start": minute(3), "held_end": minute(100)}])
     assert_frame_equal(ledger.compute("gpu_state_interval", span).filter(others), before)
+
+
+def test_no_device_is_free_while_a_run_has_one_that_nothing_names(
+    ledger: type[Any], hours: Spans, minute: Minutes
+) -> None:
+    """Two devices; a run has one of them from minute 10 to 40, and is named only from minute 20 on."""
+    made = ledger()
+    place = {"cluster": "c", "node": "n1"}
+    made.add("node", [{**place, "exists_start": minute(-60), "holder": "scheduler"}])
+    for uuid in ("G1", "G2"):
+        made.add(
+            "gpu", [{**place, "gpu_uuid": uuid, "exists_start": minute(-60), "parent_gpu_uuid": "", "gpu_fraction": 1}]
+        )
+        idle = {"status": "ok", "evidence_quality": "A", "graphics_active_ratio": 0.0, "process_count": 0}
+        samples = [
+            {**place, "gpu_uuid": uuid, "sampled_at": minute(each), "step_seconds": 60.0, **idle}
+            for each in range(-1, 62)
+        ]
+        made.add("gpu_sample", samples)
+    run = {"cluster": "c", "job_id": "7", "submitted_at": minute(5), "restart_count": 0}
+    told = {"state": "RUNNING", "source": "kubernetes", "nodes": "n1", "gpu_count": 1.0}
+    made.add("job", [{**run, **told, "started_at": minute(10), "ended_at": minute(40)}])
+
+    def states(uuid: str) -> list[tuple[str, str | None, float, float]]:
+        rows = made.compute("gpu_state_interval", hours(1)).filter(pl.col("gpu_uuid") == uuid).sort("started_at")
+        return [
+            (
+                row["state"],
+                row["reason"],
+                *((row[edge] - minute(0)) / timedelta(minutes=1) for edge in ("started_at", "ended_at")),
+            )
+            for row in rows.to_dicts()
+        ]
+
+    free = ("unallocated", "no_demand")
+    unknown = ("unknown", "holder_unknown")
+    assert states("G2") == [(*free, 0, 10), (*unknown, 10, 40), (*free, 40, 60)]
+    made.add("job_gpu", [{**run, **place, "gpu_uuid": "G1", "held_start": minute(20), "held_end": minute(39)}])
+    assert states("G2") == [(*free, 0, 10), (*unknown, 10, 20), (*free, 20, 60)]
+    assert states("G1") == [(*free, 0, 10), (*unknown, 10, 20), ("allocated_idle", None, 20, 39), (*free, 39, 60)]
+    made.tables["job"] = made.get("job").with_columns(gpu_count=pl.lit(2.0))
+    assert states("G2") == [(*free, 0, 10), (*unknown, 10, 40), (*free, 40, 60)]
+    made.tables["job"] = made.get("job").with_columns(nodes=pl.lit("n1,n2"))
+    assert states("G2")[1] == (*unknown, 10, 20), "from minute 20 on what is not named is on the other node"
+    made.tables["job"] = made.get("job").with_columns(gpu_count=pl.lit(0.0))
+    assert states("G2") == [(*free, 0, 60)], "it has none"
