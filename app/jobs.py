@@ -10,7 +10,7 @@ import polars as pl
 
 from app.context import Context
 from app.notify import notify as tell
-from app.services import _demo_feed, _owned, named
+from app.services import _demo_feed, _owned, _prepaid, named
 from app.services._service import silent
 from app.services.rollup import compute
 from ledger.config import Settings
@@ -102,9 +102,9 @@ def notify(context: Context, due_at: datetime) -> str:
 
 
 def owned_hardware(context: Context, due_at: datetime) -> str:
-    """Charge owned hardware up to the day."""
+    """Charge owned hardware up to the day, and what was paid in advance."""
     del due_at
-    return f"{_owned.charge(context)} charges"
+    return f"{_owned.charge(context) + _prepaid.amortise(context)} charges"
 
 
 def demo_feed(context: Context, due_at: datetime) -> str:

@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from app.context import Context
-from app.services import _dumps, _owned, _rejections
-from app.services._bills import Outcome, keep, shown_as
+from app.services import _dumps, _owned, _prepaid, _rejections
+from app.services._bills import Outcome, keep, receiving, shown_as
 from app.services._service import Params, Progress, service
 from collectors.billing._read import bill_formats, read_bill
 from ledger.errors import ClusterLedgerError, InputError
@@ -51,6 +51,7 @@ def ingest(context: Context, params: Files, progress: Progress) -> dict[str, obj
                 files.append(_failed(name, error, path))
         if any(each["format"] == _OWNED for each in files):
             _owned.charge(context)
+        _prepaid.amortise(context)
         context.changed()
     return {"files": files}
 
@@ -71,15 +72,17 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
             is_unchanged=not sum(kept),
         )
         return _told(name, outcome, (*read.remarks, *_zoneless(read.naive_instant_count)), refused)
-    imported = read_bill(
-        path,
-        format=params.format or None,
-        defaults=context.settings.money.bill_defaults,
-        source_name=source or None,
-        imported_at=context.now(),
-    )
-    imported = shown_as(imported, path, name)
-    outcome = keep(context, imported, accept=params.accept)
+    with receiving(context) as received:
+        imported = read_bill(
+            path,
+            format=params.format or None,
+            defaults=context.settings.money.bill_defaults,
+            source_name=source or None,
+            imported_at=context.now(),
+            sink=received,
+        )
+        imported = shown_as(imported, path, name)
+        outcome = keep(context, imported, accept=params.accept, received=received)
     refused = [_rejections.of_bill(each).row(name) for each in imported.rejected]
     _rejections.keep(context, refused)
     return _told(name, outcome, (*imported.remarks, *outcome.remarks), refused)

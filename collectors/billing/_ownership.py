@@ -1,6 +1,5 @@
 """What owned hardware costs, as charges that a cloud would have billed."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -10,9 +9,8 @@ from typing import Final, Literal
 
 import polars as pl
 
-from collectors.billing._charges import UNIT, import_frame
 from collectors.billing._format import Imported
-from collectors.billing._source import import_id
+from collectors.billing._made import made_import
 from ledger import money
 from ledger.tables import Asset, FocusCharge
 
@@ -177,56 +175,10 @@ def _charge(asset: _Row, start: datetime, end: datetime, month: datetime, part: 
 
 
 def _imported(month: datetime, rows: list[_Row], assets: pl.DataFrame, imported_at: datetime) -> Imported:
-    """Return one month as an import whose id changes only when its charges do."""
+    """Return one month as an import."""
     schema = FocusCharge.create_empty().schema
-    listed = [{name: row.get(name) for name in schema} for row in rows]
-    bare = pl.DataFrame(listed, schema=schema)
-    sha256 = hashlib.sha256(bare.write_csv().encode()).hexdigest()
-    path = f"{SOURCE}/{month:%Y-%m}"
-    identity = import_id(path, sha256)
-    charges = bare.with_columns(
-        pl.lit(identity).alias("import_id"), pl.int_range(pl.len(), dtype=pl.Int64).alias("row_index")
-    )
-    units = money.summed(charges, by=UNIT, columns=["BilledCost", "EffectiveCost"])
-    facts = charges.group_by(UNIT).agg(
-        pl.len().cast(pl.Int64).alias("row_count"),
-        pl.col("ChargePeriodStart").dt.date().n_unique().cast(pl.Int64).alias("charge_day_count"),
-        pl.col("ChargePeriodEnd").max().alias("complete_through"),
-    )
-    imports = [
-        {
-            "import_id": identity,
-            "billing_account_id": row["BillingAccountId"],
-            "billing_period_start": row["BillingPeriodStart"],
-            "billing_currency": row["BillingCurrency"],
-            "source_name": SOURCE,
-            "path": path,
-            "format": SOURCE,
-            "provider": row["BillingAccountId"],
-            "sha256": sha256,
-            "imported_at": imported_at,
-            "status": "current",
-            "row_count": row["row_count"],
-            "rejected_count": 0,
-            "charge_day_count": row["charge_day_count"],
-            "billed_cost": row["BilledCost"],
-            "effective_cost": row["EffectiveCost"],
-            "residue": Decimal(0),
-            "complete_through": row["complete_through"],
-        }
-        for row in units.join(facts, on=UNIT, maintain_order="left").iter_rows(named=True)
-    ]
-    return Imported(
-        path=path,
-        format=SOURCE,
-        version="",
-        source_name=SOURCE,
-        sha256=sha256,
-        import_id=identity,
-        tables={FocusCharge: FocusCharge.cast(charges)},
-        imports=import_frame(imports),
-        remarks=(f"{assets.height} assets",),
-    )
+    bare = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+    return made_import(SOURCE, month, bare, imported_at=imported_at, remarks=(f"{assets.height} assets",))
 
 
 def _midnight(day: object) -> datetime:
