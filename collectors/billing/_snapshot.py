@@ -72,15 +72,11 @@ def decide(
             remarks.append(f"{_named(members[0])}: the same bytes were imported as {copy}; nothing is added")
             continue
         replaced = [] if append_only else _replaced(rows.values(), members, unit)
-        others = _other_views(rows.values(), members, unit)
-        is_whole = all(_views(row) < _views(members[0]) for row in others)
-        if others and (accept or is_whole):
-            replaced = [*replaced, *others]
-        against = list(_change_of_closed(unit, replaced, members, closed))
+        views, against = _other_views(rows.values(), members, unit, accept=accept)
+        replaced += views
+        against += _change_of_closed(unit, replaced, members, closed)
         against += _shrinkage(replaced, members, Decimal(str(smaller_ratio)))
         why = [] if accept else against
-        if others and not (accept or is_whole):
-            why.append(_said_of_views(others, members))
         status = "waiting" if why else "current"
         reasons.extend(f"{_named(members[0])}: {each}" for each in why)
         remarks.extend(_beside(rows.values(), members, unit))
@@ -156,10 +152,9 @@ def _other_views(
     if not others or accept or all(_views(row) < mine for row in others):
         return others, []
     ours, theirs = (" and ".join(sorted(_views(row))) for row in (members[0], others[0]))
-    return [], [
-        f"found the {ours} view of a cost that {others[0]['source_name']} delivers as {theirs}, expected both in one "
-        "folder; accepted, it takes the place of the other"
-    ]
+    other = others[0]["source_name"]
+    why = f"found the {ours} view of a cost that {other} delivers as {theirs}, expected both in one folder"
+    return [], [f"{why}; accepted, it takes the place of the other"]
 
 
 def _copy_of(rows: Iterable[_Row], members: list[_Row]) -> str:

@@ -1,0 +1,85 @@
+"""From a provider's own bill to FOCUS charges: what native formats share after their columns are mapped."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+import polars as pl
+
+from collectors.billing import _whole
+from collectors.billing._charges import Charges
+from collectors.billing._format import Imported, Rejected, Request
+from ledger import money
+
+Controls = Mapping[tuple[object, ...], Decimal]
+"""What a source's own total is, by billing account, period and currency."""
+
+_SHOWN_DIFFERENCES: Final = 3
+
+
+@dataclass(frozen=True)
+class Native:
+    """What a native format has made of a delivery, before it becomes an import."""
+
+    format: str
+    version: str
+    files: Sequence[Charges]
+    remarks: tuple[str, ...] = ()
+    controls: Controls | None = None
+
+
+def in_own_words(charges: Charges, names: Mapping[str, str]) -> Charges:
+    """Return charges whose refusals name the column of the file, not the FOCUS column that it became."""
+    own = {name.casefold(): each for name, each in names.items()}
+    renamed = (replace(each, column=own.get(each.column.casefold(), each.column)) for each in charges.rejected)
+    return replace(charges, rejected=tuple(renamed))
+
+
+def imported(request: Request, native: Native) -> Imported:
+    """Return the charges of all files of a delivery as one import.
+
+    Raises: InputError: no file has a row.
+    """
+    whole = _whole.imported(
+        replace(request, version=native.version), native.format, native.files, remarks=dict.fromkeys(native.remarks)
+    )
+    whole = replace(whole, rejected=_once(whole.rejected))
+    if native.controls is None:
+        return whole
+    imports, differences = _controlled(whole.imports, native.controls)
+    return replace(whole, imports=imports, remarks=(*whole.remarks, *differences))
+
+
+def control_totals(files: Iterable[Charges]) -> dict[tuple[object, ...], Decimal]:
+    """Return what the rows of some files are billed together, by account, period and currency."""
+    totals: dict[tuple[object, ...], Decimal] = {}
+    for each in files:
+        for unit, stated in each.totals.items():
+            totals[unit] = money.add(totals.get(unit, Decimal(0)), stated.billed_cost)
+    return totals
+
+
+def _controlled(imports: pl.DataFrame, controls: Controls) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the imports with their source's own totals, and a line for each that the charges miss."""
+    units = imports.select("billing_account_id", "billing_period_start", "billing_currency").rows()
+    at_rest = [money.at_rest(controls[unit]) if unit in controls else None for unit in units]
+    remarks = [
+        f"account {account}, period {period:%Y-%m}: the rows bill {money.written(billed)} {currency}, the source's own "
+        f"total is {money.written(control)}"
+        for (account, period, currency), billed, control in zip(units, imports["billed_cost"], at_rest, strict=True)
+        if control is not None and control != billed
+    ]
+    more = [f"{len(remarks) - _SHOWN_DIFFERENCES} more totals differ"] if len(remarks) > _SHOWN_DIFFERENCES else []
+    return (
+        imports.with_columns(pl.Series("control_cost", at_rest, dtype=money.MONEY)),
+        (*remarks[:_SHOWN_DIFFERENCES], *more),
+    )
+
+
+def _once(rejected: Iterable[Rejected]) -> tuple[Rejected, ...]:
+    """Return what was refused, once for each line: one line may have become several charges."""
+    found: dict[tuple[str, int], Rejected] = {}
+    for each in rejected:
+        found.setdefault((each.path, each.line), each)
+    return tuple(found.values())
