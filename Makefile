@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs golden bench bench-faults fmt clean servers
+.PHONY: help up test check docs golden bench bench-faults bench-gpu fmt clean servers
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
@@ -60,6 +60,9 @@ bench: $(STAMP) ## Measure: writes one table to stdout
 
 bench-faults: $(STAMP) ## Kill agents and a hub a hundred times, cut the network, fill disks: is every row there once?
 	@$(BIN)/python -m bench.faults 100
+
+bench-gpu: $(STAMP) ## Record known work on a real NVIDIA GPU, into var/gpu: what the collector says, costs and counts in
+	@$(BIN)/python -m bench.gpu
 
 fmt: $(STAMP) ## Format and apply safe fixes
 	@$(BIN)/ruff format .

@@ -1,7 +1,7 @@
 """GPM: averages over the whole interval since the last round, on Hopper and newer."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from collectors.node._nvml_driver import Driver, share
@@ -97,26 +97,35 @@ class Gpm:
         return buffer
 
     def _between(self, earlier: Any, later: Any) -> dict[str, float | None]:
-        library = self._driver.library
-        request = library.c_nvmlGpmMetricsGet_t()
-        request.version = library.NVML_GPM_METRICS_GET_VERSION
-        request.numMetrics = len(_METRICS)
-        request.sample1, request.sample2 = earlier, later
-        for position, metric in enumerate(_METRICS):
-            request.metrics[position].metricId = metric
-        answer = self._driver.ask("nvmlGpmMetricsGet", request)
-        if answer is None:
-            return {}
-        found: dict[str, float | None] = {}
-        for position, (number, column) in enumerate(_METRICS.items()):
-            metric = answer.metrics[position]
-            if metric.nvmlReturn != library.NVML_SUCCESS:
-                found[column] = None
-            else:
-                found[column] = share(metric.value) if number in _RATIOS else _rate(metric.value)
-        return found
+        return {
+            _METRICS[number]: share(value) if number in _RATIOS else _rate(value)
+            for number, value in measured(self._driver, _METRICS, earlier, later).items()
+        }
 
 
-def _rate(mebibytes: float) -> float | None:
+def measured(driver: Driver, metrics: Collection[int], earlier: Any, later: Any) -> dict[int, float | None]:
+    """Return each metric between two samples, in the driver's own unit; nothing at all where it does not answer.
+
+    Nulls: a metric that this device or driver does not have.
+    Raises: DeviceLost: the device is gone.
+    """
+    library = driver.library
+    request = library.c_nvmlGpmMetricsGet_t()
+    request.version = library.NVML_GPM_METRICS_GET_VERSION
+    request.numMetrics = len(metrics)
+    request.sample1, request.sample2 = earlier, later
+    for position, metric in enumerate(metrics):
+        request.metrics[position].metricId = metric
+    answer = driver.ask("nvmlGpmMetricsGet", request)
+    if answer is None:
+        return {}
+    found = (answer.metrics[position] for position in range(len(metrics)))
+    return {
+        number: each.value if each.nvmlReturn == library.NVML_SUCCESS else None
+        for number, each in zip(metrics, found, strict=True)
+    }
+
+
+def _rate(mebibytes: float | None) -> float | None:
     """Return a rate in bytes; null for what is no number."""
-    return mebibytes * _MEBIBYTE if 0 <= mebibytes < math.inf else None
+    return mebibytes * _MEBIBYTE if mebibytes is not None and 0 <= mebibytes < math.inf else None

@@ -64,7 +64,7 @@ def nvml(
     Nulls: what the device, the driver or the privilege does not give; never 0 instead.
     Source: NVML API reference; nvml.h.
     """
-    driver = _binding() if library is None else library
+    driver = binding() if library is None else library
     _start(driver)
     # Where the host's /proc is mounted elsewhere, its /dev and its logs are beside it.
     beside = procfs.parent if root is None else root
@@ -77,7 +77,7 @@ def nvml(
     return node.one_round
 
 
-def _binding() -> Any:
+def binding() -> Any:
     """Return the binding; it takes 15 MB, so a node without the driver never loads it.
 
     Raises: SourceMissing: there is no driver.
