@@ -37,6 +37,10 @@ def _packed(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series | None:
         if codes is None:
             return None
         width = int(str(codes.max())) + 1
+        if room * width >= _LIMIT:
+            # Of so many values few are there: their places order as they do.
+            packed = packed.rank("dense").cast(pl.Int64) - 1
+            room = int(str(packed.max())) + 1
         room *= width
         if room >= _LIMIT:
             return None

@@ -1,7 +1,9 @@
 """A simulated cluster with its bills, through the same doors as a real one."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
@@ -26,6 +28,11 @@ RAW_DAYS: Final = 2
 
 _GRACE: Final = timedelta(minutes=10)
 """A stray process is judged by no more than these minutes before an hour."""
+
+_AT_ONCE: Final = 2
+"""Chunks that are written while the next one is simulated."""
+
+_Chunk = tuple[type[dy.Schema], pl.DataFrame]
 
 # DuckDB writes whole row groups at once and anything smaller twice: through its log, then into the table.
 _ROWS_AT_ONCE: Final = 500_000
@@ -87,9 +94,21 @@ def is_empty(context: Context) -> bool:
     return not any(context.store.versions(name) for name in _PROOFS)
 
 
-def _append(context: Context, chunk: tuple[type[dy.Schema], pl.DataFrame]) -> int:
+def _append(context: Context, chunk: _Chunk) -> int:
     schema, frame = chunk
     return context.store.append(schema, frame, source="demo").rows
+
+
+def _written(write: Callable[[Context, _Chunk], int], context: Context, chunks: Iterable[_Chunk]) -> Iterator[int]:
+    """Write chunks while the next ones are simulated, and yield their rows in order."""
+    waiting: deque[Future[int]] = deque()
+    with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="demo") as pool:
+        for chunk in chunks:
+            waiting.append(pool.submit(write, context, chunk))
+            if len(waiting) > _AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _before(context: Context, cluster: simulate.Cluster, raw: datetime) -> int:
@@ -100,30 +119,37 @@ def _before(context: Context, cluster: simulate.Cluster, raw: datetime) -> int:
 
 def _samples(context: Context, cluster: simulate.Cluster, window: tuple[datetime, datetime], progress: Progress) -> int:
     """Append raw samples as they come; an agent's rows take the same way."""
-    rows = 0
     length = (window[1] - window[0]).total_seconds()
-    for schema, frame in simulate.samples(cluster, window):
-        rows += _append(context, (schema, frame))
-        if "sampled_at" in frame.columns and frame.height:
-            newest = frame["sampled_at"].max()
-            done = (newest - window[0]).total_seconds() / length if isinstance(newest, datetime) else 0.0
-            progress("simulating samples", _SAMPLES + (_BILLS - _SAMPLES) * min(done, 1.0))
-    return rows
+
+    def told() -> Iterator[_Chunk]:
+        for schema, frame in simulate.samples(cluster, window):
+            newest = frame["sampled_at"].max() if "sampled_at" in frame.columns else None
+            if isinstance(newest, datetime):
+                done = (newest - window[0]).total_seconds() / length
+                progress("simulating samples", _SAMPLES + (_BILLS - _SAMPLES) * min(done, 1.0))
+            yield schema, frame
+
+    return sum(_written(_append, context, told()))
 
 
-def _sealed(context: Context, chunks: Iterator[tuple[type[dy.Schema], pl.DataFrame]]) -> int:
+def _sealed(context: Context, chunks: Iterator[_Chunk]) -> int:
     """Write what retention leaves of older days, and close it for good."""
-    rows = 0
+    return sum(_written(_write_sealed, context, _gathered(chunks)))
+
+
+def _gathered(chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
+    """Put chunks of a table together until they are worth a commit."""
     held: dict[type[dy.Schema], list[pl.DataFrame]] = {}
     for schema, frame in chunks:
         waiting = held.setdefault(schema, [])
         waiting.append(frame)
         if sum(each.height for each in waiting) >= _ROWS_AT_ONCE:
-            rows += _write_sealed(context, schema, pl.concat(held.pop(schema)))
-    return rows + sum(_write_sealed(context, schema, pl.concat(frames)) for schema, frames in held.items())
+            yield schema, pl.concat(held.pop(schema))
+    yield from ((schema, pl.concat(frames)) for schema, frames in held.items())
 
 
-def _write_sealed(context: Context, schema: type[dy.Schema], frame: pl.DataFrame) -> int:
+def _write_sealed(context: Context, chunk: _Chunk) -> int:
+    schema, frame = chunk
     keys = _keys(schema, frame)
     context.store.replace(schema, frame, partitions=keys)
     context.store.seal(declared(schema).name, keys)

@@ -59,7 +59,7 @@ _OF_NODE = (
 )
 
 
-@rollup(rows_at_once=180_000)
+@rollup(rows_at_once=130_000)
 def bottleneck_minute(
     intervals: Annotated[
         dy.LazyFrame[GpuStateInterval],
