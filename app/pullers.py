@@ -1,4 +1,4 @@
-"""The hub asks the services of a cluster, each at its own pace and in a thread of its own.
+"""The hub asks the services of a cluster and looks for bills, each at its own pace and in a thread of its own.
 
 A pull that fails is tried again later and later; one that hangs holds its own thread only. Threads are
 daemons: the end of the hub waits a moment for them, and what was not kept is asked for again.
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.context import Context, acting
+from app.services import _fetching
+from app.services._fetching import BillSource, bill_sources, fetch
 from app.services._pulling import Outcome, pull
 from collectors.cluster._configured import Configured, configured
 from ledger.log import log
@@ -30,11 +32,11 @@ _GRACE_SECONDS: Final = 3.0
 class Turn:
     """When a source is asked next, how often in a row it failed, and the thread that asks it now."""
 
-    source: Configured
+    source: Configured | BillSource
     due: float = 0.0
     failed_count: int = 0
     thread: threading.Thread | None = None
-    outcome: Outcome | None = field(default=None)
+    outcome: Outcome | _fetching.Outcome | None = field(default=None)
 
 
 def wait_seconds(every_seconds: float, failed_count: int, drawn: float) -> float:
@@ -51,11 +53,13 @@ class Pullers:
     def __init__(
         self,
         context: Context,
-        sources: Sequence[Configured] | None = None,
+        sources: Sequence[Configured | BillSource] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._context = context
-        self._turns = [Turn(each) for each in (configured(context.settings) if sources is None else sources)]
+        settings = context.settings
+        all_of: Sequence[Configured | BillSource] = (*configured(settings), *bill_sources(settings))
+        self._turns = [Turn(each) for each in (all_of if sources is None else sources)]
         self._clock = clock
         self._pacer = threading.Thread(target=self._pace, name="sources", daemon=True)
 
@@ -92,8 +96,13 @@ class Pullers:
             turn.thread.start()
 
     def _ask(self, turn: Turn) -> None:
-        acting.set(f"source {turn.source.name}")
-        turn.outcome = pull(self._context, turn.source)
+        source = turn.source
+        if isinstance(source, BillSource):
+            acting.set(f"bills {source.name}")
+            turn.outcome = fetch(self._context, source)
+        else:
+            acting.set(f"source {source.name}")
+            turn.outcome = pull(self._context, source)
 
     def _ended(self, turn: Turn) -> None:
         """Say how a pull went, and when the source is asked again; without an outcome its thread died of an error."""

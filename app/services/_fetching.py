@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
 from app.context import Context
 from app.services import _owned, _rejections
-from app.services._bills import keep
+from app.services._bills import keep, receiving
 from collectors.billing._delivery import Delivery, Place
 from collectors.billing._read import read_source
 from collectors.billing._source import Source
@@ -99,6 +99,18 @@ def fetch(context: Context, source: BillSource, *, everything: bool = False) -> 
     return outcome
 
 
+def looked(context: Context) -> Iterator[tuple[str, Literal["ok", "failed"], str, str]]:
+    """Yield for each section what lies in its place now: its name, ok or failed, what was found, and a hint."""
+    for source in bill_sources(context.settings):
+        try:
+            there = Place(source.place.url, source.place.options).deliveries()
+        except SourceError as error:
+            yield source.name, "failed", error.message, error.hint
+            continue
+        changed = sum(_has_changed(context, source.name, each) for each in there if not each.problem)
+        yield source.name, "ok", f"{source.place.url}: {len(there)} deliveries, {changed} not fetched yet", ""
+
+
 def shown(outcome: Outcome) -> Iterator[dict[str, object]]:
     """Yield what a command tells: a row for each delivery that was fetched, or one for a place without any."""
     error = {"error": outcome.error.message, "hint": outcome.error.hint, "exit_code": 1} if outcome.error else {}
@@ -151,13 +163,15 @@ def _imported(context: Context, source: BillSource, found: Source, delivery: str
 
     Raises: InputError: nothing of it can be kept.
     """
-    imported = read_source(
-        found,
-        format=source.place.format or None,
-        defaults={**context.settings.money.bill_defaults, **source.place.defaults},
-        imported_at=context.now(),
-    )
-    outcome = keep(context, imported, accept=False)
+    with receiving(context) as received:
+        imported = read_source(
+            found,
+            format=source.place.format or None,
+            defaults={**context.settings.money.bill_defaults, **source.place.defaults},
+            imported_at=context.now(),
+            sink=received,
+        )
+        outcome = keep(context, imported, accept=False, received=received)
     _rejections.keep(context, [_rejections.of_bill(each).row(found.path) for each in imported.rejected])
     if imported.format == _OWNED:
         _owned.charge(context)

@@ -43,6 +43,7 @@ def check(context: Context, params: Everything, progress: Progress) -> list[Line
         _store,
         _connections,
         _sources,
+        _bills,
         _shipping,
         _node,
     )
@@ -208,6 +209,15 @@ def _sources(context: Context) -> Iterator[Line]:
         rows = sum(frame.height for frame in piece.frames.values()) if piece is not None else 0
         what = f"{source.kind.name} answers in {time.monotonic() - began:.2f} s with {rows} rows"
         yield line(part, "ok", "; ".join((what, *(piece.remarks if piece is not None else ()))))
+
+
+def _bills(context: Context) -> Iterator[Line]:
+    """Look into each place of bills, and fetch nothing."""
+    if not context.settings.bills or not has_hub_parts():
+        return
+    from app.services._fetching import looked  # noqa: PLC0415  needs Polars
+
+    yield from (line(f"bills {name}", status, found, hint) for name, status, found, hint in looked(context))
 
 
 def _shipping(context: Context) -> Iterator[Line]:
