@@ -236,7 +236,7 @@ _OPEN_QUESTIONS: Final = frozenset({"freshness"})
 """Questions about the ledger itself, which tell of no team."""
 
 
-DECISIONS: Final = frozenset({"findings", "incidents", "exemptions"})
+DECISIONS: Final = frozenset({"findings", "incidents", "exemptions", "budgets"})
 """What viewers who are no admins may do."""
 
 

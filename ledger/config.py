@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError
 
+from ledger.budget_rule import BudgetRule
 from ledger.errors import ConfigError
 from ledger.explain import nearest, problem
 from ledger.sections import (
@@ -77,8 +78,11 @@ class Settings(BaseSettings):
     node_resources: Annotated[
         tuple[NodeResource, ...], Field(description="Which resources of bills are which nodes")
     ] = ()
+    budgets: Annotated[tuple[BudgetRule, ...], Field(description="What scopes may spend in a month")] = ()
     notify: Annotated[
-        tuple[Receiver, ...], AfterValidator(apart), Field(description="Who is told of idle incidents")
+        tuple[Receiver, ...],
+        AfterValidator(apart),
+        Field(description="Who is told of idle incidents, budgets and anomalies"),
     ] = ()
     collectors: Annotated[dict[str, dict[str, Any]], Field(description="One section per collector")] = {}
     sources: Annotated[

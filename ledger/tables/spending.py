@@ -31,6 +31,7 @@ class SpendDay(dy.Schema):
     billing_period_start = key_instant("Start of the billing period")
     charge_category = key("FOCUS ChargeCategory")
     charge_class = key("Correction, or ''")
+    cost_kind = key("As in `cost_hour`: usage, storage, network, support, tax, credit, ...")
     service_name = key("FOCUS ServiceName; '' where the bill names none")
     bucket = key("allocated, idle, shared or unallocable")
     cluster = key("Cluster of the node; '' if none")

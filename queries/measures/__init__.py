@@ -8,14 +8,16 @@ and stays apart by currency. `queries.measure` takes the numbers.
 from collections.abc import Iterator, Mapping
 
 from queries.measure import Amount, Measure, Part, UnitCost
-from queries.measures import gpu_time, health, incidents, spending
+from queries.measures import foresight, gpu_time, health, incidents, spending
 
 Kind = Measure | Amount | Part | UnitCost
 
 
 def catalogue() -> Mapping[str, Kind]:
     """Return all measures by name."""
-    return {each.name: each for module in (gpu_time, spending, health, incidents) for each in _measures(module)}
+    return {
+        each.name: each for module in (gpu_time, spending, foresight, health, incidents) for each in _measures(module)
+    }
 
 
 def _measures(module: object) -> Iterator[Kind]:

@@ -14,13 +14,13 @@ import polars as pl
 
 from ledger import money
 
-OWNERS: Final = ("provider", "team")
-
-PARTS: Final = (*OWNERS, "resource")
+PARTS: Final = ("provider", "team", "resource")
 """What a part of a cost is named by."""
 
-_WEEK: Final = timedelta(days=7)
+_DAY: Final = timedelta(days=1)
+_WEEK: Final = 7 * _DAY
 _NOTHING: Final = Decimal(0)
+_HALF: Final = Decimal("0.5")
 
 # Of normal values, the median distance from the median is so many standard deviations.
 _TO_DEVIATION: Final = 1.4826
@@ -57,6 +57,11 @@ class Usual:
         """Return the cost of a part on each complete day; a day without a charge cost 0."""
         known = self.costs.get(part, {})
         return {day: known.get(day, _NOTHING) for day in self.complete}
+
+    def median(self, part: tuple[str, ...], day: date, weeks: int) -> Decimal:
+        """Return what a part usually costs on a day's weekday; 0 where nothing is known before."""
+        before = weekdays(self.series(part), day, weeks)
+        return middle(before) if before else _NOTHING
 
     def time(self, part: tuple[str, ...], day: date) -> Decimal:
         """Return the device time of a part on a day."""
@@ -99,30 +104,49 @@ def weekdays(series: Series, day: date, weeks: int) -> list[Decimal]:
 def unusual(
     series: Series, day: date, *, weeks: int, least: int, spreads: float, least_ratio: float, least_cost: Decimal
 ) -> Found | None:
-    """Return what is unusual of a day; None where nothing is, or too little is known."""
+    """Return what is unusual of a day; None where nothing is, or too little is known.
+
+    It must be unlike its weekdays, and unlike the week before it: what has become the new level is no news.
+    """
     actual, before = series.get(day), weekdays(series, day, weeks)
     if actual is None or len(before) < least:
         return None
     expected = middle(before)
     spread = middle([abs(money.difference(each, expected)) for each in before])
     difference = money.difference(actual, expected)
-    size = abs(difference)
-    is_far = float(size) > spreads * _TO_DEVIATION * float(spread)
-    is_large = size >= least_cost and float(size) > least_ratio * abs(float(expected))
-    return Found(actual, expected, spread, difference, len(before)) if is_far and is_large else None
+    is_far = float(abs(difference)) > spreads * _TO_DEVIATION * float(spread)
+    recent = [each for index in range(1, 8) if (each := series.get(day - index * _DAY)) is not None]
+    from_recent = money.difference(actual, middle(recent)) if recent else difference
+    is_large = all(
+        abs(each) >= least_cost and float(abs(each)) > least_ratio * abs(float(usual))
+        for each, usual in ((difference, expected), (from_recent, middle(recent) if recent else expected))
+    )
+    is_same_way = (from_recent > 0) == (difference > 0)
+    found = Found(actual, expected, spread, difference, len(before))
+    return found if is_far and is_large and is_same_way else None
 
 
-def cause(owners: Usual, parts: Usual, whole: Usual, day: date, *, weeks: int, rises: bool) -> Part:
+def cause(rows: pl.DataFrame, day: date, complete: Sequence[date], *, weeks: int, rises: bool) -> Part:
     """Return the part that differs most in the direction of the whole, and what amount and price did to the whole.
 
-    The provider and team first, then the resource of theirs: work that moves from node to node changes nothing.
+    The provider first, then its team. Where the price moved and no team makes half of the difference, it is all of
+    them; else the resource of that team: work that moves from node to node changes nothing.
     """
-    _, owner = _most_different(owners, owners.costs, day, weeks, rises=rises)
-    mine = [part for part in parts.costs if part[: len(owner)] == owner]
-    differs, part = _most_different(parts, mine, day, weeks, rises=rises)
-    provider, team, resource = part or ("", "", "")
+    whole, by_provider, by_owner, by_part = (Usual.of(rows, by, complete) for by in ((), PARTS[:1], PARTS[:2], PARTS))
+    provided, provider = _most_different(by_provider, by_provider.costs, day, weeks, rises=rises)
+    owned, owner = _most_different(by_owner, _within(by_owner, provider), day, weeks, rises=rises)
     volume, price = _volume_and_price(whole, (), day, weeks)
-    return Part(_word(parts, part, day, weeks), provider, resource, team, differs, volume, price)
+    is_one = abs(owned) >= money.share(abs(provided), _HALF)
+    if not is_one and _word(by_provider, provider, day, weeks) == "price":
+        everybody = Usual.of(rows, (PARTS[0], PARTS[2]), complete)
+        differs, part = _most_different(everybody, _within(everybody, provider), day, weeks, rises=rises)
+        return Part("price", provider[0], part[1], "", differs, volume, price)
+    differs, part = _most_different(by_part, _within(by_part, owner), day, weeks, rises=rises)
+    return Part(_word(by_part, part, day, weeks), part[0], part[2], part[1], differs, volume, price)
+
+
+def _within(usual: Usual, start: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return [part for part in usual.costs if part[: len(start)] == start]
 
 
 def _most_different(
@@ -134,9 +158,7 @@ def _most_different(
 
 def _now_and_before(usual: Usual, part: tuple[str, ...], day: date, weeks: int) -> tuple[Decimal, Decimal]:
     """Return what a part cost, and its median of the same weekdays."""
-    series = usual.series(part)
-    before = weekdays(series, day, weeks)
-    return series.get(day) or _NOTHING, middle(before) if before else _NOTHING
+    return usual.series(part).get(day) or _NOTHING, usual.median(part, day, weeks)
 
 
 def _word(usual: Usual, part: tuple[str, ...], day: date, weeks: int) -> str:

@@ -9,10 +9,11 @@ import dataframely as dy
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from ledger import money
 from ledger.tables import AnomalyDay as AnomalyDayTable
 from ledger.tables import SpendDay
 from queries.graph import Input, Span, rollup
-from queries.rollups._unusual import OWNERS, PARTS, Usual, cause, unusual
+from queries.rollups._unusual import Usual, cause, unusual
 
 _DAY: Final = timedelta(days=1)
 _WEEK: Final = 7
@@ -45,6 +46,9 @@ class Anomalies(BaseModel):
     least_cost: Annotated[
         float, Field(ge=0, description="By how much it must differ, at least, in its own currency")
     ] = 50.0
+    least_estate_ratio: Annotated[
+        float, Field(ge=0, le=1, description="Which part of what the whole estate usually costs in a day, at least")
+    ] = 0.05
     least_weekdays: Annotated[int, Field(ge=3, le=_WEEKS, description="Same weekdays that must lie before it")] = 4
 
 
@@ -66,9 +70,10 @@ def anomaly_day(
     for currency, rows in sorted(used.group_by("billing_currency"), key=lambda each: str(each[0][0])):
         complete = _complete(rows)
         asked = [day for day in complete if span.start.date() <= day < span.end.date()]
+        estate = Usual.of(rows, (), complete)
         for scope, team, part in _scopes(rows):
             key = {"scope": scope, "billing_currency": str(currency[0]), "team": team}
-            found.extend({**key, **row} for row in _of_scope(part, asked, complete, anomalies))
+            found.extend({**key, **row} for row in _of_scope(part, estate, asked, complete, anomalies))
     frame = pl.DataFrame(found, schema=AnomalyDayTable.create_empty().schema)
     return AnomalyDayTable.cast(frame.sort(AnomalyDayTable.primary_key()).lazy())
 
@@ -99,12 +104,13 @@ def _scopes(rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 
 
 def _of_scope(
-    rows: pl.DataFrame, asked: list[date], complete: list[date], settings: Anomalies
+    rows: pl.DataFrame, estate: Usual, asked: list[date], complete: list[date], settings: Anomalies
 ) -> Iterator[dict[str, Any]]:
     """Yield the unusual ones of the days that are asked for."""
-    whole = Usual.of(rows, [], complete)
-    by_part: tuple[Usual, Usual] | None = None
+    whole = Usual.of(rows, (), complete)
     for day in asked:
+        usual = estate.median((), day, _WEEKS)
+        least_part = money.share(usual, Decimal(str(settings.least_estate_ratio)))
         found = unusual(
             whole.series(()),
             day,
@@ -112,12 +118,11 @@ def _of_scope(
             least=settings.least_weekdays,
             spreads=settings.spreads,
             least_ratio=settings.least_ratio,
-            least_cost=Decimal(str(settings.least_cost)),
+            least_cost=max(Decimal(str(settings.least_cost)), least_part),
         )
         if found is None:
             continue
-        by_part = by_part or (Usual.of(rows, OWNERS, complete), Usual.of(rows, PARTS, complete))
-        named = cause(*by_part, whole, day, weeks=_WEEKS, rises=found.difference > 0)
+        named = cause(rows, day, complete, weeks=_WEEKS, rises=found.difference > 0)
         yield {
             "day": day,
             "actual_cost": found.actual,
