@@ -162,7 +162,7 @@ class Match(Section):
 
 
 class Receiver(Section):
-    """Who is told of idle incidents: each once when it opens, and once when it is over."""
+    """Who is told of idle incidents, each once when it opens and once when it is over, of budgets and anomalies."""
 
     name: Annotated[
         str,
@@ -176,7 +176,13 @@ class Receiver(Section):
     secret: Annotated[
         SecretStr | None, Field(description="Signs a webhook's calls (HMAC-SHA256); a bearer token for the others")
     ] = None
-    team: Annotated[str, Field(description="Team whose incidents it is told of; empty for all")] = ""
+    team: Annotated[
+        str, Field(description="Team whose incidents, budgets and anomalies it is told of; empty for all")
+    ] = ""
+    about: Annotated[
+        tuple[Literal["incidents", "budgets", "anomalies"], ...],
+        Field(min_length=1, description="What it is told of"),
+    ] = ("incidents", "budgets", "anomalies")
     least_minutes: Annotated[
         int, Field(ge=0, le=10_080, description="Idleness below which it is not told; 0 for what opens an incident")
     ] = 0
@@ -219,10 +225,57 @@ class NodeResource(Section):
 SPLIT_RULES = ("whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01")
 
 
-SHARED_COST_RULES = ("apart", "proportional", "even", "fixed")
+SHARED_COST_RULES = ("apart", "proportional", "even", "fixed", "direct")
+
+SharedCostRule = Literal["apart", "proportional", "even", "fixed", "direct"]
+
+COST_KINDS = (
+    "usage",
+    "storage",
+    "network",
+    "control_plane",
+    "management",
+    "support",
+    "tax",
+    "credit",
+    "purchase",
+    "adjustment",
+)
+
+CostKind = Literal[
+    "usage",
+    "storage",
+    "network",
+    "control_plane",
+    "management",
+    "support",
+    "tax",
+    "credit",
+    "purchase",
+    "adjustment",
+]
+
+NodePart = Literal["gpu", "cpu", "memory"]
 
 TeamName = Annotated[str, Field(min_length=1)]
 Share = Annotated[Decimal, Field(gt=0, le=1, decimal_places=6)]
+
+
+class CostOwner(Section):
+    """One rule that names the team a charge without a node belongs to: the first that matches wins."""
+
+    team: Annotated[str, Field(min_length=1, description="Team that owns it")]
+    field: Annotated[
+        Literal["resource", "tag", "service", "account"],
+        Field(description="Where to look: resource id, tag, service name, billing or sub-account"),
+    ]
+    value: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="What it must equal; a trailing * matches any rest; a tag as key=value, or a key alone",
+        ),
+    ]
 
 
 class BillPlace(Section):
@@ -248,17 +301,26 @@ class BillPlace(Section):
 class MoneySettings(Section):
     """How bills become costs of devices and people."""
 
+    split_ratios: Annotated[
+        dict[NodePart, Share],
+        Field(description="Under split_rule `custom`: the shares of gpu, cpu and memory, which sum to 1"),
+    ] = {}
     split_rule: Annotated[
-        Literal["whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01"],
+        Literal["whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01", "custom"],
         Field(description="How a node's price is divided among GPUs, processors and memory"),
     ] = "whole_node_to_gpu"
-    shared_cost: Annotated[
-        Literal["apart", "proportional", "even", "fixed"], Field(description="What happens to cost that belongs to all")
-    ] = "apart"
+    shared_cost: Annotated[SharedCostRule, Field(description="What happens to cost that belongs to all")] = "apart"
+    shared_cost_rules: Annotated[
+        dict[CostKind, SharedCostRule],
+        Field(description="Kinds of cost that go by a rule of their own: tax, credit, support, storage, network, ..."),
+    ] = {}
     shared_cost_ratios: Annotated[
         dict[TeamName, Share],
         Field(description="Under `fixed`: each team's share; the rest stays apart", validate_default=True),
     ] = {}
+    owners: Annotated[
+        tuple[CostOwner, ...], Field(description="Whose volumes, buckets, file systems and services are")
+    ] = ()
     display_currency: Annotated[
         str, Field(pattern=r"^([A-Z]{3})?$", description="ISO 4217; empty shows each apart")
     ] = ""
@@ -283,4 +345,20 @@ class MoneySettings(Section):
             raise PydanticCustomError("shares_above_all", expected, {"whole": str(whole)})
         if not ratios and info.data.get("shared_cost") == "fixed":
             raise PydanticCustomError("shares_missing", 'a share of each team, as shared_cost is "fixed"')
+        kinds = info.data.get("shared_cost_rules", {})
+        fixed = next((kind for kind, rule in kinds.items() if rule == "fixed"), "")
+        if not ratios and fixed:
+            expected = 'a share of each team, as shared_cost_rules.{kind} is "fixed"'
+            raise PydanticCustomError("shares_missing", expected, {"kind": fixed})
         return ratios
+
+    @field_validator("split_rule")
+    @classmethod
+    def _shares_of_a_node(cls, rule: str, info: ValidationInfo) -> str:
+        """Refuse shares of a node that are not all of it, and a custom rule without any."""
+        ratios = info.data.get("split_ratios", {})
+        whole = sum(ratios.values(), Decimal(0))
+        if whole != 1 and (ratios or rule == "custom"):
+            expected = "split_ratios that sum to 1; these sum to {whole}"
+            raise PydanticCustomError("split_not_whole", expected, {"whole": str(whole)})
+        return rule

@@ -45,6 +45,8 @@ NODE_COST = {
     "billing_currency": "USD",
     "is_estimated": False,
     "in_scope": True,
+    "cost_kind": "usage",
+    "owner_team": "",
 }
 """What tells the costs of a node of a running month apart, without their hour."""
 

@@ -4,6 +4,7 @@ import dataframely as dy
 
 from ledger.tables.columns import (
     count,
+    duration,
     flag,
     gpu_seconds,
     instant,
@@ -38,6 +39,8 @@ class ChargeKey(dy.Schema):
     billing_currency = key("ISO 4217")
     is_estimated = key_flag("No bill row covers it yet")
     in_scope = key_flag("It belongs to the AI estate")
+    cost_kind = key("usage, storage, network, control_plane, management, support, tax, credit, purchase or adjustment")
+    owner_team = key("Team that `money.owners` names for a charge without a node; '' for none")
 
 
 @table("rollup", Timed("billing_period_start", "month"), also=(Timed("hour_start"),))
@@ -60,7 +63,7 @@ class AllocationHour(ChargeKey):
     """One clock hour of a cost, on one device, in one state, for one holder."""
 
     gpu_uuid = key("Device; '' for what has none")
-    bucket = key("allocated, idle, shared or unallocable")
+    bucket = key("allocated, idle, shared or unallocable; what is shared by a rule, or owned, carries its team")
     state = key("State of the device; '' for what has none")
     team = key("Team; '' for what has no holder")
     user = key("User; '' for what has no holder")
@@ -70,7 +73,8 @@ class AllocationHour(ChargeKey):
     model = key("Model; '' for what has no holder")
     billed_cost = money("Its part of what is invoiced", nullable=False)
     effective_cost = money("Its part of the amortised cost")
-    allocated_method_id = text("FOCUS AllocatedMethodId: the named split rule", nullable=False)
+    allocated_method_id = text("FOCUS AllocatedMethodId: the named rule that it was divided by", nullable=False)
+    allocated_method_details = text("FOCUS AllocatedMethodDetails: the rule's weights; null where nothing was divided")
     held_gpu_seconds = gpu_seconds("Device time behind it, said once where it has several costs; 0 for what has none")
     service_name = text("As in `cost_hour`")
 
@@ -114,6 +118,13 @@ class ModelCostDay(dy.Schema):
     prompt_token_count = count("Prompt tokens; null where no server reports them")
     generated_token_count = count("Generated tokens; null where no server reports them")
     trained_token_count = count("Tokens trained on; null where no training reports them")
+    serving_cost = money("Of `effective_cost`: jobs that answered as a model server; null where none did")
+    serving_productive_cost = money("Of it: productive time")
+    prefill_seconds = duration("Time that requests spent in prefill; null where no server reports it")
+    decode_seconds = duration("Time that requests spent in decode; null where no server reports it")
+    training_cost = money("Of `effective_cost`: jobs whose training told how far it is; null where none did")
+    training_productive_cost = money("Of it: productive time")
+    trained_sample_count = count("Samples trained on; null where no training reports them")
     is_estimated = flag("Some of it has no bill row yet", nullable=False)
 
 
@@ -146,14 +157,14 @@ class ForecastDay(dy.Schema):
     """One day's expected cost of one scope, with an interval, as computed at the last complete day."""
 
     day = key_day("The day")
-    scope = key("total, team:NAME or provider:NAME")
+    scope = key("total, team:NAME, model:NAME or provider:NAME")
     billing_currency = key("ISO 4217")
     made_on = key_day("The last complete day behind it")
     forecast_cost = money("What is expected", nullable=False)
     lower_cost = money("Lower end of the interval")
     upper_cost = money("Upper end of the interval")
     interval_ratio = ratio("Share of days that should fall inside")
-    method = text("seasonal_naive_7", nullable=False)
+    method = text("seasonal_naive_7 or seasonal_median_3", nullable=False)
 
 
 FINDING_STATUS = ("open", "snoozed", "dismissed", "applied", "expired")

@@ -180,6 +180,8 @@ def _as_hours(priced: pl.DataFrame) -> pl.DataFrame:
         pl.lit("Usage").alias("charge_category"),
         pl.lit("").alias("charge_class"),
         pl.lit("").alias("commitment_status"),
+        pl.lit("usage").alias("cost_kind"),
+        pl.lit("").alias("owner_team"),
         pl.lit(value=True).alias("in_scope"),
         pl.lit("existence").alias("spread_method"),
         pl.lit(None, dtype=pl.String).alias("service_name"),

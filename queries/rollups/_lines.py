@@ -5,8 +5,8 @@ from typing import Final
 import polars as pl
 
 from ledger import money
-from ledger.sections import ScopeSettings
-from queries.rollups._scope import in_scope
+from ledger.sections import MoneySettings
+from queries.rollups._scope import in_scope, owner_team
 from queries.rollups._spread import METHODS, book, spread
 
 CHARGE: Final = (
@@ -20,12 +20,14 @@ CHARGE: Final = (
     "charge_class",
     "commitment_status",
     "billing_currency",
+    "cost_kind",
+    "owner_team",
     "in_scope",
 )
 """The parts of the key of a cost that a charge brings along."""
 
-_OWN: Final = CHARGE[:-1]
-"""What of it is the charge's own: whether it is in scope may depend on its node."""
+_OWN: Final = CHARGE[:-2]
+"""What of it is the charge's own: its owner, and whether it is in scope, may depend on its node."""
 
 COSTS: Final = ("billed_cost", "effective_cost", "list_cost", "contracted_cost")
 SHARED_COSTS: Final = ("shared_billed_cost", "shared_effective_cost")
@@ -33,8 +35,17 @@ SHARED_COSTS: Final = ("shared_billed_cost", "shared_effective_cost")
 _WORDS: Final = ("service_name", "charge_description")
 _PLACE: Final = ("start", "end", "period_end", "region", "instance_type", "is_shared")
 
-_SHARED_CATEGORIES: Final = ("Storage", "Networking", "Management and Governance", "Security", "Identity")
-"""FOCUS service categories whose cost belongs to all when no resource names an owner."""
+_KINDS: Final = {
+    "Storage": "storage",
+    "Networking": "network",
+    "Management and Governance": "management",
+    "Security": "management",
+    "Identity": "management",
+}
+"""FOCUS service categories whose cost belongs to all when no resource names an owner, and what kind of cost it is."""
+
+_CATEGORIES: Final = {"Tax": "tax", "Credit": "credit", "Adjustment": "adjustment"}
+"""FOCUS charge categories that are a kind of cost, whatever the service."""
 
 CHARGE_COLUMNS: Final = (
     "import_id",
@@ -85,19 +96,18 @@ def current(charges: pl.DataFrame, imports: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def lines(charges: pl.DataFrame, scope: ScopeSettings) -> pl.DataFrame:
+def lines(charges: pl.DataFrame, settings: MoneySettings) -> pl.DataFrame:
     """Return one row per set of charges that agree in key, place and words, with their sums.
 
     Nulls: a cost is null where no charge of the set says it.
     """
     statuses = [pl.col("CommitmentDiscountStatus"), pl.col("CapacityReservationStatus")]
     unused = pl.any_horizontal((each == "Unused").fill_null(value=False) for each in statuses)
-    control_plane = (pl.col("ServiceCategory") == "Compute") & (pl.col("ServiceSubcategory") == "Containers")
-    shared = pl.col("ServiceCategory").is_in(list(_SHARED_CATEGORIES)) | control_plane
+    shared = pl.col("ServiceCategory").is_in(list(_KINDS)) | _is_control_plane()
     # A charge of no length is one of the instant at which it starts.
     end = pl.max_horizontal("ChargePeriodEnd", pl.col("ChargePeriodStart").dt.offset_by("1us"))
     instance_type = pl.coalesce(pl.col("SkuPriceDetails").str.json_path_match("$.InstanceType"), "SkuId")
-    renamed = charges.with_columns(in_scope(charges, scope)).select(
+    renamed = charges.with_columns(in_scope(charges, settings.scope)).select(
         pl.col("ServiceProviderName").alias("provider"),
         pl.col("InvoiceIssuerName").alias("invoice_issuer"),
         pl.col("BillingAccountId").alias("billing_account_id"),
@@ -108,6 +118,8 @@ def lines(charges: pl.DataFrame, scope: ScopeSettings) -> pl.DataFrame:
         pl.col("ChargeClass").fill_null("").alias("charge_class"),
         pl.when(unused).then(pl.lit("Unused")).otherwise(pl.coalesce(*statuses, pl.lit(""))).alias("commitment_status"),
         pl.col("BillingCurrency").alias("billing_currency"),
+        _kind().alias("cost_kind"),
+        owner_team(charges, settings.owners).alias("owner_team"),
         "in_scope",
         pl.col("ChargePeriodStart").alias("start"),
         end.alias("end"),
@@ -126,6 +138,28 @@ def lines(charges: pl.DataFrame, scope: ScopeSettings) -> pl.DataFrame:
     key = [*CHARGE, *_PLACE, *_WORDS]
     summed = money.summed(renamed, by=key, columns=COSTS).sort(key).with_row_index("line")
     return summed.with_columns(pl.struct(_OWN).rle_id().alias("charge"))
+
+
+def _is_control_plane() -> pl.Expr:
+    return (pl.col("ServiceCategory") == "Compute") & (pl.col("ServiceSubcategory") == "Containers")
+
+
+def _kind() -> pl.Expr:
+    """Return what kind of cost a charge is, by which rules of shared cost tell it apart."""
+    # No FOCUS category says that a charge is for support: its service's name does, in each provider's bill.
+    is_support = pl.col("ServiceName").str.contains(r"(?i)\bsupport\b").fill_null(value=False)
+    by_service = pl.col("ServiceCategory").replace_strict(_KINDS, default=None, return_dtype=pl.String)
+    return (
+        pl.when(pl.col("ChargeCategory").is_in(list(_CATEGORIES)))
+        .then(pl.col("ChargeCategory").replace_strict(_CATEGORIES, default=None, return_dtype=pl.String))
+        .when(is_support)
+        .then(pl.lit("support"))
+        .when(pl.col("ChargeCategory") == "Purchase")
+        .then(pl.lit("purchase"))
+        .when(_is_control_plane())
+        .then(pl.lit("control_plane"))
+        .otherwise(pl.coalesce(by_service, pl.lit("usage")))
+    )
 
 
 def placed(lines: pl.DataFrame, present: pl.DataFrame, pools: pl.DataFrame) -> pl.DataFrame:
@@ -147,13 +181,15 @@ def placed(lines: pl.DataFrame, present: pl.DataFrame, pools: pl.DataFrame) -> p
     parts = pl.concat([whole.select(split.parts.columns), split.parts]).join(rest, on="line")
     # A charge of a node belongs to the AI estate, whatever account or tag it carries.
     ours = ((pl.col("node") != "").any().over("line")) | pl.col("in_scope")
-    return parts.with_columns(ours.alias("in_scope"))
+    # And what has a node is its holders', whoever a tag names.
+    owner = pl.when(pl.col("node") == "").then("owner_team").otherwise(pl.lit(""))
+    return parts.with_columns(ours.alias("in_scope"), owner.alias("owner_team"))
 
 
 def by_hour(parts: pl.DataFrame) -> pl.DataFrame:
     """Return one row per hour of the costs that have one key, with the least certain way of spreading."""
     # Charges go by their numbers here: a dozen texts per row would take most of the time.
-    key = ["hour_start", "charge", "in_scope", "cluster", "node"]
+    key = ["hour_start", "charge", "owner_team", "in_scope", "cluster", "node"]
     # What no node and no commitment explains is shared only if its service serves everybody.
     is_used = (pl.col("charge_category") == "Usage") & (pl.col("commitment_status") != "Unused")
     serves_all = (pl.col("node") == "") & is_used & pl.col("is_shared")

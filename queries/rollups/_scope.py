@@ -1,11 +1,11 @@
 """Which charges belong to the AI estate, as the configuration says it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from ledger.sections import ScopeSettings
+from ledger.sections import CostOwner, ScopeSettings
 
 ACCOUNT_COLUMNS = ("BillingAccountId", "SubAccountId")
 
@@ -26,6 +26,22 @@ def in_scope(charges: pl.DataFrame, scope: ScopeSettings) -> pl.Series:
         parts.append(pl.col("Tags").is_in(tagged))
     named = pl.any_horizontal(part.fill_null(value=False) for part in parts)
     return charges.select(named.alias("in_scope")).to_series()
+
+
+def owner_team(charges: pl.DataFrame, owners: Sequence[CostOwner]) -> pl.Expr:
+    """Return the team that the first matching rule names for each charge, '' where none does."""
+    team: pl.Expr = pl.lit("")
+    for each in reversed(owners):
+        if each.field == "tag":
+            tagged = [text for text in charges["Tags"].drop_nulls().unique() if _has_tag(tags_of(text), (each.value,))]
+            mine = pl.col("Tags").is_in(tagged)
+        elif each.field == "account":
+            mine = pl.any_horizontal(_named(name, each.value, fold=False) for name in ACCOUNT_COLUMNS)
+        else:
+            column = "ResourceId" if each.field == "resource" else "ServiceName"
+            mine = _named(column, each.value, fold=each.field == "resource")
+        team = pl.when(mine.fill_null(value=False)).then(pl.lit(each.team)).otherwise(team)
+    return team
 
 
 def tags_of(text: str | None) -> Mapping[str, str]:

@@ -9,17 +9,16 @@ import polars as pl
 
 from ledger import money
 from ledger.sections import MoneySettings
-from ledger.tables import AllocationHour, CostHour, GpuHour, Job, JobGpuHour, Node
+from ledger.tables import AllocationHour, CostHour, GpuHour, Job, JobGpuHour, NetworkHour, Node, StorageHour
 from queries.graph import Input, Span, rollup
+from queries.rollups._direct import NETWORK_COLUMNS, STORAGE_COLUMNS, Traffic
 from queries.rollups._leaves import LEAF, PLACE, gpu_leaves, nobody, request_leaves
+from queries.rollups._shared import MEASURES as _MEASURES
+from queries.rollups._shared import NOT_SPLIT, OWNER, is_shared, said, shared_out
 from queries.rollups._split_rules import WHOLE_NODE, part_weights
 from queries.rollups._stays import stays
 
-_MEASURES: Final = ("billed_cost", "effective_cost")
 _COST_KEY: Final = tuple(CostHour.primary_key())
-_MARKET: Final = ("hour_start", "provider", "billing_currency")
-_MILLIONTHS: Final = 1_000_000
-_NOT_SPLIT: Final = "not_split"
 _JOB_COLUMNS: Final = ("cluster", "job_id", "submitted_at", "restart_count", "cpu_count", "memory_bytes", "node_count")
 
 # Milliseconds times millionths of a device: what a leaf's weight has of a GPU-second.
@@ -33,14 +32,16 @@ def allocation_hour(
     job_hours: dy.LazyFrame[JobGpuHour],
     jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS, fills=False)],
     nodes: Annotated[dy.LazyFrame[Node], Input(fills=False)],
+    ports: Annotated[dy.LazyFrame[NetworkHour], Input(columns=NETWORK_COLUMNS, fills=False)],
+    systems: Annotated[dy.LazyFrame[StorageHour], Input(columns=STORAGE_COLUMNS, fills=False)],
     span: Span,
     settings: MoneySettings,
 ) -> dy.LazyFrame[AllocationHour]:
     """Divide each hour of a cost over the devices, states and holders of its node, exactly.
 
     A node's price goes to its devices by a named rule, and from a device to states and jobs by time. Usage
-    without a node or without device time is `unallocable`, unless its service is for everybody; what is no
-    usage is `shared`; commitments that nobody used are `idle`.
+    without a node or without device time is `unallocable`, unless its service is for everybody or it has an owner;
+    what is no usage is `shared`, and divided by the rule of its kind; commitments that nobody used are `idle`.
 
     Conserves: over each key of `cost_hour`, parts sum to the cost in each measure. Nulls: unknown stays unknown.
     """
@@ -53,11 +54,16 @@ def allocation_hour(
     requests = pl.DataFrame()
     if settings.split_rule != WHOLE_NODE:
         requests = request_leaves(devices, held, jobs.collect(), places.drop("place", "gpu_count"))
-    divided = _divided(placed, places, leaves, requests, settings.split_rule)
+    divided = _divided(placed, part_weights(places, settings), places, leaves, requests)
     apart = _apart(bucket)
-    if settings.shared_cost != "apart":
-        apart = _shared_among_teams(apart, rows, divided, settings)
-    parts = pl.concat([divided, apart], how="diagonal")
+    if is_shared(settings):
+        traffic = Traffic(ports.filter(within).collect(), systems.filter(within).collect())
+        apart = shared_out(apart, rows, divided, traffic, settings)
+    parts = pl.concat([divided, apart], how="diagonal").with_columns(
+        pl.col("allocated_method_id")
+        .replace_strict(said(settings), default=None, return_dtype=pl.String)
+        .alias("allocated_method_details")
+    )
     wide = parts.join(rows.select("row", *_COST_KEY, "service_name"), on="row")
     return AllocationHour.cast(wide.select(AllocationHour.column_names()).sort(AllocationHour.primary_key()).lazy())
 
@@ -93,8 +99,14 @@ def _sort_out(rows: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, p
 
 
 def _apart(whole: pl.DataFrame) -> pl.DataFrame:
-    """Return costs that have no device: of those without an owner, what serves everybody is `shared`."""
+    """Return costs that have no device: what somebody owns, and what serves everybody, is `shared`."""
     shared, rest = [], []
+    owned = (pl.col("owner_team") != "") & (pl.col("bucket") != "idle")
+    whole = whole.with_columns(
+        pl.when(owned).then("owner_team").otherwise(pl.lit("")).alias("team"),
+        pl.when(owned).then(pl.lit("shared")).otherwise("bucket").alias("bucket"),
+        pl.when(owned).then(pl.lit(OWNER)).otherwise(pl.lit(NOT_SPLIT)).alias("allocated_method_id"),
+    )
     ownerless = pl.col("bucket") == "unallocable"
     for measure in _MEASURES:
         part = pl.when(ownerless).then(money.to_units(f"shared_{measure}"))
@@ -108,21 +120,20 @@ def _apart(whole: pl.DataFrame) -> pl.DataFrame:
     is_known = [pl.col(each).is_null() | pl.col(f"shared_{each}").is_not_null() for each in _MEASURES]
     nothing_left = pl.all_horizontal(*is_known, *(pl.col(each).fill_null(0) == 0 for each in _MEASURES))
     others = whole.with_columns(*rest).filter(~(has_part & nothing_left))
-    kept = ["row", "bucket", "state", *_MEASURES]
+    kept = ["row", "bucket", "state", "team", "allocated_method_id", *_MEASURES]
     parts = pl.concat([others.select(kept), for_all.select(kept)])
     return parts.with_columns(
         pl.lit("").alias("gpu_uuid"),
-        *nobody(),
-        pl.lit(_NOT_SPLIT).alias("allocated_method_id"),
+        *(each for each in nobody() if each.meta.output_name() != "team"),
         pl.lit(0, dtype=pl.Int64).alias("weight"),
     ).pipe(_with_seconds)
 
 
 def _divided(
-    placed: pl.DataFrame, places: pl.DataFrame, leaves: pl.DataFrame, requests: pl.DataFrame, rule: str
+    placed: pl.DataFrame, rule: pl.DataFrame, places: pl.DataFrame, leaves: pl.DataFrame, requests: pl.DataFrame
 ) -> pl.DataFrame:
-    """Return the costs of node-hours on their leaves."""
-    weights = placed.select("row", "place").join(part_weights(places, rule), on="place")
+    """Return the costs of node-hours on their leaves; `rule` weighs the parts of each node."""
+    weights = placed.select("row", "place").join(rule, on="place")
     numbered = _numbered(leaves, requests, places)
     by_part = (
         money.apportion(
@@ -178,38 +189,3 @@ def _counted_once(parts: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
 def _with_seconds(parts: pl.DataFrame) -> pl.DataFrame:
     seconds = pl.col("weight").cast(pl.Decimal(28, 0)) * pl.lit(_GPU_SECOND_OF_WEIGHT, dtype=pl.Decimal(28, 9))
     return parts.with_columns(seconds.cast(pl.Decimal(28, 9)).alias("held_gpu_seconds")).drop("weight")
-
-
-def _shared_among_teams(
-    apart: pl.DataFrame, rows: pl.DataFrame, divided: pl.DataFrame, settings: MoneySettings
-) -> pl.DataFrame:
-    """Divide shared costs of the AI estate: in fixed shares, or over who held devices of the provider in the hour."""
-    about = rows.select("row", *_MARKET, "in_scope")
-    spread = apart.with_row_index("part").join(about, on="row")
-    mine = (pl.col("bucket") == "shared") & pl.col("in_scope")
-    whole = spread.filter(mine).drop("team", *_MEASURES)
-    if settings.shared_cost == "fixed":
-        leaves = whole.join(_fixed_shares(settings), how="cross")
-    else:
-        leaves = whole.join(_holding_teams(divided, about, is_even=settings.shared_cost == "even"), on=_MARKET)
-    split = money.apportion(spread.filter(mine), leaves, by=["part"], weight="weight", tie=["team"], columns=_MEASURES)
-    method = (
-        pl.when(pl.col("team") == "").then("allocated_method_id").otherwise(pl.lit(f"shared_{settings.shared_cost}"))
-    )
-    named = split.parts.with_columns(method.alias("allocated_method_id"))
-    return pl.concat([each.select(apart.columns) for each in (spread.filter(~mine), split.unplaced, named)])
-
-
-def _holding_teams(divided: pl.DataFrame, about: pl.DataFrame, *, is_even: bool) -> pl.DataFrame:
-    """Return the teams that held devices, with the device time as `weight`, or 1 each."""
-    weight = pl.lit(1) if is_even else (pl.col("held_gpu_seconds").sum() * 1000)
-    held = divided.filter(pl.col("bucket") == "allocated").join(about, on="row")
-    return held.group_by(*_MARKET, "team").agg(weight.cast(pl.Int64).alias("weight"))
-
-
-def _fixed_shares(settings: MoneySettings) -> pl.DataFrame:
-    """Return each team's share in millionths; the rest is nobody's and stays apart."""
-    shares = {team: int(ratio * _MILLIONTHS) for team, ratio in sorted(settings.shared_cost_ratios.items())}
-    rest = _MILLIONTHS - sum(shares.values())
-    named = [(team, share) for team, share in ({"": rest} | shares).items() if share]
-    return pl.DataFrame(named, schema={"team": pl.String, "weight": pl.Int64}, orient="row")

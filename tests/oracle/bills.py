@@ -20,6 +20,9 @@ DAY: Final = (FIRST, FIRST + 24 * HOUR)
 LATER: Final = {"period_start": APRIL, "period_end": MAY}
 
 IN_SCOPE: Final = frozenset({"ai"})
+OWNERS: Final = ("vision", "speech")
+"""Teams that tags of charges name."""
+
 UNIT: Final = 10**18
 
 CHARGE_KINDS: Final = (
@@ -65,6 +68,7 @@ KINDS: Final = frozenset(
             "yen",
             "unknown effective cost",
             "unknown list cost",
+            "owner",
         ),
         *("node joins", "node leaves", "node comes back", "two nodes", "slices", "shared device", "unheld busy device"),
         *("invoice", "invoice that differs", "no invoice"),
@@ -147,6 +151,8 @@ def _charge(draw: st.DrawFn, kind: str, index: int, number: int, kinds: set[str]
     start, end = draw(st.sampled_from(((hour, hour + HOUR), DAY)))
     kinds |= {kind} | ({"second account"} if account == "web" else set()) | _yen(currency, billed)
     kinds |= {"second currency"} if currency != "USD" else set()
+    owner = draw(st.sampled_from(("", "", "", *OWNERS)))
+    kinds |= {"owner"} if owner else set()
     plain = Charge(
         description=f"charge {number}",
         provider=f"Cloud-{index}",
@@ -168,6 +174,7 @@ def _charge(draw: st.DrawFn, kind: str, index: int, number: int, kinds: set[str]
         effective=billed,
         listed=None,
         is_current=kind != "superseded",
+        owner=owner,
     )
     change = _booked if kind in BOOKED else _used
     found = replace(plain, **change(draw, kind, hour, plain))

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 
 from ledger.names import STATES
-from ledger.sections import MoneySettings, ScopeSettings
+from ledger.sections import CostOwner, MoneySettings, ScopeSettings
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.cost_hour import cost_hour
 from queries.rollups.reconciliation import reconciliation
-from tests.oracle.bills import IN_SCOPE, MARCH, MAY, Bill
+from tests.oracle.bills import IN_SCOPE, MARCH, MAY, OWNERS, Bill
 from tests.oracle.oracle_money import (
     Charge,
     Cost,
@@ -28,7 +28,10 @@ from tests.oracle.oracle_money import (
 )
 from tests.oracle.time_frames import frame, instant, milliseconds
 
-SETTINGS = MoneySettings(scope=ScopeSettings(accounts=tuple(IN_SCOPE)))
+SETTINGS = MoneySettings(
+    scope=ScopeSettings(accounts=tuple(IN_SCOPE)),
+    owners=tuple(CostOwner(team=team, field="tag", value=f"team={team}") for team in OWNERS),
+)
 _WIDE = Context(prec=60)
 
 
@@ -118,6 +121,7 @@ def _charge_row(number: int, charge: Charge) -> dict[str, Any]:
         "ResourceId": charge.resource or None,
         "RegionId": charge.region,
         "SkuId": charge.instance_type,
+        "Tags": f'{{"team": "{charge.owner}"}}' if charge.owner else None,
         "is_derived": False,
     }
 
@@ -180,7 +184,7 @@ def computed(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """Return costs, allocations and reconciliation of some tables; nothing is estimated before the month is over."""
     span = Span(moment(MARCH), moment(MAY), moment(MARCH))
     lazy = {name: rows.lazy() for name, rows in given.items()}
-    prices, jobs = (frame(name, []).lazy() for name in ("price", "job"))
+    prices, jobs, ports, systems = (frame(name, []).lazy() for name in ("price", "job", "network_hour", "storage_hour"))
     costs = cost_hour.function(
         charges=lazy["focus_charge"],
         imports=lazy["bill_import"],
@@ -196,6 +200,8 @@ def computed(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         job_hours=lazy["job_gpu_hour"],
         jobs=jobs,
         nodes=lazy["node"],
+        ports=ports,
+        systems=systems,
         span=span,
         settings=SETTINGS,
     ).collect()
@@ -246,6 +252,8 @@ def cost_key(row: Mapping[str, Any]) -> CostKey:
         row["commitment_status"],
         row["billing_currency"],
         row["in_scope"],
+        row["cost_kind"],
+        row["owner_team"],
     )
 
 

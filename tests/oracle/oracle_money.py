@@ -47,6 +47,8 @@ class Charge:
     effective: Units
     listed: Units
     is_current: bool = True
+    owner: str = ""
+    """The team that a tag of it names."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class CostKey(NamedTuple):
     commitment: str
     currency: str
     in_scope: bool
+    kind: str
+    owner: str
 
 
 class Cost(NamedTuple):
@@ -173,6 +177,8 @@ def cost_hours(
                 charge.commitment,
                 charge.currency,
                 in_scope,
+                _kind(charge),
+                "" if node else charge.owner,
             )
             for_all = _serves_all(charge) and not node
             part = Cost(
@@ -210,6 +216,20 @@ def _serves_all(charge: Charge) -> bool:
     if charge.category != "Usage" or charge.commitment == "Unused":
         return False
     return charge.service[0] in SHARED_SERVICES or charge.service == ("Compute", "Containers")
+
+
+def _kind(charge: Charge) -> str:
+    """Return what kind of cost a charge is: by its category first, then by its service."""
+    if charge.category in {"Tax", "Credit", "Adjustment"}:
+        return charge.category.lower()
+    if charge.category == "Purchase":
+        return "purchase"
+    if charge.service == ("Compute", "Containers"):
+        return "control_plane"
+    kinds = {"Storage": "storage", "Networking": "network"} | dict.fromkeys(
+        ("Management and Governance", "Security", "Identity"), "management"
+    )
+    return kinds.get(charge.service[0] or "", "usage")
 
 
 def _where(
@@ -343,9 +363,11 @@ def allocations(
         state = "unknown" if used and key.node else ""
         nowhere = Leaf("", "", state, "", "", "", 0, "")
         if key.category != "Usage":
-            add(key, nowhere._replace(bucket="shared"), cost.billed, cost.effective)
+            add(key, nowhere._replace(bucket="shared", team=key.owner), cost.billed, cost.effective)
         elif key.commitment == "Unused":
             add(key, nowhere._replace(bucket="idle"), cost.billed, cost.effective)
+        elif key.owner:
+            add(key, nowhere._replace(bucket="shared", team=key.owner), cost.billed, cost.effective)
         else:
             shared_billed, shared_effective = cost.shared_billed or 0, cost.shared_effective or 0
             if cost.shared_billed is not None or cost.shared_effective is not None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ledger import money
 from ledger.names import NOBODY_AT, STATES
 from ledger.sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
-from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, Node
+from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, NetworkHour, Node, StorageHour
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from tests.bills import GIB, HOUR, MONTH, NODE_COST, at, device_hour, job, job_hour, jobs, node, rows
@@ -43,6 +43,8 @@ def allocated(
     *,
     job_rows: Iterable[Mapping[str, Any]] = (),
     nodes: Iterable[Mapping[str, Any]] = (),
+    ports: Iterable[Mapping[str, Any]] = (),
+    systems: Iterable[Mapping[str, Any]] = (),
     start: Any = MONTH,
     end: Any = MONTH + timedelta(days=31),
     **settings: Any,
@@ -53,6 +55,8 @@ def allocated(
         job_hours=rows(JobGpuHour, held).lazy(),
         jobs=jobs(job_rows).lazy(),
         nodes=rows(Node, nodes).lazy(),
+        ports=rows(NetworkHour, ports).lazy(),
+        systems=rows(StorageHour, systems).lazy(),
         span=Span(start, end, end),
         settings=MoneySettings(**settings),
     )
@@ -384,6 +388,8 @@ def test_a_day_of_a_thousand_devices_takes_no_more_than_moments() -> None:
         five[1].lazy(),
         empty[1].lazy(),
         empty[0].lazy(),
+        rows(NetworkHour, []).lazy(),
+        rows(StorageHour, []).lazy(),
         Span(MONTH, MONTH + timedelta(days=31), MONTH),
         MoneySettings(),
     ).collect()

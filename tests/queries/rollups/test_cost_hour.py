@@ -133,16 +133,68 @@ def test_a_bill_without_resource_ids_matches_as_a_pool() -> None:
     assert estimated.is_empty()
 
 
-def test_shared_services_are_told_apart_within_one_row() -> None:
+def test_kinds_of_cost_are_told_apart() -> None:
     made = costs(
         [
             charge(ResourceId=None, ServiceCategory="Networking", BilledCost=Decimal(2)),
             charge(1, ResourceId=None, ServiceCategory="Compute", BilledCost=Decimal(22)),
         ]
     )
-    assert made.height == 24
-    assert total(made) == 24
-    assert total(made, "shared_billed_cost") == 2
+    assert made.height == 48
+    kinds = money.summed(made, by=["cost_kind"], columns=["billed_cost", "shared_billed_cost"])
+    assert sorted(kinds.rows()) == [("network", 2, 2), ("usage", 22, None)]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"ChargeCategory": "Tax", "ServiceName": "Support tax"}, "tax"),
+        ({"ChargeCategory": "Credit"}, "credit"),
+        ({"ChargeCategory": "Adjustment"}, "adjustment"),
+        ({"ChargeCategory": "Purchase", "ServiceName": "AWS Support (Business)"}, "support"),
+        ({"ChargeCategory": "Purchase", "ServiceName": "AWS Savings Plans"}, "purchase"),
+        ({"ServiceName": "Premium support"}, "support"),
+        ({"ServiceCategory": "Storage"}, "storage"),
+        ({"ServiceCategory": "Networking"}, "network"),
+        ({"ServiceCategory": "Compute", "ServiceSubcategory": "Containers"}, "control_plane"),
+        ({"ServiceCategory": "Compute", "ServiceSubcategory": "Virtual Machines"}, "usage"),
+        ({"ServiceCategory": "Security"}, "management"),
+        ({}, "usage"),
+    ],
+)
+def test_a_charge_is_of_one_kind(given: dict[str, str], kind: str) -> None:
+    made = costs([charge(**given)])
+    assert made["cost_kind"].unique().to_list() == [kind]
+
+
+def test_the_first_rule_that_matches_names_the_owner_unless_there_is_a_node() -> None:
+    owners = [
+        {"team": "vision", "field": "resource", "value": "VOL-*"},
+        {"team": "speech", "field": "tag", "value": "team=speech"},
+        {"team": "tagged", "field": "tag", "value": "team"},
+        {"team": "platform", "field": "service", "value": "Registry"},
+        {"team": "rest", "field": "account", "value": "sub-7"},
+    ]
+    bill = [
+        charge(0, ResourceId="vol-1", Tags='{"team": "speech"}'),
+        charge(1, ResourceId="b-1", Tags='{"team": "speech"}'),
+        charge(2, ResourceId="b-2", Tags='{"team": "x"}'),
+        charge(3, ResourceId="b-3", ServiceName="Registry", SubAccountId="sub-7"),
+        charge(4, ResourceId="b-4", SubAccountId="sub-7"),
+        charge(5, ResourceId="b-5", Tags="no JSON"),
+        charge(6, ResourceId="i-a1", Tags='{"team": "speech"}'),
+    ]
+    made = costs(bill, nodes=[node()], links=[link()], settings=MoneySettings.model_validate({"owners": owners}))
+    owned = dict(made.select("resource_id", "owner_team").unique().iter_rows())
+    assert owned == {
+        "vol-1": "vision",
+        "b-1": "speech",
+        "b-2": "tagged",
+        "b-3": "platform",
+        "b-4": "rest",
+        "b-5": "",
+        "i-a1": "",
+    }
 
 
 def test_scope_is_what_the_configuration_names_and_what_a_node_costs() -> None:

@@ -11,8 +11,10 @@ from ledger.tables import (
     GpuHour,
     JobGpuHour,
     ModelCostDay,
+    NetworkHour,
     Node,
     ServingSample,
+    StorageHour,
     TrainingSample,
 )
 from queries.graph import Span
@@ -88,6 +90,8 @@ def models(
         rows(JobGpuHour, held).lazy(),
         jobs([]).lazy(),
         rows(Node, []).lazy(),
+        rows(NetworkHour, []).lazy(),
+        rows(StorageHour, []).lazy(),
         Span(MONTH, NEXT, NEXT),
         MoneySettings(),
     )

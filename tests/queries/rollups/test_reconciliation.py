@@ -7,7 +7,16 @@ import polars as pl
 import pytest
 
 from ledger.sections import MoneySettings, ScopeSettings
-from ledger.tables import AllocationHour, FocusCharge, GpuHour, JobGpuHour, Node, Reconciliation
+from ledger.tables import (
+    AllocationHour,
+    FocusCharge,
+    GpuHour,
+    JobGpuHour,
+    NetworkHour,
+    Node,
+    Reconciliation,
+    StorageHour,
+)
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.reconciliation import reconciliation
@@ -38,6 +47,8 @@ def allocations(charges: list[dict[str, Any]], settings: MoneySettings, now: dat
         job_hours=rows(JobGpuHour, []).lazy(),
         jobs=jobs([]).lazy(),
         nodes=rows(Node, [node()]).lazy(),
+        ports=rows(NetworkHour, []).lazy(),
+        systems=rows(StorageHour, []).lazy(),
         span=Span(MONTH, NEXT, now),
         settings=settings,
     )

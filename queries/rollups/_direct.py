@@ -1,0 +1,78 @@
+"""Who caused traffic: bytes that a node sent, or moved to and from a file system, are those of who alone held it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from queries.rollups._leaves import HOLDER, NOBODY, PLACE
+
+NETWORK_COLUMNS: Final = ("hour_start", "cluster", "node", "link_layer", "is_rdma", "transmit_bytes")
+"""What is read of `network_hour`."""
+
+STORAGE_COLUMNS: Final = ("hour_start", "cluster", "node", "file_system", "read_bytes", "written_bytes")
+"""What is read of `storage_hour`."""
+
+_BILLED: Final = ("network", "storage")
+
+_SHORTEST_NAME: Final = 6
+"""A file system's name on the bill that is shorter could stand in another's by chance."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What was counted: bytes by port, and by file system, of each node-hour."""
+
+    network: pl.DataFrame
+    storage: pl.DataFrame
+
+
+def by_bytes(costs: pl.DataFrame, held: pl.DataFrame, traffic: Traffic) -> pl.DataFrame:
+    """Return who moved the bytes behind costs: one row per part and holder, with the bytes as `weight`.
+
+    Network cost goes by what the provider's nodes sent over ports that are no RDMA: that stays inside the cluster.
+    Storage cost goes by what was read and written on the file system that carries the resource's name. Of a node that
+    several jobs held in the hour the counters say the team at most, and of one that several teams held nobody.
+    """
+    nodes = held.select("provider", *PLACE).unique()
+    sent = costs.filter(pl.col("cost_kind") == "network").select("part", "hour_start", "provider")
+    network = sent.join(nodes.join(_sent(traffic.network), on=PLACE), on=["hour_start", "provider"])
+    kept = costs.filter(pl.col("cost_kind") == "storage").select("part", "hour_start", "resource_id")
+    storage = kept.join(_named(kept, traffic.storage), on=["hour_start", "resource_id"])
+    moved = pl.concat([each.select("part", *PLACE, "bytes") for each in (network, storage)])
+    known = moved.join(_holders(held), on=PLACE, how="left").with_columns(
+        pl.col(name).fill_null(value) for name, value in NOBODY.items()
+    )
+    whole = pl.col("bytes").round().cast(pl.Int64)
+    return known.group_by("part", *HOLDER).agg(whole.sum().alias("weight")).filter(pl.col("weight") > 0)
+
+
+def _sent(ports: pl.DataFrame) -> pl.DataFrame:
+    """Return the bytes that each node sent to the outside."""
+    # Where an older record does not say what is RDMA, InfiniBand is.
+    inside = pl.col("is_rdma").fill_null(pl.col("link_layer") == "InfiniBand").fill_null(value=False)
+    return ports.filter(~inside).group_by(PLACE).agg(pl.col("transmit_bytes").sum().alias("bytes"))
+
+
+def _named(costs: pl.DataFrame, systems: pl.DataFrame) -> pl.DataFrame:
+    """Return the bytes that nodes moved to and from file systems, by the resource of the bill that they name."""
+    tails = {each: each.replace(":", "/").rsplit("/", 1)[-1].lower() for each in costs["resource_id"].unique()}
+    pairs = [
+        (resource, system)
+        for resource, tail in tails.items()
+        for system in systems["file_system"].unique()
+        if len(tail) >= _SHORTEST_NAME and tail in system.lower()
+    ]
+    names = pl.DataFrame(pairs, schema={"resource_id": pl.String, "file_system": pl.String}, orient="row")
+    moved = pl.sum_horizontal("read_bytes", "written_bytes").alias("bytes")
+    return systems.with_columns(moved).join(names, on="file_system").select("resource_id", *PLACE, "bytes")
+
+
+def _holders(held: pl.DataFrame) -> pl.DataFrame:
+    """Return who held devices of each node-hour, as far as it is one job, or else one team."""
+    alone = pl.struct(HOLDER).n_unique() == 1
+    mine = [
+        pl.when(alone).then(pl.col(each).first()).otherwise(pl.lit(NOBODY[each])).alias(each) for each in HOLDER[1:]
+    ]
+    team = pl.when(pl.col("team").n_unique() == 1).then(pl.col("team").first()).otherwise(pl.lit(""))
+    return held.group_by(PLACE).agg(team, *mine)
