@@ -9,6 +9,7 @@ from app.services._bills import keep
 from collectors.billing._ownership import own_charges
 from ledger.tables import Asset, Node
 from ledger.tables.partition import floor
+from queries import sql
 
 
 def charge(context: Context) -> int:
@@ -21,7 +22,9 @@ def charge(context: Context) -> int:
     if assets.is_empty():
         return 0
     now = context.now()
-    found = own_charges(assets, _since(context, assets, now), floor(now, "day"), step="day", imported_at=now)
+    since, until = _since(context, assets, now), floor(now, "day")
+    energy = _energy(context, assets, since, until)
+    found = own_charges(assets, since, until, step="day", energy=energy, imported_at=now)
     with context.work:
         rows = sum(keep(context, imported, accept=True).rows for imported in found)
     context.changed()
@@ -35,3 +38,24 @@ def _since(context: Context, assets: pl.DataFrame, now: datetime) -> datetime:
         "exists_start"
     ].min()
     return floor(first if isinstance(first, datetime) else now, "day" if isinstance(first, datetime) else "month")
+
+
+def _energy(context: Context, assets: pl.DataFrame, since: datetime, until: datetime) -> pl.DataFrame | None:
+    """Return the measured energy of nodes whose power without GPUs is stated; None where there is no such node.
+
+    GPUs count their own energy, the rest of a server does not: without its power the rated power of all of it holds.
+    """
+    stated = assets.group_by("cluster", "node").agg(
+        pl.col("host_power_watts").sum().alias("host_watts"), pl.col("host_power_watts").null_count().alias("unknown")
+    )
+    stated = stated.filter(pl.col("unknown") == 0)
+    if stated.is_empty():
+        return None
+    seen = context.store.select(sql.load("node_energy").text, start=since, end=until)
+    return seen.join(stated, on=["cluster", "node"]).select(
+        "cluster",
+        "node",
+        pl.col("hour_start").alias("at"),
+        (pl.col("energy_joules") + pl.col("host_watts") * pl.col("measured_seconds")).alias("joules"),
+        "measured_seconds",
+    )

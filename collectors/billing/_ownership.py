@@ -5,18 +5,22 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, Literal
 
 import polars as pl
 
 from collectors.billing._format import Imported
 from collectors.billing._made import made_import
+from collectors.billing._tariff import Tariff, hour_price, tariff
 from ledger import money
 from ledger.tables import Asset, FocusCharge
 
 SOURCE: Final = "on_premises"
 
-_STEPS: Final[Mapping[str, timedelta]] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+_HOUR: Final = timedelta(hours=1)
+_STEPS: Final[Mapping[str, timedelta]] = {"hour": _HOUR, "day": timedelta(days=1)}
+_MONTHLY: Final = (("Space", "space_month_cost"), ("Staff", "staff_month_cost"), ("Support", "support_month_cost"))
 
 # The Gregorian year has 365.2425 days: twelve average months of spread cost fill it exactly.
 _YEAR_SECONDS: Final = 31_556_952
@@ -49,30 +53,39 @@ def own_charges(
 ) -> list[Imported]:
     """Return one import per calendar month of what assets cost in the whole steps of [start, end).
 
-    Purchase less residual is written off evenly over the life; space and staff are an average month's
-    cost over time; energy is kilowatt-hours x PUE x price, from measured joules, and from rated watts for the
-    time that was not measured. All capacity is charged: what nobody used is found by allocation.
+    Purchase less residual is written off evenly over the life, and so is what financing costs; space, staff and
+    support are an average month's cost over time; energy is kilowatt-hours x PUE x price, from measured joules, and
+    from rated watts for the time that was not measured. All capacity is charged: what nobody used is found by
+    allocation.
 
-    Shape, grain: one charge per asset, step and kind of cost. `energy` has `cluster, node, at, joules,
-    measured_seconds`, any number of rows per node; a row belongs to the step that `at` lies in.
-    Nulls: a cost that an asset does not state (residual, energy price, space, staff) is not charged.
+    Shape, grain: one charge per asset, step and kind of cost; of energy per hour where its price depends on the time.
+    `energy` has `cluster, node, at, joules, measured_seconds`, any number of rows per node; a row belongs to the step
+    that `at` lies in.
+    Nulls: a cost that an asset does not state is not charged.
     """
     length = _STEPS[step]
-    measured = _measured(energy, length)
+    measured = {each: _measured(energy, each) for each in {length, _HOUR}}
     shared = assets.group_by("cluster", "node").len()
     sharing = {(row["cluster"], row["node"]): int(row["len"]) for row in shared.iter_rows(named=True)}
     months: dict[datetime, list[_Row]] = {}
     for asset in assets.sort("asset_id").iter_rows(named=True):
+        place = (asset["cluster"], asset["node"])
         for at in _whole_steps(asset, start, end, length):
-            known = measured.get((asset["cluster"], asset["node"], at), (Fraction(0), Fraction(0)))
-            share = Fraction(1, sharing[asset["cluster"], asset["node"]])
-            month = at.replace(day=1, hour=0)
-            rows = months.setdefault(month, [])
-            rows.extend(
-                _charge(asset, at, at + length, month, part)
-                for part in _parts(asset, at, length, known[0] * share, known[1])
-            )
+            for part in _parts(asset, at, length):
+                _add(months, _charge(asset, at, at + length, part))
+        # A price by time needs hours; one price gives the same sum in one row.
+        fine = _HOUR if asset["energy_tariff"] is not None else length
+        for at in _whole_steps(asset, start, end, fine):
+            joules, seconds = measured[fine].get((*place, at), (Fraction(0), Fraction(0)))
+            for part in _energy_part(asset, at, fine, (joules / sharing[place], seconds)):
+                _add(months, _charge(asset, at, at + fine, part))
     return [_imported(month, rows, assets, imported_at) for month, rows in sorted(months.items())]
+
+
+def _add(months: dict[datetime, list[_Row]], row: _Row) -> None:
+    month = row["BillingPeriodStart"]
+    if isinstance(month, datetime):
+        months.setdefault(month, []).append(row)
 
 
 def _whole_steps(asset: _Row, start: datetime, end: datetime, length: timedelta) -> Iterator[datetime]:
@@ -86,28 +99,41 @@ def _whole_steps(asset: _Row, start: datetime, end: datetime, length: timedelta)
         at += length
 
 
-def _parts(
-    asset: _Row, at: datetime, length: timedelta, joules: Fraction, measured_seconds: Fraction
-) -> Iterator[_Part]:
-    """Yield what an asset costs in one step, kind by kind."""
+def _parts(asset: _Row, at: datetime, length: timedelta) -> Iterator[_Part]:
+    """Yield what an asset costs in one step whether it is used or not, kind by kind."""
     born = _midnight(asset["life_start"])
     before = int((at - born).total_seconds())
-    seconds = int(length.total_seconds())
-    after = before + seconds
+    after = before + int(length.total_seconds())
     life = int((_midnight(asset["life_end"]) - born).total_seconds())
-    hours = Decimal(seconds) / 3600
+    hours = Decimal(after - before) / 3600
     loss = money.difference(_amount(asset, "purchase_cost"), _amount(asset, "residual_cost"))
     yield _Part("Depreciation", money.spread(loss, before, after, life), hours, "Hours", "straight-line")
-    price = asset["energy_price"]
-    used = _energy(asset, seconds, joules, measured_seconds)
-    if isinstance(price, Decimal) and used is not None:
-        kilowatt_hours, evidence = used
-        quantity = money.priced(Decimal(1), kilowatt_hours)
-        yield _Part("Energy", money.priced(price, kilowatt_hours), quantity, "Kilowatt-Hours", evidence)
-    for name, column in (("Space", "space_month_cost"), ("Staff", "staff_month_cost")):
+    if isinstance(asset["financing_cost"], Decimal):
+        interest = money.spread(_amount(asset, "financing_cost"), before, after, life)
+        yield _Part("Financing", interest, hours, "Hours", "evenly over its life")
+    for name, column in _MONTHLY:
         if isinstance(asset[column], Decimal):
             yearly = money.share(_amount(asset, column), Decimal(_MONTHS))
             yield _Part(name, money.spread(yearly, before, after, _YEAR_SECONDS), hours, "Hours", "average month")
+
+
+def _energy_part(asset: _Row, at: datetime, length: timedelta, measured: tuple[Fraction, Fraction]) -> Iterator[_Part]:
+    """Yield what the energy of one step costs, where power or energy and a price are known."""
+    price = _energy_price(asset, at)
+    used = _energy(asset, int(length.total_seconds()), *measured)
+    if price is not None and used is not None:
+        kilowatt_hours, evidence = used
+        quantity = money.priced(Decimal(1), kilowatt_hours)
+        yield _Part("Energy", money.priced(Decimal(1), price * kilowatt_hours), quantity, "Kilowatt-Hours", evidence)
+
+
+def _energy_price(asset: _Row, at: datetime) -> Fraction | None:
+    """Return the price of a kilowatt-hour in a step: the tariff's in that hour, or the one for all time."""
+    price, text = asset["energy_price"], asset["energy_tariff"]
+    otherwise = price if isinstance(price, Decimal) else None
+    if text is not None:
+        return hour_price(_tariff(str(text), otherwise), str(asset["time_zone"] or "UTC"), at)
+    return None if otherwise is None else Fraction(otherwise)
 
 
 def _energy(asset: _Row, seconds: int, joules: Fraction, measured_seconds: Fraction) -> tuple[Fraction, str] | None:
@@ -140,8 +166,8 @@ def _measured(
     return sums
 
 
-def _charge(asset: _Row, start: datetime, end: datetime, month: datetime, part: _Part) -> _Row:
-    owner = asset["owner"]
+def _charge(asset: _Row, start: datetime, end: datetime, part: _Part) -> _Row:
+    owner, month = asset["owner"], start.replace(day=1, hour=0)
     return {
         "BilledCost": part.cost,
         "EffectiveCost": part.cost,
@@ -179,6 +205,11 @@ def _imported(month: datetime, rows: list[_Row], assets: pl.DataFrame, imported_
     schema = FocusCharge.create_empty().schema
     bare = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
     return made_import(SOURCE, month, bare, imported_at=imported_at, remarks=(f"{assets.height} assets",))
+
+
+@lru_cache(maxsize=1_000)
+def _tariff(text: str, otherwise: Decimal | None) -> Tariff:
+    return tariff(text, otherwise)
 
 
 def _midnight(day: object) -> datetime:

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
+from zoneinfo import available_timezones
 
 import polars as pl
 
@@ -14,6 +15,7 @@ from collectors.billing._cells import Cells
 from collectors.billing._charges import import_frame
 from collectors.billing._format import BillFormat, Head, Imported, Rejected, Request
 from collectors.billing._source import SourceFile
+from collectors.billing._tariff import tariff
 from collectors.billing._texts import Texts, read_texts
 from ledger.errors import InputError
 from ledger.tables import Asset, NodeResource, declared
@@ -28,8 +30,18 @@ _NEEDED: Final = (
     "life_start",
     "life_end",
 )
-_MONEY: Final = ("purchase_cost", "residual_cost", "energy_price", "space_month_cost", "staff_month_cost")
+_MONEY: Final = (
+    "purchase_cost",
+    "residual_cost",
+    "energy_price",
+    "space_month_cost",
+    "staff_month_cost",
+    "support_month_cost",
+    "financing_cost",
+)
 _TEXTS: Final = ("asset_id", "cluster", "node", "owner", "billing_currency")
+_WORDS: Final = ("energy_tariff", "time_zone")
+_NUMBERS: Final = ("power_watts", "host_power_watts", "pue_ratio")
 _LEAST_PUE: Final = 1.0
 _MOST_PUE: Final = 5.0
 _TABLE: Final = "asset"
@@ -115,8 +127,8 @@ def _assets(cells: Cells, request: Request) -> pl.DataFrame:
     for name in ("life_start", "life_end"):
         columns[name] = cells.instant(name, is_needed=True, default=stated.get(name)).dt.date()
     columns["gpu_count"] = cells.whole("gpu_count")
-    columns["power_watts"] = cells.number("power_watts")
-    columns["pue_ratio"] = cells.number("pue_ratio")
+    columns |= {name: cells.number(name) for name in _NUMBERS}
+    columns |= {name: cells.text(name) for name in _WORDS}
     for name in _TEXTS:
         cells.need(name, columns[name], "a value for every asset")
     frame = pl.DataFrame([column.alias(name) for name, column in columns.items()])
@@ -132,13 +144,26 @@ def _judge(cells: Cells, frame: pl.DataFrame) -> None:
         ("life_end", pl.col("life_end") <= pl.col("life_start"), "a day after life_start"),
         ("residual_cost", pl.col("residual_cost") > pl.col("purchase_cost"), "at most purchase_cost"),
         ("pue_ratio", ~pl.col("pue_ratio").is_between(_LEAST_PUE, _MOST_PUE), "1 to 5"),
-        ("power_watts", pl.col("power_watts") < 0, "0 or more"),
+        *((name, pl.col(name) < 0, "0 or more") for name in ("power_watts", "host_power_watts")),
         ("gpu_count", pl.col("gpu_count") < 0, "0 or more"),
         *((name, pl.col(name) < 0, "0 or more") for name in _MONEY),
     )
     for name, is_wrong, expected in wrong:
         for index in frame.select(pl.arg_where(is_wrong)).to_series().to_list():
             cells.refuse(index, name, frame[name][index], expected)
+    _judge_tariffs(cells, frame)
+
+
+def _judge_tariffs(cells: Cells, frame: pl.DataFrame) -> None:
+    """Refuse tariffs that leave an hour without a price, and clocks that do not exist."""
+    for index, (text, price, zone) in enumerate(frame.select("energy_tariff", "energy_price", "time_zone").iter_rows()):
+        if zone is not None and zone not in available_timezones():
+            cells.refuse(index, "time_zone", zone, "the name of a time zone, such as Europe/Berlin")
+        try:
+            if text is not None:
+                tariff(text, price)
+        except ValueError as error:
+            cells.refuse(index, "energy_tariff", text, str(error))
 
 
 def _links(assets: pl.DataFrame) -> pl.DataFrame:

@@ -143,7 +143,8 @@ def _aws(cluster: Cluster) -> Iterator[Charge]:
 def _purchase(cluster: Cluster, count: int) -> Charge:
     return Charge(
         estate.AWS.name, estate.AWS_ACCOUNT, estate.AWS_RESEARCH, "USD", month_of(cluster.start), cluster.start,
-        cluster.start + _HOUR, "Purchase", "AWS Savings Plans", f"1 year all upfront for {count} p5.48xlarge",
+        cluster.start + _YEAR_HOURS * _HOUR, "Purchase", "AWS Savings Plans",
+        f"1 year all upfront for {count} p5.48xlarge",
         COMMITTED_RATE * count * _YEAR_HOURS, Decimal(0), COMMITTED_RATE * count * _YEAR_HOURS, Decimal(1),
         unit="Commitments", frequency="One-Time", resource=COMMITMENT, commitment="Purchase",
     )  # fmt: skip

@@ -60,6 +60,7 @@ class Gpu(dy.Schema):
     parent_gpu_uuid = text("The whole device that a slice is cut from; '' for a whole device", nullable=False)
     gpu_fraction = fraction("1, or the slice's part: the larger of compute and memory share, scaled to sum to 1")
     mig_profile = text("MIG profile, such as 3g.40gb, or modes of an AMD partition, such as CPX/NPS4")
+    mig_index = number("Place of the slice on its device, in the driver's order; null for a whole device")
     memory_total_bytes = gauge("Device memory", max=2**44)
     memory_baseline_bytes = gauge("Memory in use when nothing runs", max=2**44)
     idle_power_watts = gauge("Power when nothing runs", max=2_000)
@@ -119,7 +120,12 @@ class Asset(dy.Schema):
     pue_ratio = gauge("Power usage effectiveness of the site: 1 or more", min=1, max=5)
     energy_price = money("Price of one kilowatt-hour")
     space_month_cost = money("Space and cooling for an average month")
-    staff_month_cost = money("Share of staff and support for an average month")
+    staff_month_cost = money("Share of staff for an average month")
+    support_month_cost = money("Maintenance and support contracts for an average month")
+    financing_cost = money("Interest and fees over the whole life, as the loan or lease states them")
+    host_power_watts = gauge("Power without the GPUs: with it, what the GPUs measure replaces rated power", max=1e6)
+    energy_tariff = text("Prices of a kilowatt-hour by time: mon-fri 07:00-21:00 0.31; 0.19; the first that fits holds")
+    time_zone = text("Time zone of the tariff; UTC where none is stated")
 
 
 @table("inventory", Whole())

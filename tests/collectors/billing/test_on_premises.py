@@ -15,6 +15,7 @@ from collectors.billing._format import Imported
 from collectors.billing._ownership import own_charges
 from collectors.billing._read import read_bill
 from collectors.billing._snapshot import decide
+from collectors.billing._tariff import hour_price, tariff
 from ledger import money
 from ledger.errors import InputError
 from ledger.tables import Asset, BillImport, FocusCharge, NodeResource
@@ -137,6 +138,11 @@ def test_hours_sum_to_days(first: int, length: int) -> None:
                     "energy_price": None,
                     "space_month_cost": Decimal("33.33"),
                     "staff_month_cost": None,
+                    "support_month_cost": None,
+                    "financing_cost": Decimal("1234.57"),
+                    "host_power_watts": None,
+                    "energy_tariff": None,
+                    "time_zone": None,
                 }
             ]
         )
@@ -234,3 +240,113 @@ def test_bad_toml_is_said_in_one_line(tmp_path: Path, text: str, message: str | 
         read_bill(path)
     assert caught.value.message.startswith(f"{path}: ")
     assert message in caught.value.message
+
+
+TARIFF = """
+[[asset]]
+asset_id = "INV-9"
+owner = "Example Institute"
+cluster = "hpc"
+node = "gpu09"
+billing_currency = "EUR"
+purchase_cost = 1000
+residual_cost = 100
+financing_cost = "77.77"
+support_month_cost = 12
+life_start = 2026-01-01
+life_end = 2026-09-01
+power_watts = 1000
+host_power_watts = 400
+pue_ratio = 1.5
+energy_tariff = "mon-fri 07:00-21:00 0.30; sat 0.20"
+energy_price = 0.10
+time_zone = "Europe/Berlin"
+"""
+
+
+def _hourly_energy(assets: pl.DataFrame, start: datetime, hours: int) -> list[Decimal]:
+    charges = _charges(own_charges(assets, start, start + timedelta(hours=hours), step="hour", imported_at=NOW))
+    rows = charges.filter(pl.col("ServiceName").str.ends_with("energy")).sort("ChargePeriodStart")
+    return rows["BilledCost"].to_list()
+
+
+def test_energy_costs_what_the_tariff_says_at_that_hour(tmp_path: Path) -> None:
+    assets = _assets(tmp_path / "assets.toml", TARIFF)
+    monday = datetime(2026, 1, 5, tzinfo=UTC)
+    day = _hourly_energy(assets, monday, 24)
+    high, low = Decimal("0.45"), Decimal("0.15")
+    assert day == [low] * 6 + [high] * 14 + [low] * 4, "seven in the morning in Berlin is six by UTC in winter"
+    july = _hourly_energy(assets, datetime(2026, 7, 6, tzinfo=UTC), 24)
+    assert july == [low] * 5 + [high] * 14 + [low] * 5
+    saturday = _hourly_energy(assets, monday + timedelta(days=5), 24)
+    assert sorted(saturday) == [low] + [Decimal("0.30")] * 23
+
+
+def test_steps_of_days_have_energy_by_the_hour_where_its_price_changes(tmp_path: Path) -> None:
+    assets = _assets(tmp_path / "assets.toml", TARIFF)
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    by_day, by_hour = (
+        _charges(own_charges(assets, start, start + timedelta(days=7), step=step, imported_at=NOW))
+        for step in ("day", "hour")
+    )
+    assert _by_kind(by_day) == _by_kind(by_hour)
+    kinds = by_day.group_by("ServiceName").len()
+    assert dict(kinds.rows())["Owned hardware: energy"] == 7 * 24
+    assert dict(kinds.rows())["Owned hardware: financing"] == 7
+
+
+def test_a_life_sums_to_all_that_was_spent(tmp_path: Path) -> None:
+    assets = _assets(tmp_path / "assets.toml", TARIFF)
+    start, end = datetime(2025, 12, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC)
+    kinds = _by_kind(_charges(own_charges(assets, start, end, imported_at=NOW)))
+    assert kinds["depreciation"] == Decimal(900)
+    assert kinds["financing"] == Decimal("77.77")
+    average = Fraction(12 * 12 * 243) / Fraction("365.2425")
+    assert abs(Fraction(kinds["support"]) - average) < Fraction(1, 10**15)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("energy_tariff", "mon-fri 07:00-21:00"),
+        ("energy_tariff", "mon-fri 07:00-21:00 0.3"),
+        ("energy_tariff", "07:00-07:00 0.3; 0.2"),
+        ("energy_tariff", "25:00-26:00 0.3; 0.2"),
+        ("energy_tariff", "someday 0.3; 0.2"),
+        ("energy_tariff", "mon-fri -0.3; 0.2"),
+        ("time_zone", "Mars/Olympus"),
+        ("financing_cost", "-1"),
+        ("support_month_cost", "-1"),
+        ("host_power_watts", "-1"),
+        ("pue_ratio", "0.9"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(tmp_path: Path, key: str, value: str) -> None:
+    path = tmp_path / "assets.csv"
+    good = {
+        "asset_id": "a", "cluster": "c", "node": "n", "owner": "o", "billing_currency": "USD", "purchase_cost": "100",
+        "life_start": "2026-01-01", "life_end": "2027-01-01",
+    }  # fmt: skip
+    path.write_text("\n".join(",".join(line) for line in ((*good, key), (*good.values(), f'"{value}"'))))
+    read = read_bill(path)
+    assert read.tables[Asset].is_empty()
+    assert [each.reason.split(": found")[0] for each in read.rejected] == [f"{path}: line 2, column {key}"]
+
+
+@given(st.integers(0, 6), st.integers(0, 23), st.integers(1, 23))
+def test_a_night_belongs_to_the_day_on_which_it_begins(first: int, start: int, length: int) -> None:
+    """Every hour has one price, and a part of a week has the hours that it says, also over midnight."""
+    end = (start + length) % 24
+    name = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[first]
+    parts = tariff(f"{name} {start:02}:00-{end or 24:02}:00 1; 0", None)
+    monday = datetime(2026, 1, 5, tzinfo=UTC)
+    week = [hour_price(parts, "UTC", monday + timedelta(hours=hour)) for hour in range(7 * 24)]
+    expected = {(first * 24 + start + each) % (7 * 24) for each in range(length)}
+    assert {hour for hour, price in enumerate(week) if price} == expected
+
+
+def test_an_hour_in_which_the_price_changes_costs_the_mean() -> None:
+    parts = tariff("09:15-24:00 4; 0", None)
+    assert hour_price(parts, "UTC", datetime(2026, 1, 5, 9, tzinfo=UTC)) == 3
+    india = hour_price(parts, "Asia/Kolkata", datetime(2026, 1, 5, 3, tzinfo=UTC))
+    assert india == 1, "half an hour beside the clocks of UTC: 08:30 to 09:30"
