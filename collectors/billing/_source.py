@@ -20,7 +20,7 @@ from ledger.errors import InputError
 if TYPE_CHECKING:  # the name exists for type checkers only
     from obstore.store import RetryConfig
 
-_DATA_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".toml", ".tsv", ".txt")
+_DATA_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".toml", ".tsv", ".txt", ".jsonl", ".jsonl.gz", ".ndjson", ".json.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
 _HASH_CHARACTERS = 32
 
