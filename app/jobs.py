@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from app.context import Context
+from app.money_tell import tell_of_money, wants_money
 from app.notify import notify as tell
 from app.services import _demo_feed, _owned, _prepaid, named
 from app.services._service import silent
@@ -46,8 +47,9 @@ def every_rollup(settings: Settings, now: datetime) -> datetime:
 
 
 def every_notice(settings: Settings, now: datetime) -> datetime:
-    """Return when receivers are to be told next: with each rollup; an instant long ago where there are none."""
-    return every_rollup(settings, now) if settings.notify else datetime.fromtimestamp(0, tz=UTC)
+    """Return when somebody is to be told next: with each rollup; an instant long ago where there is nobody."""
+    is_wanted = settings.notify or (settings.mail.host and settings.report.recipients)
+    return every_rollup(settings, now) if is_wanted else datetime.fromtimestamp(0, tz=UTC)
 
 
 def every_night(settings: Settings, now: datetime) -> datetime:
@@ -96,9 +98,14 @@ def _forget_runs(context: Context) -> None:
 
 
 def notify(context: Context, due_at: datetime) -> str:
-    """Tell receivers of idle incidents that opened and ended."""
+    """Tell receivers of idle incidents that opened and ended, and with readers of mail of budgets and unusual days."""
     del due_at
-    return tell(context) if context.settings.notify else "no receiver is configured"
+    said = [tell(context)] if context.settings.notify else []
+    if wants_money(context):
+        said.append(tell_of_money(context))
+    else:
+        said.append("" if said else "no receiver is configured")
+    return " ".join(filter(None, said))
 
 
 def owned_hardware(context: Context, due_at: datetime) -> str:

@@ -10,9 +10,9 @@ import polars as pl
 
 from app.context import Context
 from app.notices import Known, Notice, after_failure, after_success, events_of, key_of, told_next
-from app.receivers import Call, News, call_of
-from collectors._patience import asked_seconds
-from collectors._tls import trouble, trusting
+from app.receivers import News, call_of
+from app.tell import posted, wait_after
+from collectors._tls import trusting
 from ledger.errors import ClusterLedgerError
 from ledger.frames import to_frame
 from ledger.log import log
@@ -25,8 +25,6 @@ _SECONDS: Final = 10.0
 _MOST_AT_ONCE: Final = 100
 """How many incidents go into one call: receivers limit its size."""
 
-_FIRST_WAIT: Final = timedelta(seconds=30)
-_LONGEST_WAIT: Final = timedelta(hours=1)
 _RECENT: Final = timedelta(days=2)
 
 _CLOSED_FIELDS: Final = ("model", "job_name", "user", "billing_currency", "effective_cost", "is_estimated")
@@ -42,6 +40,8 @@ def notify(context: Context) -> str:
         state[each["receiver"]].append(each)
     told = waiting = 0
     for receiver in context.settings.notify:
+        if "incidents" not in receiver.about:
+            continue
         known = told_next(found, state[receiver.name], receiver, context.now())
         state[receiver.name] = [each.notice for each in known]
         # What is to be told stands in the store before it is told: a hub that is killed goes on with it.
@@ -85,7 +85,7 @@ def _tell(context: Context, receiver: Receiver, known: Sequence[Known]) -> list[
         with httpx2.Client(timeout=_SECONDS, verify=True if tls is None else tls) as client:
             for start in range(0, len(news), _MOST_AT_ONCE):
                 part = news[start : start + _MOST_AT_ONCE]
-                problem = _posted(client, call_of(receiver, part, now, context.settings.hub.url), now)
+                problem = posted(client, call_of(receiver, part, now, context.settings.hub.url), now)
                 _note(notices, part, problem, now)
                 if problem:
                     log.warning("receiver did not take news", receiver=receiver.name, error=problem[0])
@@ -118,18 +118,6 @@ def _gone(notice: Notice) -> dict[str, Any]:
     return {**unknown, **known, "idle_seconds": length.total_seconds(), "state": "", "team": "", "status": "closed"}
 
 
-def _posted(client: httpx2.Client, call: Call, now: datetime) -> tuple[str, float] | None:
-    """Make a call; return what went wrong and for how long the receiver asks to wait, or None."""
-    try:
-        answer = client.post(call.url, content=call.body, headers=dict(call.headers))
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        wrong = trouble(error)
-        return (wrong[0] if wrong else f"{type(error).__name__}: {error}"), 0.0
-    if answer.is_success:
-        return None
-    return f"HTTP {answer.status_code}: {answer.text[:200]}", asked_seconds(answer.headers.get("Retry-After", ""), now)
-
-
 def _note(
     notices: dict[tuple[Any, ...], Notice], news: Iterable[News], problem: tuple[str, float] | None, now: datetime
 ) -> None:
@@ -142,6 +130,5 @@ def _note(
             notices[key] = after_success({**notices[key], "closed_at": each.notice["closed_at"]}, each.event, now)
             continue
         message, asked = problem
-        doubled = min(_FIRST_WAIT * 2 ** min(each.notice["attempt_count"], 10), _LONGEST_WAIT)
-        wait = max(doubled, min(timedelta(seconds=asked), _LONGEST_WAIT))
+        wait = wait_after(each.notice["attempt_count"], asked)
         notices[key] = after_failure(notices[key], each.notice["attempt_count"], message, now + wait)

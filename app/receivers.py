@@ -1,16 +1,17 @@
-"""How receivers are told of idle incidents: our own JSON, a text for a chat, or the alerts of an Alertmanager."""
+"""How receivers are told: our own JSON, a text for a chat, or the alerts of an Alertmanager."""
 
 import hashlib
 import hmac
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from app import format as written
+from app.money_news import MoneyNews
 from app.notices import Incident, Notice, key_of
 from ledger.money import add
 from ledger.money import written as amount
@@ -48,20 +49,70 @@ class Call:
 
 
 def call_of(receiver: Receiver, news: Sequence[News], now: datetime, hub_url: str) -> Call:
-    """Return the call that tells a receiver some news."""
+    """Return the call that tells a receiver some news of incidents."""
+    link = _link(hub_url, "idle-incidents")
+    return _posting(
+        receiver,
+        now,
+        events=lambda: [_event(each, link) for each in news],
+        text=lambda: _text(news, link),
+        alerts=lambda: [_alert(each, now, link) for each in news],
+    )
+
+
+def money_call(receiver: Receiver, news: Sequence[MoneyNews], now: datetime, hub_url: str) -> Call:
+    """Return the call that tells a receiver some news of budgets and unusual days."""
+    links = [_link(hub_url, each.page) for each in news]
+    return _posting(
+        receiver,
+        now,
+        events=lambda: [_money_event(receiver, each, link) for each, link in zip(news, links, strict=True)],
+        text=lambda: "\n".join([*(_escaped(each.text) for each in news), *dict.fromkeys(filter(None, links))]),
+        alerts=lambda: [_money_alert(each, link) for each, link in zip(news, links, strict=True)],
+    )
+
+
+def _link(hub_url: str, page: str) -> str:
+    return f"{hub_url.rstrip('/')}/{page}" if hub_url else ""
+
+
+def _posting(
+    receiver: Receiver,
+    now: datetime,
+    *,
+    events: Callable[[], list[dict[str, Any]]],
+    text: Callable[[], str],
+    alerts: Callable[[], list[dict[str, Any]]],
+) -> Call:
+    """Return a call in the form that the receiver understands."""
     secret = receiver.secret.get_secret_value() if receiver.secret else ""
     headers = {"Content-Type": "application/json", "User-Agent": "clusterledger"}
-    link = f"{hub_url.rstrip('/')}/idle-incidents" if hub_url else ""
     if receiver.kind == "webhook":
-        body = _encoded({"version": _VERSION, "sent_at": _stamp(now), "events": [_event(each, link) for each in news]})
+        body = _encoded({"version": _VERSION, "sent_at": _stamp(now), "events": events()})
         return Call(receiver.url, body, {**headers, **(_signed(secret, body, now) if secret else {})})
     if secret:
         headers["Authorization"] = f"Bearer {secret}"
     if receiver.kind == "slack":
-        return Call(receiver.url, _encoded({"text": _text(news, link)}), headers)
-    return Call(
-        f"{receiver.url.rstrip('/')}/api/v2/alerts", _encoded([_alert(each, now, link) for each in news]), headers
-    )
+        return Call(receiver.url, _encoded({"text": text()}), headers)
+    return Call(f"{receiver.url.rstrip('/')}/api/v2/alerts", _encoded(alerts()), headers)
+
+
+def _money_event(receiver: Receiver, each: MoneyNews, link: str) -> dict[str, Any]:
+    """Return one event of a webhook; numbers are exact, as text."""
+    event_id = hashlib.sha256("\0".join((receiver.name, each.event_ids[0])).encode()).hexdigest()[:32]
+    return {"id": event_id, **each.facts, "text": each.text, "url": link or None}
+
+
+def _money_alert(each: MoneyNews, link: str) -> dict[str, Any]:
+    """Return one alert; it ends by itself, so that nobody has to renew it."""
+    labels = {**each.labels, "severity": "warning", **({"team": each.team} if each.team else {})}
+    return {
+        "labels": labels,
+        "annotations": {"summary": each.text},
+        "startsAt": _stamp(each.starts_at),
+        "endsAt": _stamp(each.ends_at),
+        **({"generatorURL": link} if link else {}),
+    }
 
 
 def _encoded(document: object) -> bytes:

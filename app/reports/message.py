@@ -37,7 +37,7 @@ def compose(weekly: Weekly, settings: MailSettings, recipient: str) -> EmailMess
     message["Message-ID"] = make_msgid(domain=domain)
     message["List-Id"] = f"clusterledger weekly report <weekly.clusterledger.{domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    _unsubscribe(message, settings)
+    unsubscribe(message, settings)
     message.set_content(render.text(weekly))
     drawn = pictures.drawn(weekly)
     cids = {name: make_msgid(idstring=name, domain=domain) for name in drawn}
@@ -52,7 +52,7 @@ def compose(weekly: Weekly, settings: MailSettings, recipient: str) -> EmailMess
     return message
 
 
-def _unsubscribe(message: EmailMessage, settings: MailSettings) -> None:
+def unsubscribe(message: EmailMessage, settings: MailSettings) -> None:
     """Say how to leave: RFC 2369, and with one click where it is a web address (RFC 8058)."""
     target = settings.unsubscribe or f"mailto:{settings.sender}?subject=unsubscribe"
     links = [part.strip() for part in target.split(",")]

@@ -5,6 +5,7 @@ from typing import Final
 import polars as pl
 
 from ledger.expressions import per
+from queries import measure
 from queries.measure import Measure
 
 FORECAST_ERROR: Final = Measure(
@@ -13,10 +14,10 @@ FORECAST_ERROR: Final = Measure(
     "Sum of the distances between forecast and cost, against the cost.",
     ("forecast_checks",),
     "ratio",
-    per(pl.col("error_cost").cast(pl.Float64), pl.col("actual_cost").cast(pl.Float64)),
+    per(pl.col("error_cost").cast(pl.Float64).sum(), pl.col("actual_cost").cast(pl.Float64).sum()),
 )
 
 
 def checked(rows: pl.DataFrame) -> pl.DataFrame:
     """Return checks of forecasts with the error of each."""
-    return rows.with_columns(FORECAST_ERROR.expression.alias(FORECAST_ERROR.name))
+    return measure.with_each(rows, ["scope", "billing_currency", "method"], FORECAST_ERROR)

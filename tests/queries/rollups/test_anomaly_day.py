@@ -86,7 +86,7 @@ def test_a_price_that_moves_for_all_names_no_team() -> None:
     dearer = [each | {"effective_cost": each["effective_cost"] * (1 + (each["hour_start"] == last))} for each in teams]
     found = anomalies(dearer).filter(pl.col("scope") == "total").row(0, named=True)
     assert (found["cause"], found["cause_provider"], found["cause_team"]) == ("price", "AWS", "")
-    assert found["volume_cost"] == 0
+    assert abs(found["volume_cost"]) < 10 < found["price_cost"]
 
 
 def test_estimates_and_days_that_are_not_billed_to_their_end_are_not_judged() -> None:
