@@ -13,6 +13,7 @@ from bench.picture import hub
 
 DEMO_GPUS, DEMO_DAYS = 96, 30
 DAY_GPUS = 1_000
+BILL_ROWS = 5_000_000
 NODE_SECONDS = 60
 FLEET_AGENTS = 2_500
 FLEET_SECONDS, LONG_FLEET_SECONDS = 60, 600
@@ -45,6 +46,19 @@ def day(folder: Path) -> list[Line]:
         *parts,
         Line("  one plain DuckDB aggregate of the same rows, the yardstick", f"{found['yardstick_seconds']:.2f} s"),
         Line("  peak memory", f"{found['peak_bytes'] / 1e9:.2f} GB", "1.5 GB"),
+    ]
+
+
+def bills(folder: Path) -> list[Line]:
+    """Import a month's FOCUS bill of a large customer, written as Parquet."""
+    path, store = folder / "bill.parquet", f"duckdb:{folder / 'bills.duckdb'}"
+    child("bench.bills", "write", str(path), str(BILL_ROWS))
+    found = child("bench.bills", "import", store, str(path))
+    what = f"a FOCUS bill of {BILL_ROWS / 1e6:.0f} M rows (Parquet, {path.stat().st_size / 1e6:.0f} MB) into the store"
+    return [
+        Line(what, f"{found['import_seconds']:.1f} s", "60 s"),
+        Line("  processor", f"{found['cpu_seconds']:.1f} s"),
+        Line("  peak memory", f"{found['peak_bytes'] / 1e9:.2f} GB", "3 GB"),
     ]
 
 
@@ -132,6 +146,7 @@ def long_fleet(folder: Path) -> list[Line]:
 MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {
     "demo": demo,
     "day": day,
+    "bills": bills,
     "prometheus": metrics,
     "people": pages,
     "agent": node,

@@ -124,6 +124,14 @@ def replace(
     return changed
 
 
+def extend(commit: Commit, table: Table, frame: pl.DataFrame) -> None:
+    """Put more rows into partitions that were begun."""
+    commit.rewritten.add(table.name)
+    if frame.height:
+        insert(commit.cursor, commit.of(table), frame)
+        commit.note_changed(table, frame.clear(), frame)
+
+
 def _states(commit: Commit, table: Table, partitions: Sequence[str]) -> dict[str, tuple[bool, str | None]]:
     query = (
         f"SELECT partition_key, is_sealed, content_fingerprint FROM {commit.of(TABLES['partition_state'])} "

@@ -30,7 +30,7 @@ from ledger._latest import Latest
 from ledger._opening import opened, reading
 from ledger._order import arranged
 from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, rows_of, versions_query
-from ledger._replaced import RollupState, checked, replace
+from ledger._replaced import RollupState, checked, extend, replace
 from ledger._writer import Writer
 from ledger.errors import StoreError
 from ledger.frames import columns_of
@@ -132,6 +132,16 @@ class Store:
         table = declared(schema)
         ready = arranged(checked(table, frame, partitions), table.order)
         return self._commit(lambda commit: replace(commit, table, ready, partitions, state or {}))
+
+    def extend(self, schema: Schema, frame: pl.DataFrame, *, partitions: Sequence[str]) -> None:
+        """Put more rows into partitions that `replace` began: of what is never in memory as a whole.
+
+        Nobody looks whether a key is there already: whoever calls has just begun the partitions.
+        Raises: ContractError: a row does not fit, or lies outside the partitions.
+        """
+        table = declared(schema)
+        ready = arranged(checked(table, frame, partitions), table.order)
+        self._commit(lambda commit: extend(commit, table, ready))
 
     def seal(self, table_name: str, keys: Sequence[str]) -> None:
         """Close partitions for good: replacing them is refused from now on."""

@@ -1,5 +1,7 @@
 """Keeping what a delivery of a bill gave."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -9,9 +11,11 @@ from app.context import Context
 from collectors.billing._format import Imported
 from collectors.billing._snapshot import decide
 from ledger import money
+from ledger.store import Store
 from ledger.tables import BillImport, BillingPeriod, FocusCharge
 
 _NAMED = ("path", "source", "source_name")
+_UNIT = ("InvoiceIssuerName", "BillingPeriodStart", "BillingAccountId")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,45 @@ def _renamed(frame: pl.DataFrame, path: str, name: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(present).str.replace_all(path, name, literal=True)) if present else frame
 
 
-def keep(context: Context, imported: Imported, *, accept: bool) -> Outcome:
+@dataclass
+class Received:
+    """Takes the charges of a bill into the store while it is read, so that they are never in memory together.
+
+    No row of `bill_import` speaks of them before the whole bill is read: until then they do not count.
+    """
+
+    store: Store
+    known: frozenset[str]
+    begun: str = ""
+    is_kept: bool = False
+    units: list[pl.DataFrame] = field(default_factory=list)
+
+    def __call__(self, charges: pl.DataFrame) -> None:
+        """Store a part of the charges, unless these bytes were imported before."""
+        self.units.append(charges.select(_UNIT).unique())
+        import_id = str(charges["import_id"][0])
+        if import_id in self.known:
+            return
+        if self.begun:
+            self.store.extend(FocusCharge, charges, partitions=[import_id])
+        else:
+            self.store.replace(FocusCharge, charges, partitions=[import_id])
+            self.begun = import_id
+
+
+@contextmanager
+def receiving(context: Context) -> Iterator[Received]:
+    """Give what takes the charges of one bill; if they are not kept in the end, they are taken out again."""
+    known = context.store.read(BillImport, columns=("import_id",))["import_id"]
+    received = Received(context.store, frozenset(known))
+    try:
+        yield received
+    finally:
+        if received.begun and not received.is_kept:
+            context.store.replace(FocusCharge, FocusCharge.create_empty(), partitions=[received.begun])
+
+
+def keep(context: Context, imported: Imported, *, accept: bool, received: Received | None = None) -> Outcome:
     """Store an import: charges first, so that an import row never stands without them."""
     store, settings = context.store, context.settings.money
     decision = decide(
@@ -57,11 +99,13 @@ def keep(context: Context, imported: Imported, *, accept: bool) -> Outcome:
         accept=accept,
         append_only=imported.source_name in settings.append_only_sources,
         smaller_ratio=settings.smaller_import_ratio,
-        closed=closed_units(context, imported.tables.get(FocusCharge)),
+        closed=closed_units(context, _units(imported, received)),
     )
     rest = dict(imported.tables)
     charges = rest.pop(FocusCharge, None)
-    if charges is not None and not decision.is_unchanged:
+    if received is not None:
+        received.is_kept = not decision.is_unchanged
+    if charges is not None and not decision.is_unchanged and not imported.sunk_count:
         store.replace(FocusCharge, charges, partitions=[imported.import_id])
     written = sum(store.append(schema, frame, source=imported.path).rows for schema, frame in rest.items())
     if not decision.is_unchanged:
@@ -77,6 +121,13 @@ def keep(context: Context, imported: Imported, *, accept: bool) -> Outcome:
         waiting=decision.reasons,
         remarks=decision.remarks,
     )
+
+
+def _units(imported: Imported, received: Received | None) -> pl.DataFrame | None:
+    """Return the issuers, accounts and periods of an import's charges."""
+    if received is not None and received.units:
+        return pl.concat(received.units)
+    return imported.tables.get(FocusCharge)
 
 
 def closed_units(context: Context, charges: pl.DataFrame | None) -> set[tuple[object, object]]:

@@ -1,6 +1,14 @@
 """Every table of the ledger; importing this registers them all."""
 
-from ledger.tables.billing import BillImport, BillingPeriod, BillObject, FocusCharge, Invoice, InvoiceLine
+from ledger.tables.billing import (
+    BillImport,
+    BillingPeriod,
+    BillObject,
+    FocusCharge,
+    Invoice,
+    InvoiceLine,
+    SplitCharge,
+)
 from ledger.tables.bottlenecks import BottleneckHour, BottleneckMinute
 from ledger.tables.carbon import CarbonDay
 from ledger.tables.commitments import CommitmentDay
@@ -124,6 +132,7 @@ __all__ = [
     "ServingSample",
     "SourceState",
     "SpendDay",
+    "SplitCharge",
     "StorageDay",
     "StorageHour",
     "Table",

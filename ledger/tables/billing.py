@@ -3,7 +3,7 @@
 import dataframely as dy
 
 from ledger.names import CHARGE_CATEGORIES
-from ledger.tables.columns import count, flag, instant, key, key_count, key_instant, money, quantity, text
+from ledger.tables.columns import count, flag, instant, key, key_count, key_instant, money, quantity, ratio, text
 from ledger.tables.partition import Keyed, Timed, Whole, table
 
 
@@ -71,6 +71,34 @@ class FocusCharge(dy.Schema):
     Tags = text("JSON object")
     is_derived = flag("Added here, from amortisation of prepaid usage", nullable=False)
     unknown_reason = text("Why a cost is null: the provider's gap")
+
+
+@table("money", Keyed(("import_id",)))
+class SplitCharge(dy.Schema):
+    """What a provider's bill says of one pod or task's share of a node, never summed with charges.
+
+    The node's own charge has the money: these rows divide it (AWS split cost allocation data).
+    """
+
+    import_id = key("The import that brought it")
+    row_index = key_count("Its place in the import")
+    billing_account_id = text("Account that is invoiced")
+    sub_account_id = text("Account that used it")
+    billing_period_start = instant("Start of the billing period")
+    charge_start = instant("Start of the hour or day")
+    charge_end = instant("End, exclusive")
+    resource_id = text("Pod or task, as the provider names it")
+    parent_resource_id = text("Node whose charge is divided")
+    meter = text("What is divided: vCPU, memory, accelerator hours")
+    billing_currency = text("ISO 4217")
+    split_cost = money("Its share of the node, after discounts where the bill says so")
+    unused_cost = money("What AWS gives it of the node's capacity that nobody asked for")
+    ReservedQuantity = quantity("What it asked for")
+    ActualQuantity = quantity("What it used")
+    SplitQuantity = quantity("What it is charged for: the larger of both, accelerators what was asked for")
+    QuantityUnit = text("Unit of the quantities")
+    split_ratio = ratio("Its share of the node's capacity")
+    tags = text("JSON object")
 
 
 @table("money", Whole(), also=(Timed("billing_period_start", "month"),))

@@ -1,0 +1,129 @@
+"""A FOCUS bill of many rows as one Parquet file, and how long it takes to import it into a store."""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from app.context import Context
+from app.services.ingest import Files, ingest
+from bench._measure import peak_bytes
+from ledger.config import Settings
+
+_START = datetime(2026, 10, 1, tzinfo=UTC)
+_END = datetime(2026, 11, 1, tzinfo=UTC)
+_HOURS = 31 * 24
+_BATCH = 500_000
+_ROW_GROUP = 250_000
+_PROVIDERS = ("AWS", "Amazon Web Services")
+
+# How many different values a column has: accounts, resources, SKUs and sets of tags of a large customer.
+_ACCOUNTS, _RESOURCES, _SKUS, _TAGS, _ZONES = 40, 30_000, 2_000, 1_500, 12
+
+
+def _pick(seed: int, values: pl.Series, rows: pl.Expr) -> pl.Expr:
+    """Return one of some values for each row; the same seed gives the same."""
+    code = (rows.hash(seed) % len(values)).cast(pl.UInt32)
+    return pl.lit(values).gather(code)
+
+
+def _names(pattern: str, count: int) -> pl.Series:
+    return pl.Series([pattern.format(index) for index in range(count)])
+
+
+def batch(first: int, rows: int) -> pl.DataFrame:
+    """Return some rows of the bill, as an export of FOCUS 1.2 writes them: costs as doubles, instants with a zone."""
+    row = pl.int_range(first, first + rows, dtype=pl.Int64, eager=False).alias("row")
+    frame = pl.select(row)
+    at = pl.lit(_START).cast(pl.Datetime("us", "UTC")) + pl.duration(hours=pl.col("row") % _HOURS)
+    listed = (pl.col("row").hash(1) % 10_000_000).cast(pl.Float64) / 1e6
+    charged = (listed * 0.8).round(10)
+    quantity = (pl.col("row").hash(2) % 1000).cast(pl.Float64) / 1000
+    tags = _names('{{"team": "team-{0}", "env": "prod", "job": "job-{0}"}}', _TAGS)
+    sku = _names("SKU{:08d}", _SKUS)
+    start, end = (pl.lit(each).cast(pl.Datetime("us", "UTC")) for each in (_START, _END))
+    is_covered = pl.col("row") % 10 == 0
+    return frame.select(
+        AvailabilityZone=_pick(3, _names("us-east-1{}", _ZONES), pl.col("row")),
+        BilledCost=pl.when(is_covered).then(0.0).otherwise(charged),
+        BillingAccountId=pl.lit("123456789012"),
+        BillingAccountName=pl.lit("payer"),
+        BillingCurrency=pl.lit("USD"),
+        BillingPeriodEnd=end,
+        BillingPeriodStart=start,
+        ChargeCategory=pl.lit("Usage"),
+        ChargeClass=pl.lit(None, dtype=pl.String),
+        ChargeDescription=_pick(4, _names("$0.{} per On Demand Linux instance hour", _SKUS), pl.col("row")),
+        ChargeFrequency=pl.lit("Usage-Based"),
+        ChargePeriodEnd=at + pl.duration(hours=1),
+        ChargePeriodStart=at,
+        CommitmentDiscountCategory=pl.when(is_covered).then(pl.lit("Spend")),
+        CommitmentDiscountId=pl.when(is_covered).then(pl.lit("arn:aws:savingsplans::123456789012:savingsplan/1")),
+        CommitmentDiscountStatus=pl.when(is_covered).then(pl.lit("Used")),
+        CommitmentDiscountType=pl.when(is_covered).then(pl.lit("Compute Savings Plan")),
+        ConsumedQuantity=quantity,
+        ConsumedUnit=pl.lit("Hours"),
+        ContractedCost=charged,
+        ContractedUnitPrice=pl.lit(None, dtype=pl.Float64),
+        EffectiveCost=(charged * 0.9).round(10),
+        InvoiceId=pl.lit("INV-1"),
+        InvoiceIssuerName=pl.lit(_PROVIDERS[1]),
+        ListCost=listed,
+        ListUnitPrice=listed,
+        PricingCategory=pl.lit("Standard"),
+        PricingQuantity=quantity,
+        PricingUnit=pl.lit("Hrs"),
+        ProviderName=pl.lit(_PROVIDERS[0]),
+        PublisherName=pl.lit(_PROVIDERS[0]),
+        RegionId=pl.lit("us-east-1"),
+        RegionName=pl.lit("US East (N. Virginia)"),
+        ResourceId=_pick(5, _names("arn:aws:ec2:us-east-1:123456789012:instance/i-{:017x}", _RESOURCES), pl.col("row")),
+        ResourceName=pl.lit(None, dtype=pl.String),
+        ResourceType=pl.lit("Instance"),
+        ServiceCategory=pl.lit("Compute"),
+        ServiceName=pl.lit("Amazon Elastic Compute Cloud"),
+        ServiceSubcategory=pl.lit("Virtual Machines"),
+        SkuId=_pick(6, sku, pl.col("row")),
+        SkuMeter=_pick(6, _names("BoxUsage:p5.{}xlarge", _SKUS), pl.col("row")),
+        SkuPriceId=_pick(6, _names("SKU{:08d}.JRTCKXETXF.6YS6EN2CT7", _SKUS), pl.col("row")),
+        SubAccountId=_pick(7, _names("2{:011d}", _ACCOUNTS), pl.col("row")),
+        SubAccountName=_pick(7, _names("account {}", _ACCOUNTS), pl.col("row")),
+        Tags=_pick(8, tags, pl.col("row")),
+    )
+
+
+def write(path: Path, rows: int) -> None:
+    """Write the bill, some rows at a time."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        for first in range(0, rows, _BATCH):
+            batch(first, min(_BATCH, rows - first)).write_parquet(Path(folder) / f"{first:09d}.parquet")
+        pl.scan_parquet(folder).sink_parquet(path, row_group_size=_ROW_GROUP)
+
+
+def compute(url: str, path: Path) -> None:
+    """Import the bill as the command does, and print the figures."""
+    settings = Settings()
+    settings = settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})})
+    context = Context(settings)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    began = time.perf_counter()
+    found = ingest.run(context, Files(paths=(str(path),)))
+    seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    context.store.close()
+    figures = {"import_seconds": seconds, "cpu_seconds": used, "peak_bytes": peak_bytes(), "told": found}
+    print(json.dumps(figures, default=str))
+
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:]
+    if command == "write":
+        write(Path(arguments[0]), int(arguments[1]))
+    else:
+        compute(arguments[0], Path(arguments[1]))
