@@ -145,6 +145,9 @@ def reconcile(json: Json = False, store: Store = None) -> None:
         as_json(rows)
     else:
         as_records(rows, (*columns, "difference", "tolerance", "status"))
+    for row in rows:
+        for cause in row["causes"]:
+            remark(f"{row['invoice_id'] or 'no invoice'}: {cause['words']}")
 
 
 def findings(json: Json = False, store: Store = None) -> None:

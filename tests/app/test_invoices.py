@@ -1,0 +1,101 @@
+"""Invoices that are typed, reconciled, explained and taken back, from the command's side and on the pages."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from app.context import Context
+from app.services import named
+from ledger import money
+from ledger.errors import InputError
+from ledger.tables import Audit, Reconciliation
+from tests.collectors.billing.bills import bill
+
+Act = Callable[..., Any]
+
+ROWS = (
+    {"InvoiceId": "INV-1", "BilledCost": "100.10"},
+    {"InvoiceId": "INV-1", "BilledCost": "11.25", "ResourceId": "i-2"},
+    {"InvoiceId": "INV-1", "BilledCost": "8.33", "ChargeCategory": "Tax", "ResourceId": "", "ServiceName": "Tax"},
+)
+
+TYPED = {
+    "action": "type",
+    "invoice_issuer": "Cloud Inc.",
+    "invoice_id": "INV-1",
+    "period": "2026-01",
+    "billing_currency": "usd",
+}
+
+
+@pytest.fixture
+def act(empty_context: Context, tmp_path: Path) -> Act:
+    """Return a way to run services on a store with one bill."""
+
+    def run(name: str, **params: Any) -> Any:
+        service = named(name)
+        return service.run(empty_context, service.asked(params))
+
+    run("ingest", paths=[str(bill(tmp_path / "bill.csv", *ROWS))])
+    return run
+
+
+def test_an_invoice_that_is_typed_is_reconciled_and_its_difference_explained(act: Act, empty_context: Context) -> None:
+    act("invoices", **TYPED, invoiced="111.35")
+    act("rollup")
+    (row,) = act("reconcile")
+    assert (row["status"], row["difference"]) == ("differs", Decimal("8.33"))
+    assert [each["words"] for each in row["causes"]] == [
+        "one charge (Tax, Tax, 2026-01-01) is 8.33 USD; the invoice seems to leave that out"
+    ]
+    act("invoices", **TYPED, invoiced="119.68")
+    act("rollup")
+    (row,) = act("reconcile")
+    assert (row["status"], row["is_ok"], row["causes"]) == ("matches_invoice", True, [])
+    assert act("invoices", action="remove", invoice_issuer="Cloud Inc.", invoice_id="INV-1")
+    act("rollup")
+    (row,) = act("reconcile")
+    assert (row["status"], row["is_ok"]) == ("matches_export", None)
+    actions = empty_context.store.read(Audit)["action"].to_list()
+    assert sorted(actions) == ["invoice removed", "invoice typed", "invoice typed"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"invoice_issuer": " "}, "invoice_issuer: found nothing, expected what the invoice and the bill call it"),
+        ({"billing_currency": "Euro"}, "billing_currency: found 'EURO', expected three letters of ISO 4217"),
+        ({"period": "January"}, "period: found 'January', expected a month such as 2026-10"),
+        ({"invoiced": "1,234.50"}, "invoiced: found '1,234.50', expected an amount such as 1234.56"),
+        ({"invoiced": ""}, "invoiced: found '', expected an amount such as 1234.56"),
+    ],
+)
+def test_what_cannot_be_an_invoice_is_said(act: Act, change: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError) as told:
+        act("invoices", **{**TYPED, "invoiced": "1", **change})
+    assert told.value.message.startswith(message)
+
+
+def test_what_an_issuer_sent_counts_before_what_is_typed(act: Act, tmp_path: Path) -> None:
+    path = tmp_path / "invoices.csv"
+    path.write_text(
+        "invoice_issuer,invoice_id,billing_period_start,billing_currency,invoiced\nCloud Inc.,INV-1,2026-01,USD,119.68\n"
+    )
+    act("ingest", paths=[str(path)])
+    with pytest.raises(InputError, match=r"found 119\.68 USD from .*invoices\.csv, expected none from a file"):
+        act("invoices", **TYPED, invoiced="5")
+    with pytest.raises(InputError, match="found no typed invoice INV-1"):
+        act("invoices", action="remove", invoice_issuer="Cloud Inc.", invoice_id="INV-1")
+
+
+def test_the_demos_invoices_match_within_the_tolerance(demo_context: Context) -> None:
+    rows = demo_context.store.read(Reconciliation).filter(pl.col("invoiced").is_not_null())
+    assert rows.height >= 2
+    for row in rows.iter_rows(named=True):
+        assert row["status"] == "matches_invoice", row
+        assert abs(row["difference"]) <= row["tolerance"]
+        assert row["tolerance"] == money.tolerance(row["billing_currency"], row["row_count"])
