@@ -27,6 +27,7 @@ _NAMES: Final[dict[str, pl.Expr]] = {
     .otherwise("charge_category"),
     "service": pl.coalesce("service_name", "charge_category"),
     "category": pl.col("charge_category"),
+    "kind": pl.col("cost_kind"),
     "state": pl.when(pl.col("state") == "").then("bucket").otherwise("state"),
     "bucket": pl.col("bucket"),
 }

@@ -9,7 +9,7 @@ from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
 from ledger.sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
-from queries import measure, what_if
+from queries import idle_borne, measure, what_if
 from queries.measures import spending
 
 _AMOUNTS = {
@@ -18,7 +18,14 @@ _AMOUNTS = {
     ("effective", "all"): spending.ALL_SPEND,
     ("billed", "all"): spending.ALL_BILLED,
 }
-_BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "category")
+_BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "category", "kind")
+
+_IDLE_BORNE = {
+    "holder": "who held it",
+    "cluster": "the cluster",
+    "proportional": "teams, by what they held",
+    "even": "teams, evenly",
+}
 
 
 @page("Cost", section="Money", order=0, icon=":material/payments:")
@@ -26,17 +33,17 @@ def cost() -> None:
     """Show cost by team, model, provider or resource, billed or effective, in scope or all."""
     window = controls.window()
     by, charged, estate = _choices()
-    rules = _rules()
+    rules, idle = _rules(by)
     of = _AMOUNTS[charged, estate]
     asked = {"cluster": controls.cluster(), "team": controls.team(), "by": by, **of.asks}
-    days = _days(window, rules, asked)
+    days = _days(window, rules, idle, asked)
     if days.is_empty():
         st.info(
             "No cost in this window. Import a bill with `clusterledger ingest bill.csv`, or a price list, so that "
             "hours without a bill can be estimated."
         )
         return
-    earlier = _days(controls.before(window), rules, asked)
+    earlier = _days(controls.before(window), rules, idle, asked)
     totals, old = (data.once(measure.amounts, each, of) for each in (days, earlier))
     with cards.row():
         for currency, amount in totals.items():
@@ -53,28 +60,36 @@ def cost() -> None:
         if len(totals) > 1:
             st.subheader(currency, anchor=False)
         chart.show(money_charts.stacked, mine, currency, key=f"days-{currency}", alt=f"Cost by day and {by}")
-        _table(data.once(measure.shares, mine, ["name"], of), currency, by)
+        if idle == "holder":
+            _table(data.once(measure.shares, mine, ["name"], of), currency, by)
+        else:
+            _table(data.once(idle_borne.by_name, mine, of), currency, by)
     stored = data.settings().money
     st.caption(
         f"Split rule: `{rules.split_rule}`, shared cost: `{rules.shared_cost}`. Stored are `{stored.split_rule}` and "
-        f"`{stored.shared_cost}`, from `[money]`; others are computed here and change no total."
+        f"`{stored.shared_cost}`, from `[money]`; others are computed here and change no total. "
+        f"Idle time is borne by {_IDLE_BORNE[idle]}."
     )
 
 
-def _days(window: data.Window, rules: MoneySettings, asked: dict[str, str]) -> pl.DataFrame:
-    """Return the answer to `cost_days`, under the stored rules or others."""
+def _days(window: data.Window, rules: MoneySettings, idle: str, asked: dict[str, str]) -> pl.DataFrame:
+    """Return the cost by day and name, under the stored rules or others, with idle time borne by whom it says."""
     if rules == data.settings().money:
-        return controls.answer("cost_days", window, **asked)
+        if idle == "holder":
+            return controls.answer("cost_days", window, **asked)
+        return data.once(idle_borne.borne, controls.answer("cost_parts", window, **asked), idle)
     hub = data.hub()
     allocated = data.made(
         "allocations",
-        ["cost_hour", "gpu_hour", "job_gpu_hour"],
+        ["cost_hour", "gpu_hour", "job_gpu_hour", "network_hour", "storage_hour"],
         lambda: what_if.allocations(hub.store.read, rules, rules.split_rule, window, hub.now()),
         scope=controls.scope(),
         rules=(rules.split_rule, rules.shared_cost),
         window=window,
     )
-    return what_if.cost_days(allocated, **asked)
+    if idle == "holder":
+        return what_if.cost_days(allocated, **asked)
+    return idle_borne.borne(idle_borne.of_allocations(allocated, **asked), idle)
 
 
 def _choices() -> tuple[str, str, str]:
@@ -99,15 +114,16 @@ def _choices() -> tuple[str, str, str]:
     return str(by or "team"), str(charged or "effective"), "all" if estate == "all" else "in-scope"
 
 
-def _rules() -> MoneySettings:
-    """Return the rules by which cost is divided: the stored ones, or those that are tried."""
+def _rules(by: str) -> tuple[MoneySettings, str]:
+    """Return the rules by which cost is divided, the stored ones or those that are tried, and who bears idle time."""
     stored = data.settings().money
+    split_rules = [*SPLIT_RULES, "custom"] if stored.split_ratios else list(SPLIT_RULES)
     shared_rules = [rule for rule in SHARED_COST_RULES if rule != "fixed" or stored.shared_cost_ratios]
     with st.container(horizontal=True):
         split = st.selectbox(
             "Split rule",
-            SPLIT_RULES,
-            index=SPLIT_RULES.index(stored.split_rule),
+            split_rules,
+            index=split_rules.index(stored.split_rule),
             key="split",
             bind="query-params",
             width=220,
@@ -121,9 +137,31 @@ def _rules() -> MoneySettings:
             bind="query-params",
             width=180,
             help="What happens to tax, support and services for everybody: kept apart, or divided over teams by what "
-            "they held, evenly, or in the fixed shares of `money.shared_cost_ratios`.",
+            "they held, evenly, in the fixed shares of `money.shared_cost_ratios`, or directly to who moved the bytes. "
+            "Kinds of cost may have rules of their own, in `money.shared_cost_rules`.",
         )
-    return stored.model_copy(update={"split_rule": split, "shared_cost": shared})
+        idle = _idle_borne(by)
+    if shared == stored.shared_cost:
+        return stored.model_copy(update={"split_rule": split}), idle
+    return stored.model_copy(update={"split_rule": split, "shared_cost": shared, "shared_cost_rules": {}}), idle
+
+
+def _idle_borne(by: str) -> str:
+    """Return who bears idle time; spread it only where all who would bear it are seen."""
+    if by not in {"team", "model"}:
+        return "holder"
+    choices = [each for each in idle_borne.RULES if not controls.team() or each in {"holder", "cluster"}]
+    chosen = st.selectbox(
+        "Idle borne by",
+        choices,
+        key="idle",
+        bind="query-params",
+        width=210,
+        help="`holder`: idle time of jobs is theirs, and what nobody held is a row of its own. `cluster`: all of it "
+        "is that row's. `proportional`, `even`: what nobody held is spread over who held GPUs of the cluster that day, "
+        "by what they held or evenly; the row stays, less what others bear. Totals stay the same.",
+    )
+    return str(chosen or "holder")
 
 
 def _price() -> None:
@@ -133,10 +171,15 @@ def _price() -> None:
 
 
 def _table(groups: pl.DataFrame, currency: str, by: str) -> None:
+    moved = {
+        "own": Column(f"Own ({currency})", "money", "Before idle time is moved"),
+        "borne": Column(f"Idle borne ({currency})", "money", "Idle time that it bears, less what others bear of it"),
+    }
     table.show(
         groups,
         {
             "name": Column(by.capitalize()),
+            **(moved if "borne" in groups.columns else {}),
             "cost": Column(f"Cost ({currency})", "money"),
             "share": Column("Share", "percent"),
         },

@@ -9,6 +9,7 @@ SELECT CAST(hour_start AS DATE) AS day, billing_currency,
            WHEN 'resource' THEN CASE WHEN node <> '' THEN node WHEN resource_id <> '' THEN resource_id ELSE charge_category END
            WHEN 'service' THEN coalesce(service_name, charge_category)
            WHEN 'category' THEN charge_category
+           WHEN 'kind' THEN cost_kind
            WHEN 'state' THEN CASE WHEN state = '' THEN bucket ELSE state END
            ELSE bucket
        END AS name,
