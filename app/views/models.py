@@ -1,5 +1,6 @@
 """What each model costs: allocated against productive, and for a million tokens."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import polars as pl
@@ -10,7 +11,24 @@ from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
 from queries import measure
+from queries.measure import UnitCost
 from queries.measures import spending
+from queries.unit_costs import between_runs, owners, unheld_none
+
+_UNITS = (
+    spending.PROMPT_TOKENS_COST,
+    spending.GENERATED_TOKENS_COST,
+    spending.MILLION_TOKENS_COST,
+    spending.SAMPLES_COST,
+)
+_SERVED = (spending.SERVING_COST, spending.PROMPT_COST, spending.GENERATED_COST, spending.TRAINING_COST)
+_OWNER_UNITS = (spending.OWNER_HOUR_COST, spending.PRODUCTIVE_HOUR_COST, spending.RUN_COST)
+_OWNERS = {"model": "Model", "team": "Team", "project": "Project", "user": "User", "run": "Run"}
+_MOST_RUNS = 500
+_BETWEEN = (
+    "Between runs: time of a node that nobody held, as a row of those who held the node on that day, in proportion to "
+    "how long. It is in no run's price and changes no total."
+)
 
 
 @page("Models", section="Money", order=1, icon=":material/neurology:")
@@ -60,14 +78,15 @@ def models() -> None:
             "prompt_token_count": Column("Prompt tokens", "count"),
             "generated_token_count": Column("Generated tokens", "count"),
             "trained_token_count": Column("Trained tokens", "count"),
-            spending.MILLION_TOKENS_COST.name: Column(
-                f"{currency} per million tokens", help=spending.MILLION_TOKENS_COST.means
-            ),
+            **{each.column: Column(each.title, "money", each.means) for each in _SERVED},
+            "trained_sample_count": Column("Trained samples", "count"),
+            **{each.name: Column(f"{currency} {_lower(each.title)}", help=each.means) for each in _UNITS},
             "has_estimate": Column("Estimated", "flag", "A part of it has no bill yet."),
         },
         key="models",
         file_name="models",
     )
+    _by_owner(window, currency)
 
 
 def _headline(mine: pl.DataFrame, currency: str) -> None:
@@ -88,8 +107,70 @@ def _currency(currencies: list[str]) -> str:
 
 def _priced(costs: pl.DataFrame, currency: str) -> pl.DataFrame:
     mine = measure.with_each(sums.in_currency(costs, currency), ["model"], spending.MODELS_PRODUCTIVE)
-    prices = [
-        measure.unit_costs(model, spending.MILLION_TOKENS_COST).get(currency) for model in mine.iter_slices(n_rows=1)
-    ]
-    shown = [None if price is None else f"{price:.4f}" for price in prices]
-    return mine.with_columns(pl.Series(spending.MILLION_TOKENS_COST.name, shown, pl.String))
+    return _with_prices(mine, currency, _UNITS)
+
+
+def _with_prices(rows: pl.DataFrame, currency: str, units: Sequence[UnitCost]) -> pl.DataFrame:
+    """Return rows in one currency with the price of each unit, as text: small ones need all their digits."""
+    columns = []
+    for each in units:
+        prices = [measure.unit_costs(row, each).get(currency) for row in rows.iter_slices(n_rows=1)]
+        shown = [None if price is None else f"{price:.4f}" for price in prices]
+        columns.append(pl.Series(each.name, shown, pl.String))
+    return rows.with_columns(columns)
+
+
+def _lower(title: str) -> str:
+    return title[0].lower() + title[1:]
+
+
+def _by_owner(window: data.Window, currency: str) -> None:
+    """Show what runs cost by their owner, and what idled between them as a row of its own."""
+    st.subheader("Cost per unit", anchor=False)
+    by = st.segmented_control(
+        "Of each", list(_OWNERS), default="team", format_func=_OWNERS.__getitem__, key="unit", bind="query-params"
+    )
+    rows = data.once(_priced_owners, _owners(window, str(by or "team")), currency)
+    if rows.is_empty():
+        st.caption("Nothing was held in this window, in this currency.")
+        return
+    table.show(
+        rows,
+        {
+            "name": Column(_OWNERS[str(by or "team")]),
+            "kind": Column("Of it", help=_BETWEEN),
+            "effective_cost": Column(f"Cost ({currency})", "money", spending.OWNER_COST.means),
+            "productive_cost": Column("Productive", "money", spending.OWNER_PRODUCTIVE.means),
+            "idle_cost": Column("Idle", "money"),
+            "gpu_hours": Column("GPU-hours", "hours"),
+            "run_count": Column("Runs", "count", "A run that was requeued is one run."),
+            **{each.name: Column(f"{currency} {_lower(each.title)}", help=each.means) for each in _OWNER_UNITS},
+            "has_estimate": Column("Estimated", "flag", "A part of it has no bill yet."),
+        },
+        key="units",
+        file_name=f"cost-per-{by}",
+    )
+    st.caption(_BETWEEN)
+
+
+def _owners(window: data.Window, by: str) -> pl.DataFrame:
+    scope, team = controls.scope(), controls.team()
+
+    def make() -> pl.DataFrame:
+        asked = {"start": window.start, "end": window.end}
+        everybody = data.Scope()
+        runs = data.answer("unit_costs", scope=scope, **asked, team=team, by=by)
+        if by == "run":
+            return owners(runs.head(_MOST_RUNS), unheld_none())
+        # Whose part of a node's idle time is how large follows from what others held: the parts of others are left out.
+        idle = between_runs(
+            data.answer("unheld_days", scope=everybody, **asked),
+            data.answer("held_days", scope=everybody, **asked, by=by),
+        )
+        return owners(runs, idle.filter(pl.col("team") == team) if team else idle)
+
+    return data.made("owners", ["spend_day", "job"], make, scope=scope, window=window, by=by, team=team)
+
+
+def _priced_owners(rows: pl.DataFrame, currency: str) -> pl.DataFrame:
+    return _with_prices(sums.in_currency(rows, currency), currency, _OWNER_UNITS)

@@ -120,6 +120,8 @@ class ModelCostDay(dy.Schema):
     trained_token_count = count("Tokens trained on; null where no training reports them")
     serving_cost = money("Of `effective_cost`: jobs that answered as a model server; null where none did")
     serving_productive_cost = money("Of it: productive time")
+    prompt_cost = money("Of `serving_cost`: prompts, by the time that requests spent in prefill; null where not told")
+    generated_cost = money("Of `serving_cost`: generated tokens, by the time spent in decode; null where not told")
     prefill_seconds = duration("Time that requests spent in prefill; null where no server reports it")
     decode_seconds = duration("Time that requests spent in decode; null where no server reports it")
     training_cost = money("Of `effective_cost`: jobs whose training told how far it is; null where none did")

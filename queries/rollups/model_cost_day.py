@@ -62,6 +62,7 @@ def model_cost_day(
         pl.col("run_count").fill_null(0),
         pl.col("is_estimated").fill_null(value=False),
     )
+    every = _served_apart(every)
     return ModelCostDay.cast(every.select(ModelCostDay.column_names()).sort(_KEY).lazy())
 
 
@@ -89,6 +90,24 @@ def _of_jobs(time: pl.DataFrame, jobs: pl.DataFrame, kind: str) -> pl.DataFrame:
     cost, productive = names.values()
     nothing = pl.when(pl.col(cost).is_not_null()).then(pl.lit(Decimal(0), dtype=money.MONEY))
     return summed.with_columns(pl.coalesce(productive, nothing).alias(productive))
+
+
+def _served_apart(every: pl.DataFrame) -> pl.DataFrame:
+    """Divide the cost of serving between prompts and generated tokens by the milliseconds in prefill and decode."""
+    times = {"prompt_cost": "prefill_seconds", "generated_cost": "decode_seconds"}
+    told = pl.all_horizontal(pl.col(each).is_not_null() for each in ("serving_cost", *times.values()))
+    known = every.filter(told)
+    leaves = pl.concat(
+        known.select(*_KEY, pl.lit(name).alias("part"), (pl.col(time) * 1000).round().cast(pl.Int64).alias("weight"))
+        for name, time in times.items()
+    )
+    amounts = known.select(*_KEY, "serving_cost")
+    cost = ["serving_cost"]
+    parts = money.apportion(amounts, leaves, by=_KEY, weight="weight", tie=["part"], columns=cost).parts
+    for name in times:
+        of_part = parts.filter(pl.col("part") == name).select(*_KEY, pl.col("serving_cost").alias(name))
+        every = every.join(of_part, on=_KEY, how="left")
+    return every
 
 
 def _unpriced(held: pl.DataFrame, allocated: pl.DataFrame) -> pl.DataFrame:

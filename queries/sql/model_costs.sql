@@ -4,7 +4,8 @@
 -- Whole UTC days of which at least half lies in the stretch. Tokens are a server's, whoever's job it is: for one team they are null.
 WITH parts AS (
     SELECT model, billing_currency, effective_cost, productive_cost, idle_cost, gpu_allocated_seconds, run_count,
-           prompt_token_count, generated_token_count, trained_token_count, is_estimated
+           prompt_token_count, generated_token_count, trained_token_count, trained_sample_count,
+           serving_cost, serving_productive_cost, prompt_cost, generated_cost, training_cost, is_estimated
     FROM model_cost_day
     WHERE $team = '' AND day >= CAST($start + INTERVAL 12 HOUR AS DATE)
       AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
@@ -14,7 +15,7 @@ WITH parts AS (
            sum(CASE WHEN state IN ('allocated_idle', 'held_idle') OR effective_cost IS NULL
                     THEN effective_cost ELSE 0::DECIMAL(38, 18) END),
            sum(held_gpu_seconds), count(DISTINCT (cluster, job_id, submitted_at, restart_count)),
-           NULL, NULL, NULL, bool_or(is_estimated)
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, bool_or(is_estimated)
     FROM allocation_hour
     WHERE $team <> '' AND team = $team AND bucket = 'allocated'
       AND CAST(hour_start AS DATE) >= CAST($start + INTERVAL 12 HOUR AS DATE)
@@ -24,7 +25,10 @@ WITH parts AS (
 SELECT model, billing_currency, sum(effective_cost) AS effective_cost, sum(productive_cost) AS productive_cost,
        sum(idle_cost) AS idle_cost, sum(gpu_allocated_seconds) / 3600 AS gpu_hours, sum(run_count) AS run_days_count,
        sum(prompt_token_count) AS prompt_token_count, sum(generated_token_count) AS generated_token_count,
-       sum(trained_token_count) AS trained_token_count, bool_or(is_estimated) AS has_estimate
+       sum(trained_token_count) AS trained_token_count, sum(trained_sample_count) AS trained_sample_count,
+       sum(serving_cost) AS serving_cost, sum(serving_productive_cost) AS serving_productive_cost,
+       sum(prompt_cost) AS prompt_cost, sum(generated_cost) AS generated_cost, sum(training_cost) AS training_cost,
+       bool_or(is_estimated) AS has_estimate
 FROM parts
 GROUP BY ALL
 ORDER BY effective_cost DESC NULLS LAST, model

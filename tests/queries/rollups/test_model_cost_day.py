@@ -210,3 +210,34 @@ def test_days_apart_are_days_together() -> None:
     assert made["trained_token_count"].to_list() == [240, 240]
     apart = [models(costs, held, serving, training, start=at(day), end=at(day + 1)) for day in range(1, 31)]
     assert pl.concat(apart).equals(made)
+
+
+def test_prompts_and_generated_tokens_cost_by_the_time_in_prefill_and_decode() -> None:
+    """A request with 0.2 s of prefill and 5 s of decode: its prompt is 3.8 % of the cost, and not 91 %."""
+    held = [job_hour(H, "g0", "j1", productive_seconds=1800, held_idle_seconds=1800, model="llm")]
+    other = job_hour(H, "g1", "j2", productive_seconds=3600, model="llm")
+    minute = timedelta(minutes=1)
+    served = [
+        sample(H + minute, 0, 0, prefill_seconds_total=0, decode_seconds_total=0),
+        sample(H + 2 * minute, 1000, 250, prefill_seconds_total=0.2, decode_seconds_total=5.0, step_seconds=60.0),
+    ]
+    (row,) = models([cost("10.4")], [*held, other], served).to_dicts()
+    assert (row["effective_cost"], row["serving_cost"]) == (Decimal("10.4"), Decimal("5.2"))
+    assert row["serving_productive_cost"] == Decimal("2.6")
+    assert (row["prompt_cost"], row["generated_cost"]) == (Decimal("0.2"), Decimal(5))
+    assert (row["prefill_seconds"], row["decode_seconds"]) == (0.2, 5.0)
+    assert row["training_cost"] is None
+
+
+def test_serving_without_times_is_not_divided_and_training_counts_samples() -> None:
+    held = [
+        job_hour(H, "g0", "j1", productive_seconds=3600, model="llm"),
+        job_hour(H, "g1", "j2", productive_seconds=900, held_idle_seconds=2700, model="llm"),
+    ]
+    minute = timedelta(minutes=1)
+    served = [sample(H + minute, 0, 0), sample(H + 2 * minute, 1000, 250, step_seconds=60.0)]
+    told = [trained(H + minute, 100, rank, job_id="j2", sample_count_total=8.0 * (rank + 1)) for rank in range(2)]
+    (row,) = models([cost("8")], held, served, told).to_dicts()
+    assert (row["serving_cost"], row["prompt_cost"], row["generated_cost"]) == (4, None, None)
+    assert (row["training_cost"], row["training_productive_cost"]) == (4, 1)
+    assert (row["trained_sample_count"], row["trained_token_count"]) == (24, 200)
