@@ -1,0 +1,176 @@
+"""Energy is neither lost nor made, and what is not known stays unknown."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ledger.tables import Asset, CarbonDay, GpuHour, JobGpuHour, Node
+from queries.graph import Span
+from queries.rollups._grid import COUNTRY_OF, GRIDS, overhead_of
+from queries.rollups.carbon_day import Carbon, Site, carbon_day
+from tests.bills import HOUR, at, device_hour, job_hour, node, rows
+
+H = at(5, 10)
+KILOWATT_HOUR = 3_600_000.0
+LAB = {"provider": "Lab", "region": "fra1"}
+FRANKFURT = Site(region="fra1", grid_grams_per_kilowatt_hour=400, pue_ratio=1.5)
+
+
+def days(
+    devices: list[dict[str, Any]],
+    held: list[dict[str, Any]] = [],  # noqa: B006  never changed
+    *,
+    nodes: list[dict[str, Any]] | None = None,
+    pue: float | None = None,
+    sites: tuple[Site, ...] = (),
+    length: int = 3,
+) -> pl.DataFrame:
+    asset = {
+        "asset_id": "1", "cluster": "c", "node": "a1", "billing_currency": "EUR", "purchase_cost": Decimal(1),
+        "life_start": date(2026, 1, 1), "life_end": date(2030, 1, 1), "pue_ratio": pue,
+    }  # fmt: skip
+    made = carbon_day.function(
+        gpu_hours=rows(GpuHour, devices).lazy(),
+        job_hours=rows(JobGpuHour, held).lazy(),
+        nodes=rows(Node, [node("a1", **LAB)] if nodes is None else nodes).lazy(),
+        assets=rows(Asset, [asset] if pue else []).lazy(),
+        span=Span(at(4), at(4) + timedelta(days=length), at(8)),
+        settings=Carbon(sites=sites),
+    )
+    return CarbonDay.validate(made.collect())
+
+
+def device(joules: float | None, gpu: str = "g1", hour: Any = H, **given: Any) -> dict[str, Any]:
+    return device_hour(hour, gpu, energy_joules=joules, **given)
+
+
+def held(joules: float | None, job: str = "j", gpu: str = "g1", hour: Any = H, **given: Any) -> dict[str, Any]:
+    return job_hour(hour, gpu, job, energy_joules=joules, **({"productive_seconds": 3600} | given))
+
+
+def of_job(made: pl.DataFrame, job: str) -> dict[str, Any]:
+    return made.filter(pl.col("job_id") == job).row(0, named=True)
+
+
+def test_energy_times_overhead_times_grid() -> None:
+    made = days([device(2 * KILOWATT_HOUR)], [held(2 * KILOWATT_HOUR)], sites=(FRANKFURT,))
+    row = of_job(made, "j")
+    assert made.height == 1, "nothing is left that nobody held"
+    assert (row["day"], row["region"], row["team"], row["model"]) == (H.date(), "fra1", "team-of-j", "model-of-j")
+    assert (row["energy_joules"], row["site_joules"]) == (2 * KILOWATT_HOUR, 3 * KILOWATT_HOUR)
+    assert row["carbon_grams"] == pytest.approx(1200)
+    assert (row["grid_source"], row["known_gpu_seconds"]) == ("configuration", 3600)
+
+
+def test_what_nobody_held_is_a_row_without_a_job() -> None:
+    made = days(
+        [device(KILOWATT_HOUR), device(KILOWATT_HOUR / 2, "g2")],
+        [held(KILOWATT_HOUR * 0.75, productive_seconds=1800)],
+        sites=(FRANKFURT,),
+    )
+    rest = of_job(made, "")
+    assert (rest["team"], rest["model"], rest["user"]) == ("", "", None)
+    assert rest["energy_joules"] == pytest.approx(KILOWATT_HOUR * 0.75)
+    assert rest["total_gpu_seconds"] == Decimal(5400)
+
+
+def test_unknown_energy_is_null_and_the_known_share_is_told() -> None:
+    made = days(
+        [device(None), device(KILOWATT_HOUR, "g2", coverage_ratio=0.5), device(None, "g3")],
+        [held(None), held(KILOWATT_HOUR, gpu="g2", coverage_ratio=0.5), held(None, "k", "g3")],
+        sites=(FRANKFURT,),
+    )
+    row, unknown = of_job(made, "j"), of_job(made, "k")
+    assert row["energy_joules"] == KILOWATT_HOUR
+    assert (row["known_gpu_seconds"], row["total_gpu_seconds"]) == (1800, Decimal(7200))
+    assert [unknown[each] for each in ("energy_joules", "site_joules", "carbon_grams")] == [None] * 3
+    assert unknown["known_gpu_seconds"] == 0
+
+
+def test_without_an_overhead_or_a_grid_carbon_is_unknown_and_energy_is_not() -> None:
+    only_grid = Site(region="fra1", country="de")
+    for sites, site_energy in (((), None), ((only_grid,), None), ((Site(region="fra1", pue_ratio=1),), KILOWATT_HOUR)):
+        row = of_job(days([device(KILOWATT_HOUR)], [held(KILOWATT_HOUR)], sites=sites), "j")
+        assert (row["energy_joules"], row["site_joules"]) == (KILOWATT_HOUR, site_energy)
+        assert row["carbon_grams"] is None
+
+
+def test_an_asset_says_its_overhead_and_a_cloud_publishes_its_own() -> None:
+    devices, jobs = [device(KILOWATT_HOUR)], [held(KILOWATT_HOUR)]
+    owned = of_job(days(devices, jobs, pue=1.25, sites=(Site(region="fra1", country="DE"),)), "j")
+    assert owned["carbon_grams"] == pytest.approx(1.25 * GRIDS["DE"].value)
+    assert (owned["grid_source"], owned["grid_since"]) == (GRIDS["DE"].source, date(2023, 1, 1))
+    rented = of_job(days(devices, jobs, nodes=[node("a1")]), "j")
+    published = overhead_of("AWS")
+    assert published is not None
+    assert rented["carbon_grams"] == pytest.approx(published.value * GRIDS["US"].value)
+    assert rented["grid_since"] == date(2023, 1, 1)
+
+
+def test_figures_hold_from_their_day_on_and_the_latest_wins() -> None:
+    sites = (
+        Site(region="fra1", since=at(5).date(), grid_grams_per_kilowatt_hour=100),
+        Site(cluster="c", since=at(6).date(), grid_grams_per_kilowatt_hour=50, source="the contract"),
+        Site(cluster="c", pue_ratio=1),
+    )
+    hours = [at(day, 10) for day in (4, 5, 6)]
+    made = days(
+        [device(KILOWATT_HOUR, hour=hour) for hour in hours],
+        [held(KILOWATT_HOUR, hour=hour) for hour in hours],
+        sites=sites,
+    )
+    assert made.sort("day")["carbon_grams"].to_list() == [None, pytest.approx(100), pytest.approx(50)]
+    assert made.sort("day")["grid_source"].to_list() == [None, "configuration", "the contract"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 30),
+            st.sampled_from(("g1", "g2")),
+            st.floats(0, 1e7),
+            st.lists(st.integers(1, 100), min_size=1, max_size=3),
+            st.booleans(),
+        ),
+        max_size=8,
+        unique_by=lambda each: each[:2],
+    )
+)
+def test_joules_are_conserved_and_days_apart_give_the_same(
+    hours: list[tuple[int, str, float, list[int], bool]],
+) -> None:
+    """Whoever holds a device for whatever share: jobs and the rest sum to what it counted, day by day."""
+    devices, jobs = [], []
+    for offset, gpu, joules, weights, is_held_whole in hours:
+        when = at(4) + offset * HOUR
+        devices.append(device(joules, gpu, when))
+        whole = sum(weights) if is_held_whole else sum(weights) + 50
+        for index, weight in enumerate(weights):
+            seconds = Decimal(3600 * weight // whole)
+            jobs.append(held(joules * weight / whole, f"j{index}", gpu, when, productive_seconds=seconds))
+    made = days(devices, jobs, sites=(FRANKFURT,))
+    for day in (4, 5):
+        mine = [each for each in devices if each["hour_start"].date() == at(day).date()]
+        known = made.filter(pl.col("day") == at(day).date())
+        assert known["energy_joules"].sum() == pytest.approx(sum(each["energy_joules"] for each in mine), rel=1e-8)
+        seconds = sum((each["existed_seconds"] for each in mine), Decimal(0))
+        assert sum(known["total_gpu_seconds"].to_list(), Decimal(0)) == seconds
+    apart = days(devices[::-1], jobs[::-1], sites=(FRANKFURT,), length=1)
+    assert apart.equals(made.filter(pl.col("day") == at(4).date()))
+
+
+def test_every_region_lies_in_a_country_with_a_figure() -> None:
+    assert set(COUNTRY_OF.values()) <= GRIDS.keys()
+    assert {figure.source.rsplit(", ", 1)[1] for figure in GRIDS.values()} == {"2022", "2023"}
+
+
+@pytest.mark.parametrize("wrong", [{}, {"region": "x", "country": "XX"}, {"region": "x", "pue_ratio": 0.5}])
+def test_a_site_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Site.model_validate(wrong)
