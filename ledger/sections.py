@@ -1,5 +1,6 @@
 """The sections of the configuration: each key with its default, its range and its meaning."""
 
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -298,6 +299,27 @@ class BillPlace(Section):
     ] = {}
 
 
+class RateCard(Section):
+    """One rate of a provider whose export says usage without cost."""
+
+    provider: Annotated[str, Field(min_length=1, description="Who sells it, as the usage names it")]
+    sku: Annotated[str, Field(min_length=1, description="What the usage calls it")]
+    unit_price: Annotated[Decimal, Field(ge=0, description="Price of one unit, as agreed")]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+    unit: Annotated[str, Field(min_length=1, description="What one unit is")] = "Hours"
+    region: Annotated[str, Field(description="Where; empty for everywhere")] = ""
+    valid_from: Annotated[date, Field(description="First day on which it holds")] = date(2000, 1, 1)
+
+
+class StatedRate(Section):
+    """One exchange rate, as a person states it."""
+
+    day: Annotated[date, Field(description="Day of the rate; it holds until the next one")]
+    from_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+    to_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+    unit_price: Annotated[Decimal, Field(gt=0, description="How much of to_currency one of from_currency buys")]
+
+
 class MoneySettings(Section):
     """How bills become costs of devices and people."""
 
@@ -322,7 +344,7 @@ class MoneySettings(Section):
         tuple[CostOwner, ...], Field(description="Whose volumes, buckets, file systems and services are")
     ] = ()
     display_currency: Annotated[
-        str, Field(pattern=r"^([A-Z]{3})?$", description="ISO 4217; empty shows each apart")
+        str, Field(pattern=r"^([A-Z]{3})?$", exclude=True, description="ISO 4217; empty shows each apart")
     ] = ""
     scope: ScopeSettings = ScopeSettings()
     append_only_sources: Annotated[
@@ -334,6 +356,14 @@ class MoneySettings(Section):
     bill_defaults: Annotated[
         dict[str, str], Field(description="Values for columns that bills lack, such as BillingCurrency")
     ] = {}
+    # What follows is used when a bill is imported or shown: no stored cost depends on it.
+    rate_cards: Annotated[
+        tuple[RateCard, ...], Field(exclude=True, description="Rates for usage whose export says no cost")
+    ] = ()
+    exchange_rates: Annotated[
+        tuple[StatedRate, ...],
+        Field(exclude=True, description="Rates for display_currency; dated files can be imported"),
+    ] = ()
 
     @field_validator("shared_cost_ratios")
     @classmethod

@@ -12,6 +12,7 @@ import polars as pl
 from app.context import Context
 from app.services import _owned, _rejections
 from app.services._bills import keep, receiving
+from app.services._prices import prices
 from collectors.billing._delivery import Delivery, Place
 from collectors.billing._read import read_source
 from collectors.billing._source import Source
@@ -170,6 +171,7 @@ def _imported(context: Context, source: BillSource, found: Source, delivery: str
             defaults={**context.settings.money.bill_defaults, **source.place.defaults},
             imported_at=context.now(),
             sink=received,
+            prices=prices(context),
         )
         outcome = keep(context, imported, accept=False, received=received)
     _rejections.keep(context, [_rejections.of_bill(each).row(found.path) for each in imported.rejected])

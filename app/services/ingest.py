@@ -7,6 +7,7 @@ from pydantic import Field
 from app.context import Context
 from app.services import _dumps, _owned, _prepaid, _rejections
 from app.services._bills import Outcome, keep, receiving, shown_as
+from app.services._prices import prices
 from app.services._service import Params, Progress, service
 from collectors.billing._read import bill_formats, read_bill
 from ledger.errors import ClusterLedgerError, InputError
@@ -80,6 +81,7 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
             source_name=source or None,
             imported_at=context.now(),
             sink=received,
+            prices=prices(context),
         )
         imported = shown_as(imported, path, name)
         outcome = keep(context, imported, accept=params.accept, received=received)

@@ -32,7 +32,8 @@ class Request:
     """One reading: the delivery, its version, when it happens, and what the operator adds.
 
     `defaults` are values for columns that the file lacks (never for empty cells), by column name. `sink` takes the
-    charges part by part as they are read, so that they are never in memory together.
+    charges part by part as they are read, so that they are never in memory together. `prices` gives the known prices
+    (a frame of `price`) to what has usage without cost.
     """
 
     source: Source
@@ -42,6 +43,7 @@ class Request:
     imported_at: datetime
     defaults: Mapping[str, str] = field(default_factory=dict)
     sink: Callable[[pl.DataFrame], None] | None = None
+    prices: Callable[[], pl.DataFrame] | None = None
 
 
 @dataclass(frozen=True)

@@ -31,18 +31,20 @@ def read_bill(
     source_name: str | None = None,
     imported_at: datetime | None = None,
     sink: Callable[[pl.DataFrame], None] | None = None,
+    prices: Callable[[], pl.DataFrame] | None = None,
 ) -> Imported:
     """Return what a file, folder, manifest or object-store URL holds; nothing is stored.
 
     `defaults` are values for columns that the files lack; `source_name` names the delivery where its path
     does not (bills that come under changing file names and replace each other).
     A `sink` takes the charges of a bill part by part, each of them with the import's id; they are not returned then.
+    `prices` gives a frame of `price` for usage that comes without cost.
     Raises: InputError: nothing of it can be kept. Single bad rows are in `rejected`.
     """
     source = open_source(location)
     if source_name is not None:
         source = Source(source.path, source_name, source.files)
-    return read_source(source, format=format, defaults=defaults, imported_at=imported_at, sink=sink)
+    return read_source(source, format=format, defaults=defaults, imported_at=imported_at, sink=sink, prices=prices)
 
 
 def read_source(
@@ -52,6 +54,7 @@ def read_source(
     defaults: Mapping[str, str] | None = None,
     imported_at: datetime | None = None,
     sink: Callable[[pl.DataFrame], None] | None = None,
+    prices: Callable[[], pl.DataFrame] | None = None,
 ) -> Imported:
     """Return what a delivery holds; see `read_bill`."""
     known = bill_formats()
@@ -74,6 +77,7 @@ def read_source(
         imported_at=imported_at or datetime.now(UTC),
         defaults=defaults or {},
         sink=sink,
+        prices=prices,
     )
     return chosen.read(request)
 

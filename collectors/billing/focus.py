@@ -32,6 +32,9 @@ _TELLING: Final = frozenset(
     }
 )
 _ENOUGH: Final = 6
+# Usage without any cost is another format: it is priced, and never invoiced.
+_COSTS: Final = frozenset({"billedcost", "effectivecost", "listcost", "contractedcost", "amortizedcost"})
+_QUANTITIES: Final = frozenset({"consumedquantity", "pricingquantity"})
 _KEPT: Final = frozenset(name.casefold() for name in (*FocusCharge.column_names(), *OLDER_NAMES.values()))
 _SHOWN_COLUMNS: Final = 10
 _INVOICE_DETAIL: Final = frozenset({"invoicedetailgrain", "invoiceissuestatus", "paymentterms"})
@@ -53,7 +56,8 @@ _VERSIONS: Final = (
 def _version(head: Head) -> str | None:
     """Return the FOCUS version that the columns belong to, or None where they are no FOCUS charges."""
     names = head.folded
-    if names & _INVOICE_DETAIL or len(names & _TELLING) < _ENOUGH:
+    is_usage_only = not names & _COSTS and bool(names & _QUANTITIES)
+    if names & _INVOICE_DETAIL or len(names & _TELLING) < _ENOUGH or is_usage_only:
         return None
     if {"amortizedcost", "chargetype"} <= names:
         return "0.5"
