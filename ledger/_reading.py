@@ -8,7 +8,7 @@ from ledger._ddl import quoted
 from ledger._replaced import bounds
 from ledger.errors import ContractError
 from ledger.frames import columns_of
-from ledger.tables.partition import Spanning, Table, Timed
+from ledger.tables.partition import Spanning, Table, Timed, Without
 
 Window = tuple[datetime, datetime]
 """A stretch of time, half-open."""
@@ -98,6 +98,11 @@ def rows_of(
         start, end = quoted(partition.start), quoted(partition.end)
         conditions.append(f"{start} < $high AND ({end} IS NULL OR {end} > $low OR {start} >= $low)")
     for place, (column, values) in enumerate(where.items()):
+        if isinstance(values, Without):
+            # Compared one by one: whole row groups are passed over that hold nothing else.
+            params |= {f"without_{place}_{each}": value for each, value in enumerate(values)}
+            conditions += [f"{quoted(column)} <> $without_{place}_{each}" for each in range(len(values))]
+            continue
         some = [value for value in values if value is not None]
         tests = [f"{quoted(column)} IN (SELECT unnest($where_{place}))"] if some else []
         if some:

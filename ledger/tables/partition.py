@@ -14,6 +14,13 @@ Group = Literal["sample", "slow_sample", "event", "holding", "inventory", "money
 
 Every = Literal["hour", "day", "month"]
 
+
+class Without(tuple[str, ...]):
+    """Values that rows are read without; any other sequence holds values of which a row has one."""
+
+    __slots__ = ()
+
+
 WHOLE: Final = "*"
 """The key of the one partition of a table that has no other."""
 

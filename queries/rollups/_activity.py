@@ -4,6 +4,7 @@ from typing import Final
 
 import polars as pl
 
+from ledger.counters import LINE_RATE_MARGIN
 from queries.rollups._minutes import by_minute, share, whole_share
 from queries.rollups._steps import grown, grown_milliseconds, steps
 from queries.rollups._timeline import blocks, packed
@@ -36,6 +37,10 @@ COLUMNS: Final = (
     "pcie_receive_bytes_total",
     "nvlink_transmit_bytes_total",
     "nvlink_receive_bytes_total",
+    "pcie_transmit_bytes_per_second",
+    "pcie_receive_bytes_per_second",
+    "nvlink_transmit_bytes_per_second",
+    "nvlink_receive_bytes_per_second",
 )
 """What is read of `gpu_sample`."""
 
@@ -65,8 +70,8 @@ def _activity(samples: pl.DataFrame, within: tuple[int, int]) -> pl.DataFrame:
         grown_milliseconds("power_cap_seconds_total").alias("power_capped"),
         clock.alias("sm_clock_ratio"),
         *(
-            (grown(f"{rate}_transmit_bytes_total", most) + grown(f"{rate}_receive_bytes_total", most)).alias(rate)
-            for rate, most in _RATES.items()
+            (_carried(rows, f"{link}_transmit", most) + _carried(rows, f"{link}_receive", most)).alias(link)
+            for link, most in _RATES.items()
         ),
     )
     gauges = (*MEANS, "power_limit_watts", "sm_clock_ratio")
@@ -93,6 +98,20 @@ def _activity(samples: pl.DataFrame, within: tuple[int, int]) -> pl.DataFrame:
     return sums.with_columns(*finish, *unmeasured, *rates).select(
         "device", "minute", "part", *gauges, "memory_used_bytes", "energy_joules", "power_capped", *_RATES
     )
+
+
+def _carried(rows: pl.DataFrame, way: str, most_per_second: float) -> pl.Expr:
+    """Return the bytes that a link carried one way during the step: by its counter, or by profiling's own mean.
+
+    PCIe's counter may wrap within a step, unseen: what profiling measured comes first. NVLink's are wide, and exact.
+    The mean that a sample brings is of the time before it, so that of a step comes with the sample at its end.
+    """
+    by_counter, rate = grown(f"{way}_bytes_total", most_per_second), f"{way}_bytes_per_second"
+    if rows.get_column(rate).null_count() == rows.height:
+        return by_counter
+    at_end = pl.col(rate).shift(-1)
+    by_mean = pl.when(at_end <= LINE_RATE_MARGIN * most_per_second).then(at_end * pl.col("step") / 1000)
+    return pl.coalesce(by_mean, by_counter) if way.startswith("pcie") else pl.coalesce(by_counter, by_mean)
 
 
 def _means(parts: pl.DataFrame, names: tuple[str, ...]) -> tuple[list[pl.Expr], list[pl.Expr]]:

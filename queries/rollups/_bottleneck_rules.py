@@ -12,17 +12,16 @@ from typing import Final
 
 import polars as pl
 
-from ledger.expressions import per
 from ledger.names import BOTTLENECKS, Bottleneck
+from queries.rollups._bottleneck_numbers import PROFILED, above, below, either, every, name_of, where
 
 MARGIN: Final = 0.05
 """A class that is met by less than this gives way to a later one that is met by more."""
 
-_NEVER: Final = -1.0
-
 INPUT_BELOW: Final = 0.70
 PRESSURE_FROM: Final = 0.20
 IOWAIT_FROM: Final = 0.50
+FILE_SYSTEM_FROM: Final = 0.50
 PROCESSORS_FROM: Final = 0.90
 MEMORY_PRESSURE_FROM: Final = 0.10
 SPIN_FROM: Final = 0.95
@@ -54,47 +53,17 @@ class Class:
     score: pl.Expr
     evidence: tuple[str, str, str]
     is_host_level: bool = False
+    own: pl.Expr | None = None
+    """How far the job's own cgroup bears it out, which no other job on the node is part of."""
 
 
-def above(column: str, threshold: float) -> pl.Expr:
-    """Return how far a ratio lies above a threshold."""
-    return ((pl.col(column) - threshold) / (1 - threshold)).fill_null(_NEVER)
-
-
-def below(column: str, threshold: float) -> pl.Expr:
-    """Return how far a ratio lies below a threshold."""
-    return ((threshold - pl.col(column)) / threshold).fill_null(_NEVER)
-
-
-def every(*scores: pl.Expr) -> pl.Expr:
-    """Return the weakest of the conditions that must all hold."""
-    return pl.min_horizontal(*scores)
-
-
-def either(*scores: pl.Expr) -> pl.Expr:
-    """Return the strongest of the conditions of which one must hold."""
-    return pl.max_horizontal(*scores)
-
-
-def _where(condition: pl.Expr, score: pl.Expr) -> pl.Expr:
-    """Return a score where a condition holds, and no match elsewhere."""
-    return pl.when(condition.fill_null(value=False)).then(score).otherwise(_NEVER)
-
-
-_PROFILED = pl.col("evidence_quality") == "A"
-_DUTY_CYCLE = pl.col("evidence_quality").is_in(["B", "C"])
-
-_ACTIVE: Final = {
-    "graphics_active_ratio": _PROFILED & pl.col("graphics_active_ratio").is_not_null(),
-    "sm_active_ratio": _PROFILED & pl.col("graphics_active_ratio").is_null(),
-    "kernel_active_ratio": _DUTY_CYCLE,
-    "power_ratio": pl.col("evidence_quality") == "D",
-}
-"""Which number says how active a device was, by quality."""
-
-_WAITS_FOR_STORAGE = either(above("node_io_pressure_ratio", PRESSURE_FROM), above("node_cpu_iowait_ratio", IOWAIT_FROM))
+_WAITS_FOR_STORAGE = either(
+    above("io_pressure_ratio", PRESSURE_FROM),
+    above("node_cpu_iowait_ratio", IOWAIT_FROM),
+    above("node_file_system_wait_ratio", FILE_SYSTEM_FROM),
+)
 _WAITS_FOR_PROCESSORS = either(
-    above("node_cpu_pressure_ratio", PRESSURE_FROM), above("node_cpu_active_ratio", PROCESSORS_FROM)
+    above("cpu_pressure_ratio", PRESSURE_FROM), above("node_cpu_active_ratio", PROCESSORS_FROM)
 )
 _OVER_DEVICES = pl.col("job_device_count") > 1
 
@@ -102,32 +71,35 @@ CLASSES: Final[tuple[Class, ...]] = (
     Class(
         "input_storage",
         every(below("active_ratio", INPUT_BELOW), _WAITS_FOR_STORAGE),
-        ("active_ratio", "node_io_pressure_ratio", "node_cpu_iowait_ratio"),
+        ("active_ratio", "io_pressure_ratio", "read_wait_ratio"),
         is_host_level=True,
+        own=above("job_io_pressure_ratio", PRESSURE_FROM),
     ),
     Class(
         "input_cpu",
         every(below("active_ratio", INPUT_BELOW), _WAITS_FOR_PROCESSORS),
-        ("active_ratio", "node_cpu_pressure_ratio", "node_cpu_active_ratio"),
+        ("active_ratio", "cpu_pressure_ratio", "node_cpu_active_ratio"),
         is_host_level=True,
+        own=above("job_cpu_pressure_ratio", PRESSURE_FROM),
     ),
     Class(
         "host_memory",
-        _where(_PROFILED, above("node_memory_pressure_ratio", MEMORY_PRESSURE_FROM)),
-        ("node_memory_pressure_ratio", "active_ratio", "node_io_pressure_ratio"),
+        where(PROFILED, above("memory_pressure_ratio", MEMORY_PRESSURE_FROM)),
+        ("memory_pressure_ratio", "active_ratio", "io_pressure_ratio"),
         is_host_level=True,
+        own=above("job_memory_pressure_ratio", MEMORY_PRESSURE_FROM),
     ),
     # Devices that wait for each other look fully busy. Either the wire says so, or the power does: a kernel that
     # only spins draws little, moves no memory and uses no tensor pipe.
     Class(
         "communication",
-        _where(
-            _PROFILED & _OVER_DEVICES,
+        where(
+            PROFILED & _OVER_DEVICES,
             either(
                 every(
                     above("active_ratio", INPUT_BELOW),
                     below("tensor_active_ratio", TENSOR_FROM),
-                    above("node_network_active_ratio", NETWORK_FROM),
+                    above("link_active_ratio", NETWORK_FROM),
                 ),
                 every(
                     above("active_ratio", SPIN_FROM),
@@ -137,11 +109,11 @@ CLASSES: Final[tuple[Class, ...]] = (
                 ),
             ),
         ),
-        ("active_ratio", "node_network_active_ratio", "power_ratio"),
+        ("active_ratio", "link_active_ratio", "power_ratio"),
     ),
     Class(
         "straggler",
-        _where(_PROFILED & pl.col("is_straggler"), below("peer_ratio", STRAGGLER_BELOW)),
+        where(PROFILED & pl.col("is_straggler"), below("peer_ratio", STRAGGLER_BELOW)),
         ("peer_ratio", "active_ratio", "sm_active_ratio"),
     ),
     # At full clocks a device at its power limit loses nothing.
@@ -152,55 +124,35 @@ CLASSES: Final[tuple[Class, ...]] = (
     ),
     Class(
         "dram_bound",
-        _where(
-            _PROFILED, every(above("dram_active_ratio", DRAM_FROM), below("tensor_active_ratio", DRAM_TENSOR_BELOW))
-        ),
+        where(PROFILED, every(above("dram_active_ratio", DRAM_FROM), below("tensor_active_ratio", DRAM_TENSOR_BELOW))),
         ("dram_active_ratio", "tensor_active_ratio", "sm_active_ratio"),
     ),
     Class(
         "compute_tensor",
-        _where(_PROFILED, above("tensor_active_ratio", TENSOR_FROM)),
+        where(PROFILED, above("tensor_active_ratio", TENSOR_FROM)),
         ("tensor_active_ratio", "sm_active_ratio", "dram_active_ratio"),
     ),
     Class(
         "launch_bound",
-        _where(_PROFILED, every(above("active_ratio", LAUNCH_FROM), below("sm_active_ratio", LAUNCH_SM_BELOW))),
+        where(PROFILED, every(above("active_ratio", LAUNCH_FROM), below("sm_active_ratio", LAUNCH_SM_BELOW))),
         ("active_ratio", "sm_active_ratio", "tensor_active_ratio"),
     ),
     Class(
         "compute_other",
-        _where(
-            _PROFILED, every(above("sm_active_ratio", OTHER_FROM), below("tensor_active_ratio", OTHER_TENSOR_BELOW))
-        ),
+        where(PROFILED, every(above("sm_active_ratio", OTHER_FROM), below("tensor_active_ratio", OTHER_TENSOR_BELOW))),
         ("sm_active_ratio", "tensor_active_ratio", "active_ratio"),
     ),
 )
 """In the order in which they are tried. Without profiling only inputs and the power cap can be told."""
 
 LEDGER_EVIDENCE: Final[dict[Bottleneck, tuple[str, str, str]]] = {
-    "idle": ("active_ratio", "node_io_pressure_ratio", "node_cpu_pressure_ratio"),
+    "idle": ("active_ratio", "io_pressure_ratio", "cpu_pressure_ratio"),
     "throttled": ("sm_clock_ratio", "power_ratio", "active_ratio"),
     "unknown": ("coverage_ratio", "active_ratio", "power_ratio"),
 }
 """What is shown for a minute that the ledger has decided already."""
 
 _NUMBERS: Final = {**{each.name: each.evidence for each in CLASSES}, **LEDGER_EVIDENCE}
-
-
-def measures() -> list[pl.Expr]:
-    """Return the ratios that the scores read and minutes do not carry."""
-    whole = 1.0
-    return [
-        # Above its limit for a moment, a board uses all of it.
-        pl.min_horizontal(per("power_watts", "power_limit_watts"), whole).alias("power_ratio"),
-        pl.min_horizontal(per("power_capped_seconds", "observed_seconds"), whole).alias("power_capped_ratio"),
-        per("observed_ms", "held_ms").fill_null(0.0).alias("coverage_ratio"),
-    ]
-
-
-def active() -> pl.Expr:
-    """Return how active the device was, by the best evidence that its quality allows."""
-    return pl.coalesce(pl.when(condition).then(name) for name, condition in _ACTIVE.items()).alias("active_ratio")
 
 
 def score_name(name: Bottleneck) -> str:
@@ -229,7 +181,7 @@ def judged(rows: pl.DataFrame) -> pl.DataFrame:
                     column
                     for word, number in words
                     for column in (
-                        _name(number).alias(f"{word}_evidence"),
+                        name_of(number).alias(f"{word}_evidence"),
                         pl.col(number).alias(f"{word}_evidence_ratio"),
                     )
                 ),
@@ -243,7 +195,7 @@ def idle_cause() -> pl.Expr:
     reasons: Sequence[tuple[Bottleneck, pl.Expr]] = (
         ("input_storage", _WAITS_FOR_STORAGE),
         ("input_cpu", _WAITS_FOR_PROCESSORS),
-        ("host_memory", above("node_memory_pressure_ratio", MEMORY_PRESSURE_FROM)),
+        ("host_memory", above("memory_pressure_ratio", MEMORY_PRESSURE_FROM)),
     )
     return pl.coalesce(pl.when(score >= 0).then(pl.lit(name)) for name, score in reasons)
 
@@ -278,13 +230,6 @@ def _runner_up(name: Bottleneck) -> pl.Expr:
     return pl.coalesce(*(pl.when(pl.col(score_name(each)) >= 0).then(pl.lit(each)) for each in others), nothing)
 
 
-def _name(number: str) -> pl.Expr:
-    """Return the name of a number; `active_ratio` is another measurement on each quality of evidence."""
-    if number != "active_ratio":
-        return pl.lit(number)
-    return pl.coalesce(pl.when(condition).then(pl.lit(name)) for name, condition in _ACTIVE.items())
-
-
 def _confidence(name: Bottleneck) -> pl.Expr:
     """Return how far the evidence goes: its quality, its distance from the threshold, and who else was there."""
     quality = pl.col("evidence_quality").replace_strict(_QUALITY_CONFIDENCE, default=0.1, return_dtype=pl.Float64)
@@ -293,11 +238,18 @@ def _confidence(name: Bottleneck) -> pl.Expr:
         score = pl.col(score_name(name)).cast(pl.Float64)
         clear = 0.6 + 0.4 * pl.min_horizontal(score / _CLEAR_SCORE, 1.0)
         distance = pl.when(score < 0).then(_RESIDUAL_CONFIDENCE).otherwise(clear)
-    host_level = any(each.is_host_level for each in CLASSES if each.name == name)
     return (
         quality
         * pl.col("coverage_ratio").fill_null(0.0).clip(0.0, 1.0)
         * distance
-        * (pl.when("is_shared_node").then(_SHARED_CONFIDENCE).otherwise(1.0) if host_level else 1.0)
+        * pl.when(_is_others(name)).then(_SHARED_CONFIDENCE).otherwise(1.0)
         * pl.when(pl.col("holder_count") > 1).then(_SHARED_CONFIDENCE).otherwise(1.0)
     )
+
+
+def _is_others(name: Bottleneck) -> pl.Expr:
+    """Return whether the evidence may be another job's: of a node that several share, and not of the job's cgroup."""
+    judged_by = next((each for each in CLASSES if each.name == name), None)
+    if judged_by is None or not judged_by.is_host_level:
+        return pl.lit(value=False)
+    return pl.col("is_shared_node") if judged_by.own is None else pl.col("is_shared_node") & (judged_by.own < 0)

@@ -1,8 +1,11 @@
 """Stretches of time cut into clock minutes, with each minute's part of what was counted in them."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from ledger.names import STATES, State
+from queries.counters import deltas
 from queries.rollups._timeline import MINUTE, packed
 
 
@@ -24,6 +27,13 @@ def by_minute(rows: pl.DataFrame, start: str, length: str) -> pl.DataFrame:
         .with_columns((last - pl.col("part_start")).alias("part"))
     )
     return pl.concat([first, later])
+
+
+def counted(rows: pl.LazyFrame, counters: Sequence[str], by: Sequence[str]) -> pl.DataFrame:
+    """Return what counters grew by, with each minute's part of the time since the sample before."""
+    grown = deltas(rows, counters, by=by).filter((pl.col("elapsed_ms") > 0) & ~pl.col("is_gap").fill_null(value=True))
+    begin = pl.col("sampled_at").dt.timestamp("ms") - pl.col("elapsed_ms")
+    return by_minute(grown.with_columns(begin.alias("begin")).collect(), "begin", "elapsed_ms")
 
 
 def existing(intervals: pl.DataFrame) -> pl.DataFrame:

@@ -18,11 +18,17 @@ from ledger.tables import (
     JobGpu,
     Node,
     NodeMinute,
+    PressureSample,
 )
+from ledger.tables.partition import Without
 from queries.graph import Input, Span, rollup
 from queries.rollups import _bottleneck_rules as rules
 from queries.rollups._bottleneck_holders import INTERVAL, holders, with_fraction
+from queries.rollups._bottleneck_numbers import chosen, measures
+from queries.rollups._links import with_links
 from queries.rollups._minutes import by_minute
+from queries.rollups._pressure import COLUMNS as PRESSURE_COLUMNS
+from queries.rollups._pressure import RESOURCES, pressure_minutes
 from queries.rollups._process_holders import process_holdings
 from queries.rollups._sharing import PROCESS_COLUMNS
 from queries.rollups._steps import LONGEST_STEP
@@ -48,6 +54,7 @@ _EVIDENCE = (
     "power_capped_seconds",
     "sm_clock_ratio",
     "observed_seconds",
+    "nvlink_bytes_per_second",
 )
 _OF_NODE = (
     "node_cpu_active_ratio",
@@ -56,7 +63,9 @@ _OF_NODE = (
     "node_io_pressure_ratio",
     "node_memory_pressure_ratio",
     "node_network_active_ratio",
+    "node_file_system_wait_ratio",
 )
+_OF_JOB = {resource: f"job_{resource}_pressure_ratio" for resource in RESOURCES}
 
 
 @rollup(rows_at_once=130_000)
@@ -72,7 +81,8 @@ def bottleneck_minute(
     ],
     holdings: Annotated[dy.LazyFrame[JobGpu], Input(before=_HOUR, columns=(*_DEVICE, *_RUN, "held_start", "held_end"))],
     gpus: Annotated[
-        dy.LazyFrame[Gpu], Input(before=_WINDOW, columns=(*_DEVICE, "exists_start", "exists_end", "gpu_fraction"))
+        dy.LazyFrame[Gpu],
+        Input(before=_WINDOW, columns=(*_DEVICE, "exists_start", "exists_end", "gpu_fraction", "gpu_model")),
     ],
     jobs: Annotated[dy.LazyFrame[Job], Input(before=_HOUR, columns=("cluster", *_RUN, "ended_at"), fills=False)],
     inventory: Annotated[
@@ -83,6 +93,17 @@ def bottleneck_minute(
     processes: Annotated[
         dy.LazyFrame[GpuProcessSample],
         Input(before=_HOUR + LONGEST_STEP, columns=PROCESS_COLUMNS, where={"job_id": ("",)}, fills=False),
+    ],
+    # Of the cgroups of jobs; what a node says of itself is in its minutes.
+    pressure: Annotated[
+        dy.LazyFrame[PressureSample],
+        Input(
+            before=_WINDOW + LONGEST_STEP,
+            after=LONGEST_STEP,
+            columns=PRESSURE_COLUMNS,
+            where={"job_id": Without(("",))},
+            fills=False,
+        ),
     ],
     span: Span,
 ) -> dy.LazyFrame[BottleneckMinute]:
@@ -95,6 +116,9 @@ def bottleneck_minute(
     among the other classes, and a minute has one of them. A device with several holders is divided evenly here;
     `bottleneck_hour` puts that right.
 
+    What a job's own cgroup waited for stands for what its node's tasks waited for, where it was watched: no other job
+    is part of it. NVLink is judged against what the model's links carry, where that is known.
+
     Busy time whose holder nobody knows belongs to no job and is in `gpu_hour` alone.
 
     Nulls: `runner_up` where no other class is met, `idle_cause` where the node gives no reason.
@@ -104,18 +128,21 @@ def bottleneck_minute(
     stretches = intervals.filter(is_held & (pl.col("ended_at") > span.start - _WINDOW)).collect()
     devices = stretches.select(_DEVICE).unique().sort(_DEVICE).with_row_index("device")
     devices = devices.with_columns((pl.struct("cluster", "node").rank("dense") - 1).alias("host"))
+    inventoried = gpus.collect()
     known: pl.DataFrame = holdings.collect()
     by_process = process_holdings(stretches, known, inventory.collect(), processes.collect(), jobs.collect())
-    told = holders(with_fraction(stretches, gpus.collect()), known, by_process)
+    told = holders(with_fraction(stretches, inventoried), known, by_process)
     runs = told.select("cluster", *_RUN).unique().sort("cluster", *_RUN).with_row_index("run")
     if told.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
     held = _held(told.join(devices, on=_DEVICE).join(runs, on=["cluster", *_RUN]), span)
+    linked = with_links(devices, inventoried)
     rows = (
-        held.join(_of_devices(minutes.collect(), devices), on="key", how="left", maintain_order="left")
+        held.join(_of_devices(minutes.collect(), linked), on="key", how="left", maintain_order="left")
         .join(_of_nodes(nodes.collect(), devices), on="host_key", how="left", maintain_order="left")
-        .with_columns(*rules.measures())
-        .with_columns(rules.active())
+        .pipe(_with_jobs, pressure, devices, runs)
+        .with_columns(*measures())
+        .with_columns(*chosen())
         .pipe(_with_peers)
         .filter(pl.col("minute").is_between(_minute(span.start), _minute(span.end), closed="left"))
     )
@@ -136,8 +163,11 @@ def _minute(at: datetime) -> int:
 
 def _of_devices(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
     """Return what devices did in each minute, by `key`: device and minute as one number."""
-    rows = located(minutes, devices, at="minute_start")
-    return rows.select(packed(pl.col("time") // MINUTE).alias("key"), *_EVIDENCE)
+    rows = located(minutes, devices.drop("link_bytes_per_second"), at="minute_start")
+    carries = devices["link_bytes_per_second"].gather(rows["device"])
+    return rows.with_columns(carries).select(
+        packed(pl.col("time") // MINUTE).alias("key"), *_EVIDENCE, "link_bytes_per_second"
+    )
 
 
 def _of_nodes(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
@@ -145,6 +175,17 @@ def _of_nodes(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
     hosts = devices.select("cluster", "node", "host").unique()
     minute = pl.col("minute_start").dt.timestamp("ms") // MINUTE
     return minutes.join(hosts, on=["cluster", "node"]).select(packed(minute, "host").alias("host_key"), *_OF_NODE)
+
+
+def _with_jobs(rows: pl.DataFrame, pressure: pl.LazyFrame, devices: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """Add what the cgroups of jobs waited for on their nodes; null where none was watched."""
+    told = pressure_minutes(pressure, ("cluster", "node", "job_id"))
+    if told.is_empty():
+        return rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in _OF_JOB.values())
+    hosts = devices.select("cluster", "node", "host").unique()
+    of_runs = told.join(hosts, on=["cluster", "node"]).join(runs, on=["cluster", "job_id"]).rename(_OF_JOB)
+    keyed = of_runs.select(packed("minute", "host").alias("host_key"), "run", *_OF_JOB.values())
+    return rows.join(keyed, on=["host_key", "run"], how="left", maintain_order="left")
 
 
 def _held(told: pl.DataFrame, span: Span) -> pl.DataFrame:

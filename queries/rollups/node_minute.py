@@ -7,9 +7,10 @@ import polars as pl
 
 from ledger.expressions import per
 from ledger.tables import HostSample, MountSample, NetworkPortSample, NodeMinute, PressureSample
-from queries.counters import deltas
 from queries.graph import Input, Span, rollup
-from queries.rollups._minutes import by_minute, share
+from queries.rollups._minutes import counted, share
+from queries.rollups._pressure import COLUMNS as PRESSURE_COLUMNS
+from queries.rollups._pressure import RESOURCES, pressure_minutes
 from queries.rollups._steps import LONGEST_STEP
 from queries.rollups._timeline import MINUTE, instant
 
@@ -26,18 +27,6 @@ _HOST_COLUMNS: Final = (
     "cpu_idle_seconds_total",
     "cpu_iowait_seconds_total",
     "cpu_steal_seconds_total",
-)
-
-_PRESSURE_COLUMNS: Final = (
-    "sampled_at",
-    "cluster",
-    "node",
-    "boot_id",
-    "step_seconds",
-    "resource",
-    "job_id",
-    "some_seconds_total",
-    "some_ratio",
 )
 
 _PORT_COLUMNS: Final = (
@@ -66,17 +55,11 @@ _MOUNT_COLUMNS: Final = (
 
 _MINUTE: Final = ("cluster", "node", "minute")
 
-_PRESSURES: Final = {
-    "cpu": "node_cpu_pressure_ratio",
-    "io": "node_io_pressure_ratio",
-    "memory": "node_memory_pressure_ratio",
-}
-
 
 @rollup()
 def node_minute(
     host: Annotated[dy.LazyFrame[HostSample], Input(before=_AROUND, after=_AROUND, columns=_HOST_COLUMNS)],
-    pressure: Annotated[dy.LazyFrame[PressureSample], Input(before=_AROUND, after=_AROUND, columns=_PRESSURE_COLUMNS)],
+    pressure: Annotated[dy.LazyFrame[PressureSample], Input(before=_AROUND, after=_AROUND, columns=PRESSURE_COLUMNS)],
     ports: Annotated[dy.LazyFrame[NetworkPortSample], Input(before=_AROUND, after=_AROUND, columns=_PORT_COLUMNS)],
     mounts: Annotated[dy.LazyFrame[MountSample], Input(before=_AROUND, after=_AROUND, columns=_MOUNT_COLUMNS)],
     span: Span,
@@ -95,17 +78,10 @@ def node_minute(
     return NodeMinute.cast(inside.lazy().select(NodeMinute.column_names()))
 
 
-def _parts(rows: pl.LazyFrame, counters: tuple[str, ...], by: tuple[str, ...]) -> pl.DataFrame:
-    """Return what counters grew by, with each minute's part of the time since the sample before."""
-    grown = deltas(rows, counters, by=by).filter((pl.col("elapsed_ms") > 0) & ~pl.col("is_gap").fill_null(value=True))
-    begin = pl.col("sampled_at").dt.timestamp("ms") - pl.col("elapsed_ms")
-    return by_minute(grown.with_columns(begin.alias("begin")).collect(), "begin", "elapsed_ms")
-
-
 def _processors(host: pl.LazyFrame) -> pl.DataFrame:
     """Return the busy share of a node's processors; a step in which one counter went back counts nowhere."""
     kinds = ("user", "system", "idle", "iowait", "steal")
-    parts = _parts(host, tuple(f"cpu_{kind}_seconds_total" for kind in kinds), ("cluster", "node"))
+    parts = counted(host, tuple(f"cpu_{kind}_seconds_total" for kind in kinds), ("cluster", "node"))
     grown = {kind: f"cpu_{kind}_seconds_delta" for kind in kinds}
     # A hypervisor's share is not reported everywhere; the others make a whole without it.
     parts = parts.with_columns(pl.col(grown["steal"]).fill_null(0))
@@ -120,21 +96,9 @@ def _processors(host: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _pressure(pressure: pl.LazyFrame) -> pl.DataFrame:
-    """Return the share of time in which some task waited for a resource of the node.
-
-    Where the counter says nothing, it is the kernel's own mean over ten seconds.
-    """
-    of_node = pressure.filter((pl.col("job_id") == "") & pl.col("resource").is_in(list(_PRESSURES)))
-    parts = _parts(of_node, ("some_seconds_total",), ("cluster", "node", "resource"))
-    waited = pl.coalesce(pl.col("some_seconds_delta") * 1000 / pl.col("elapsed_ms"), "some_ratio").clip(upper_bound=1)
-    known = parts.with_columns(waited.alias("waited")).filter(pl.col("waited").is_not_null())
-    means = known.group_by(*_MINUTE, "resource").agg(
-        per((pl.col("waited") * pl.col("part")).sum(), pl.col("part").sum())
-    )
-    return means.group_by(_MINUTE).agg(
-        pl.col("waited").filter(pl.col("resource") == resource).first().alias(name)
-        for resource, name in _PRESSURES.items()
-    )
+    """Return the share of time in which some task waited for a resource of the node."""
+    names = {resource: f"node_{resource}_pressure_ratio" for resource in RESOURCES}
+    return pressure_minutes(pressure.filter(pl.col("job_id") == ""), ("cluster", "node")).rename(names)
 
 
 def _file_systems(mounts: pl.LazyFrame) -> pl.DataFrame:
@@ -143,7 +107,7 @@ def _file_systems(mounts: pl.LazyFrame) -> pl.DataFrame:
     Each minute is taken for the part of it in which a mount was watched.
     """
     timed = mounts.filter(pl.col("read_seconds_total").is_not_null())
-    parts = _parts(timed, ("read_seconds_total",), ("cluster", "node", "mount_point"))
+    parts = counted(timed, ("read_seconds_total",), ("cluster", "node", "mount_point"))
     known = parts.filter(pl.col("read_seconds_delta").is_not_null())
     waited = share("read_seconds_delta", "elapsed_ms").sum() * 1000
     of_mount = known.group_by(*_MINUTE, "mount_point").agg(per(waited, pl.col("part").sum()).alias("waiting"))
@@ -157,7 +121,7 @@ def _network(ports: pl.LazyFrame) -> pl.DataFrame:
     Fast are the ports with the node's highest line rate: a management port says nothing about a job.
     """
     counters = ("transmit_bytes_total", "receive_bytes_total", "transmit_wait_count_total")
-    parts = _parts(ports, counters, ("cluster", "node", "device", "port"))
+    parts = counted(ports, counters, ("cluster", "node", "device", "port"))
     rate = pl.col("line_rate_bytes_per_second")
     fast = parts.filter((rate > 0) & (rate == rate.max().over("cluster", "node", "minute")))
     of_port = fast.group_by(*_MINUTE, "device", "port").agg(

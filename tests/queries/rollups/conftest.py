@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from ledger.tables import TABLES, declared
-from ledger.tables.partition import Keyed, Spanning, Timed, Whole
+from ledger.tables.partition import Keyed, Spanning, Timed, Whole, Without
 from queries.graph import Input, Rollup, Span
 
 START = datetime(2026, 11, 20, 5, tzinfo=UTC)
@@ -46,7 +46,8 @@ def window(rows: pl.DataFrame, schema: type[dy.Schema], read: Input, span: Span)
     else:
         assert isinstance(partition, Whole | Keyed)
     for column, values in read.where.items():
-        rows = rows.filter(pl.col(column).is_in(list(values)))
+        is_named = pl.col(column).is_in(list(values))
+        rows = rows.filter(~is_named if isinstance(values, Without) else is_named)
     return rows.select(read.columns) if read.columns else rows
 
 
@@ -161,6 +162,10 @@ class Generator:
         for node, uuid, _, _ in devices:
             if self.draw.random() < 0.6:
                 start, end = self.stretch()
+                if over := job.get("ended_at"):
+                    end = min(end or over, over)
+                    if start >= end:
+                        continue
                 share = self.draw.choice((None, 0.25, 0.5, 1.0))
                 row = {**run, "node": node, "gpu_uuid": uuid, "held_start": start, "held_end": end}
                 self.ledger.add("job_gpu", [{**row, "requested_share_ratio": share}])

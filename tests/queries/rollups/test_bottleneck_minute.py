@@ -20,6 +20,7 @@ from ledger.tables import (
     JobGpu,
     Node,
     NodeMinute,
+    PressureSample,
 )
 from queries.graph import Span
 from queries.rollups.bottleneck_minute import bottleneck_minute
@@ -84,6 +85,7 @@ def judged(
     gpus: Sequence[Mapping[str, Any]] = (gpu(),),
     holdings: Sequence[Mapping[str, Any]] = (),
     span: Span | None = None,
+    pressure: Sequence[Mapping[str, Any]] = (),
 ) -> pl.DataFrame:
     """Return what the rollup says; what a minute says of its node is put into the node's own minutes."""
     of_nodes = {
@@ -100,6 +102,7 @@ def judged(
         frame(Job, ()),
         frame(Node, ()),
         frame(GpuProcessSample, ()),
+        frame(PressureSample, pressure),
         span or Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=2)),
     ).collect()
     return BottleneckMinute.validate(rows).sort("minute_start", "gpu_uuid", "job_id")
@@ -186,6 +189,78 @@ def test_an_idle_device_is_idle_because_of_its_node() -> None:
     assert (row["bottleneck"], row["idle_cause"], row["gpu_idle_seconds"]) == ("idle", "input_storage", 60)
     (row,) = judged([interval(HOUR, HOUR + MINUTE, "allocated_idle")], [minute(HOUR, **waiting)]).to_dicts()
     assert (row["bottleneck"], row["idle_cause"]) == ("idle", None)
+
+
+def test_reads_of_a_network_file_system_that_the_kernel_counts_nowhere_are_waiting_for_storage() -> None:
+    starved = {**BUSY, "graphics_active_ratio": 0.3, "node_io_pressure_ratio": 0.0, "node_cpu_iowait_ratio": 0.1}
+    busy = [interval(HOUR, HOUR + MINUTE, "productive")]
+    (row,) = judged(busy, [minute(HOUR, **starved, node_file_system_wait_ratio=0.9)]).to_dicts()
+    assert (row["bottleneck"], row["third_evidence"]) == ("input_storage", "node_file_system_wait_ratio")
+    assert row["third_evidence_ratio"] == 0.9
+    (row,) = judged(busy, [minute(HOUR, **starved, node_file_system_wait_ratio=0.3)]).to_dicts()
+    assert row["bottleneck"] != "input_storage"
+    waiting = minute(HOUR, graphics_active_ratio=0.0, node_file_system_wait_ratio=0.9)
+    (row,) = judged([interval(HOUR, HOUR + MINUTE, "held_idle")], [waiting]).to_dicts()
+    assert row["idle_cause"] == "input_storage"
+
+
+@pytest.mark.parametrize(
+    ("model", "share", "expected"),
+    [
+        ("NVIDIA H100 80GB HBM3", 0.7, "communication"),
+        ("NVIDIA H100 80GB HBM3", 0.5, "launch_bound"),
+        ("NVIDIA H100 PCIe", 0.7, "communication"),
+        ("NVIDIA H100 PCIe", 0.5, "communication"),
+        ("A model of 2040", 0.7, "launch_bound"),
+    ],
+)
+def test_links_that_are_full_are_communication_where_the_model_says_what_they_carry(
+    model: str, share: float, expected: str
+) -> None:
+    work = {**BUSY, "sm_active_ratio": 0.2, "tensor_active_ratio": 0.05, "dram_active_ratio": 0.3}
+    minutes = [minute(HOUR, each, **work, nvlink_bytes_per_second=share * 900e9) for each in ("g0", "g1")]
+    intervals = [interval(HOUR, HOUR + MINUTE, "productive", each) for each in ("g0", "g1")]
+    rows = judged(intervals, minutes, [{**gpu(each), "gpu_model": model} for each in ("g0", "g1")])
+    assert rows["bottleneck"].to_list() == [expected] * 2
+    if expected == "communication":
+        assert set(rows["second_evidence"]) == {"nvlink_active_ratio"}
+
+
+def test_a_power_cap_that_nobody_measured_is_none() -> None:
+    slow = {**BUSY, "sm_clock_ratio": 0.5}
+    busy = [interval(HOUR, HOUR + MINUTE, "productive")]
+    (row,) = judged(busy, [minute(HOUR, **slow)]).to_dicts()
+    assert (row["bottleneck"], row["runner_up"]) == ("compute_tensor", None)
+    spin = {"power_watts": None, "graphics_active_ratio": 0.98, "dram_active_ratio": 0.0, "tensor_active_ratio": 0.0}
+    both = [interval(HOUR, HOUR + MINUTE, "productive", each) for each in ("g0", "g1")]
+    rows = judged(both, [minute(HOUR, each, **spin) for each in ("g0", "g1")], [gpu("g0"), gpu("g1")])
+    assert "communication" not in rows["bottleneck"].to_list(), "what it draws is not known"
+
+
+def stalls(job: str, ratio: float, resource: str = "io") -> list[dict[str, Any]]:
+    """Return what the cgroup of a job says every half minute, around one minute."""
+    fixed = {"cluster": "c", "node": "n", "resource": resource, "job_id": job, "step_seconds": 30.0}
+    times = [HOUR + MINUTE * place / 2 for place in range(-1, 4)]
+    return [
+        {**fixed, "sampled_at": at, "some_seconds_total": ratio * (at - HOUR + MINUTE).total_seconds()} for at in times
+    ]
+
+
+def test_what_a_job_waits_for_by_its_own_cgroup_stands_for_what_its_node_waits_for() -> None:
+    starved = {**BUSY, "graphics_active_ratio": 0.3, "node_io_pressure_ratio": 0.6}
+    both = [interval(HOUR, HOUR + MINUTE, "productive"), interval(HOUR, HOUR + MINUTE, "productive", "g1", job_id="8")]
+    minutes = [minute(HOUR, each, **starved) for each in ("g0", "g1")]
+    gpus = [gpu("g0"), gpu("g1")]
+    told = judged(both, minutes, gpus, pressure=[*stalls("7", 0.6), *stalls("8", 0.0)]).sort("job_id")
+    assert told["bottleneck"].to_list() == ["input_storage", "compute_tensor"], "the other job is the one that waits"
+    assert told["second_evidence"].to_list()[0] == "job_io_pressure_ratio"
+    assert told["second_evidence_ratio"].to_list()[0] == pytest.approx(0.6)
+    (alone,) = judged(both[:1], minutes[:1])["confidence_ratio"]
+    assert told["confidence_ratio"].to_list()[0] == pytest.approx(alone), "nobody else is part of the evidence"
+    untold = judged(both, minutes, gpus).sort("job_id")
+    assert untold["bottleneck"].to_list() == ["input_storage"] * 2
+    assert untold["second_evidence"].to_list() == ["node_io_pressure_ratio"] * 2
+    assert untold["confidence_ratio"].to_list() == [pytest.approx(alone / 2)] * 2
 
 
 def test_host_evidence_on_a_node_with_several_jobs_counts_less() -> None:

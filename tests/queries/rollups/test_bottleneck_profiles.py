@@ -11,7 +11,17 @@ import polars as pl
 
 from collectors.simulate.profiles import PROFILES, Activity, slowed
 from ledger.names import BOTTLENECKS
-from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Job, JobGpu, Node, NodeMinute
+from ledger.tables import (
+    Gpu,
+    GpuMinute,
+    GpuProcessSample,
+    GpuStateInterval,
+    Job,
+    JobGpu,
+    Node,
+    NodeMinute,
+    PressureSample,
+)
 from queries.graph import Span
 from queries.rollups.bottleneck_minute import bottleneck_minute
 
@@ -78,6 +88,7 @@ def told(activities: list[Activity], minutes: int, seed: int) -> pl.DataFrame:
         frame(Job, []),
         frame(Node, []),
         frame(GpuProcessSample, []),
+        frame(PressureSample, []),
         Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=1)),
     ).collect()
     return found

@@ -77,3 +77,51 @@ def test_the_last_milliseconds_at_the_power_limit_are_kept(ledger: Any, hours: S
     found = mine.compute("gpu_minute", hours(1))["power_capped_seconds"].to_list()
     # The second step reaches over the minute's end: half of its 7,125 milliseconds lie on either side.
     assert found == [Decimal("0.001") + Decimal("3.562"), Decimal("3.563")]
+
+
+WAYS = ("pcie_transmit", "pcie_receive", "nvlink_transmit", "nvlink_receive")
+
+
+def carried(counters: float | None, rates: float | None, number: int) -> dict[str, Any]:
+    """Return what one sample says of all four ways: counters that grow so much a second, and profiling's mean."""
+    by_counter = {} if counters is None else {f"{way}_bytes_total": counters * 30 * number for way in WAYS}
+    return by_counter | ({} if rates is None else {f"{way}_bytes_per_second": rates for way in WAYS})
+
+
+@pytest.mark.parametrize(
+    ("counters", "rates", "pcie", "nvlink"),
+    [
+        (100.0, None, 200.0, 200.0),
+        (None, 70.0, 140.0, 140.0),
+        # PCIe's counter may wrap unseen; NVLink's is exact.
+        (100.0, 70.0, 140.0, 200.0),
+        (None, None, None, None),
+        # A mean that no link can carry is none.
+        (100.0, 5e14, 200.0, 200.0),
+    ],
+)
+def test_links_are_measured_by_counters_or_by_profiling(
+    ledger: Any, hours: Spans, minute: Minutes, counters: float | None, rates: float | None,
+    pcie: float | None, nvlink: float | None,
+) -> None:  # fmt: skip
+    mine = ledger()
+    mine.add("gpu_sample", samples(minute, *(carried(counters, rates, number) for number in range(3))))
+    (found,) = mine.compute("gpu_minute", hours(1)).to_dicts()
+    assert found["pcie_bytes_per_second"] == (None if pcie is None else pytest.approx(pcie))
+    assert found["nvlink_bytes_per_second"] == (None if nvlink is None else pytest.approx(nvlink))
+
+
+def test_profilings_mean_is_of_the_time_before_its_sample(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    rates = (9e9, 10.0, 20.0, 40.0, 80.0)
+    mine.add("gpu_sample", samples(minute, *(carried(None, rate, number) for number, rate in enumerate(rates))))
+    found = mine.compute("gpu_minute", hours(1))["pcie_bytes_per_second"].to_list()
+    assert found == [pytest.approx(2 * 15.0), pytest.approx(2 * 60.0)], "the first is of a time that nobody asked about"
+
+
+def test_profiling_fills_what_a_reset_takes_from_nvlinks_counter(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    mine = ledger()
+    rows = [carried(100.0, 70.0, number) for number in (5, 0, 1)]
+    mine.add("gpu_sample", samples(minute, *rows))
+    (found,) = mine.compute("gpu_minute", hours(1))["nvlink_bytes_per_second"].to_list()
+    assert found == pytest.approx((140.0 + 200.0) / 2)
