@@ -1,0 +1,39 @@
+"""The currency in which pages show money, where one is configured: converted for the eye, and told so."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from app import data
+from ledger.exchange import Exchange
+from ledger.tables import ExchangeRate
+from queries import display
+from queries.display import Shown
+
+_COLUMNS = ("rate_date", "from_currency", "to_currency", "unit_price")
+
+
+def exchange() -> Exchange:
+    """Return all known rates: those of the configuration, and those that were imported."""
+    stated = data.settings().money.exchange_rates
+    return data.made("exchange", ["exchange_rate"], _exchange, scope=data.Scope(), stated=stated)
+
+
+def _exchange() -> Exchange:
+    rows = data.rows(ExchangeRate, scope=data.Scope(), columns=_COLUMNS).select(_COLUMNS).rows()
+    stated = data.settings().money.exchange_rates
+    return Exchange([*rows, *((each.day, each.from_currency, each.to_currency, each.unit_price) for each in stated)])
+
+
+def shown(frame: pl.DataFrame, columns: Sequence[str], *, day: str = "", on: date | None = None) -> Shown:
+    """Return rows in the display currency; as they are where none is configured or no rate is known."""
+    to = data.settings().money.display_currency
+    if not to or frame.is_empty():
+        return Shown(frame, to)
+    return data.once(display.in_currency, frame, exchange(), to, tuple(columns), day=day, on=on)
+
+
+def label(of: Shown, currency: str) -> str:
+    """Return how a number's currency is called: `EUR`, or `EUR, converted`."""
+    return f"{currency}, converted" if of.converted and currency == of.currency else currency
