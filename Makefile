@@ -30,7 +30,8 @@ up: $(STAMP) ## Start the hub, with a simulated cluster on an empty store
 NEEDS := chromium=chromium chromium=fonts-liberation chromium=fonts-dejavu-core cc=gcc cc=libc6-dev \
   systemd-analyze=systemd prometheus=prometheus prometheus-node-exporter=prometheus-node-exporter \
   prometheus-alertmanager=prometheus-alertmanager victoria-metrics=victoria-metrics \
-  slurmctld=slurm-wlm slurmdbd=slurmdbd slurmrestd=slurmrestd munged=munge mariadbd=mariadb-server
+  slurmctld=slurm-wlm slurmdbd=slurmdbd slurmrestd=slurmrestd munged=munge mariadbd=mariadb-server \
+  /usr/lib/*/slurm-wlm/auth_jwt.so=slurm-wlm-jwt-plugin
 
 servers:
 	@missing=; for need in $(NEEDS); do command -v $${need%%=*} >/dev/null || missing="$$missing $${need##*=}"; done; \

@@ -1,7 +1,7 @@
 """A Slurm of two nodes on this machine: controller, accounting with its database, two node daemons, slurmrestd.
 
-GPUs are plain files. Everything listens on loopback or on sockets in one folder, and ends with the test; what a job
-starts lives for two minutes at most.
+GPUs and MIG devices are plain files. Everything listens on loopback or on sockets in one folder, and ends with the
+test; what a job starts lives for two minutes at most.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ _PACKAGES: Final = "slurm-wlm slurmdbd slurmrestd munge mariadb-server"
 _PATIENCE_SECONDS: Final = 60.0
 """Of a busy machine: a job that is cancelled while its node starts it is killed again only half a minute later."""
 _REVOKED_SECONDS: Final = 1.2
+_TOKEN_PLUGIN: Final = "*/slurm-wlm/auth_jwt.so"
 _GPUS: Final = 4
 _NODE_LINES: Final = 4
 
@@ -62,13 +64,36 @@ GresTypes=gpu,shard
 JobRequeue=1
 MinJobAge=300
 KillWait=1
-NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={first} {node}
+{more}NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={first} {node}
 NodeName=n2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={second} {node}
 NodeName=c1 NodeHostname=c1 NodeAddr=127.0.0.9 State=FUTURE CPUs=8
 PartitionName=gpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=long Nodes=n1,n2 MaxTime=INFINITE State=UP
 """
-_NODE: Final = "CPUs=16 RealMemory=1000 Gres=gpu:h100:4,shard:h100:16 State=UNKNOWN"
+_TOKENS: Final = "AuthAltTypes=auth/jwt\nAuthAltParameters=jwt_key={folder}/jwt.key\n"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the two nodes have: the resources in slurm.conf and in gres.conf; and whether tokens open slurmrestd."""
+
+    gres: str
+    files: tuple[str, ...]
+    has_tokens: bool = False
+
+
+WHOLE: Final = Layout("gpu:h100:4,shard:h100:16", ("Name=gpu Type=h100 File={device}[0-3]", "Name=shard Count=16"))
+CUT: Final = Layout(
+    "gpu:h100:2,gpu:3g.40gb:1,gpu:1g.10gb:2",
+    (
+        "Name=gpu Type=h100 File={device}0",
+        "Name=gpu Type=3g.40gb File={cap}0",
+        "Name=gpu Type=1g.10gb File={cap}[1-2]",
+        "Name=gpu Type=h100 File={device}2",
+    ),
+    has_tokens=True,
+)
+"""Three GPUs, of which the second is cut into three MIG devices."""
 
 _ACCOUNTING: Final = """\
 DbdHost=localhost
@@ -83,7 +108,7 @@ StorageUser=root
 StorageLoc=slurm_accounting
 LogFile={folder}/slurmdbd.log
 PidFile={folder}/slurmdbd.pid
-"""
+{more}"""
 
 _DATABASE: Final = (
     *("--no-defaults", "--user=root", "--skip-networking", "--skip-grant-tables", "--skip-log-bin"),
@@ -94,10 +119,12 @@ _DATABASE: Final = (
 class SlurmCluster:
     """A Slurm that runs: its folder, its slurm.conf, the socket of slurmrestd, and its commands."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, layout: Layout = WHOLE) -> None:
         self.folder = folder
+        self.layout = layout
         self.configuration = folder / "slurm.conf"
-        self.rest_url = f"unix:{folder}/rest.socket"
+        (port,) = _free_ports(1)
+        self.rest_url = f"http://127.0.0.1:{port}" if layout.has_tokens else f"unix:{folder}/rest.socket"
         self.started: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -115,6 +142,10 @@ class SlurmCluster:
         """Submit a job and return its id."""
         where = ("--parsable", "--output=/dev/null", "--chdir=/")
         return self.run("sbatch", *where, *options, "--wrap", script).partition(";")[0]
+
+    def token(self, seconds: int = 600) -> str:
+        """Return a token as `scontrol token` prints it."""
+        return self.run("scontrol", "token", "username=root", f"lifespan={seconds}")
 
     def state(self, job_id: str) -> str:
         """Return the state in which the controller has a job."""
@@ -168,6 +199,13 @@ class SlurmCluster:
         told = self.folder / f"{job_id}.runs"
         self.until(lambda: told.exists() and told.read_text().count("\n") >= runs, f"job {job_id}: no run {runs}")
 
+    def clear(self) -> None:
+        """Cancel what still runs, and wait until the controller and accounting know that it has ended."""
+        self.run("scancel", "--user=root")
+        self.until(lambda: not self.run("squeue", "--noheader"), "jobs that do not end")
+        ask = ("sacct", "--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2", "--format=End")
+        self.until(lambda: "Unknown" not in self.run(*ask), "accounting has jobs without an end")
+
     def until_recorded(self, job_id: str, state: str) -> None:
         """Wait until accounting has a run of a job in a state."""
         ask = ("sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", "--format=State", "--job", job_id)
@@ -185,15 +223,17 @@ def patiently(is_so: Callable[[], bool], what: str, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[SlurmCluster]:
+def running(folder: Path, layout: Layout = WHOLE) -> Iterator[SlurmCluster]:
     """Start everything in a folder, and end everything."""
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if absent:
         missing(f"{', '.join(absent)} not found; apt-get install {_PACKAGES}")
     if os.geteuid() != 0:
         missing("Slurm's daemons run as root here; run the tests as root")
-    cluster = SlurmCluster(folder)
-    _write(folder)
+    if layout.has_tokens and not any(Path("/usr/lib").glob(_TOKEN_PLUGIN)):
+        missing(f"{_TOKEN_PLUGIN} not found in /usr/lib; apt-get install slurm-wlm-jwt-plugin")
+    cluster = SlurmCluster(folder, layout)
+    _write(folder, layout)
     try:
         for step in (_start_storage, _start_accounting, _start_control, _start_nodes):
             step(cluster)
@@ -202,21 +242,27 @@ def running(folder: Path) -> Iterator[SlurmCluster]:
         _end(cluster)
 
 
-def _write(folder: Path) -> None:
+def _write(folder: Path, layout: Layout) -> None:
     """Write what the daemons read."""
     ports = dict(zip(("controller", "accounting", "first", "second"), _free_ports(4), strict=True))
     for name in ("db", "state", "n1", "n2", "device"):
         (folder / name).mkdir()
     for index in range(_GPUS):
         (folder / "device" / f"gpu{index}").touch()
+        (folder / "device" / f"cap{index}").touch()
+    (folder / "jwt.key").write_bytes(secrets.token_bytes(32))
+    (folder / "jwt.key").chmod(0o600)
+    more = _TOKENS.format(folder=folder) if layout.has_tokens else ""
+    node = f"CPUs=16 RealMemory=1000 Gres={layout.gres} State=UNKNOWN"
     (folder / "munge.key").write_bytes(secrets.token_bytes(128))
     (folder / "munge.key").chmod(0o600)
-    (folder / "slurm.conf").write_text(_CONFIGURATION.format(folder=folder, node=_NODE, **ports))
-    lines = (f"Name=gpu Type=h100 File={folder}/device/gpu[0-{_GPUS - 1}]", "Name=shard Count=16")
+    (folder / "slurm.conf").write_text(_CONFIGURATION.format(folder=folder, node=node, more=more, **ports))
+    names = {"device": folder / "device" / "gpu", "cap": folder / "device" / "cap"}
+    lines = (line.format(**names) for line in layout.files)
     (folder / "gres.conf").write_text("".join(f"NodeName=n[1-2] {line}\n" for line in lines))
     # Not used: nothing here tracks or confines by cgroup. Version 1 is the plugin that needs nothing to be there.
     (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
-    (folder / "slurmdbd.conf").write_text(_ACCOUNTING.format(folder=folder, **ports))
+    (folder / "slurmdbd.conf").write_text(_ACCOUNTING.format(folder=folder, more=more, **ports))
     (folder / "slurmdbd.conf").chmod(0o600)
 
 
@@ -278,10 +324,20 @@ def _start_nodes(cluster: SlurmCluster) -> None:
     for name in ("n1", "n2"):
         _daemon(cluster, "slurmd", "-D", "-N", name)
     plugins = "openapi/v0.0.38,openapi/dbv0.0.38"
-    local = ("-a", "rest_auth/local", "-s", plugins, f"unix:{cluster.folder}/rest.socket")
-    _daemon(cluster, "slurmrestd", *local, SLURMRESTD_SECURITY="disable_user_check")
+    has_tokens = cluster.layout.has_tokens
+    how = ("-a", "rest_auth/jwt" if has_tokens else "rest_auth/local", "-s", plugins)
+    extra = {"SLURMRESTD_SECURITY": "disable_user_check"} | ({"SLURM_JWT": "daemon"} if has_tokens else {})
+    _daemon(cluster, "slurmrestd", *how, cluster.rest_url.removeprefix("http://"), **extra)
     cluster.until(cluster.is_idle, "the nodes are not idle")
-    cluster.until((cluster.folder / "rest.socket").exists, "no slurmrestd")
+    cluster.until(lambda: _listens(cluster.rest_url), "no slurmrestd")
+
+
+def _listens(url: str) -> bool:
+    if url.startswith("unix:"):
+        return Path(url.removeprefix("unix:")).exists()
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
 
 
 def _works(cluster: SlurmCluster, *command: str, says: str = "") -> bool:
@@ -292,8 +348,7 @@ def _works(cluster: SlurmCluster, *command: str, says: str = "") -> bool:
 def _end(cluster: SlurmCluster) -> None:
     """End the jobs, then the daemons, in the order that waits for none."""
     with contextlib.suppress(AssertionError, subprocess.TimeoutExpired, OSError):
-        cluster.run("scancel", "--user=root")
-        cluster.until(lambda: not cluster.run("squeue", "--noheader"), "jobs that do not end")
+        cluster.clear()
     for sign in (signal.SIGTERM, signal.SIGKILL):
         for each in reversed(cluster.started):
             with contextlib.suppress(ProcessLookupError):

@@ -12,8 +12,18 @@ from ledger.tables import JobGpu
 INDEX: Final = "index:"
 """Begins the name of a device of which only its place on the node is known: `index:3`."""
 
+WHOLE: Final = "whole"
+"""The kind of a device that is not cut, on a node with others that are; the others' kind is their MIG profile."""
+
+_SEPARATOR: Final = "/"
+
 KnownGpus = Callable[[Sequence[str]], pl.DataFrame]
 """Returns the rows of `gpu` of some nodes of the cluster."""
+
+
+def place(index: int, kind: str = "") -> str:
+    """Return the name of a device by its place on its node, among all devices or among those of a kind."""
+    return f"{INDEX}{index}{_SEPARATOR}{kind}" if kind else f"{INDEX}{index}"
 
 
 def named(pulled: Pulled, known_gpus: KnownGpus) -> Pulled:
@@ -21,7 +31,8 @@ def named(pulled: Pulled, known_gpus: KnownGpus) -> Pulled:
 
     The place is `gpu_index`: Slurm counts the device files of a node, and NVML counts in the order of PCI addresses,
     which is theirs unless gres.conf says otherwise. A place that changed its device while it was held is the device
-    that was there first. A GPU that is cut into slices has no name by place: what is held is one of its slices.
+    that was there first. Where a scheduler knows that GPUs are cut, a place counts the devices of one kind, in the
+    order of GPUs and of the driver's slices; elsewhere a GPU that is cut has no name by place.
     """
     told = pulled.frames.get(JobGpu)
     if told is None:
@@ -42,28 +53,48 @@ def named(pulled: Pulled, known_gpus: KnownGpus) -> Pulled:
 
 
 _MOST_NODES: Final = 5
+_NODE: Final = ["cluster", "node"]
 _RUN: Final = ["cluster", "node", "job_id", "submitted_at", "restart_count"]
 
 
 def _found(places: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
     """Return the holdings whose place had a device that existed while it was held, with its UUID."""
-    whole = gpus.filter(pl.col("parent_gpu_uuid") == "").select(
-        "cluster",
-        "node",
-        pl.col("gpu_index").cast(pl.Int64).alias("_place"),
+    part = pl.col("gpu_uuid").str.strip_prefix(INDEX).str.split_exact(_SEPARATOR, 1)
+    asked = places.with_columns(
+        part.struct[0].cast(pl.Int64, strict=False).alias("_place"), part.struct[1].fill_null("").alias("_kind")
+    )
+    there = gpus.select(
+        *_NODE,
+        pl.col("gpu_index").cast(pl.Int64),
+        "mig_index",
+        pl.when(pl.col("parent_gpu_uuid") == "").then(pl.lit(WHOLE)).otherwise("mig_profile").alias("_is_kind"),
         pl.col("gpu_uuid").alias("_uuid"),
         "exists_start",
         "exists_end",
     )
-    place = pl.col("gpu_uuid").str.strip_prefix(INDEX).cast(pl.Int64, strict=False)
+    # A place without a kind is one of a whole device among all GPUs: the index that the driver gave it.
+    kind = pl.when(pl.col("_kind") == "").then(pl.lit(WHOLE)).otherwise("_kind")
+    known = asked.join(there, on=_NODE).filter(pl.col("_is_kind") == kind)
     begun_before_end = pl.col("held_end").is_null() | (pl.col("exists_start") < pl.col("held_end"))
     lasts = pl.col("exists_end").is_null() | (pl.col("exists_end") > pl.col("held_start"))
+    known = known.filter(begun_before_end & lasts)
+    by_index = known.filter((pl.col("_kind") == "") & (pl.col("gpu_index") == pl.col("_place")))
+    found = pl.concat([by_index, _of_kind(known.filter(pl.col("_kind") != ""))])
     return (
-        places.with_columns(place.alias("_place"))
-        .join(whole, on=["cluster", "node", "_place"])
-        .filter(begun_before_end & lasts)
-        .sort("exists_start", "_uuid")
+        found.sort("exists_start", "_uuid")
         .unique("_row", keep="first", maintain_order=True)
         .sort("_row")
         .with_columns(pl.col("_uuid").alias("gpu_uuid"))
     )
+
+
+def _of_kind(known: pl.DataFrame) -> pl.DataFrame:
+    """Return the nth of those devices of a kind that were there first while a holding lasted.
+
+    Slices have no order where nobody tells it: none of them is the nth.
+    """
+    begin = pl.max_horizontal("held_start", pl.col("exists_start").min().over("_row"))
+    first = (pl.col("exists_start") <= begin) & (pl.col("exists_end").is_null() | (pl.col("exists_end") > begin))
+    is_told = ((pl.col("_is_kind") == WHOLE) | pl.col("mig_index").is_not_null()).all().over("_row")
+    order = pl.struct("gpu_index", pl.col("mig_index").fill_null(0)).rank("ordinal").over("_row").cast(pl.Int64) - 1
+    return known.filter(first).filter(is_told & (order == pl.col("_place")))

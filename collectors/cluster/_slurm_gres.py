@@ -5,28 +5,60 @@ from dataclasses import dataclass
 from typing import Final
 
 from collectors._slurm_text import numbers
+from collectors.cluster._devices import WHOLE
 
 _PART: Final = re.compile(r"[^,()]+(?:\([^()]*\))*")
 _DETAIL: Final = re.compile(r"\(([^()]*)\)")
 _SHARED: Final = ("shard", "mps")
+_PROFILE: Final = re.compile(r"(?:\d+c\.)?\d+g\.\d+gb\S*", re.IGNORECASE)
 _COUNT: Final = re.compile(r"(\d+)([KMGT]?)")
 _SIZES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True)
 class Devices:
-    """How many GPUs a node has, and into how many parts each is divided where they are shared."""
+    """How many GPUs a node has, into how many parts each is divided where they are shared, and of which kinds.
+
+    Kinds are told where a GPU is cut: MIG profiles, '' for whole devices, with how many there are. Slurm counts devices
+    kind by kind, in the order of the node's text, however gres.conf orders them (seen with 22.05).
+    """
 
     gpu_count: int
     parts_each: int = 0
+    kinds: tuple[tuple[str, int], ...] = ()
+
+    def all(self) -> list["Got"]:
+        """Return all devices, whole."""
+        return [self.device(index, profile) for index, profile in enumerate(self._by_index())]
+
+    def device(self, index: int, profile: str) -> "Got":
+        """Return the device of an index; where a GPU is cut, as the nth of its kind.
+
+        Raises: ValueError: the node has a device of another kind there.
+        """
+        if not self.kinds:
+            return Got(index, None, profile)
+        kinds = self._by_index()
+        if index >= len(kinds) or kinds[index] != profile:
+            raise ValueError(f"GRES: found {profile or 'a whole device'} at {index}, expected it of the node's {kinds}")
+        return Got(kinds[:index].count(profile), None, profile or WHOLE)
+
+    def _by_index(self) -> list[str]:
+        if not self.kinds:
+            return [""] * self.gpu_count
+        return [profile for profile, count in self.kinds for _ in range(count)]
 
 
 @dataclass(frozen=True)
 class Got:
-    """One device of a node that a job got: its index, and the share of it, None for the whole."""
+    """One device of a node that a job got: its index, the share of it, None for the whole, and its kind.
+
+    The index counts all devices of the node, and where a kind is named those of the kind: a MIG profile, or `WHOLE`.
+    """
 
     index: int
     share_ratio: float | None
+    kind: str = ""
 
 
 def devices(gres: str) -> Devices:
@@ -35,20 +67,24 @@ def devices(gres: str) -> Devices:
     Raises: ValueError: a count is no number.
     """
     gpus = shares = 0
+    kinds: list[tuple[str, int]] = []
     for part in _PART.findall(_plain(gres)):
         fields = part.split("(")[0].removeprefix("gres/").split(":")
         if fields[0] == "gpu":
             gpus += _count(fields)
+            kinds.append((_profile(fields), _count(fields)))
         elif fields[0] in _SHARED:
             shares += _count(fields)
-    return Devices(gpus, shares // gpus if gpus else 0)
+    is_cut = any(profile for profile, _ in kinds)
+    return Devices(gpus, shares // gpus if gpus else 0, tuple(kinds) if is_cut else ())
 
 
 def got(gres: str, of: Devices | None) -> list[Got]:
     """Return the devices in a job's text for one node, such as `gpu:h100:2(IDX:0,3)`; none where no index is named.
 
-    Shares of a device are named by the index of the GPU and how many parts of it: `shard:2(IDX:0)`, or by all
-    GPUs with parts taken and parts there: `mps:50(50/100,0/100)`.
+    A MIG device counts as a GPU of its own, of a type that names its profile: `gpu:a100_1g.10gb:1(IDX:2)`. Shares of a
+    device are named by the index of the GPU and how many parts of it: `shard:2(IDX:0)`, or by all GPUs with parts taken
+    and parts there: `mps:50(50/100,0/100)`.
 
     Raises: ValueError: the text names indices that are none, or not as many devices as it counts.
     """
@@ -64,7 +100,8 @@ def got(gres: str, of: Devices | None) -> list[Got]:
         indices = numbers(details[0].removeprefix("IDX:"))
         if len(indices) != _count(fields) or len(set(indices)) != len(indices):
             raise ValueError(f"GRES: found {part!r}, expected an index for each device")
-        found += [Got(index, None) for index in indices]
+        profile = _profile(fields)
+        found += [(of or Devices(0)).device(index, profile) for index in indices]
     return found
 
 
@@ -87,6 +124,12 @@ def _ratio(part: str) -> float:
     if not (some.isdecimal() and whole.isdecimal() and int(some) <= int(whole) and int(whole)):
         raise ValueError(f"GRES: found {part!r}, expected parts of a device")
     return int(some) / int(whole)
+
+
+def _profile(fields: list[str]) -> str:
+    """Return the MIG profile that a type names, such as `1g.10gb` of `a100_1g.10gb`; '' for a whole device."""
+    found = _PROFILE.search(fields[1]) if len(fields) > 1 else None
+    return found[0].lower() if found else ""
 
 
 def _plain(gres: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from collectors._slurm_runs import RunRow, job, numbered
 from collectors._slurm_text import nodes
-from collectors.cluster._devices import INDEX
+from collectors.cluster._devices import place
 from collectors.cluster._slurm_gres import Devices, Got, got
 from collectors.dumps._dump import Rejected
 
@@ -159,7 +159,7 @@ def _problem(run: RunRow, pairs: list[tuple[str, Got]]) -> str:
     strange = {node for node, _ in pairs} - set(str(run["nodes"] or "").split(","))
     if strange:
         return f"GRES: found devices of {', '.join(sorted(strange))}, expected nodes of the job"
-    places, count = {(node, one.index) for node, one in pairs}, run["gpu_count"]
+    places, count = {(node, one.index, one.kind) for node, one in pairs}, run["gpu_count"]
     if len(places) != len(pairs) or (pairs and isinstance(count, float) and count and len(pairs) != count):
         return f"GRES: found {len(pairs)} devices, expected the {count:g} of the job"
     return ""
@@ -169,7 +169,7 @@ def _holding(run: Mapping[str, object], node: str, one: Got, confidence: float) 
     return {
         **{name: run[name] for name in ("cluster", "job_id", "submitted_at", "restart_count")},
         "node": node,
-        "gpu_uuid": f"{INDEX}{one.index}",
+        "gpu_uuid": place(one.index, one.kind),
         "held_start": run["started_at"],
         "held_end": run["ended_at"],
         "requested_share_ratio": one.share_ratio,
@@ -186,4 +186,4 @@ def _whole_nodes(run: RunRow, there: Mapping[str, Devices]) -> list[dict[str, ob
     on = [(node, there[node].gpu_count) for node in str(run["nodes"] or "").split(",") if node in there]
     if len(on) != run["node_count"] or sum(gpus for _, gpus in on) != count:
         return []
-    return [_holding(run, node, Got(index, None), _WHOLE_NODE_CONFIDENCE) for node, gpus in on for index in range(gpus)]
+    return [_holding(run, node, one, _WHOLE_NODE_CONFIDENCE) for node, _ in on for one in there[node].all()]

@@ -28,6 +28,7 @@ _ADVICE: Final[Mapping[int, str]] = {
 }
 
 
+_RENEW: Final = "renew the token, it may be over; else "
 _IS_IT_UP: Final = "is slurmrestd up, and url its?"
 
 
@@ -60,6 +61,8 @@ class Rest:
             verify=_trusted(ca_file) if ca_file else True,
             trust_env=False,
         )
+        # A token that slurmctld refuses is an error without a name in 22.05.
+        self._look = f"{_RENEW if token else ''}look into the log of slurmrestd; accounting = false without slurmdbd"
         self.rejected: list[Rejected] = []
 
     def close(self) -> None:
@@ -114,9 +117,7 @@ class Rest:
         if answer.status_code != HTTPStatus.OK or not isinstance(said, dict) or not isinstance(said.get(name), list):
             raise SourceError(
                 f"{where}: found status {answer.status_code}, {_complaint(said, answer.text)!r}, expected `{name}`",
-                hint=_ADVICE.get(
-                    answer.status_code, "look into the log of slurmrestd; accounting = false without slurmdbd"
-                ),
+                hint=_ADVICE.get(answer.status_code, self._look),
             )
         found: list[Any] = said[name]
         return found

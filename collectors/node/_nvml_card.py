@@ -235,6 +235,7 @@ class Card:
                 "parent_gpu_uuid": self.uuid,
                 "gpu_fraction": fraction,
                 "mig_profile": part.profile or None,
+                "mig_index": part.index,
                 "memory_total_bytes": part.memory_bytes,
             }
         if rest:

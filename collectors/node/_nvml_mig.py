@@ -26,6 +26,7 @@ class Slice:
     memory_bytes: int | None
     compute_ratio: float
     memory_ratio: float
+    index: int | None = None
 
 
 def is_enabled(driver: Driver, handle: Any) -> bool:
@@ -46,11 +47,11 @@ def slices(driver: Driver, handle: Any, memory_total_bytes: int | None) -> list[
         missing = {driver.library.NVML_ERROR_NOT_FOUND, driver.library.NVML_ERROR_INVALID_ARGUMENT}
         part = driver.ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, place, empty=missing)
         if part is not None and part != ():
-            found.append(_slice(driver, part, places, memory_total_bytes))
+            found.append(_slice(driver, part, place, places, memory_total_bytes))
     return found
 
 
-def _slice(driver: Driver, part: Any, places: int, memory_total_bytes: int | None) -> Slice:
+def _slice(driver: Driver, part: Any, place: int, places: int, memory_total_bytes: int | None) -> Slice:
     size = driver.ask("nvmlDeviceGetAttributes_v2", part)
     name = _PROFILE.search(words(driver.ask("nvmlDeviceGetName", part) or ""))
     instance = driver.ask("nvmlDeviceGetGpuInstanceId", part)
@@ -61,6 +62,7 @@ def _slice(driver: Driver, part: Any, places: int, memory_total_bytes: int | Non
         uuid=words(driver.ask("nvmlDeviceGetUUID", part) or ""),
         handle=part,
         instance=-1 if instance is None else instance,
+        index=place,
         profile=name[0].lower() if name else "",
         memory_bytes=memory,
         compute_ratio=size.computeInstanceSliceCount / places if size else 1 / places,

@@ -12,16 +12,26 @@ from ledger.config import load
 from ledger.frames import to_frame
 from ledger.tables import Gpu
 from tests.collectors.cluster.slurm_ledger import Ledger, gpu
-from tests.slurm_cluster import SlurmCluster, running
+from tests.slurm_cluster import CUT, WHOLE, Layout, SlurmCluster, running
 
 
 @pytest.fixture(scope="session")
 def slurm_cluster() -> Iterator[SlurmCluster]:
     """Yield a Slurm of two nodes with four GPUs each."""
+    yield from _running(WHOLE)
+
+
+@pytest.fixture(scope="module")
+def cut_cluster() -> Iterator[SlurmCluster]:
+    """Yield a Slurm of two nodes with three GPUs each, of which one is cut into MIG devices; tokens open slurmrestd."""
+    yield from _running(CUT)
+
+
+def _running(layout: Layout) -> Iterator[SlurmCluster]:
     # The path of a socket has 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     try:
-        with running(folder) as started:
+        with running(folder, layout) as started:
             yield started
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -36,5 +46,4 @@ def ledger(slurm_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iter
     context.store.append(Gpu, to_frame(Gpu, devices), source="t")
     yield Ledger(slurm_cluster, context)
     context.close()
-    slurm_cluster.run("scancel", "--user=root")
-    slurm_cluster.until(lambda: not slurm_cluster.run("squeue", "--noheader"), "jobs that do not end")
+    slurm_cluster.clear()

@@ -63,6 +63,45 @@ def test_a_device_that_is_cut_into_slices_has_no_name_by_place() -> None:
     assert names([holding("index:0")], slices)[0] == []
 
 
+def cut(*profiles: str, index: int = 0, **changes: Any) -> list[dict[str, Any]]:
+    """Return the slices of one GPU, and the rest of it."""
+    rest = gpu(f"GPU-{index}-rest", index, parent_gpu_uuid=f"GPU-{index}", **changes)
+    return [
+        gpu(f"MIG-{index}-{n}", index, parent_gpu_uuid=f"GPU-{index}", mig_profile=each, mig_index=n, **changes)
+        for n, each in enumerate(profiles)
+    ] + [rest]
+
+
+def test_on_a_node_with_slices_a_place_counts_devices_of_one_kind() -> None:
+    there = [gpu("GPU-0", 0), *cut("3g.40gb", "1g.10gb", "1g.10gb", index=1), gpu("GPU-2", 2)]
+    told = [holding("index:0/whole"), holding("index:0/3g.40gb"), holding("index:1/1g.10gb"), holding("index:1/whole")]
+    assert names(told, there) == (["GPU-0", "GPU-2", "MIG-1-0", "MIG-1-2"], ())
+
+
+def test_a_place_that_no_device_of_its_kind_has_is_left_out() -> None:
+    there = [gpu("GPU-0", 0), *cut("3g.40gb", "1g.10gb", index=1)]
+    found, remarks = names([holding("index:1/1g.10gb"), holding("index:1"), holding("index:1/whole")], there)
+    assert found == []
+    assert remarks == ("3 holdings name places of GPUs that no agent has told, or that are cut: n1",)
+
+
+def test_a_slice_is_one_of_the_cut_that_was_there() -> None:
+    old = cut("3g.40gb", "3g.40gb", exists_end=AT + HOUR)
+    new = [
+        {**each, "gpu_uuid": f"NEW-{each['gpu_uuid']}"} for each in cut("3g.40gb", "3g.40gb", exists_start=AT + HOUR)
+    ]
+    there = [*new, *old]
+    assert names([holding("index:1/3g.40gb", held_end=AT + HOUR)], there)[0] == ["MIG-0-1"]
+    assert names([holding("index:1/3g.40gb", held_start=AT + 2 * HOUR)], there)[0] == ["NEW-MIG-0-1"]
+    late = [{**each, "exists_start": AT + HOUR} for each in old]
+    assert names([holding("index:1/3g.40gb")], [{**each, "exists_end": None} for each in late])[0] == ["MIG-0-1"]
+
+
+def test_slices_whose_order_nobody_tells_have_no_place() -> None:
+    there = [{**each, "mig_index": None} for each in cut("3g.40gb", "3g.40gb")]
+    assert names([holding("index:1/3g.40gb")], there)[0] == []
+
+
 def test_what_needs_no_name_is_not_asked() -> None:
     piece = Pulled({Job: Job.create_empty()}, AT)
     assert named(piece, lambda _: pl.DataFrame()) is piece

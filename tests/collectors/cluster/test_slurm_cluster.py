@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from ledger.tables import Job, JobGpu
+from ledger.tables.partition import declared
 from tests.collectors.cluster.slurm_ledger import RUN, WAYS, Ledger
 
 pytestmark = pytest.mark.xdist_group("slurm")
@@ -50,8 +52,8 @@ def test_both_ways_tell_the_same(ledger: Ledger) -> None:
     ledger.pull("commands")
     first, held = ledger.read(Job), ledger.read(JobGpu)
     ledger.pull("slurmrestd")
-    assert ledger.read(Job).sort(RUN).equals(first.sort(RUN))
-    assert ledger.read(JobGpu).sort(RUN).equals(held.sort(RUN))
+    assert_frame_equal(ledger.read(Job).sort(RUN), first.sort(RUN))
+    assert_frame_equal(ledger.read(JobGpu).sort(*RUN, "gpu_uuid"), held.sort(*RUN, "gpu_uuid"))
     assert held.filter(pl.col("job_id") == jobs[1]).height == 2
     assert ledger.runs(jobs[1])[0]["comment"].strip() == "a|b\nc"
     assert (ledger.runs(done)[0]["state"], ledger.runs(done)[0]["exit_code"]) == ("FAILED", "3:0")
@@ -96,6 +98,28 @@ def test_a_whole_node_has_a_name_without_an_index(ledger: Ledger) -> None:
     assert ledger.held(short) == [(f"GPU-{node}-{index}", False) for node in ("n1", "n2") for index in range(4)]
     assert ledger.held(part) == []
     assert ledger.runs(part)[0]["gpu_count"] == 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_jobs_that_end_between_two_pulls_are_there_once(ledger: Ledger, way: str) -> None:
+    """Which part of a node they had, accounting does not say: no device is named for them, and none twice."""
+    cluster = ledger.cluster
+    ledger.pull(way)
+    short = [cluster.submit("--gres=gpu:1", script="sleep 1") for _ in range(5)]
+    running = cluster.submit("--gres=gpu:2")
+    cluster.until_state(running, "RUNNING")
+    for job in short:
+        cluster.until_recorded(job, "COMPLETED")
+    for _ in range(3):
+        ledger.pull(way)
+    for job in short:
+        (run,) = ledger.runs(job)
+        assert (run["state"], run["gpu_count"], run["restart_count"]) == ("COMPLETED", 1, 0)
+        assert run["started_at"] < run["ended_at"]
+        assert ledger.held(job) == []
+    assert len(ledger.held(running)) == 2
+    key = list(declared(JobGpu).key)
+    assert ledger.read(JobGpu).select(key).is_duplicated().sum() == 0
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -316,6 +316,7 @@ def test_slices_are_rows_whose_parts_sum_to_one(node: Make, kept: Callable[..., 
         Decimal("0.357143"),
     ]
     assert exists["MIG-1"]["mig_profile"] == "3g.40gb"
+    assert [row.get("mig_index") for row in exists.values()] == [0, 1, None]
     assert {row["parent_gpu_uuid"] for row in exists.values()} == {"GPU-a"}
     kept((name, row) for name, each in tables.items() for row in each)
 
