@@ -8,7 +8,7 @@ and stays apart by currency. `queries.measure` takes the numbers.
 from collections.abc import Iterator, Mapping
 
 from queries.measure import Amount, Measure, Part, UnitCost
-from queries.measures import foresight, gpu_time, health, incidents, spending
+from queries.measures import carbon, commitments, foresight, gpu_time, health, incidents, invoices, per_unit, spending
 
 Kind = Measure | Amount | Part | UnitCost
 
@@ -16,7 +16,9 @@ Kind = Measure | Amount | Part | UnitCost
 def catalogue() -> Mapping[str, Kind]:
     """Return all measures by name."""
     return {
-        each.name: each for module in (gpu_time, spending, foresight, health, incidents) for each in _measures(module)
+        each.name: each
+        for module in (gpu_time, spending, commitments, carbon, per_unit, foresight, health, incidents, invoices)
+        for each in _measures(module)
     }
 
 

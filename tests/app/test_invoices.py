@@ -83,7 +83,8 @@ def test_what_cannot_be_an_invoice_is_said(act: Act, change: dict[str, str], mes
 def test_what_an_issuer_sent_counts_before_what_is_typed(act: Act, tmp_path: Path) -> None:
     path = tmp_path / "invoices.csv"
     path.write_text(
-        "invoice_issuer,invoice_id,billing_period_start,billing_currency,invoiced\nCloud Inc.,INV-1,2026-01,USD,119.68\n"
+        "invoice_issuer,invoice_id,billing_period_start,billing_currency,invoiced\n"
+        "Cloud Inc.,INV-1,2026-01,USD,119.68\n"
     )
     act("ingest", paths=[str(path)])
     with pytest.raises(InputError, match=r"found 119\.68 USD from .*invoices\.csv, expected none from a file"):

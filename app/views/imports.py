@@ -1,0 +1,288 @@
+"""Bringing bills, invoices, price lists and scheduler dumps in, and what became of them."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import streamlit as st
+
+from app import cards, controls, data, links, sums, table
+from app import format as written
+from app.page import page
+from app.table import Column
+from ledger.errors import ClusterLedgerError
+from queries.measures import invoices as measures
+
+_SAID: Final = "import_outcome"
+_ROUND: Final = "import_round"
+_DETECT: Final = "detect it"
+
+
+@page("Import", section="Money", order=9, icon=":material/upload_file:", path="import", roles=("admin",))
+def imports() -> None:
+    """Take files in, say what came of each, and let what waits be accepted."""
+    found = controls.answer("bill_imports")
+    with cards.row():
+        cards.taken(measures.WAITING_COUNT, found)
+        cards.taken(measures.COUNTING_COUNT, found)
+        last = found.row(0, named=True)["imported_at"] if found.height else None
+        cards.card("Last import", written.instant(last))
+    if found.is_empty():
+        st.info(
+            "No bill was imported yet. Drop one below, or use `clusterledger ingest PATH`, or let the hub fetch bills "
+            "from a bucket or a folder: section `[bills.NAME]` in `clusterledger.toml`."
+        )
+    _upload()
+    _outcomes()
+    _waiting(found.filter(pl.col("status") == "waiting"))
+    _so_far(found)
+    _places()
+
+
+def _upload() -> None:
+    """Take files, one after another, and remember what came of them."""
+    turn = st.session_state.setdefault(_ROUND, 0)
+    files = st.file_uploader(
+        "Bills (FOCUS, AWS, Azure, Google, OCI), invoices, billing periods, price lists, inventories, scheduler dumps",
+        accept_multiple_files=True,
+        key=f"files-{turn}",
+        help="Drop several at once. What is larger than the limit goes with `clusterledger ingest PATH`.",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        format_ = st.selectbox("Format", [_DETECT, *_formats()], key="import-format", width=220)
+        is_asked = st.button("Import", type="primary", disabled=not files, icon=":material/upload:")
+    if not (is_asked and files):
+        return
+    bar = st.progress(0.0, "Reading")
+    told = []
+    with tempfile.TemporaryDirectory(prefix="clusterledger-upload-") as folder:
+        for index, each in enumerate(files):
+            name = Path(each.name).name
+            bar.progress(index / len(files), f"{name} ({index + 1} of {len(files)})")
+            path = Path(folder) / str(index) / name
+            path.parent.mkdir()
+            path.write_bytes(each.getbuffer())
+            told.append(_imported(path, name, "" if format_ == _DETECT else str(format_)))
+    bar.empty()
+    st.session_state[_SAID] = told
+    st.session_state[_ROUND] = turn + 1
+    st.rerun()
+
+
+def _formats() -> list[str]:
+    from app.services._dumps import formats  # noqa: PLC0415  pages that only read need no reader
+    from collectors.billing._read import bill_formats  # noqa: PLC0415  as above
+
+    return sorted({*bill_formats(), *formats()})
+
+
+def _imported(path: Path, name: str, format_: str) -> dict[str, Any]:
+    """Import one file and return what came of it; an error is a part of that."""
+    try:
+        result: dict[str, Any] = data.act("ingest", paths=[str(path)], names=[name], format=format_)["files"][0]
+    except ClusterLedgerError as error:
+        return {"path": name, "rows": 0, "rejected": 0, "error": error.message, "hint": error.hint}
+    return result
+
+
+def _outcomes() -> None:
+    """Say what came of the files of this visit, with every refused row, and what to do next."""
+    told: list[dict[str, Any]] = st.session_state.get(_SAID, [])
+    for each in told:
+        _outcome(each)
+    if not told:
+        return
+    _refused([str(each["path"]) for each in told if each["rejected"]])
+    pace = written.duration(data.settings().hub.rollup_every_seconds)
+    st.caption(f"Costs, allocations and invoices are computed anew within {pace}. Next:")
+    with st.container(horizontal=True):
+        links.to("invoices", "Does it match the invoice?")
+        links.to("cost", "What it costs, by team")
+        links.to("data_health", "What found no node")
+
+
+def _outcome(each: dict[str, Any]) -> None:
+    kind = " ".join(filter(None, (each.get("format"), each.get("version"))))
+    rows = f"{written.count(each['rows'])} rows" + (f" of {kind}" if kind else "")
+    billed = sums.shown(each.get("billed_cost", {}), compact=False)
+    money = f", {billed} billed" if each.get("billed_cost") else ""
+    if each.get("error"):
+        hint = each.get("hint", "").replace(
+            "import it again with --accept if it is right", "accept it below if it is right"
+        )
+        (st.warning if each["rows"] else st.error)(
+            f"**{each['path']}**: {each['error']}" + (f"  \n{hint}." if hint else "")
+        )
+    elif each.get("is_unchanged"):
+        st.info(f"**{each['path']}**: {rows}{money}. It was imported before: nothing changed.")
+    else:
+        refused = f" {written.count(each['rejected'])} rows were refused, see below." if each["rejected"] else ""
+        st.success(f"**{each['path']}**: {rows}{money}.{refused}")
+    for text in each.get("remarks", []):
+        st.caption(f"{each['path']}: {text}")
+
+
+def _refused(names: list[str]) -> None:
+    """Show each refused row: where it stood, what was found and what was expected there."""
+    if not names:
+        return
+    rows = data.answer("refused_of_files", scope=controls.scope(), sources="".join(f"{name}\n" for name in names))
+    st.subheader("Refused rows", anchor=False)
+    st.caption("The other rows are in. Correct these in the file and import it again under the same name.")
+    table.show(
+        data.once(told_apart, rows),
+        {
+            "source": Column("File"),
+            "place": Column("Where"),
+            "found": Column("Found"),
+            "expected": Column("Expected"),
+            "table_name": Column("Table"),
+            "row_json": Column("As it came"),
+        },
+        key="refused",
+        file_name="refused-rows",
+    )
+
+
+def told_apart(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return refusals with their place, what was found and what was expected apart."""
+    reason = pl.col("reason")
+    place = reason.str.extract(r"^(?:.*?: )?((?:line|row) \d+(?:, column [^:]+)?): ").fill_null(
+        reason.str.extract(r"^([^:]+): ")
+    )
+    return rows.with_columns(
+        place.alias("place"),
+        pl.coalesce(reason.str.extract(r": found (.*), expected "), reason.str.extract(r"^[^:]+: (.*)$"), reason).alias(
+            "found"
+        ),
+        reason.str.extract(r", expected (.*)$").alias("expected"),
+    )
+
+
+def _waiting(rows: pl.DataFrame) -> None:
+    """Show what waits, what it would change, and let it be accepted."""
+    if rows.is_empty():
+        return
+    st.subheader("Waiting for you", anchor=False)
+    for (import_id,), units in rows.partition_by("import_id", as_dict=True, maintain_order=True).items():
+        first = units.row(0, named=True)
+        with st.container(border=True):
+            st.markdown(f"**{first['path']}**, imported {written.instant(first['imported_at'])}")
+            _changes(str(import_id))
+            if st.button("Accept it", key=f"accept-{import_id}", type="primary"):
+                data.act("bills", action="accept", import_id=import_id)
+                st.session_state.pop(_SAID, None)
+                st.rerun()
+
+
+def _changes(import_id: str) -> None:
+    """Show what an import says otherwise than the one before it: sums first, then the largest charges."""
+    units: list[dict[str, Any]] = data.made(
+        "bill_changes",
+        ["bill_import", "focus_charge"],
+        lambda: data.act("bill_changes", import_id=import_id),
+        scope=controls.scope(),
+        import_id=import_id,
+    )
+    for unit in units:
+        st.caption(
+            f"Account {unit['billing_account_id']}, {unit['billing_period_start']:%B %Y}, against "
+            + (f"import {unit['before_import_id'][:12]}" if unit["before_import_id"] else "nothing before it")
+        )
+        key = f"{import_id}-{unit['billing_account_id']}-{unit['billing_period_start']:%Y%m}"
+        table.show(
+            pl.DataFrame(unit["totals"], infer_schema_length=None),
+            {
+                "change": Column("Charges", help="added, removed, changed, or the same in both"),
+                "charge_count": Column("How many", "count"),
+                "billed_before_cost": Column("Billed before", "money"),
+                "billed_cost": Column("Billed now", "money"),
+                "billed_change_cost": Column("Change", "money"),
+                "effective_change_cost": Column("Change, effective", "money"),
+                "billing_currency": Column("Currency"),
+            },
+            key=f"totals-{key}",
+        )
+        if unit["changes"]:
+            with st.expander("Charge by charge"):
+                _charges(pl.DataFrame(unit["changes"], infer_schema_length=None), key)
+
+
+def _charges(changes: pl.DataFrame, key: str) -> None:
+    table.show(
+        changes,
+        {
+            "change": Column("Change"),
+            "charge_period_start": Column("From", "instant"),
+            "charge_category": Column("Category"),
+            "charge_class": Column("Class"),
+            "service_name": Column("Service"),
+            "resource_id": Column("Resource"),
+            "billed_before_cost": Column("Billed before", "money"),
+            "billed_cost": Column("Billed now", "money"),
+            "billed_change_cost": Column("Change", "money"),
+            "effective_change_cost": Column("Change, effective", "money"),
+            "billing_currency": Column("Currency"),
+        },
+        key=f"changes-{key}",
+        file_name="bill-changes",
+    )
+
+
+def _so_far(found: pl.DataFrame) -> None:
+    if found.is_empty():
+        return
+    st.subheader("Imports so far", anchor=False)
+    st.caption("All are kept. Select one to see what it changed.")
+    picked = table.show(
+        found,
+        {
+            "imported_at": Column("Imported", "instant"),
+            "status": Column("Status", help="current: its charges count; superseded: a later one replaced it; waiting"),
+            "source_name": Column("Source"),
+            "format": Column("Format"),
+            "billing_account_id": Column("Account"),
+            "billing_period_start": Column("Period", "day"),
+            "row_count": Column("Rows", "count"),
+            "rejected_count": Column("Refused", "count"),
+            "billed_cost": Column("Billed", "money"),
+            "effective_cost": Column("Effective", "money"),
+            "billing_currency": Column("Currency"),
+            "complete_through": Column("Complete to", "instant"),
+        },
+        key="imports",
+        file_name="imports",
+        select=True,
+    )
+    if picked:
+        _changes(str(picked["import_id"]))
+
+
+def _places() -> None:
+    """Show the files of bills that the hub fetches, and let it look now."""
+    places = data.settings().bills
+    if not places:
+        return
+    st.subheader("Places that the hub looks into", anchor=False)
+    for name, place in places.items():
+        st.caption(f"`{name}`: {place.url}, every {written.duration(place.every_seconds)}")
+    if st.button("Look now", icon=":material/sync:"):
+        with st.spinner("Looking"):
+            for each in data.act("bills", action="fetch"):
+                if each.get("error"):
+                    st.error(f"{each['source']}: {each['error']}  \n{each['hint']}")
+    table.show(
+        controls.answer("bill_objects"),
+        {
+            "bill_name": Column("Place"),
+            "path": Column("File"),
+            "status": Column("Status"),
+            "message": Column("What came of it"),
+            "size_bytes": Column("Size", "bytes"),
+            "modified_at": Column("Changed", "instant"),
+            "fetched_at": Column("Fetched", "instant"),
+        },
+        key="objects",
+        file_name="bill-files",
+    )

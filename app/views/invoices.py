@@ -1,0 +1,179 @@
+"""Whether the bills are what was invoiced: from a total down to the line, its charges, and who used them."""
+
+from typing import Any, Final
+
+import polars as pl
+import streamlit as st
+
+from app import cards, controls, data, table
+from app import format as written
+from app.page import page
+from app.table import Column
+from app.views import _invoice, _typed
+from ledger.tables import Reconciliation
+from queries.measures import health
+from queries.measures import invoices as measures
+
+_STATUS: Final = {
+    "matches_invoice": "matches the invoice",
+    "matches_export": "matches the export",
+    "estimated": "estimated",
+    "differs": "differs",
+    "unchecked": "not checked yet",
+}
+_MEANINGS: Final = {
+    "matches_invoice": "Its charges equal what the invoice says, within FOCUS 1.4's tolerance.",
+    "matches_export": "Its charges sum to the totals that came with the export. No invoice is known: type it below, or "
+    "import it.",
+    "estimated": "Some of it is estimated, since no bill covers it yet.",
+    "differs": "Its charges differ from the invoice by more than rounding explains, or are not all allocated.",
+    "unchecked": "Its charges are not allocated yet.",
+}
+
+
+@page("Invoices", section="Money", order=8, icon=":material/receipt_long:", roles=("admin", "manager", "sre"))
+def invoices() -> None:
+    """Compare each bill with its invoice; a row opens down to its charges and who used them."""
+    found = data.once(_newest_first, data.rows(Reconciliation, scope=controls.scope()))
+    if found.is_empty():
+        st.info(
+            "No bill was imported yet: `clusterledger ingest PATH`, or the page Import. An invoice can be typed below."
+        )
+        _typed.form({})
+        return
+    _typed.say()
+    _headline(found)
+    picked = _table(found)
+    row = picked or _first(found)
+    _opened(row)
+    _typed.form(row)
+    _late()
+
+
+def _newest_first(invoices: pl.DataFrame) -> pl.DataFrame:
+    shown = pl.col("status").replace_strict(_STATUS, default=pl.col("status")).alias("standing")
+    return invoices.with_columns(shown).sort(
+        "billing_period_start", "provider", "invoice_id", descending=[True, False, False]
+    )
+
+
+def _first(found: pl.DataFrame) -> dict[str, Any]:
+    """Return the bill that opens: the newest that differs, else the newest with an invoice, else the newest."""
+    rank = pl.when(pl.col("status") == "differs").then(0).when(pl.col("invoiced").is_not_null()).then(1).otherwise(2)
+    return found.sort(rank, maintain_order=True).row(0, named=True)
+
+
+def _headline(found: pl.DataFrame) -> None:
+    with cards.row():
+        cards.counted(health.DIFFERING_COUNT, health.INVOICE_COUNT, found)
+        cards.counted(measures.COMPARED_COUNT, health.INVOICE_COUNT, found)
+        compared = data.once(_compared, found)
+        cards.summed(measures.CHARGED, compared)
+        cards.summed(measures.INVOICED, compared)
+        cards.summed(measures.DIFFERENCE, compared)
+    st.caption("Charged, invoiced and their difference are of the bills whose invoice is known.")
+
+
+def _compared(found: pl.DataFrame) -> pl.DataFrame:
+    return found.filter(pl.col("invoiced").is_not_null())
+
+
+def _table(found: pl.DataFrame) -> dict[str, Any] | None:
+    return table.show(
+        found,
+        {
+            "billing_period_start": Column("Period", "day"),
+            "invoice_issuer": Column("Issuer"),
+            "provider": Column("Provider"),
+            "invoice_id": Column("Invoice", help="Empty while the provider has issued none."),
+            "standing": Column("Status"),
+            "charged": Column("Charged", "money", "Sum of the bill's rows."),
+            "allocated": Column("Allocated", "money", "Sum of what was allocated of them."),
+            "invoiced": Column("Invoiced", "money", "From the invoice itself, never from the bill."),
+            "difference": Column("Difference", "money", "Charged less invoiced."),
+            "tolerance": Column("Tolerance", "money", "What FOCUS 1.4 allows for rounding."),
+            "billing_currency": Column("Currency"),
+            "row_count": Column("Charges", "count"),
+            "complete_through": Column("Complete to", "instant"),
+        },
+        key="invoices",
+        file_name="reconciliation",
+        select=True,
+    )
+
+
+def _opened(row: dict[str, Any]) -> None:
+    """Draw one bill beside its invoice, and open it downwards."""
+    currency = row["billing_currency"]
+    with st.container(border=True):
+        number = f"invoice {row['invoice_id']}" if row["invoice_id"] else "no invoice yet"
+        st.subheader(f"{row['provider']}, {row['billing_period_start']:%B %Y}: {number}", anchor=False)
+        st.caption(
+            f"Issued by {row['invoice_issuer']}. {_STATUS[row['status']].capitalize()}. {_MEANINGS[row['status']]}"
+        )
+        with cards.row():
+            for name, label in (
+                ("charged", "Charged"),
+                ("allocated", "Allocated"),
+                ("invoiced", "Invoiced"),
+                ("difference", "Difference"),
+                ("tolerance", "Tolerance"),
+            ):
+                cards.card(label, written.money(row[name], currency) if row[name] is not None else written.UNKNOWN)
+        _causes(row)
+        _invoice.groups(row)
+        _typed.period(row)
+
+
+def _causes(row: dict[str, Any]) -> None:
+    """Say which charges explain a difference."""
+    if row["status"] != "differs":
+        return
+    if row["charged"] != row["allocated"]:
+        st.warning("Not all of its charges are allocated yet: look again when the next rollup has run.")
+    if row["invoiced"] is None:
+        return
+    from queries.differences import causes  # noqa: PLC0415  most bills need no explanation
+
+    hub = data.hub()
+    found = data.made(
+        "causes",
+        ["focus_charge", "bill_import", "invoice_line", "reconciliation"],
+        lambda: causes(hub.store.select, row),
+        scope=controls.scope(),
+        bill=tuple(str(row[name]) for name in (*Reconciliation.primary_key(), "difference")),
+    )
+    if not found:
+        st.warning("No charge, and no small set of charges, sums to the difference. Compare it line by line below.")
+        return
+    st.markdown("**What explains the difference**" + (", one of:" if len(found) > 1 else ":"))
+    st.markdown("\n".join(f"- {each.words}" for each in found))
+
+
+def _late() -> None:
+    """Show charges that were invoiced in another month than the one in which they were incurred."""
+    found = controls.answer("late_charges")
+    st.subheader("Late and corrected charges", anchor=False)
+    if found.is_empty():
+        st.caption("Each charge was invoiced in the month in which it was incurred, and none corrects another.")
+        return
+    st.caption(
+        "As invoiced they count in one month, as incurred in another: reconciliation takes the first, cost by day the "
+        "second."
+    )
+    table.show(
+        found,
+        {
+            "billing_period_start": Column("Invoiced in", "day"),
+            "incurred_start": Column("Incurred in", "day"),
+            "invoice_issuer": Column("Issuer"),
+            "invoice_id": Column("Invoice"),
+            "charge_class": Column("Class"),
+            "charge_count": Column("Charges", "count"),
+            "billed_cost": Column("Billed", "money"),
+            "effective_cost": Column("Effective", "money"),
+            "billing_currency": Column("Currency"),
+        },
+        key="late",
+        file_name="late-charges",
+    )
