@@ -1,7 +1,7 @@
 """The currency in which pages show money, where one is configured: converted for the eye, and told so."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -34,6 +34,16 @@ def shown(frame: pl.DataFrame, columns: Sequence[str], *, day: str = "", on: dat
     return data.once(display.in_currency, frame, exchange(), to, tuple(columns), day=day, on=on)
 
 
+def last_day(window: data.Window) -> date:
+    """Return the last day of a stretch of time."""
+    return (window.end - timedelta(microseconds=1)).date()
+
+
+def is_converted(of: Shown, currency: str) -> bool:
+    """Tell whether amounts in a currency are converted, in part at least."""
+    return bool(of.converted) and currency == of.currency
+
+
 def label(of: Shown, currency: str) -> str:
     """Return how a number's currency is called: `EUR`, or `EUR, converted`."""
-    return f"{currency}, converted" if of.converted and currency == of.currency else currency
+    return f"{currency}, converted" if is_converted(of, currency) else currency

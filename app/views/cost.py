@@ -3,7 +3,7 @@
 import polars as pl
 import streamlit as st
 
-from app import cards, chart, controls, data, sums, table
+from app import cards, chart, controls, data, display, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.page import page
@@ -36,34 +36,39 @@ def cost() -> None:
     rules, idle = _rules(by)
     of = _AMOUNTS[charged, estate]
     asked = {"cluster": controls.cluster(), "team": controls.team(), "by": by, **of.asks}
-    days = _days(window, rules, idle, asked)
-    if days.is_empty():
+    found = _days(window, rules, idle, asked)
+    if found.is_empty():
         st.info(
             "No cost in this window. Import a bill with `clusterledger ingest bill.csv`, or a price list, so that "
             "hours without a bill can be estimated."
         )
         return
-    earlier = _days(controls.before(window), rules, idle, asked)
+    shown = display.shown(found, ("cost",), day="day")
+    days = shown.frame
+    earlier = display.shown(_days(controls.before(window), rules, idle, asked), ("cost",), day="day").frame
     totals, old = (data.once(measure.amounts, each, of) for each in (days, earlier))
     with cards.row():
         for currency, amount in totals.items():
             cards.card(
-                f"{charged.capitalize()} cost, {currency}",
+                f"{charged.capitalize()} cost, {display.label(shown, currency)}",
                 written.money(amount, currency, compact=True),
                 change=sums.change(amount, old[currency]) if currency in old else None,
                 meaning=f"{of.means} Against the stretch of the same length before. Currencies are never added.",
             )
-        _price()
+        _price(window)
         cards.counted(spending.ESTIMATED_DAYS, spending.COST_DAYS, days)
     for currency in totals:
         mine = data.once(sums.in_currency, days, currency)
+        label = display.label(shown, currency)
         if len(totals) > 1:
-            st.subheader(currency, anchor=False)
+            st.subheader(label, anchor=False)
         chart.show(money_charts.stacked, mine, currency, key=f"days-{currency}", alt=f"Cost by day and {by}")
         if idle == "holder":
-            _table(data.once(measure.shares, mine, ["name"], of), currency, by)
+            _table(data.once(measure.shares, mine, ["name"], of), currency, label, by)
         else:
-            _table(data.once(idle_borne.by_name, mine, of), currency, by)
+            _table(data.once(idle_borne.by_name, mine, of), currency, label, by)
+    if shown.words:
+        st.caption(shown.words)
     stored = data.settings().money
     st.caption(
         f"Split rule: `{rules.split_rule}`, shared cost: `{rules.shared_cost}`. Stored are `{stored.split_rule}` and "
@@ -164,23 +169,26 @@ def _idle_borne(by: str) -> str:
     return str(chosen or "holder")
 
 
-def _price() -> None:
-    prices = controls.answer("price_per_gpu_hour")
-    currency, price = next(iter(data.once(measure.unit_costs, prices, spending.GPU_HOUR_COST).items()), ("", None))
-    cards.card(spending.GPU_HOUR_COST.title, written.unit_price(price, currency), meaning=spending.GPU_HOUR_COST.means)
+def _price(window: data.Window) -> None:
+    of = spending.GPU_HOUR_COST
+    # A stretch has no day of its own: its last one gives the rate.
+    shown = display.shown(controls.answer("price_per_gpu_hour"), ("effective_cost",), on=display.last_day(window))
+    currency, price = next(iter(data.once(measure.unit_costs, shown.frame, of).items()), ("", None))
+    title = f"{of.title}, converted" if display.is_converted(shown, currency) else of.title
+    cards.card(title, written.unit_price(price, currency), meaning=f"{of.means} {shown.words}".strip())
 
 
-def _table(groups: pl.DataFrame, currency: str, by: str) -> None:
+def _table(groups: pl.DataFrame, currency: str, label: str, by: str) -> None:
     moved = {
-        "own": Column(f"Own ({currency})", "money", "Before idle time is moved"),
-        "borne": Column(f"Idle borne ({currency})", "money", "Idle time that it bears, less what others bear of it"),
+        "own": Column(f"Own ({label})", "money", "Before idle time is moved"),
+        "borne": Column(f"Idle borne ({label})", "money", "Idle time that it bears, less what others bear of it"),
     }
     table.show(
         groups,
         {
             "name": Column(by.capitalize()),
             **(moved if "borne" in groups.columns else {}),
-            "cost": Column(f"Cost ({currency})", "money"),
+            "cost": Column(f"Cost ({label})", "money"),
             "share": Column("Share", "percent"),
         },
         key=f"groups-{currency}",

@@ -1,12 +1,14 @@
 """The first page: what the estate costs, what idles, where it goes, and what to do next."""
 
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from typing import Final
 
 import polars as pl
 import streamlit as st
 
-from app import cards, chart, controls, data, links, sums, table
+from app import cards, chart, controls, data, display, links, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.charts import states as state_charts
@@ -18,19 +20,31 @@ from ledger.tables import ForecastDay
 from queries import measure
 from queries.measures import gpu_time, spending
 
+_FORECAST: Final = ("forecast_cost", "lower_cost", "upper_cost")
+_MODEL_COSTS: Final = (
+    "effective_cost",
+    "productive_cost",
+    "idle_cost",
+    "serving_cost",
+    "serving_productive_cost",
+    "prompt_cost",
+    "generated_cost",
+    "training_cost",
+)
+
 
 @page("Overview", section="Observe", order=0, icon=":material/dashboard:", path="")
 def overview() -> None:
     """Say what the AI estate costs, how much of it idles, and what to change first."""
     window = controls.window()
-    found = _found(window)
+    found, said = _in_display_currency(_found(window))
     if found.hours.is_empty() and found.spend.is_empty():
         st.info(
             "Nothing is in the ledger yet for this window. Start an agent with `clusterledger agent --hub URL`, "
             "import a bill with `clusterledger ingest PATH`, or fill an empty store with `clusterledger demo`."
         )
         return
-    _headline(found)
+    _headline(found, said)
     st.subheader("Where the GPU time went", anchor=False)
     chart.show(state_charts.shares, found.hours, key="shares", alt="Share of GPU time in each state")
     chart.show(state_charts.over_time, found.hours, key="states", alt="GPU-hours by state over time")
@@ -40,6 +54,21 @@ def overview() -> None:
     with right:
         _models(found.models, next(iter(found.spent), ""))
     _next_steps()
+
+
+def _in_display_currency(found: Headline) -> tuple[Headline, str]:
+    """Return the headline's money in the display currency, and what is to be said about it.
+
+    Spend goes by the rate of each day; what is summed over the window by that of its last day.
+    """
+    on = display.last_day(found.window)
+    spent = display.shown(found.spend, ("cost",), day="day")
+    idle = display.shown(found.idle, ("effective_cost",), on=on)
+    models = display.shown(found.models, _MODEL_COSTS, on=on)
+    if not any(each.words for each in (spent, idle, models)):
+        return found, ""
+    said = " ".join(dict.fromkeys(each.words for each in (spent, idle, models) if each.words))
+    return replace(found, spend=spent.frame, idle=idle.frame, models=models.frame), said
 
 
 def _found(window: data.Window) -> Headline:
@@ -58,8 +87,8 @@ def _found(window: data.Window) -> Headline:
     )
 
 
-def _headline(found: Headline) -> None:
-    spent, ends, daily = _month()
+def _headline(found: Headline, said: str) -> None:
+    spent, ends, daily, of_month = _month()
     main = next(iter(spent), "")
     with cards.row():
         cards.money(spending.SPEND, spent, label=f"{spending.SPEND.title}, {data.now():%b}", first=main, chart=daily)
@@ -72,6 +101,8 @@ def _headline(found: Headline) -> None:
             written.gpu_hours(found.state_hours["productive"]),
         )
     _remarks(found, ends)
+    if converted := " ".join(dict.fromkeys(each for each in (of_month, said) if each)):
+        st.caption(converted)
 
 
 def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
@@ -88,16 +119,19 @@ def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
         st.caption(" ".join(said))
 
 
-def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float]]:
-    """Return what the month has cost, what it is expected to cost, and its days in the main currency."""
+def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float], str]:
+    """Return what the month has cost, what it is expected to cost, its days in the main currency, and its rates."""
     now = data.now()
     answer = partial(data.answer, scope=controls.scope())
     days = spend(answer, month_so_far(now), cluster=controls.cluster(), team=controls.team())
+    shown = display.shown(days, ("cost",), day="day")
+    days = shown.frame
     spent = data.once(measure.amounts, days, spending.SPEND)
     scope = f"team:{controls.team()}" if controls.team() else "total"
     rows = data.rows(ForecastDay, scope=controls.scope(), where={"scope": [scope]})
+    rows = display.shown(rows, _FORECAST, on=now.date()).frame
     ends = [] if controls.cluster() else month_end(spent, rows, now)
-    return spent, ends, data.once(_daily, days, next(iter(spent), ""))
+    return spent, ends, data.once(_daily, days, next(iter(spent), "")), shown.words
 
 
 def _daily(days: pl.DataFrame, currency: str) -> list[float]:
