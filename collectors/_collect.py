@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import collectors.node
+from collectors._clock import utc_now
 from collectors._machine import expected, host_name, node_row
-from collectors._round import Run, Tables, sources, utc_now
+from collectors._round import Run, Tables, sources
 from collectors._stamp import Forgetful, Identity, boot_id, stamped
 from ledger.config import Settings
 from ledger.registry import Collector, discover

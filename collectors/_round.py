@@ -5,11 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from collectors._clock import utc_now
 from collectors._settings import CollectorSettings
 from ledger.config import Settings
 from ledger.errors import ClusterLedgerError, ConfigError, SourceMissing
@@ -42,11 +43,6 @@ class Result:
     started_at: datetime
     step_seconds: float
     rows: list[tuple[str, Row]] = field(default_factory=list)
-
-
-def utc_now() -> datetime:
-    """Return the wall clock in UTC."""
-    return datetime.now(UTC)
 
 
 class Source:

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
+from collectors._clock import utc_now
 from collectors._collect import PROC, SYS, Round, identity_of, node_collectors, run_collectors
 from collectors._machine import expected, node_row
 from collectors._metrics import Counts
 from collectors._pace import Paces
-from collectors._round import Result, Run, Tables, sources, utc_now
+from collectors._round import Result, Run, Tables, sources
 from collectors._ship import Link, Shipper
 from collectors._spool import Spool
 from collectors._stamp import Memory, existing, stamped

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from collectors._settings import CollectorSettings
+from collectors.node._device_settings import DeviceSettings
 from collectors.node._limits import LIMITS
 from ledger.explain import nearest
 
@@ -88,18 +88,11 @@ class AcceleratorSource(_Section):
         return self
 
 
-class AcceleratorSettings(CollectorSettings):
+class AcceleratorSettings(DeviceSettings):
     """The kinds of accelerators of this node, and what tells the job of a process besides its cgroup."""
 
     sources: Annotated[tuple[AcceleratorSource, ...], Field(description="One for each kind")] = ()
     answer_seconds: Annotated[float, Field(gt=0, le=60, description="A command that takes longer is ended")] = 4.0
-    job_map: Annotated[str, Field(description="Where the prolog notes which job got which device; empty for none")] = (
-        "/run/clusterledger/job_map"
-    )
-    job_variables: Annotated[
-        tuple[str, ...],
-        Field(description="Read from the environment of a process, in this order, and nothing else of it"),
-    ] = ("SLURM_JOB_ID",)
 
     @field_validator("sources")
     @classmethod

@@ -74,7 +74,12 @@ def numa_node(sysfs: Path, bus: tuple[int, int, int] | None) -> int | None:
     if bus is None:
         return None
     domain, number, device = bus
-    found = integer(sysfs / f"bus/pci/devices/{domain:04x}:{number:02x}:{device:02x}.0/numa_node")
+    return numa_node_of(sysfs / f"bus/pci/devices/{domain:04x}:{number:02x}:{device:02x}.0")
+
+
+def numa_node_of(folder: Path) -> int | None:
+    """Return the NUMA node that the device of a folder is attached to; None where the firmware names none."""
+    found = integer(folder / "numa_node")
     return found if found is not None and found >= 0 else None
 
 

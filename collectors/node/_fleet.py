@@ -11,6 +11,9 @@ from collectors.node._nvml_device import status_row
 from collectors.node._nvml_health import event_row
 from ledger.registry import Row
 
+INVENTORY_ROUNDS: Final = 6
+"""What exists is told every so many rounds."""
+
 _CALM_ROUNDS: Final = 6
 _COUNTERS: Final = ("energy_joules_total", "nvlink_receive_bytes_total", "nvlink_transmit_bytes_total")
 

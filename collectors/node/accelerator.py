@@ -2,28 +2,22 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from collectors._clock import utc_now
 from collectors.node._accelerator_devices import Device, of_command, of_folders
 from collectors.node._accelerator_settings import AcceleratorSettings, AcceleratorSource
-from collectors.node._attribution import Attribution
 from collectors.node._command import Command
-from collectors.node._fleet import process_rows, quality, remembered
+from collectors.node._fleet import INVENTORY_ROUNDS, process_rows, quality, remembered
 from collectors.node._openers import openers
-from collectors.node._pod_resources import latest
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
-_INVENTORY_ROUNDS: Final = 6
 _GONE: Final = "it is not shown any more"
 _HINT: Final = "describe them under [[collectors.accelerator.sources]] on nodes that have some"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @collector(
@@ -37,7 +31,7 @@ def accelerator(
     procfs: Path = Path("/proc"),
     settings: AcceleratorSettings | None = None,
     clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = _now,
+    now: Callable[[], datetime] = utc_now,
 ) -> Callable[[], Iterable[tuple[str, Row]]]:
     """Open a round that yields a sample per device that the configuration describes, and who has it open.
 
@@ -64,8 +58,7 @@ class _Node:
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
-        job_map = procfs.parent / settings.job_map.lstrip("/") if settings.job_map else None
-        self._attribution = Attribution(procfs, job_map, settings.job_variables, latest(procfs.parent))
+        self._attribution = settings.attribution(procfs)
         self._settings = settings
         self._sysfs = sysfs
         self._procfs = procfs
@@ -127,7 +120,7 @@ class _Node:
             yield from fleet.sample({**row, **device.values, **summary, "collect_seconds": seconds}, at)
             yield from (("gpu_process_sample", process) for process in processes)
         yield from fleet.absent((device.uuid for device in devices), at, _GONE)
-        if self._rounds % _INVENTORY_ROUNDS == 0:
+        if self._rounds % INVENTORY_ROUNDS == 0:
             yield from fleet.exists(self._existing(source, devices), at)
 
     def _processes(self, device: Device, opened: str, held: Mapping[str, set[int]] | None) -> tuple[Row, list[Row]]:

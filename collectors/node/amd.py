@@ -4,26 +4,26 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from collectors._settings import CollectorSettings
+from collectors._clock import utc_now
 from collectors.node._amd_device import AmdDevice
 from collectors.node._amd_events import AmdLog
 from collectors.node._amd_kfd import ComputeNode, Kfd, Place
 from collectors.node._amd_names import folders
 from collectors.node._amd_names import uuid as name_of
 from collectors.node._attribution import Attribution
-from collectors.node._files import integer, text
+from collectors.node._device_settings import HealthSettings
+from collectors.node._files import numa_node_of, text
 from collectors.node._fleet import Fleet, process_rows, quality
 from collectors.node._kernel_log import KernelLog
 from collectors.node._nvml_driver import DeviceLost, share
 from collectors.node._nvml_health import event_row
-from collectors.node._pod_resources import latest
 from ledger.errors import SourceMissing
 from ledger.registry import Row, collector
 
@@ -33,24 +33,12 @@ _MILLIONTHS: Final = 1_000_000
 _GONE: Final = "the driver does not list it any more"
 
 
-class AmdSettings(CollectorSettings):
+class AmdSettings(HealthSettings):
     """Which devices count, how often the slower questions are asked, and what tells the job of a process."""
 
     devices: Annotated[
         tuple[str, ...], Field(description="PCI addresses of the devices that count; empty for all")
     ] = ()
-    health_every_rounds: Annotated[int, Field(ge=1, le=360, description="Health is read every so many rounds")] = 6
-    job_map: Annotated[str, Field(description="Where the prolog notes which job got which device; empty for none")] = (
-        "/run/clusterledger/job_map"
-    )
-    job_variables: Annotated[
-        tuple[str, ...],
-        Field(description="Read from the environment of a process, in this order, and nothing else of it"),
-    ] = ("SLURM_JOB_ID",)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @collector(emits=_EMITS, every_seconds=10, settings=AmdSettings)
@@ -60,7 +48,7 @@ def amd(
     root: Path | None = None,
     settings: AmdSettings | None = None,
     clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = _now,
+    now: Callable[[], datetime] = utc_now,
 ) -> Callable[[], Iterable[tuple[str, Row]]]:
     """Open a round that yields a sample per GPU and partition, its processes, and at times its health.
 
@@ -76,8 +64,7 @@ def amd(
     """
     decided = settings or AmdSettings()
     beside = procfs.parent if root is None else root
-    job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
-    attribution = Attribution(procfs, job_map, decided.job_variables, latest(beside))
+    attribution = decided.attribution(procfs, beside)
     open_log = functools.partial(KernelLog, procfs, beside / "dev", beside / "var/log", now)
     return _Node(sysfs, attribution, open_log, decided, clock, now).one_round
 
@@ -228,11 +215,10 @@ class _Node:
     def _existing(self, device: AmdDevice, parts: list[ComputeNode]) -> list[Row]:
         """Return what exists of a device: itself, or its parts."""
         folder = device.files.root
-        numa = integer(folder / "numa_node")
         common = {
             "gpu_model": device.model(),
             "gpu_index": device.index,
-            "numa_node_index": numa if numa is not None and numa >= 0 else None,
+            "numa_node_index": numa_node_of(folder),
         }
         if len(parts) <= 1:
             whole = {"gpu_uuid": device.uuid, "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)}

@@ -5,20 +5,18 @@ import ctypes
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from pydantic import Field
-
-from collectors._settings import CollectorSettings
+from collectors._clock import utc_now
 from collectors.node._attribution import Attribution
+from collectors.node._device_settings import HealthSettings
 from collectors.node._files import numa_node
 from collectors.node._kernel_log import Bus, KernelLog, bus_of
 from collectors.node._nvml_card import Card
 from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, words
 from collectors.node._nvml_events import EventQueue, Witnesses, wants_health
-from collectors.node._pod_resources import latest
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
@@ -28,21 +26,8 @@ _LONGEST_WAIT: Final = 63  # slow rounds: about an hour
 _UNLISTED: Final = "the driver does not list it any more"
 
 
-class NvmlSettings(CollectorSettings):
+class NvmlSettings(HealthSettings):
     """How often the slower questions are asked, and what tells the job of a process besides its cgroup."""
-
-    health_every_rounds: Annotated[int, Field(ge=1, le=360, description="Health is read every so many rounds")] = 6
-    job_map: Annotated[str, Field(description="Where the prolog notes which job got which device; empty for none")] = (
-        "/run/clusterledger/job_map"
-    )
-    job_variables: Annotated[
-        tuple[str, ...],
-        Field(description="Read from the environment of a process, in this order, and nothing else of it"),
-    ] = ("SLURM_JOB_ID",)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @collector(emits=_EMITS, every_seconds=10, settings=NvmlSettings)
@@ -53,7 +38,7 @@ def nvml(
     settings: NvmlSettings | None = None,
     library: Any = None,
     clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = _now,
+    now: Callable[[], datetime] = utc_now,
 ) -> Callable[[], Iterable[tuple[str, Row]]]:
     """Open NVML; each round yields a sample per GPU and slice, its processes, and at times its health.
 
@@ -70,8 +55,7 @@ def nvml(
     beside = procfs.parent if root is None else root
     log = KernelLog(procfs, beside / "dev", beside / "var/log", now)
     decided = settings or NvmlSettings()
-    job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
-    attribution = Attribution(procfs, job_map, decided.job_variables, latest(beside))
+    attribution = decided.attribution(procfs, beside)
     of_bus = functools.partial(numa_node, beside / "sys" if sysfs is None else sysfs)
     node = _Node(driver, attribution, log, of_bus, decided.health_every_rounds, clock, now)
     return node.one_round

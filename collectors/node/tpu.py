@@ -2,19 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 from pydantic import Field
 
-from collectors._settings import CollectorSettings
+from collectors._clock import utc_now
 from collectors.node._attribution import Attribution
-from collectors.node._files import integer, listed, text
-from collectors.node._fleet import process_rows, quality, remembered
+from collectors.node._device_settings import DeviceSettings
+from collectors.node._files import listed, numa_node_of, text
+from collectors.node._fleet import INVENTORY_ROUNDS, process_rows, quality, remembered
 from collectors.node._openers import openers
-from collectors.node._pod_resources import latest
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
@@ -30,11 +30,10 @@ _MODELS: Final = {
     ("0x006f", ""): "TPU v6e",
     ("0x0076", ""): "TPU7x",
 }
-_INVENTORY_ROUNDS: Final = 6
 _GONE: Final = "the kernel does not list it any more"
 
 
-class TpuSettings(CollectorSettings):
+class TpuSettings(DeviceSettings):
     """Where the library of a running program answers, and what tells the job of a process besides its cgroup."""
 
     ports: Annotated[
@@ -42,13 +41,6 @@ class TpuSettings(CollectorSettings):
         Field(min_length=1, description="Ports on loopback: one, or one for each program (TPU_RUNTIME_METRICS_PORTS)"),
     ] = (8431,)
     answer_seconds: Annotated[float, Field(gt=0, le=10, description="One answer may take so long")] = 1.0
-    job_map: Annotated[str, Field(description="Where the prolog notes which job got which device; empty for none")] = (
-        "/run/clusterledger/job_map"
-    )
-    job_variables: Annotated[
-        tuple[str, ...],
-        Field(description="Read from the environment of a process, in this order, and nothing else of it"),
-    ] = ("SLURM_JOB_ID",)
 
 
 class _Chip(NamedTuple):
@@ -56,10 +48,6 @@ class _Chip(NamedTuple):
     model: str
     device: str
     numa_node: int | None
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @collector(
@@ -73,7 +61,7 @@ def tpu(
     procfs: Path = Path("/proc"),
     settings: TpuSettings | None = None,
     clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = _now,
+    now: Callable[[], datetime] = utc_now,
 ) -> Callable[[], Iterable[tuple[str, Row]]]:
     """Open a round that yields a sample per chip, and the processes that have it open.
 
@@ -86,9 +74,7 @@ def tpu(
     Source: libtpu's RuntimeMetricService, on loopback; PCI ids of the chips.
     """
     decided = settings or TpuSettings()
-    beside = procfs.parent
-    job_map = beside / decided.job_map.lstrip("/") if decided.job_map else None
-    attribution = Attribution(procfs, job_map, decided.job_variables, latest(beside))
+    attribution = decided.attribution(procfs)
     fleet = remembered("tpu", sysfs)
     rounds = 0
 
@@ -108,7 +94,7 @@ def tpu(
             yield from fleet.sample({**row, "collect_seconds": (clock() - started) / len(chips)}, at)
             yield from (("gpu_process_sample", process) for process in processes)
         yield from fleet.absent((chip.uuid for chip in chips), at, _GONE)
-        if rounds % _INVENTORY_ROUNDS == 0:
+        if rounds % INVENTORY_ROUNDS == 0:
             yield from fleet.exists(_existing(chips, told), at)
         rounds += 1
         if failed is not None:
@@ -152,8 +138,7 @@ def _chips(sysfs: Path) -> list[_Chip]:
             # Newer chips are given to a process by their group of the memory unit.
             group = (folder / "iommu_group").resolve().name if (folder / "iommu_group").exists() else ""
             device = devices.get(folder.name) or (f"/dev/vfio/{group}" if group else "")
-            numa = integer(folder / "numa_node")
-            found.append(_Chip(f"TPU-{folder.name}", model, device, numa if numa is not None and numa >= 0 else None))
+            found.append(_Chip(f"TPU-{folder.name}", model, device, numa_node_of(folder)))
     return found
 
 
