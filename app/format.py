@@ -17,6 +17,13 @@ _POWERS: Final = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10)
 
 BYTE_STEPS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
+_PHYSICAL: Final[dict[str, tuple[tuple[tuple[float, str], ...], str]]] = {
+    "joules": (((3.6e12, "GWh"), (3.6e9, "MWh"), (3.6e6, "kWh"), (3.6e3, "Wh")), "J"),
+    "grams": (((1e9, "kt"), (1e6, "t"), (1e3, "kg")), "g"),
+    "grams_per_kilowatt_hour": ((), "g/kWh"),
+}
+"""Units that are written in another one that fits their size, the largest first."""
+
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
@@ -98,7 +105,19 @@ def measured(unit: str, name: str, value: float | Decimal | None) -> str:
     """Write the value of a measure: a share as a percentage, GPU-hours shortly, how many in full."""
     if unit == "ratio":
         return percent(value)
+    if unit in _PHYSICAL:
+        return scaled(None if value is None else float(value), *_PHYSICAL[unit])
     return large(None if value is None else float(value)) if name.endswith("gpu_hours") else count(value)
+
+
+def scaled(amount: float | None, steps: tuple[tuple[float, str], ...], smallest: str) -> str:
+    """Write a quantity in the largest unit of which it is one or more: `12.3 MWh`, `1.2 t`."""
+    if amount is None:
+        return UNKNOWN
+    size, symbol = next((step for step in steps if abs(amount) >= step[0]), (1.0, smallest))
+    value = amount / size
+    digits = 0 if abs(value) >= 100 or (size == 1 and value == round(value)) else 1  # noqa: PLR2004  digits to read
+    return f"{value:,.{digits}f} {symbol}"
 
 
 def duration(seconds: float | Decimal | timedelta | None) -> str:

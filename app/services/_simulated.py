@@ -27,5 +27,6 @@ def fitted(context: Context) -> Settings:
             "teams": tuple(Match.model_validate(each) for each in given["teams"]),
             "models": tuple(Match.model_validate(each) for each in given["models"]),
             "money": settings.money.model_copy(update={"scope": scope}),
+            "rollups": {**given["rollups"], **settings.rollups},
         }
     )

@@ -144,9 +144,10 @@ def _uuid(rng: np.random.Generator) -> str:
 
 
 def settings() -> dict[str, Any]:
-    """Return the configuration that fits the simulated estate: naming rules and the scope of the AI estate."""
+    """Return the configuration that fits the simulated estate: naming rules, the scope of the AI estate, its site."""
     teams = [{"name": team.name, "field": "account", "value": team.account} for team in TEAMS]
     every = [model for models in MODELS.values() for model in models]
     models = [{"name": model, "field": "job_name", "value": f"{model}*"} for model in every]
     scope = {"accounts": [AWS_RESEARCH, AWS_LABS, AZURE_AI, OWNED.name]}
-    return {"teams": teams, "models": models, "money": {"scope": scope}}
+    carbon = {"sites": [{"region": OWNED.region, "country": "DE"}]}
+    return {"teams": teams, "models": models, "money": {"scope": scope}, "rollups": {"carbon": carbon}}

@@ -129,6 +129,28 @@ def check_idle_incidents(test: AppTest, context: Context) -> None:
     assert set(test.dataframe[0].value["gpu_uuid"]) == found
 
 
+def check_commitments(test: AppTest, context: Context) -> None:
+    query = (
+        "SELECT billing_currency, sum(effective_cost) FROM allocation_hour "
+        "WHERE resource_id IN (SELECT lower(asset_id) FROM asset) AND hour_start >= $start AND hour_start < $end "
+        "GROUP BY ALL"
+    )
+    (currency, amount), *_ = money_of(context, query, **DAYS).items()
+    assert metrics(test)["Owned hardware"][0] == written.money(amount, currency, compact=True)
+    assets = set(context.store.select("SELECT asset_id FROM asset")["asset_id"])
+    assert set(test.dataframe[-1].value["asset_id"]) == assets
+
+
+def check_carbon(test: AppTest, context: Context) -> None:
+    query = "SELECT sum(energy_joules) AS joules FROM gpu_hour WHERE hour_start >= $start AND hour_start < $end"
+    joules = context.store.select(query, **DAYS)["joules"][0]
+    shown = metrics(test)
+    assert shown["GPU energy"][0] == written.measured("joules", "", joules)
+    groups = test.dataframe[0].value
+    assert groups["kilowatt_hours"].sum() == pytest.approx(joules / 3.6e6)
+    assert shown["CO₂ equivalent"][0] == written.measured("grams", "", groups["carbon_kilograms"].sum() * 1000)
+
+
 def check_data_health(test: AppTest, context: Context) -> None:
     query = (
         "SELECT sum(gpu_observed_seconds) / sum(gpu_existed_seconds) AS ratio FROM coverage_day "

@@ -1,0 +1,75 @@
+"""What the energy of GPUs emitted, by model, team, region and job."""
+
+import polars as pl
+import streamlit as st
+
+from app import cards, chart, controls, data, table
+from app.charts import carbon as carbon_charts
+from app.page import page
+from app.table import Column
+from queries import measure
+from queries.measures import carbon as measures
+
+_BY = ("model", "team", "region", "job")
+
+
+@page("Carbon", section="Money", order=8, icon=":material/eco:")
+def carbon() -> None:
+    """Show energy and CO₂ equivalent, and how much of both is known."""
+    window = controls.days(controls.window())
+    by = str(st.segmented_control("By", list(_BY), default="model", key="carbon_by", bind="query-params") or "model")
+    whole = controls.answer("carbon", window, by="region")
+    if whole.is_empty():
+        st.info("No device was seen in this window. Start `clusterledger agent` on nodes with GPUs.")
+        return
+    with cards.row():
+        cards.taken(measures.CARBON, whole)
+        cards.taken(measures.ENERGY, whole)
+        cards.taken(measures.SITE_ENERGY, whole)
+        cards.taken(measures.CARBON_A_GPU_HOUR, whole)
+        cards.taken(measures.GRID_INTENSITY, whole)
+        cards.taken(measures.ENERGY_KNOWN, whole)
+    _unknown(data.once(measure.values, whole, (measures.ENERGY_KNOWN, measures.CARBON_KNOWN)))
+    days = controls.answer("carbon_days", window, by="team" if by == "job" else by)
+    if not days.is_empty():
+        chart.show(carbon_charts.by_day, days, key="carbon-days", alt=f"CO₂ equivalent by day and {by}")
+    _table(data.once(_known, controls.answer("carbon", window, by=by)), by)
+    sources = sorted({each for said in whole["grid_sources"].drop_nulls() for each in said.split("; ")})
+    st.caption(
+        "Energy of the GPU boards by their own counters, times PUE, times the yearly mean of the grid: "
+        f"{', '.join(sources) or 'no grid is known'}. Other figures, of a site or a contract, stand in "
+        "`[[rollups.carbon.sites]]`. Processors, memory and the making of the hardware are not in it."
+    )
+
+
+def _unknown(known: dict[str, float | int | None]) -> None:
+    """Say what to state where energy is measured and carbon is not known."""
+    if (known[measures.ENERGY_KNOWN.name] or 0) > (known[measures.CARBON_KNOWN.name] or 0):
+        st.warning(
+            "Of a part of the energy the grid or the PUE is not known: its carbon is not in the sums. State both for "
+            "the region in `[[rollups.carbon.sites]]`."
+        )
+
+
+def _known(groups: pl.DataFrame) -> pl.DataFrame:
+    """Return groups with the share of their device time whose energy is known."""
+    return measure.with_each(
+        groups, ("name", "of_cluster", "submitted_at"), measures.ENERGY_KNOWN, measures.CARBON_A_GPU_HOUR
+    )
+
+
+def _table(groups: pl.DataFrame, by: str) -> None:
+    of_job = {"of_cluster": Column("Cluster"), "submitted_at": Column("Submitted", "instant")} if by == "job" else {}
+    table.show(
+        groups,
+        {
+            "name": Column(by.capitalize()),
+            **of_job,
+            "carbon_kilograms": Column("kg CO₂e", "decimal", measures.CARBON.means),
+            "kilowatt_hours": Column("kWh of GPUs", "decimal", measures.ENERGY.means),
+            measures.CARBON_A_GPU_HOUR.name: Column("g per GPU-hour", "decimal", measures.CARBON_A_GPU_HOUR.means),
+            measures.ENERGY_KNOWN.name: Column("Energy known", "percent", measures.ENERGY_KNOWN.means),
+        },
+        key="carbon",
+        file_name=f"carbon-by-{by}",
+    )

@@ -1,0 +1,71 @@
+"""How much energy the devices used, what making it emitted, and how much of that is known."""
+
+from typing import Final
+
+import polars as pl
+
+from ledger.expressions import per, total
+from queries.measure import Measure
+
+_KILOWATT_HOUR_JOULES: Final = 3_600_000
+
+CARBON: Final = Measure(
+    "carbon_grams",
+    "CO₂ equivalent",
+    "Measured energy of the GPUs, times what the site adds (PUE), times what the grid's electricity emits. Processors, "
+    "memory and the making of the hardware are not in it.",
+    ("carbon",),
+    "grams",
+    total("carbon_grams"),
+)
+ENERGY: Final = Measure(
+    "gpu_energy_joules",
+    "GPU energy",
+    "By the counters of the GPU boards; gaps add nothing.",
+    ("carbon",),
+    "joules",
+    total("energy_joules"),
+)
+SITE_ENERGY: Final = Measure(
+    "site_energy_joules",
+    "With the site's share",
+    "Energy of the GPUs with cooling and losses of the site (PUE), where that is known.",
+    ("carbon",),
+    "joules",
+    total("site_joules"),
+)
+ENERGY_KNOWN: Final = Measure(
+    "energy_known_ratio",
+    "Energy known",
+    "Device time in which energy was measured, against all device time.",
+    ("carbon",),
+    "ratio",
+    per(pl.col("known_gpu_seconds").sum(), pl.col("total_gpu_seconds").sum()),
+)
+CARBON_KNOWN: Final = Measure(
+    "carbon_known_ratio",
+    "Carbon known",
+    "Device time of which energy, PUE and grid are known, against all device time.",
+    ("carbon",),
+    "ratio",
+    per(pl.col("priced_gpu_seconds").sum(), pl.col("total_gpu_seconds").sum()),
+)
+CARBON_A_GPU_HOUR: Final = Measure(
+    "gpu_hour_carbon_grams",
+    "Per GPU-hour",
+    "CO₂ equivalent of the device time of which it is known, divided by that time.",
+    ("carbon",),
+    "grams",
+    per(total("carbon_grams"), pl.col("priced_gpu_seconds").sum() / 3600),
+)
+GRID_INTENSITY: Final = Measure(
+    "mean_grid_grams_per_kilowatt_hour",
+    "Grid",
+    "CO₂ equivalent of a kilowatt-hour that these sites drew, weighted by energy.",
+    ("carbon",),
+    "grams_per_kilowatt_hour",
+    per(
+        total("carbon_grams"),
+        pl.col("site_joules").filter(pl.col("carbon_grams").is_not_null()).sum() / _KILOWATT_HOUR_JOULES,
+    ),
+)

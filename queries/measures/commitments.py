@@ -1,0 +1,109 @@
+"""What was bought in advance: what of it is used and wasted, what it saves, and what else could be covered."""
+
+from typing import Final
+
+import polars as pl
+
+from queries.measure import Amount, Measure, Part, UnitCost
+
+_MONTH_HOURS: Final = 730
+
+COMMITTED_COST: Final = Amount(
+    "committed_cost",
+    "Committed",
+    "Amortised cost of all commitments: reservations, savings plans, committed use, capacity blocks.",
+    ("commitments",),
+    "committed_cost",
+)
+COMMITMENT_USED: Final = Part(
+    "commitment_used_ratio",
+    "Used",
+    "Amortised cost of what commitments covered, against all of their amortised cost.",
+    Amount(
+        "commitment_used_cost",
+        "Used commitments",
+        "Amortised cost of the usage that commitments covered.",
+        ("commitments",),
+        "used_cost",
+    ),
+    COMMITTED_COST,
+)
+COMMITMENT_WASTE: Final = Amount(
+    "commitment_unused_cost",
+    "Wasted",
+    "Amortised cost of commitments in hours in which nothing used them.",
+    ("commitments",),
+    "unused_cost",
+)
+COMMITMENT_SAVING: Final = Amount(
+    "commitment_net_saving_cost",
+    "Saved against list",
+    "List price of what commitments covered, less all of their amortised cost, waste included.",
+    ("commitments",),
+    "net_saving_cost",
+)
+COMMITMENT_COUNT: Final = Measure(
+    "commitment_count",
+    "Commitments",
+    "Commitments of the AI estate that a bill has named.",
+    ("commitments",),
+    "count",
+    pl.len(),
+)
+COVERED: Final = Part(
+    "commitment_coverage_ratio",
+    "Covered",
+    "List price of usage that commitments covered, against that of all usage that they could cover. Spot is neither.",
+    Amount(
+        "covered_list_cost",
+        "Covered usage",
+        "List price of usage that commitments covered.",
+        ("coverable",),
+        "covered_list_cost",
+    ),
+    Amount(
+        "eligible_list_cost",
+        "Usage that could be covered",
+        "List price of usage that commitments cover or could cover.",
+        ("coverable",),
+        "eligible_list_cost",
+    ),
+)
+ON_DEMAND_COST: Final = Amount(
+    "on_demand_cost",
+    "On demand",
+    "Effective cost of servers at standard prices that no commitment covers.",
+    ("coverable",),
+    "on_demand_cost",
+)
+COVERABLE_MONTH: Final = UnitCost(
+    "coverable_month",
+    "Could be covered, a month",
+    "What runs on demand around the clock: the cheapest hour of the stretch, times 730 hours of an average month.",
+    Amount(
+        "steady_hour_cost",
+        "Runs around the clock",
+        "On-demand cost of the cheapest hour of all days that the bill covers.",
+        ("coverable",),
+        "steady_hour_cost",
+    ),
+    pl.lit(1),
+    _MONTH_HOURS,
+)
+
+OWNED_COST: Final = Amount(
+    "owned_cost", "Owned hardware", "What owned hardware cost to have.", ("owned_hardware",), "effective_cost"
+)
+OWNED_UNUSED: Final = Part(
+    "owned_unused_ratio",
+    "Owned, not held",
+    "Cost of owned hardware in time in which no job held it, against all of its cost.",
+    Amount(
+        "owned_unused_cost",
+        "Owned, not held",
+        "Cost of owned hardware in time in which no job held it.",
+        ("owned_hardware",),
+        "unheld_cost",
+    ),
+    OWNED_COST,
+)

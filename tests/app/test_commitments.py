@@ -1,0 +1,90 @@
+"""The page on what was bought in advance opens with use, waste, ends and what could be covered."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.context import Context
+from ledger.config import load
+from ledger.tables import CommitmentDay
+from tests.app.conftest import used
+from tests.app.opening import metrics, opened, said
+from tests.bills import rows
+
+NOW = datetime(2026, 3, 20, 15, 20, tzinfo=UTC)
+PLAN = {"commitment_id": "plan-1", "commitment_name": "a year of p5", "commitment_type": "Compute Savings Plans"}
+
+
+def day(number: int, **given: Any) -> dict[str, Any]:
+    money = {name: Decimal(value) for name, value in given.items() if name.endswith("_cost") and value is not None}
+    row = {
+        "billing_period_start": datetime(2026, 3, 1, tzinfo=UTC), "day": date(2026, 3, number), "provider": "AWS",
+        "billing_account_id": "acct", "commitment_id": "", "region": "us-east-1", "instance_type": "p5",
+        "billing_currency": "USD", "in_scope": True,
+    }  # fmt: skip
+    return row | given | money
+
+
+@pytest.fixture
+def hub() -> Iterator[Context]:
+    found = Context(load(store={"url": "duckdb::memory:"}), now=lambda: NOW)
+    yield found
+    found.close()
+
+
+def shown(hub: Context, *days: dict[str, Any]) -> Any:
+    frame = rows(CommitmentDay, days)
+    hub.store.replace(CommitmentDay, frame, partitions=["2026-03"], state=None)
+    with used(hub):
+        return opened("commitments", window="7d")
+
+
+def a_week() -> list[dict[str, Any]]:
+    """Return days of a plan of which a quarter is wasted, beside a server on demand; the bill ends on the 19th."""
+    days = []
+    for number in range(10, 20):
+        days.append(day(number, used_cost=75, covered_list_cost=150, **PLAN))
+        days.append(day(number, unused_cost=25, **PLAN | {"instance_type": ""}))
+        lowest = 4 if number == 15 else 5
+        days.append(day(number, on_demand_cost=120, on_demand_list_cost=150, lowest_hour_cost=lowest))
+    bought = {"term_start": NOW - timedelta(days=300), "term_end": NOW + timedelta(days=40, hours=1)}
+    days.append(day(9, purchased_cost=36500, **PLAN, **bought))
+    return days
+
+
+def test_use_waste_coverage_and_ends(hub: Context) -> None:
+    test = shown(hub, *a_week())
+    found = {label: value for label, (value, _) in metrics(test).items()}
+    # The window's seven days: the 13th to the 20th, of which the bill has the 13th to the 19th.
+    assert found["Used"] == "75.0 %"
+    assert found["Wasted"] == "$175.00"
+    assert found["Saved against list"] == "$350.00", "1,050 at list less 700 paid, waste included"
+    assert found["Covered"] == "50.0 %"
+    assert found["Could be covered, a month"] == "$2,920", "four an hour, 730 hours: the cheapest hour of whole days"
+    assert found["Ends next"] == "29 Apr 2026"
+    assert test.warning[0].value.startswith("a year of p5 ends in 40 days")
+
+
+def test_a_day_without_usage_runs_nothing_around_the_clock(hub: Context) -> None:
+    days = [each for each in a_week() if each["commitment_id"] or each["day"].day != 16]
+    assert metrics(shown(hub, *days))["Could be covered, a month"][0] == "$0.00"
+
+
+def test_what_is_unknown_is_a_dash(hub: Context) -> None:
+    """One day of a bill, without list prices: nothing is whole, and no list price is 0."""
+    test = shown(hub, day(18, used_cost=1, **PLAN), day(18, on_demand_cost=1))
+    found = {label: value for label, (value, _) in metrics(test).items()}
+    assert found["Used"] == "100.0 %"
+    assert {found[label] for label in ("Saved against list", "Covered", "Could be covered, a month", "Ends next")} == {
+        "–"
+    }
+
+
+def test_what_is_not_of_the_estate_is_not_shown(hub: Context) -> None:
+    foreign = {"in_scope": False, "commitment_id": "other", "provider": "Azure"}
+    test = shown(hub, *a_week(), day(18, unused_cost=1_000_000, **foreign))
+    assert metrics(test)["Wasted"][0] == "$175.00"
+    assert "other" not in said(test).split()
