@@ -9,6 +9,8 @@ from ledger.sections import Section
 
 BUDGET_SCOPE: Final = r"^(total|(team|model|provider):.+)$"
 
+DEFAULT_THRESHOLDS: Final = (0.8, 1.0)
+
 Threshold = Annotated[float, Field(gt=0, le=10)]
 
 
@@ -20,7 +22,7 @@ class BudgetRule(Section):
     amount: Annotated[Decimal, Field(gt=0, decimal_places=18, max_digits=38, description="What a month may cost")]
     thresholds: Annotated[
         tuple[Threshold, ...], Field(description="Shares of it at which receivers are told, once a month each")
-    ] = (0.8, 1.0)
+    ] = DEFAULT_THRESHOLDS
     owner: Annotated[str, Field(description="Who must act; empty for the owner of the team")] = ""
     since: Annotated[
         str, Field(pattern=r"^(\d{4}-(0[1-9]|1[0-2]))?$", description="First month, as YYYY-MM; empty for any")

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from ledger import money
-from ledger.budget_rule import BudgetRule
+from ledger.budget_rule import DEFAULT_THRESHOLDS, BudgetRule
 from ledger.tables.partition import after, floor
 
 Source = Literal["page", "configuration", "ledger"]
@@ -17,8 +17,6 @@ Status = Literal["broken", "will break", "may break", "on track", "no forecast"]
 
 STATUSES: Final[tuple[Status, ...]] = ("broken", "will break", "may break", "no forecast", "on track")
 """How a budget can stand, what needs an act first."""
-
-DEFAULT_THRESHOLDS: Final = (0.8, 1.0)
 
 _DAY: Final = timedelta(days=1)
 

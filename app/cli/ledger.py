@@ -30,6 +30,7 @@ def add(cli: typer.Typer) -> None:
     cli.add_typer(exports, name="export")
     reports = typer.Typer(help="Write or send reports.", rich_markup_mode=None, no_args_is_help=True)
     reports.command("weekly")(report_weekly)
+    reports.command("statement")(report_statement)
     cli.add_typer(reports, name="report")
 
 
@@ -225,3 +226,29 @@ def report_weekly(
         print(each)
     for each in found["sent"]:
         remark(f"sent to {each}")
+
+
+def report_statement(
+    team: Annotated[str, typer.Option("--team", metavar="TEAM", help="The team that is charged.")],
+    month: Annotated[
+        str, typer.Option("--month", metavar="YYYY-MM", help="Of this month; else the last whole one.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write this file; .pdf, .csv or .parquet.")
+    ] = None,
+    json: Json = False,
+    store: Store = None,
+) -> None:
+    """Write what one team is charged for a month, and print its totals."""
+    found = asked("statement", store, team=team, month=month, out=out)
+    if json:
+        as_json(found)
+        return
+    measures = ("billed_cost", "effective_cost", "idle_cost")
+    rows = [
+        {"billing_currency": code, **{name: found[name][code] for name in measures}} for code in found["billed_cost"]
+    ]
+    as_records(rows, ("billing_currency", *measures))
+    remark(f"{found['team']}, {found['month']}: {found['reconciliation']}")
+    if found["path"]:
+        remark(f"written to {found['path']}")

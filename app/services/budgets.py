@@ -12,12 +12,12 @@ from app.data import Scope
 from app.services._audit import audited
 from app.services._service import Params, Progress, service
 from ledger import money
-from ledger.budget_rule import BUDGET_SCOPE, Threshold
+from ledger.budget_rule import BUDGET_SCOPE, DEFAULT_THRESHOLDS, Threshold
 from ledger.errors import InputError
 from ledger.frames import to_frame
 from ledger.tables import BudgetDecision
 from ledger.tables.partition import floor
-from queries.budgets import DEFAULT_THRESHOLDS, Standing
+from queries.budgets import Standing
 
 
 class Budgets(Params):

@@ -12,17 +12,17 @@ from app.page import page
 from app.table import Column
 from queries import measure
 from queries.measure import UnitCost
-from queries.measures import spending
+from queries.measures import per_unit, spending
 from queries.unit_costs import between_runs, owners, unheld_none
 
 _UNITS = (
-    spending.PROMPT_TOKENS_COST,
-    spending.GENERATED_TOKENS_COST,
+    per_unit.PROMPT_TOKENS_COST,
+    per_unit.GENERATED_TOKENS_COST,
     spending.MILLION_TOKENS_COST,
-    spending.SAMPLES_COST,
+    per_unit.SAMPLES_COST,
 )
-_SERVED = (spending.SERVING_COST, spending.PROMPT_COST, spending.GENERATED_COST, spending.TRAINING_COST)
-_OWNER_UNITS = (spending.OWNER_HOUR_COST, spending.PRODUCTIVE_HOUR_COST, spending.RUN_COST)
+_SERVED = (per_unit.SERVING_COST, per_unit.PROMPT_COST, per_unit.GENERATED_COST, per_unit.TRAINING_COST)
+_OWNER_UNITS = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST, per_unit.RUN_COST)
 _OWNERS = {"model": "Model", "team": "Team", "project": "Project", "user": "User", "run": "Run"}
 _MOST_RUNS = 500
 _BETWEEN = (
@@ -139,8 +139,8 @@ def _by_owner(window: data.Window, currency: str) -> None:
         {
             "name": Column(_OWNERS[str(by or "team")]),
             "kind": Column("Of it", help=_BETWEEN),
-            "effective_cost": Column(f"Cost ({currency})", "money", spending.OWNER_COST.means),
-            "productive_cost": Column("Productive", "money", spending.OWNER_PRODUCTIVE.means),
+            "effective_cost": Column(f"Cost ({currency})", "money", per_unit.OWNER_COST.means),
+            "productive_cost": Column("Productive", "money", per_unit.OWNER_PRODUCTIVE.means),
             "idle_cost": Column("Idle", "money"),
             "gpu_hours": Column("GPU-hours", "hours"),
             "run_count": Column("Runs", "count", "A run that was requeued is one run."),

@@ -1,0 +1,206 @@
+"""What one team is charged for one month, and how that was computed: gathered once for page, file and PDF."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Final
+
+import polars as pl
+
+from app import format as written
+from app.data import Window
+from app.headline import Answer
+from ledger import money
+from ledger.sections import MoneySettings
+from ledger.tables.partition import after
+from queries import measure
+from queries.measure import UnitCost
+from queries.measures import per_unit
+from queries.unit_costs import between_runs
+
+LINES: Final[Mapping[str, tuple[str, str]]] = {
+    "held": ("Held by its jobs", "GPUs, and their nodes' processors and memory, while jobs of the team held them"),
+    "owned": ("Owned", "volumes, buckets and services that are the team's by rule, and egress that its jobs caused"),
+    "shared": ("Part of shared cost", "control plane, support and services for everybody, by the shared-cost rule"),
+    "tax": ("Tax", "its part of what is taxed"),
+    "credit": ("Credits", "its part of what the provider takes off"),
+    "adjustment": ("Adjustments", "its part of rounding and other adjustments of the provider"),
+    "correction": ("Corrections", "what the provider restated, of this month or an earlier one"),
+}
+"""What a charge is for, in the order of a statement."""
+
+UNITS: Final[tuple[UnitCost, ...]] = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST, per_unit.RUN_COST)
+
+TOP_RUNS: Final = 10
+
+_MONEY: Final = ("billed_cost", "effective_cost", "productive_cost", "idle_cost")
+
+STATUS_WORDS: Final[Mapping[str, str]] = {
+    "matches_invoice": "matches its invoice",
+    "matches_export": "equals the provider's own totals; no invoice yet",
+    "estimated": "partly estimated: not billed yet",
+    "differs": "differs from its invoice",
+    "unchecked": "no invoice to compare with yet",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One team's charges of one month; currencies stand beside each other and are never added.
+
+    `charges` are answers of `statement_charges`; `models`, `users`, `runs` of `unit_costs`; `unheld` is what idled
+    between the runs of the team, which is in no total; `invoices` are answers of `statement_invoices`.
+    """
+
+    team: str
+    month: date
+    made_at: datetime
+    charges: pl.DataFrame
+    models: pl.DataFrame
+    users: pl.DataFrame
+    runs: pl.DataFrame
+    whole: pl.DataFrame
+    unheld: pl.DataFrame
+    invoices: pl.DataFrame
+    rules: MoneySettings
+    is_over: bool
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return f"Statement of team {self.team}, {self.month:%B %Y}"
+
+    @property
+    def stem(self) -> str:
+        """The name of its files."""
+        return f"statement-{self.team}-{self.month:%Y-%m}"
+
+    @cached_property
+    def currencies(self) -> list[str]:
+        """The currencies that anything was charged in, the largest first."""
+        first = list(measure.by_currency(self.charges, "effective_cost"))
+        return [*first, *sorted(set(self.charges["billing_currency"]) - set(first))]
+
+    def total(self, currency: str, column: str) -> Decimal | None:
+        """Return the sum of a column of the charges in one currency; null where nothing of it is known."""
+        return money.total(self.charges.filter(pl.col("billing_currency") == currency)[column])
+
+    def lines(self, currency: str) -> list[dict[str, Any]]:
+        """Return one row for each kind of charge in one currency, in the order of a statement."""
+        mine = self.charges.filter(pl.col("billing_currency") == currency)
+        sums = money.summed(mine, by=["line"], columns=_MONEY)
+        hours = mine.group_by("line").agg((pl.col("held_gpu_seconds").cast(pl.Float64).sum() / 3600).alias("gpu_hours"))
+        found = {row["line"]: row for row in sums.join(hours, on="line").iter_rows(named=True)}
+        return [{**found[line], "words": LINES[line][0], "means": LINES[line][1]} for line in LINES if line in found]
+
+    def prices(self, currency: str) -> dict[str, Decimal]:
+        """Return what units cost in one currency, by the names of their measures."""
+        found = {each.name: measure.unit_costs(self.whole, each).get(currency) for each in UNITS}
+        return {name: price for name, price in found.items() if price is not None}
+
+    @property
+    def has_estimate(self) -> bool:
+        """Tell whether a part of it has no bill yet."""
+        return bool(self.charges["has_estimate"].any())
+
+    @property
+    def badge(self) -> tuple[str, bool | None]:
+        """Say whether the invoices behind it agree; true, false, or null where there is none to compare with."""
+        rows = self.invoices
+        if rows.is_empty():
+            return "No bill of the month was imported", None
+        differing = rows.filter(pl.col("is_ok").not_())
+        if differing.height:
+            return f"{differing.height} of {rows.height} invoices behind it differ", False
+        agreeing = rows.filter("is_ok").height
+        if agreeing == rows.height and not self.has_estimate:
+            return f"Its charges come from {rows.height} invoices that all agree", True
+        return f"{agreeing} of {rows.height} invoices behind it are there and agree", None
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """How it was computed, in sentences."""
+        methods = sorted(
+            {each for text in self.charges["allocated_method_id"] for each in str(text).split(", ")} - {"None"}
+        )
+        apart = self.rules.shared_cost == "apart"
+        shared = ": it stays apart and is not in this statement." if apart else "."
+        said = [
+            "Effective cost is amortised: what the use of the month is worth, with commitments and prepayments spread.",
+            "Billed cost is what the month's billing periods invoice, corrections of earlier months among it.",
+            f"A node's price goes to its GPUs by the split rule {self.rules.split_rule}, and from there by time held.",
+            f"Rules in these rows: {', '.join(methods) or 'none'}.",
+            f"Cost that belongs to all goes by the rule '{self.rules.shared_cost}'{shared}",
+            "Idle is time that a job held and did not use; it is in the total. Time that nobody held is in no total.",
+            "Between runs: what of that lay on nodes which the team held on the same day, by its part of their time.",
+            "A run that was requeued is one run. A GPU-hour of a slice or a share counts as its fraction.",
+        ]
+        if self.has_estimate:
+            said.append("A part has no bill yet and is estimated at the last billed rate, else the list price.")
+        if not self.is_over:
+            said.append("The month is not over: this statement is preliminary.")
+        return said
+
+    def frame(self) -> pl.DataFrame:
+        """Return everything in one table, exact: what is charged, and the same by model, user and run.
+
+        Shape, grain: one row per section, line or name, provider, service and currency. Only the rows of the section
+        `charges` are to be summed: the others tell the same cost in another way.
+        """
+        charges = self.charges.with_columns(pl.lit("charges").alias("section"), pl.col("line").alias("name"))
+        parts = [charges]
+        for section, rows in (("models", self.models), ("users", self.users), ("runs", self.runs)):
+            parts.append(rows.with_columns(pl.lit(section).alias("section")))
+        if self.unheld.height:
+            parts.append(self.unheld.with_columns(pl.lit("between runs, in no total").alias("section")))
+        parts = [each.with_columns(pl.col("held_gpu_seconds").cast(money.MONEY)) for each in parts]
+        every = pl.concat(parts, how="diagonal")
+        return every.select(
+            pl.lit(self.team).alias("team"),
+            pl.lit(self.month).alias("month"),
+            *("section", "name", "provider", "service_name", "billing_currency", *_MONEY),
+            (pl.col("held_gpu_seconds").cast(pl.Float64) / 3600).alias("gpu_hours"),
+            *("run_count", "has_estimate", "allocated_method_id"),
+        )
+
+
+def gather(answer: Answer, team: str, month: date, now: datetime, rules: MoneySettings) -> Statement:
+    """Ask everything that a statement says; `answer` is asked with the team, whoever looks."""
+    start = datetime(month.year, month.month, 1, tzinfo=now.tzinfo)
+    window = Window(start, after(start, "month"))
+    span = {"start": window.start, "end": window.end}
+    runs, users, models, whole = (
+        answer("unit_costs", **span, team=team, by=by) for by in ("run", "user", "model", "team")
+    )
+    return Statement(
+        team=team,
+        month=start.date(),
+        made_at=now,
+        charges=answer("statement_charges", **span, team=team),
+        models=models,
+        users=users,
+        runs=runs,
+        whole=whole,
+        unheld=_unheld(answer, span, team),
+        invoices=answer("statement_invoices", **span, team=team),
+        rules=rules,
+        is_over=window.end <= now,
+    )
+
+
+def _unheld(answer: Answer, span: Mapping[str, datetime], team: str) -> pl.DataFrame:
+    """Return what idled between the team's runs: its part follows from what others held beside it."""
+    idle = between_runs(answer("unheld_days", **span), answer("held_days", **span, by="team"))
+    return idle.filter((pl.col("team") == team) & (pl.col("name") == team))
+
+
+def shown(amount: Decimal | None, currency: str) -> str:
+    """Write an amount of a statement: in full, to the cent."""
+    return written.money(amount, currency)
+
+
+def top(rows: pl.DataFrame, currency: str, most: int) -> Sequence[dict[str, Any]]:
+    """Return the dearest rows in one currency."""
+    return rows.filter(pl.col("billing_currency") == currency).head(most).to_dicts()

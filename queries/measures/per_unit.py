@@ -1,0 +1,101 @@
+"""What a unit costs: tokens and samples of models, GPU-hours and runs of their owners."""
+
+from typing import Final
+
+import polars as pl
+
+from queries.measure import Amount, UnitCost
+
+_HOUR: Final = 3600
+
+SERVING_COST: Final = Amount(
+    "serving_cost",
+    "Serving",
+    "Effective cost of jobs on the days on which they answered as model servers.",
+    ("model_costs",),
+    "serving_cost",
+)
+PROMPT_COST: Final = Amount(
+    "prompt_cost",
+    "Prompts",
+    "Cost of serving, in proportion to the time that requests spent in prefill.",
+    ("model_costs",),
+    "prompt_cost",
+)
+GENERATED_COST: Final = Amount(
+    "generated_cost",
+    "Generation",
+    "Cost of serving, in proportion to the time that requests spent in decode.",
+    ("model_costs",),
+    "generated_cost",
+)
+PROMPT_TOKENS_COST: Final = UnitCost(
+    "million_prompt_tokens_cost",
+    "Per million prompt tokens",
+    "Prefill's share of the cost of serving, by the time that requests spent in it, divided by prompt tokens.",
+    PROMPT_COST,
+    pl.col("prompt_token_count").sum(),
+    1_000_000,
+)
+GENERATED_TOKENS_COST: Final = UnitCost(
+    "million_generated_tokens_cost",
+    "Per million generated tokens",
+    "Decode's share of the cost of serving, by the time that requests spent in it, divided by generated tokens. "
+    "Decode time is summed; the mean time per token of requests is not it.",
+    GENERATED_COST,
+    pl.col("generated_token_count").sum(),
+    1_000_000,
+)
+TRAINING_COST: Final = Amount(
+    "training_cost",
+    "Training",
+    "Effective cost of jobs on the days on which their training told how far it was.",
+    ("model_costs",),
+    "training_cost",
+)
+SAMPLES_COST: Final = UnitCost(
+    "thousand_samples_cost",
+    "Per 1,000 samples",
+    "Cost of training, divided by the samples trained on.",
+    TRAINING_COST,
+    pl.col("trained_sample_count").sum(),
+    1_000,
+)
+OWNER_COST: Final = Amount(
+    "owner_cost",
+    "Cost",
+    "Effective cost of what it held, idle time included.",
+    ("unit_costs",),
+    "effective_cost",
+)
+OWNER_PRODUCTIVE: Final = Amount(
+    "owner_productive_cost",
+    "Productive",
+    "Effective cost of its productive time.",
+    ("unit_costs",),
+    "productive_cost",
+)
+OWNER_HOUR_COST: Final = UnitCost(
+    "owner_gpu_hour_cost",
+    "Per GPU-hour",
+    "Its cost, divided by all GPU time behind it.",
+    OWNER_COST,
+    pl.col("held_gpu_seconds").sum(),
+    _HOUR,
+)
+PRODUCTIVE_HOUR_COST: Final = UnitCost(
+    "productive_gpu_hour_cost",
+    "Per productive GPU-hour",
+    "Its whole cost, divided by its productive GPU time alone: what an hour of work really costs.",
+    OWNER_COST,
+    pl.col("productive_gpu_seconds").sum(),
+    _HOUR,
+)
+RUN_COST: Final = UnitCost(
+    "run_cost",
+    "Per run",
+    "Its cost, divided by its runs; a run that was requeued is one run.",
+    OWNER_COST,
+    pl.col("run_count").sum(),
+    1,
+)
