@@ -27,7 +27,7 @@ def imports() -> None:
         cards.taken(measures.WAITING_COUNT, found)
         cards.taken(measures.COUNTING_COUNT, found)
         last = found.row(0, named=True)["imported_at"] if found.height else None
-        cards.card("Last import", written.instant(last))
+        cards.card("Last import", f"{last:%-d %b}" if last else written.UNKNOWN, f"{last:%H:%M} UTC" if last else "")
     if found.is_empty():
         st.info(
             "No bill was imported yet. Drop one below, or use `clusterledger ingest PATH`, or let the hub fetch bills "
@@ -108,12 +108,8 @@ def _outcome(each: dict[str, Any]) -> None:
     billed = sums.shown(each.get("billed_cost", {}), compact=False)
     money = f", {billed} billed" if each.get("billed_cost") else ""
     if each.get("error"):
-        hint = each.get("hint", "").replace(
-            "import it again with --accept if it is right", "accept it below if it is right"
-        )
-        (st.warning if each["rows"] else st.error)(
-            f"**{each['path']}**: {each['error']}" + (f"  \n{hint}." if hint else "")
-        )
+        said = str(each["error"]).removeprefix(f"{each['path']}: ")
+        (st.warning if each["rows"] else st.error)(f"**{each['path']}**: {said}  \n{_on_a_page(each.get('hint', ''))}")
     elif each.get("is_unchanged"):
         st.info(f"**{each['path']}**: {rows}{money}. It was imported before: nothing changed.")
     else:
@@ -121,6 +117,12 @@ def _outcome(each: dict[str, Any]) -> None:
         st.success(f"**{each['path']}**: {rows}{money}.{refused}")
     for text in each.get("remarks", []):
         st.caption(f"{each['path']}: {text}")
+
+
+def _on_a_page(hint: str) -> str:
+    """Return a hint of the command line as one for the page."""
+    hint = hint.replace("import it again with --accept", "accept it below").replace("with --format", "above")
+    return f"{hint[:1].upper()}{hint[1:]}." if hint else ""
 
 
 def _refused(names: list[str]) -> None:
@@ -138,7 +140,6 @@ def _refused(names: list[str]) -> None:
             "found": Column("Found"),
             "expected": Column("Expected"),
             "table_name": Column("Table"),
-            "row_json": Column("As it came"),
         },
         key="refused",
         file_name="refused-rows",
@@ -272,8 +273,12 @@ def _places() -> None:
             for each in data.act("bills", action="fetch"):
                 if each.get("error"):
                     st.error(f"{each['source']}: {each['error']}  \n{each['hint']}")
+    objects = controls.answer("bill_objects")
+    if objects.is_empty():
+        st.caption("Nothing was fetched yet.")
+        return
     table.show(
-        controls.answer("bill_objects"),
+        objects,
         {
             "bill_name": Column("Place"),
             "path": Column("File"),

@@ -1,5 +1,6 @@
 """Whether the bills are what was invoiced: from a total down to the line, its charges, and who used them."""
 
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -10,7 +11,9 @@ from app import format as written
 from app.page import page
 from app.table import Column
 from app.views import _invoice, _typed
+from ledger import money
 from ledger.tables import Reconciliation
+from queries import measure
 from queries.measures import health
 from queries.measures import invoices as measures
 
@@ -64,14 +67,22 @@ def _first(found: pl.DataFrame) -> dict[str, Any]:
 
 
 def _headline(found: pl.DataFrame) -> None:
+    compared = data.once(_compared, found)
+    counts = data.once(measure.values, found, (health.DIFFERING_COUNT, measures.COMPARED_COUNT, health.INVOICE_COUNT))
+    differing, known, all_of = (int(value or 0) for value in counts.values())
+    missing = f" {all_of - known} of {all_of} bills have no invoice to be compared with." if known < all_of else ""
+    if differing:
+        st.error(f"{differing} of {all_of} bills differ from what they should sum to.{missing}")
+    elif known:
+        st.success(f"All {known} bills whose invoice is known match it within FOCUS 1.4's tolerance.{missing}")
+    else:
+        st.warning(f"No invoice is known, so that nothing proves the bills: type one below, or import it.{missing}")
     with cards.row():
         cards.counted(health.DIFFERING_COUNT, health.INVOICE_COUNT, found)
         cards.counted(measures.COMPARED_COUNT, health.INVOICE_COUNT, found)
-        compared = data.once(_compared, found)
         cards.summed(measures.CHARGED, compared)
         cards.summed(measures.INVOICED, compared)
-        cards.summed(measures.DIFFERENCE, compared)
-    st.caption("Charged, invoiced and their difference are of the bills whose invoice is known.")
+    st.caption("Charged and invoiced are of the bills whose invoice is known.")
 
 
 def _compared(found: pl.DataFrame) -> pl.DataFrame:
@@ -83,16 +94,16 @@ def _table(found: pl.DataFrame) -> dict[str, Any] | None:
         found,
         {
             "billing_period_start": Column("Period", "day"),
-            "invoice_issuer": Column("Issuer"),
             "provider": Column("Provider"),
-            "invoice_id": Column("Invoice", help="Empty while the provider has issued none."),
             "standing": Column("Status"),
             "charged": Column("Charged", "money", "Sum of the bill's rows."),
-            "allocated": Column("Allocated", "money", "Sum of what was allocated of them."),
             "invoiced": Column("Invoiced", "money", "From the invoice itself, never from the bill."),
             "difference": Column("Difference", "money", "Charged less invoiced."),
             "tolerance": Column("Tolerance", "money", "What FOCUS 1.4 allows for rounding."),
+            "allocated": Column("Allocated", "money", "Sum of what was allocated of the bill's rows."),
             "billing_currency": Column("Currency"),
+            "invoice_id": Column("Invoice", help="Empty while the provider has issued none."),
+            "invoice_issuer": Column("Issuer"),
             "row_count": Column("Charges", "count"),
             "complete_through": Column("Complete to", "instant"),
         },
@@ -108,21 +119,19 @@ def _opened(row: dict[str, Any]) -> None:
     with st.container(border=True):
         number = f"invoice {row['invoice_id']}" if row["invoice_id"] else "no invoice yet"
         st.subheader(f"{row['provider']}, {row['billing_period_start']:%B %Y}: {number}", anchor=False)
-        st.caption(
-            f"Issued by {row['invoice_issuer']}. {_STATUS[row['status']].capitalize()}. {_MEANINGS[row['status']]}"
-        )
-        with cards.row():
-            for name, label in (
-                ("charged", "Charged"),
-                ("allocated", "Allocated"),
-                ("invoiced", "Invoiced"),
-                ("difference", "Difference"),
-                ("tolerance", "Tolerance"),
-            ):
-                cards.card(label, written.money(row[name], currency) if row[name] is not None else written.UNKNOWN)
+        st.caption(f"Issued by {row['invoice_issuer']} · {_MEANINGS[row['status']]}")
+        labels = {"charged": "Charged", "allocated": "Allocated", "invoiced": "Invoiced", "difference": "Difference"}
+        lines = [f"| {label} | {_exact(row[name], currency)} |" for name, label in labels.items()]
+        lines.append(f"| Tolerance | {_exact(row['tolerance'], currency)} |")
+        st.markdown("| | |\n|:--|--:|\n" + "\n".join(lines))
         _causes(row)
         _invoice.groups(row)
         _typed.period(row)
+
+
+def _exact(amount: Decimal | None, currency: str) -> str:
+    """Write an amount with every digit: a difference may be smaller than a cent."""
+    return written.UNKNOWN if amount is None else f"{money.written(amount)} {currency}"
 
 
 def _causes(row: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What bills charge, what of it is allocated, what is invoiced, and by how much they differ."""
+"""What bills charge, what of it is allocated, what is invoiced, and which imports count."""
 
 from typing import Final
 
@@ -20,16 +20,9 @@ INVOICED: Final = Amount(
     ("reconciliation",),
     "invoiced",
 )
-DIFFERENCE: Final = Amount(
-    "difference_cost",
-    "Difference",
-    "Charged less invoiced, over the bills whose invoice is known.",
-    ("reconciliation",),
-    "difference",
-)
 COMPARED_COUNT: Final = Measure(
     "compared_invoice_count",
-    "Compared with an invoice",
+    "Compared",
     "Bills of which the invoice's amount is known from outside the bill.",
     ("reconciliation",),
     "count",
