@@ -2,8 +2,9 @@
 -- grain: purchase of a commitment or of reserved capacity
 -- params: none
 -- A provider that amortises gives usage of the term an EffectiveCost; whose usage all says 0, or whose purchase carries
--- the cost itself while nothing was used, does not. Derived rows do not count.
-WITH charge AS (
+-- the cost itself while nothing was used, does not. Derived rows do not count. Not materialized: all columns of all
+-- charges would be copied, which takes a hundred times as long.
+WITH charge AS NOT MATERIALIZED (
     SELECT focus_charge.*, lower(coalesce(CommitmentDiscountId, CapacityReservationId)) AS commitment_id
     FROM focus_charge
     JOIN bill_import ON bill_import.import_id = focus_charge.import_id
