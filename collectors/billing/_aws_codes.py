@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from collectors.billing._aws_services import model_of, region_of, service_category
+from collectors.billing._aws_services import model_of, region_of, service_category, tokens_of
 
 Codes = tuple[str | None, ...]
 
@@ -52,9 +52,9 @@ def details_of(codes: Mapping[str, str | None]) -> str | None:
 
 
 def _model(words: Sequence[str]) -> dict[str, str]:
-    """Return what the first words that name a model say of it, and what any of them say of its tokens."""
-    told = [said for each in words if (said := model_of(each))]
-    return {key: value for said in reversed(told) for key, value in said.items()}
+    """Return the model that the first of some words name, and what they say of its tokens; nothing without a model."""
+    named = [model for each in words if (model := model_of(each))]
+    return {"ModelId": named[0], **tokens_of(words[-1])} if named else {}
 
 
 def _worked_out(

@@ -161,15 +161,18 @@ def region_of(zone: str, usage_type: str) -> str | None:
     return _PREFIXES.get(usage_type.partition("-")[0])
 
 
-def model_of(words: str) -> dict[str, str]:
-    """Return what a token meter's words say: ModelId, TokenDirection, TokenCacheAction (FOCUS working draft).
-
-    Nulls: a key is absent where the words do not say it; empty where they name no model.
-    """
+def model_of(words: str) -> str | None:
+    """Return the model that words name, in small letters with hyphens; null where they name none."""
     found = _MODEL.search(words)
-    if found is None:
-        return {}
-    said = {"ModelId": re.sub(r"[\s_]+", "-", found[1].strip(" -_").lower())}
+    return None if found is None else re.sub(r"[\s_]+", "-", found[1].strip(" -_").lower())
+
+
+def tokens_of(words: str) -> dict[str, str]:
+    """Return what a token meter's words say: TokenDirection, TokenCacheAction (FOCUS working draft).
+
+    Nulls: a key is absent where the words do not say it.
+    """
+    said = {}
     if _OUTPUT.search(words):
         said["TokenDirection"] = "Output"
     elif _INPUT.search(words):
