@@ -140,6 +140,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
                 server_header=False,
                 # Compressing each answer costs more than the page that it holds.
                 ws_per_message_deflate=False,
+                http=tls.NotingProtocol if settings.hub.client_ca else "auto",
                 ssl_context_factory=(lambda *_: certificate.context()) if certificate else None,
             )
             server = Server(config, started)

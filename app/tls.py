@@ -1,10 +1,14 @@
-"""The hub's own TLS: one certificate, and its successor as soon as it lies there."""
+"""The hub's own TLS: one certificate, its successor as soon as it lies there, and the certificates that agents show."""
 
+import asyncio
 import ssl
 import threading
 from pathlib import Path
 
-from collectors._tls import present
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from collectors._tls import authorities, present
 from ledger.errors import ConfigError
 from ledger.log import log
 from ledger.sections import HubSettings
@@ -15,23 +19,26 @@ def checked(settings: HubSettings) -> "Certificate | None":
 
     Raises: ConfigError: one file without the other, or files that are not what they should be.
     """
-    if settings.tls_certificate is None and settings.tls_key is None:
-        return None
     if settings.tls_certificate is None:
-        message = f"hub.tls_key: found {settings.tls_key} without a certificate, expected both"
-        raise ConfigError(message, hint="set hub.tls_certificate")
-    return Certificate(settings.tls_certificate, settings.tls_key)
+        for name, found in (("tls_key", settings.tls_key), ("client_ca", settings.client_ca)):
+            if found is not None:
+                message = f"hub.{name}: found {found} without a certificate, expected both"
+                raise ConfigError(message, hint="set hub.tls_certificate")
+        return None
+    return Certificate(settings.tls_certificate, settings.tls_key, settings.client_ca)
 
 
 class Certificate:
-    """A certificate and its key in files; a renewed one is used from the next connection on.
+    """A certificate and its key in files, and whose certificates callers may show; renewed ones count at once.
 
-    What is half written, or does not fit, leaves the one before in force.
+    What is half written, or does not fit, leaves the one before in force. Who shows nothing is served as well: people
+    have no certificate. What needs one looks whether it `was_shown`.
     """
 
-    def __init__(self, path: Path, key: Path | None) -> None:
+    def __init__(self, path: Path, key: Path | None, client_ca: Path | None = None) -> None:
         self.path = path
         self._key = key
+        self._client_ca = client_ca
         self._lock = threading.Lock()
         self._seen = self._stamps()
         self._current = self._loaded()
@@ -64,11 +71,44 @@ class Certificate:
         found.minimum_version = ssl.TLSVersion.TLSv1_2
         found.set_alpn_protocols(["http/1.1"])
         present(found, "hub", self.path, self._key)
+        if self._client_ca is not None:
+            authorities(found, "hub.client_ca", self._client_ca)
+            found.verify_mode = ssl.CERT_OPTIONAL
         return found
 
     def _stamps(self) -> tuple[int, ...]:
-        files = [each for each in (self.path, self._key) if each is not None]
+        files = [each for each in (self.path, self._key, self._client_ca) if each is not None]
         return tuple(each.stat().st_mtime_ns if each.exists() else 0 for each in files)
+
+
+class _Noting(asyncio.Protocol):
+    """A connection that tells what it serves whose certificate was shown, as ASGI's extension for TLS has it."""
+
+    app: ASGIApp
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the certificate: by now the handshake is over, and what was shown is verified."""
+        super().connection_made(transport)
+        secured = transport.get_extra_info("ssl_object")
+        shown = secured.getpeercert() if secured is not None else None
+        if not shown:
+            return
+        inner, name = self.app, ",".join(f"{part}={value}" for ((part, value), *_) in shown.get("subject", ()))
+
+        async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("extensions", {})["tls"] = {"client_cert_name": name}
+            await inner(scope, receive, send)
+
+        self.app = noted
+
+
+NotingProtocol: type[asyncio.Protocol] = type("NotingProtocol", (_Noting, AutoHTTPProtocol), {})
+"""Uvicorn's protocol that does so."""
+
+
+def was_shown(scope: Scope) -> bool:
+    """Tell whether the caller has shown a certificate of an authority that is believed."""
+    return "tls" in scope.get("extensions", {})
 
 
 def pinned(certificate: str) -> ssl.SSLContext | bool:

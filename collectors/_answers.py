@@ -19,6 +19,9 @@ REFUSED: Final = frozenset(
     }
 )
 
+CERTIFICATE_REQUIRED: Final = 496
+"""The hub wants to see a certificate of the caller: nginx's number for it, in no standard."""
+
 ADVICE: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: (
         "the token is missing, mistyped or revoked: `clusterledger token create {node}` on the hub, and set it as "
@@ -27,6 +30,10 @@ ADVICE: Final[dict[int, str]] = {
     HTTPStatus.FORBIDDEN: (
         "the token is another node's, or agent.node and agent.cluster say the wrong ones: `clusterledger token create "
         "{node} --cluster {cluster}` on the hub, and set it as agent.token here, or correct them and restart"
+    ),
+    CERTIFICATE_REQUIRED: (
+        "set agent.tls_certificate and agent.tls_key to a certificate of this node that the hub's authority "
+        "(hub.client_ca) has signed, and restart"
     ),
     HTTPStatus.UPGRADE_REQUIRED: "update the older of agent and hub; until then this node's rows wait in its spool",
 }

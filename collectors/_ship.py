@@ -44,6 +44,7 @@ class Link:
     token: Callable[[], str]
     every_seconds: float = 10.0
     tls: ssl.SSLContext | None = None
+    shows_certificate: bool = False
 
     def client(self) -> httpx2.Client:
         """Return a client of this hub."""
@@ -220,6 +221,9 @@ class Shipper:
         wrong = trouble(error)
         if wrong is not None:
             return self._locked_out(0, *wrong)
+        if isinstance(error, httpx2.RemoteProtocolError) and self._link.shows_certificate:
+            # A hub that does not believe it hangs up: under TLS 1.3 that comes after the handshake.
+            said += "; the hub may not believe agent.tls_certificate: see hub.client_ca there"
         if isinstance(error, httpx2.ReadTimeout | httpx2.RemoteProtocolError | httpx2.ReadError):
             if self._stumbles.parts_left > 0:
                 return self._parted_while_it_takes_others(batch, HTTPStatus.INTERNAL_SERVER_ERROR, said)

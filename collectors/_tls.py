@@ -38,6 +38,17 @@ def trusting(
     return found
 
 
+def authorities(context: ssl.SSLContext, where: str, path: Path) -> None:
+    """Load whose certificates are believed.
+
+    Raises: ConfigError: the file cannot be read, or holds none.
+    """
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(where, path, error, "certificates in PEM") from None
+
+
 def present(context: ssl.SSLContext, section: str, certificate: Path, key: Path | None) -> None:
     """Load what one shows of oneself.
 

@@ -156,7 +156,8 @@ class Agent:
         if not agent.hub:
             raise ConfigError("agent.hub: found nothing, expected the hub's address", hint="pass --hub URL")
         tls = trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key)
-        return Link(agent.hub, lambda: token_of(self._reread()), agent.ship_every_seconds, tls)
+        shows = agent.tls_certificate is not None
+        return Link(agent.hub, lambda: token_of(self._reread()), agent.ship_every_seconds, tls, shows)
 
     def _serving(self, settings: Settings) -> "Served | None":
         """Serve what the agent says of itself, where that is wanted.

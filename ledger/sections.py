@@ -51,6 +51,10 @@ class HubSettings(Section):
         Path | None, Field(description="Its certificate with the chain (PEM), to serve HTTPS itself")
     ] = None
     tls_key: Annotated[Path | None, Field(description="The certificate's private key (PEM)")] = None
+    client_ca: Annotated[
+        Path | None,
+        Field(description="Authorities (PEM): agents must show a certificate of theirs besides the token"),
+    ] = None
 
 
 class AuthSettings(Section):
@@ -101,7 +105,8 @@ class AgentSettings(Section):
         Path | None, Field(description="Certificate authorities (PEM) that the hub's certificate must come from")
     ] = None
     tls_certificate: Annotated[
-        Path | None, Field(description="This node's certificate (PEM), where what stands before the hub asks for one")
+        Path | None,
+        Field(description="This node's certificate (PEM), where the hub (hub.client_ca) or what is before it asks"),
     ] = None
     tls_key: Annotated[Path | None, Field(description="That certificate's private key (PEM)")] = None
     expected_port_count: Annotated[

@@ -10,6 +10,8 @@ from app.api._intake import Intake
 from app.api._pace import Pace
 from app.api._tokens import ANY_NODE, agent, bearer, known
 from app.context import Context
+from app.tls import was_shown
+from collectors._answers import CERTIFICATE_REQUIRED
 
 
 async def ingest(context: Context, pace: Pace, intake: Intake, request: Request) -> Response:
@@ -18,6 +20,9 @@ async def ingest(context: Context, pace: Pace, intake: Intake, request: Request)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.ingest_max_bytes:
         return too_large(int(declared), limits.ingest_max_bytes)
+    if limits.client_ca is not None and not was_shown(request.scope):
+        hint = "set agent.tls_certificate and agent.tls_key to one that hub.client_ca has signed"
+        return refusal(CERTIFICATE_REQUIRED, "TLS: found no certificate of this node, expected one", hint=hint)
     token = bearer(request)
     caller = known(context, token) or await to_thread.run_sync(agent, context, token)
     if caller is None:

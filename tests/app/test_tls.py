@@ -11,7 +11,9 @@ from socket import create_connection
 import httpx2
 import pytest
 import trustme
+from structlog.testing import capture_logs
 
+from collectors._answers import CERTIFICATE_REQUIRED
 from collectors.agent import Agent
 from ledger.config import Settings
 from ledger.sections import AgentSettings
@@ -33,11 +35,11 @@ def written(folder: Path, certificate: trustme.LeafCert) -> None:
 
 
 @contextmanager
-def serving(folder: Path, authority: trustme.CA) -> Iterator[RunningHub]:
+def serving(folder: Path, authority: trustme.CA, more: str = "") -> Iterator[RunningHub]:
     written(folder, authority.issue_cert("localhost", "127.0.0.1"))
     authority.cert_pem.write_to_path(folder / "ca.pem")
     (folder / "clusterledger.toml").write_text(
-        '[hub]\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\n', encoding="utf-8"
+        f'[hub]\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\n{more}', encoding="utf-8"
     )
     with start_hub(folder) as process:
         try:
@@ -98,6 +100,44 @@ def test_a_hub_serves_https_to_pages_agents_and_commands(home: Path, command: Co
         assert lines["hub"]["status"] == "ok"
 
 
+def test_agents_show_a_certificate_where_the_hub_asks_for_one_and_people_need_none(
+    home: Path, command: Command, authority: trustme.CA
+) -> None:
+    ours, theirs = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(home / "clients.pem")
+    for name, issuer in (("mine", ours), ("other", theirs)):
+        found = issuer.issue_cert("n1.example.org")
+        found.cert_chain_pems[0].write_to_path(home / f"{name}.pem")
+        found.private_key_pem.write_to_path(home / f"{name}.key")
+    with serving(home, authority, 'client_ca = "clients.pem"\n') as hub:
+        token = json.loads(command("token", "create", "n1", "--json").out)["token"]
+
+        def send(name: str = "") -> tuple[bool, list[str]]:
+            shown = {"tls_certificate": home / f"{name}.pem", "tls_key": home / f"{name}.key"} if name else {}
+            where = {"hub": hub.url, "node": "n1", "token": token, "spool": home / "s.db", "ca_file": home / "ca.pem"}
+            settings = Settings(agent=AgentSettings(**where, **shown), collectors={"nvml": {"enabled": False}})
+            agent = Agent(settings, procfs=FIXTURES / "proc", sysfs=FIXTURES / "sys")
+            with capture_logs() as said:
+                is_done = agent.once()
+            agent.close()
+            return is_done, [str(each) for each in said if each["log_level"] in {"error", "warning"}]
+
+        for name in ("", "other"):
+            is_done, (line,) = send(name)
+            assert not is_done
+            assert "agent.tls_certificate" in line
+        assert json.loads(command("sql", "SELECT count(*) AS n FROM host_sample", "--format", "json").out) == [{"n": 0}]
+        assert send("mine") == (True, [])
+        # What waited has come with it.
+        assert json.loads(command("sql", "SELECT count(*) AS n FROM host_sample", "--format", "json").out) == [{"n": 3}]
+        trusted = ssl.create_default_context(cafile=home / "ca.pem")
+        with httpx2.Client(base_url=hub.url, verify=trusted, trust_env=False, timeout=30) as people:
+            assert people.get("/api/v1/health").json()["status"] == "ok"
+            assert "<title>" in people.get("/").text
+            bearer = {"Authorization": f"Bearer {token}"}
+            assert people.post("/api/v1/ingest", headers=bearer).status_code == CERTIFICATE_REQUIRED
+
+
 def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path, authority: trustme.CA) -> None:
     with serving(tmp_path, authority) as hub:
         first = serial(hub, authority)
@@ -117,6 +157,11 @@ def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path, autho
     ("lines", "words"),
     [
         ('tls_key = "key.pem"', "hub.tls_key: found key.pem without a certificate"),
+        ('client_ca = "cert.pem"', "hub.client_ca: found cert.pem without a certificate"),
+        (
+            'tls_certificate = "cert.pem"\ntls_key = "key.pem"\nclient_ca = "key.pem"',
+            "hub.client_ca: found key.pem: ",
+        ),
         ('tls_certificate = "cert.pem"', "hub.tls_certificate: found cert.pem: "),
         (
             'tls_certificate = "none.pem"\ntls_key = "key.pem"',
