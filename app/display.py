@@ -9,7 +9,7 @@ from app import data
 from ledger.exchange import Exchange
 from ledger.tables import ExchangeRate
 from queries import display
-from queries.display import Shown
+from queries.display import MARK, Shown
 
 _COLUMNS = ("rate_date", "from_currency", "to_currency", "unit_price")
 
@@ -44,6 +44,7 @@ def is_converted(of: Shown, currency: str) -> bool:
     return bool(of.converted) and currency == of.currency
 
 
-def label(of: Shown, currency: str) -> str:
-    """Return how a number's currency is called: `EUR`, or `EUR, converted`."""
-    return f"{currency}, converted" if is_converted(of, currency) else currency
+def label(of: Shown, currency: str, title: str = "") -> str:
+    """Return how a number is called, its currency alone without a title; a mark before it says that it is converted."""
+    mark = f"{MARK} " if is_converted(of, currency) else ""
+    return f"{mark}{title or currency}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Final
 
 import polars as pl
 
@@ -11,7 +12,10 @@ from ledger import money
 from ledger.exchange import Exchange, Quote
 from ledger.expressions import total
 
-CURRENCY = "billing_currency"
+CURRENCY: Final = "billing_currency"
+
+MARK: Final = "\N{ALMOST EQUAL TO}"
+"""Stands before a number that is converted."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,22 @@ class Shown:
     @property
     def words(self) -> str:
         """What a reader must know about the numbers; '' where they are as billed."""
-        said = []
-        if self.converted:
-            days = str(self.first_day)
-            if self.first_day != self.last_day:
-                days += f" to {self.last_day}"
-            said.append(f"Converted from {', '.join(self.converted)} to {self.currency} at rates of {days}.")
-        if self.kept:
-            said.append(f"No rate to {self.currency} is known for all days in {', '.join(self.kept)}: shown as billed.")
-        return " ".join(said)
+        return words(self)
+
+
+def words(*shown: Shown) -> str:
+    """Say once of several sets of rows what was converted, at rates of which days, and what was not."""
+    converted = sorted({each for one in shown for each in one.converted})
+    kept = sorted({each for one in shown for each in one.kept})
+    to = next((one.currency for one in shown if one.currency), "")
+    said = []
+    if converted:
+        days = sorted({day for one in shown for day in (one.first_day, one.last_day) if day is not None})
+        told = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        said.append(f"{MARK} is converted from {', '.join(converted)} to {to} at rates of {told}.")
+    if kept:
+        said.append(f"No rate to {to} is known for all days in {', '.join(kept)}: shown as billed.")
+    return " ".join(said)
 
 
 def in_currency(

@@ -73,8 +73,9 @@ def _resources(charges: pl.DataFrame) -> pl.DataFrame:
 
 
 def _last_part(column: str) -> pl.Expr:
-    """Return what stands after the last slash or colon of an id."""
-    return pl.col(column).str.replace(r"^.*[/:]", "")
+    """Return what stands after the last slash or colon of an id; of a scale set's machine, its number with the set."""
+    numbered = pl.col(column).str.extract(r"/([^/]+/virtualmachines/[0-9]+)$", 1)
+    return pl.coalesce(numbered, pl.col(column).str.replace(r"^.*[/:]", ""))
 
 
 def _stays(nodes: pl.DataFrame) -> pl.DataFrame:

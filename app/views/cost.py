@@ -50,7 +50,7 @@ def cost() -> None:
     with cards.row():
         for currency, amount in totals.items():
             cards.card(
-                f"{charged.capitalize()} cost, {display.label(shown, currency)}",
+                display.label(shown, currency, f"{charged.capitalize()} cost, {currency}"),
                 written.money(amount, currency, compact=True),
                 change=sums.change(amount, old[currency]) if currency in old else None,
                 meaning=f"{of.means} Against the stretch of the same length before. Currencies are never added.",
@@ -174,7 +174,7 @@ def _price(window: data.Window) -> None:
     # A stretch has no day of its own: its last one gives the rate.
     shown = display.shown(controls.answer("price_per_gpu_hour"), ("effective_cost",), on=display.last_day(window))
     currency, price = next(iter(data.once(measure.unit_costs, shown.frame, of).items()), ("", None))
-    title = f"{of.title}, converted" if display.is_converted(shown, currency) else of.title
+    title = display.label(shown, currency, of.title)
     cards.card(title, written.unit_price(price, currency), meaning=f"{of.means} {shown.words}".strip())
 
 

@@ -18,6 +18,7 @@ from app.table import Column
 from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.tables import ForecastDay
 from queries import measure
+from queries.display import Shown, words
 from queries.measures import gpu_time, spending
 
 _FORECAST: Final = ("forecast_cost", "lower_cost", "upper_cost")
@@ -37,14 +38,14 @@ _MODEL_COSTS: Final = (
 def overview() -> None:
     """Say what the AI estate costs, how much of it idles, and what to change first."""
     window = controls.window()
-    found, said = _in_display_currency(_found(window))
+    found, shown = _in_display_currency(_found(window))
     if found.hours.is_empty() and found.spend.is_empty():
         st.info(
             "Nothing is in the ledger yet for this window. Start an agent with `clusterledger agent --hub URL`, "
             "import a bill with `clusterledger ingest PATH`, or fill an empty store with `clusterledger demo`."
         )
         return
-    _headline(found, said)
+    _headline(found, shown)
     st.subheader("Where the GPU time went", anchor=False)
     chart.show(state_charts.shares, found.hours, key="shares", alt="Share of GPU time in each state")
     chart.show(state_charts.over_time, found.hours, key="states", alt="GPU-hours by state over time")
@@ -56,8 +57,8 @@ def overview() -> None:
     _next_steps()
 
 
-def _in_display_currency(found: Headline) -> tuple[Headline, str]:
-    """Return the headline's money in the display currency, and what is to be said about it.
+def _in_display_currency(found: Headline) -> tuple[Headline, tuple[Shown, ...]]:
+    """Return the headline's money in the display currency, and what was converted.
 
     Spend goes by the rate of each day; what is summed over the window by that of its last day.
     """
@@ -65,10 +66,19 @@ def _in_display_currency(found: Headline) -> tuple[Headline, str]:
     spent = display.shown(found.spend, ("cost",), day="day")
     idle = display.shown(found.idle, ("effective_cost",), on=on)
     models = display.shown(found.models, _MODEL_COSTS, on=on)
-    if not any(each.words for each in (spent, idle, models)):
-        return found, ""
-    said = " ".join(dict.fromkeys(each.words for each in (spent, idle, models) if each.words))
-    return replace(found, spend=spent.frame, idle=idle.frame, models=models.frame), said
+    if not (spent.words or idle.words or models.words):
+        return found, ()
+    changed = replace(
+        found,
+        spend=spent.frame,
+        idle=_largest_first(idle.frame),
+        models=_largest_first(models.frame),
+    )
+    return changed, (spent, idle, models)
+
+
+def _largest_first(costs: pl.DataFrame) -> pl.DataFrame:
+    return costs.sort("effective_cost", descending=True, nulls_last=True, maintain_order=True)
 
 
 def _found(window: data.Window) -> Headline:
@@ -87,13 +97,16 @@ def _found(window: data.Window) -> Headline:
     )
 
 
-def _headline(found: Headline, said: str) -> None:
+def _headline(found: Headline, shown: tuple[Shown, ...]) -> None:
     spent, ends, daily, of_month = _month()
     main = next(iter(spent), "")
+    label = partial(display.label, of_month, main)
     with cards.row():
-        cards.money(spending.SPEND, spent, label=f"{spending.SPEND.title}, {data.now():%b}", first=main, chart=daily)
-        cards.money(spending.MONTH_END, {end.currency: end.expected for end in ends}, first=main)
-        cards.money(spending.IDLE_COST, found.idle_cost, first=main)
+        spend_title = label(f"{spending.SPEND.title}, {data.now():%b}")
+        cards.money(spending.SPEND, spent, label=spend_title, first=main, chart=daily)
+        expected = {end.currency: end.expected for end in ends}
+        cards.money(spending.MONTH_END, expected, label=label(spending.MONTH_END.title), first=main)
+        cards.money(spending.IDLE_COST, found.idle_cost, label=label(spending.IDLE_COST.title), first=main)
         cards.number(gpu_time.IDLE_RATIO, found.idle_ratio, written.gpu_hours(found.idle_hours))
         cards.number(
             gpu_time.STATE_RATIOS["productive"],
@@ -101,7 +114,7 @@ def _headline(found: Headline, said: str) -> None:
             written.gpu_hours(found.state_hours["productive"]),
         )
     _remarks(found, ends)
-    if converted := " ".join(dict.fromkeys(each for each in (of_month, said) if each)):
+    if converted := words(of_month, *shown):
         st.caption(converted)
 
 
@@ -119,7 +132,7 @@ def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
         st.caption(" ".join(said))
 
 
-def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float], str]:
+def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float], Shown]:
     """Return what the month has cost, what it is expected to cost, its days in the main currency, and its rates."""
     now = data.now()
     answer = partial(data.answer, scope=controls.scope())
@@ -131,7 +144,7 @@ def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float], str]:
     rows = data.rows(ForecastDay, scope=controls.scope(), where={"scope": [scope]})
     rows = display.shown(rows, _FORECAST, on=now.date()).frame
     ends = [] if controls.cluster() else month_end(spent, rows, now)
-    return spent, ends, data.once(_daily, days, next(iter(spent), "")), shown.words
+    return spent, ends, data.once(_daily, days, next(iter(spent), "")), shown
 
 
 def _daily(days: pl.DataFrame, currency: str) -> list[float]:

@@ -18,6 +18,9 @@ _GIBIBYTE: Final = 2.0**30
 _DATE_IN_NAME: Final = re.compile(r"(20\d\d-\d\d(?:-\d\d)?)")
 _KEY: Final = ("provider", "region", "instance_type", "price_category", "billing_currency", "valid_start")
 
+# Prices are looked up under the name that a provider has on its bills.
+_BILLED_AS: Final = {"GCP": "Google Cloud", "Azure": "Microsoft"}
+
 # OpenCost's sheet names only the end of a price: it holds from the earliest instant that the ledger knows.
 _ALWAYS: Final = "2000-01-01T00:00:00Z"
 
@@ -58,7 +61,7 @@ def _clouds(cells: Cells, request: Request) -> pl.DataFrame:
     gpus = cells.whole("GPUs")
     shape = pl.DataFrame(
         {
-            "provider": cells.text("Cloud"),
+            "provider": cells.text("Cloud").replace(_BILLED_AS),
             "name": cells.text("Name"),
             "gpu_model": cells.text("GPU Type"),
             "gpu_count": gpus,

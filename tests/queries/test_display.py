@@ -47,7 +47,7 @@ def test_each_day_by_its_own_rate_and_then_summed() -> None:
         (LATER, "EUR", "a", Decimal(2), 2, True),
         (DAY, "EUR", "b", None, 1, False),
     ]
-    assert shown.words == "Converted from USD to EUR at rates of 2026-09-01 to 2026-09-02."
+    assert shown.words == "≈ is converted from USD to EUR at rates of 2026-09-01 to 2026-09-02."
 
 
 def test_a_currency_without_a_rate_for_each_day_stays_whole() -> None:
@@ -55,7 +55,7 @@ def test_a_currency_without_a_rate_for_each_day_stays_whole() -> None:
     shown = in_currency(frame, EXCHANGE, "EUR", ["cost"], day="day")
     assert shown.frame.select("billing_currency", "cost").rows() == [("GBP", 8), ("GBP", 8), ("EUR", 1)]
     assert shown.words == (
-        "Converted from USD to EUR at rates of 2026-09-01. "
+        "≈ is converted from USD to EUR at rates of 2026-09-01. "
         "No rate to EUR is known for all days in GBP: shown as billed."
     )
 
