@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,7 @@ import obstore
 from obstore.exceptions import BaseError as StoreFailure
 from obstore.store import ObjectStore, from_url
 
+from collectors.billing._assemblies import current_files
 from ledger.errors import InputError
 
 if TYPE_CHECKING:  # the name exists for type checkers only
@@ -91,10 +93,10 @@ def open_source(location: str | Path) -> Source:
 
 def _local(path: Path) -> Source:
     if path.is_dir():
-        files = [each for each in sorted(path.rglob("*")) if each.is_file() and is_data(each.name)]
-        return _checked(
-            Source(str(path), str(path.resolve()), tuple(_file(each, str(each.relative_to(path))) for each in files))
-        )
+        below = {each.relative_to(path).as_posix(): each for each in sorted(path.rglob("*")) if each.is_file()}
+        manifests = {name: partial(_local_list, each) for name, each in below.items() if is_manifest(name)}
+        names = current_files(str(path), filter(is_data, below), manifests)
+        return _checked(Source(str(path), str(path.resolve()), tuple(_file(below[name], name) for name in names)))
     if not path.is_file():
         raise InputError(f"{path}: found nothing there, expected a file or a folder", hint="check the path")
     if not is_manifest(path.name):
@@ -104,6 +106,10 @@ def _local(path: Path) -> Source:
     names = [matched(str(path), entry, sorted(found)) for entry in entries]
     files_of = tuple(_file(found[name], name) for name in sorted(names))
     return _checked(Source(str(path), str(path.parent.resolve()), files_of))
+
+
+def _local_list(path: Path) -> list[str]:
+    return listed(str(path), _bytes_of(path))
 
 
 def _file(path: Path, name: str) -> SourceFile:
@@ -137,7 +143,13 @@ def _remote(url: str) -> Source:
         ) from error
     if not keys:
         raise InputError(f"{url}: found nothing there, expected an object or a prefix", hint="check the address")
-    return _checked(Source(url, bare, tuple(_stored(bare, store, key) for key in keys if is_data(key))))
+    manifests = {key: partial(_remote_list, bare, store, key) for key in keys if is_manifest(key)}
+    names = current_files(bare, filter(is_data, keys), manifests)
+    return _checked(Source(url, bare, tuple(_stored(bare, store, key) for key in names)))
+
+
+def _remote_list(prefix: str, store: ObjectStore, key: str) -> list[str]:
+    return listed(key, _object(f"{prefix}/{key}", store, key))
 
 
 def _opened(url: str) -> ObjectStore:

@@ -432,6 +432,43 @@ def test_billed_is_conserved_and_effective_is_what_aws_amortises(
     assert rows["row_index"].to_list() == list(range(rows.height))
 
 
+_OLD, _NEW = "861af42f-713c-4a42-9562-9158a7625630", "0b6cc2c4-0000-4a42-9562-9158a7625630"
+
+
+def _versions(tmp_path: Path) -> Path:
+    """Write two versions of one month's report, as AWS leaves them."""
+    period = tmp_path / "prefix/report/20261001-20261101"
+    report(period / _OLD / "report-1.csv", line(cost="1"))
+    report(period / _NEW / "report-1.csv", line(cost="2"))
+    report(period / _NEW / "report-2.csv", line(cost="3"))
+    return period
+
+
+def test_of_several_versions_of_a_report_the_listed_one_counts(tmp_path: Path) -> None:
+    period = _versions(tmp_path)
+    keys = [f"prefix/report/20261001-20261101/{_NEW}/report-{index}.csv" for index in (1, 2)]
+    manifest = json.dumps({"assemblyId": _NEW, "reportKeys": keys})
+    (period / "report-Manifest.json").write_text(manifest)
+    (period / _NEW / "report-Manifest.json").write_text(manifest)
+    for location in (period, tmp_path / "prefix", period / "report-Manifest.json"):
+        assert _charges(read_bill(location))["BilledCost"].to_list() == [2, 3]
+    assert _charges(read_bill(period / _OLD))["BilledCost"].to_list() == [1]
+    assert _charges(read_bill(f"file://{period}"))["BilledCost"].to_list() == [2, 3]
+
+
+def test_versions_without_a_manifest_are_refused_rather_than_added_up(tmp_path: Path) -> None:
+    period = _versions(tmp_path)
+    with pytest.raises(InputError, match=r"found 2 versions of one report beside each other") as refused:
+        read_bill(period)
+    assert "name one of its folders" in refused.value.hint
+
+
+def test_months_of_data_exports_are_one_delivery(tmp_path: Path) -> None:
+    for month, cost in (("2026-09", "1"), ("2026-10", "2")):
+        report(tmp_path / f"data/BILLING_PERIOD={month}/export-00001.csv", line(cost=cost))
+    assert _charges(read_bill(tmp_path))["BilledCost"].to_list() == [1, 2]
+
+
 @pytest.mark.real_data
 def test_the_real_report_sums_to_what_is_expected(shared_data: Path) -> None:
     name = "billing/aws/cur_legacy_2023-11_01to07.csv"
