@@ -1,7 +1,7 @@
 """Which pod holds which GPU of this node, from the kubelet."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +10,7 @@ from pydantic import Field
 from collectors._settings import CollectorSettings
 from collectors.node._amd_names import uuids as amd_uuids
 from collectors.node._pod_resources import SOCKET, Holding, Latest, Pods, device_of, holdings, latest, minors
+from collectors.node._tpu_chips import chips, plugin_names
 from ledger.registry import Row, collector
 
 _PACE: Final = 30.0
@@ -18,6 +19,10 @@ _KEPT_ROUNDS: Final = 3
 
 # The kubelet gave the device itself; which process uses it, it does not know.
 _CONFIDENCE: Final = 0.95
+
+
+_TPU: Final = "google.com/tpu"
+_KINDS: Final = {"habana.ai/gaudi": "gaudi"}
 
 
 class PodResourcesSettings(CollectorSettings):
@@ -29,7 +34,11 @@ class PodResourcesSettings(CollectorSettings):
     )
     resources: Annotated[
         tuple[str, ...], Field(description="How names of resources, or of drivers of claims, begin that are GPUs")
-    ] = ("nvidia.com/gpu", "nvidia.com/mig-", "gpu.nvidia.com", "amd.com/gpu", "gpu.amd.com")
+    ] = ("nvidia.com/gpu", "nvidia.com/mig-", "gpu.nvidia.com", "amd.com/gpu", "gpu.amd.com", "google.com/tpu")
+    kinds: Annotated[
+        dict[str, str],
+        Field(description="Resources whose devices are of a kind of collectors.accelerator.sources, and of which"),
+    ] = _KINDS
 
 
 @collector(emits=("gpu_holder_sample",), every_seconds=_PACE, settings=PodResourcesSettings)
@@ -45,8 +54,12 @@ def pod_resources(
     A job is a pod's UID, as in its cgroup. The kubelet names pods; the folders of their logs tell the UIDs. Where none
     does, the job is NAMESPACE/NAME. Replicas of a device that is shared are counted, not told apart.
 
+    A device of a kind that the configuration describes is named by its kind and the plugin's id: that collector's
+    `identity` has to be what the plugin uses.
+
     Raises: SourceMissing: this is no node of Kubernetes, or the agent may not ask. SourceError: no answer.
-    Source: k8s.io/kubelet/pkg/apis/podresources/v1, List; NVIDIA's device plugin on names of shared devices.
+    Source: k8s.io/kubelet/pkg/apis/podresources/v1, List; the device plugins of NVIDIA, AMD, GKE (GPUs and TPUs) and
+    Habana on how they name devices.
     """
     decided = settings or PodResourcesSettings()
     beside = procfs.parent if root is None else root
@@ -56,29 +69,45 @@ def pod_resources(
 
     def one_round() -> Iterator[tuple[str, Row]]:
         found = holdings(beside / decided.socket.lstrip("/"), seconds)
-        gpus = [each for each in found if each.resource.startswith(decided.resources)]
-        rows = _rows(
-            gpus,
-            minors(procfs),
-            amd_uuids(beside / "sys" if sysfs is None else sysfs),
-            Pods(beside / decided.pod_logs.lstrip("/")),
-        )
+        gpus = [each for each in found if each.resource.startswith((*decided.resources, *decided.kinds))]
+        names = Names(procfs, beside / "sys" if sysfs is None else sysfs, decided.kinds)
+        rows = _rows(gpus, names, Pods(beside / decided.pod_logs.lstrip("/")))
         _keep(told, rows, clock() + _KEPT_ROUNDS * pace)
         yield from (("gpu_holder_sample", row) for row in rows)
 
     return one_round
 
 
-def _rows(gpus: Iterable[Holding], known: dict[int, str], addresses: dict[str, str], pods: Pods) -> list[Row]:
-    """Return a row for each container and device; AMD's plugin names a device by its PCI address."""
+class Names:
+    """What the devices of this machine are called elsewhere in the ledger, by what their plugins call them."""
+
+    def __init__(self, procfs: Path, sysfs: Path, kinds: Mapping[str, str]) -> None:
+        self._kinds = kinds
+        self._minors = minors(procfs)
+        self._amd = amd_uuids(sysfs)
+        self._tpus = plugin_names(chips(sysfs))
+
+    def of(self, holding: Holding) -> tuple[str, bool]:
+        """Return the device that a container holds, and whether it is one replica of several."""
+        kind = next((kind for resource, kind in self._kinds.items() if holding.resource.startswith(resource)), "")
+        if kind:
+            return f"{kind}-{holding.device_id}", False
+        if holding.resource.startswith(_TPU):
+            return self._tpus.get(holding.device_id, holding.device_id), False
+        device, is_replica = device_of(holding, self._minors)
+        return self._amd.get(device, device), is_replica
+
+
+def _rows(gpus: Iterable[Holding], names: Names, pods: Pods) -> list[Row]:
+    """Return a row for each container and device."""
     replicas: dict[tuple[str, Holding], int | None] = {}
     for each in gpus:
-        device, is_replica = device_of(each, known)
+        device, is_replica = names.of(each)
         place = (device, each._replace(device_id=""))
         replicas[place] = (replicas.get(place) or 0) + 1 if is_replica else None
     return [
         {
-            "gpu_uuid": addresses.get(device, device),
+            "gpu_uuid": device,
             "job_id": pods.uid(of.namespace, of.pod_name) or f"{of.namespace}/{of.pod_name}",
             "container": of.container,
             "namespace": of.namespace,

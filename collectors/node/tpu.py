@@ -5,31 +5,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from collectors._clock import utc_now
 from collectors.node._attribution import Attribution
 from collectors.node._device_settings import DeviceSettings
-from collectors.node._files import listed, numa_node_of, text
 from collectors.node._fleet import INVENTORY_ROUNDS, process_rows, quality, remembered
 from collectors.node._openers import openers
+from collectors.node._tpu_chips import Chip, chips
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
-_VENDOR: Final = "0x1ae0"
-
-# The vendor's network adapters bear the same number: a chip is what is listed here. The first two share a device.
-_MODELS: Final = {
-    ("0x0027", "0x004e"): "TPU v2",
-    ("0x0027", "0x004f"): "TPU v3",
-    ("0x005e", ""): "TPU v4",
-    ("0x0063", ""): "TPU v5e",
-    ("0x0062", ""): "TPU v5p",
-    ("0x006f", ""): "TPU v6e",
-    ("0x0076", ""): "TPU7x",
-}
 _GONE: Final = "the kernel does not list it any more"
 
 
@@ -41,13 +29,6 @@ class TpuSettings(DeviceSettings):
         Field(min_length=1, description="Ports on loopback: one, or one for each program (TPU_RUNTIME_METRICS_PORTS)"),
     ] = (8431,)
     answer_seconds: Annotated[float, Field(gt=0, le=10, description="One answer may take so long")] = 1.0
-
-
-class _Chip(NamedTuple):
-    uuid: str
-    model: str
-    device: str
-    numa_node: int | None
 
 
 @collector(
@@ -67,7 +48,8 @@ def tpu(
 
     The service exists only while a program uses the chips, and is that program's: without one a chip has a sample
     without values. Duty cycle is the share of time in which the core was busy. How full a busy core was (its
-    utilisation) the library tells only the program itself; power and heat it tells nobody.
+    utilisation) the library tells only the program itself; power and heat it tells nobody. A chip of two halves is one
+    device.
 
     Raises: SourceMissing: this machine has no TPU. SourceError: a service is there and does not answer as it should.
     Nulls: what no program tells; processes where the files that others have open are hidden.
@@ -80,22 +62,23 @@ def tpu(
 
     def one_round() -> Iterator[tuple[str, Row]]:
         nonlocal rounds
-        at, started, chips = now(), clock(), _chips(sysfs)
-        if not chips and not fleet.names:
+        at, started, here = now(), clock(), chips(sysfs)
+        if not here and not fleet.names:
             raise SourceMissing(
                 f"{sysfs / 'bus/pci/devices'} has no TPU", hint="set collectors.tpu.enabled = false on this node"
             )
-        told, failed = _told(decided, len(chips))
-        held = openers(procfs, (chip.device for chip in chips)) if attribution.sees_processes() else None
-        for index, chip in enumerate(chips):
+        told, failed = _told(decided, len(here))
+        opened = [device for chip in here for device in chip.devices]
+        held = openers(procfs, opened) if attribution.sees_processes() else None
+        for index, chip in enumerate(here):
             summary, processes = ({}, list[Row]()) if held is None else _processes(held, chip, index, attribution)
             values = told[index] if told else {}
             row = {"gpu_uuid": chip.uuid, "status": "ok", "evidence_quality": quality(values), **values, **summary}
-            yield from fleet.sample({**row, "collect_seconds": (clock() - started) / len(chips)}, at)
+            yield from fleet.sample({**row, "collect_seconds": (clock() - started) / len(here)}, at)
             yield from (("gpu_process_sample", process) for process in processes)
-        yield from fleet.absent((chip.uuid for chip in chips), at, _GONE)
+        yield from fleet.absent((chip.uuid for chip in here), at, _GONE)
         if rounds % INVENTORY_ROUNDS == 0:
-            yield from fleet.exists(_existing(chips, told), at)
+            yield from fleet.exists(_existing(here, told), at)
         rounds += 1
         if failed is not None:
             raise failed
@@ -121,38 +104,16 @@ def _told(settings: TpuSettings, count: int) -> tuple[list[Row], SourceError | N
     return rows, failed
 
 
-def _chips(sysfs: Path) -> list[_Chip]:
-    """Return the chips in the order of their addresses, which is the library's."""
-    devices = {
-        (path / "device").resolve().name: f"/dev/{path.name}"
-        for path in listed(sysfs / "class/accel")
-        if (path / "device").exists()
-    }
-    found = []
-    for folder in listed(sysfs / "bus/pci/devices"):
-        if text(folder / "vendor") != _VENDOR:
-            continue
-        kind, of = text(folder / "device") or "", text(folder / "subsystem_device") or ""
-        model = _MODELS.get((kind, of)) or _MODELS.get((kind, ""))
-        if model is not None:
-            # Newer chips are given to a process by their group of the memory unit.
-            group = (folder / "iommu_group").resolve().name if (folder / "iommu_group").exists() else ""
-            device = devices.get(folder.name) or (f"/dev/vfio/{group}" if group else "")
-            found.append(_Chip(f"TPU-{folder.name}", model, device, numa_node_of(folder)))
-    return found
-
-
-def _processes(
-    held: Mapping[str, set[int]], chip: _Chip, index: int, attribution: Attribution
-) -> tuple[Row, list[Row]]:
+def _processes(held: Mapping[str, set[int]], chip: Chip, index: int, attribution: Attribution) -> tuple[Row, list[Row]]:
     """Return a chip's columns about processes, and a row for each; nothing of a chip whose device is not known."""
-    if not chip.device:
+    if not chip.devices:
         return {}, []
-    return process_rows(dict.fromkeys(held[chip.device]), attribution, index, chip.uuid, str(index))
+    pids = sorted({pid for device in chip.devices for pid in held[device]})
+    return process_rows(dict.fromkeys(pids), attribution, index, chip.uuid, str(index))
 
 
-def _existing(chips: list[_Chip], told: list[Row]) -> Iterator[Row]:
-    for index, chip in enumerate(chips):
+def _existing(here: list[Chip], told: list[Row]) -> Iterator[Row]:
+    for index, chip in enumerate(here):
         yield {
             "gpu_uuid": chip.uuid,
             "gpu_model": chip.model,

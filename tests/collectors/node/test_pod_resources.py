@@ -20,7 +20,7 @@ from collectors.node._pod_resources import Latest, _of_message, holdings, latest
 from collectors.node.pod_resources import PodResourcesSettings, pod_resources
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row
-from tests.collectors.node.amd_node import AmdNode
+from tests.collectors.node.amd_node import AmdNode, put
 from tests.collectors.node.gpu_node import Node
 from tests.collectors.node.kubelet import Kubelet, Response, container, serve
 
@@ -115,6 +115,47 @@ def test_devices_that_are_named_by_their_minor_number_are_found_in_the_drivers_f
         ("nvidia7", "n/gke", "m", None),
         (B, "n/claims", "m", None),
     }
+
+
+def tpus(root: Path, device: str, *addresses: str) -> None:
+    """Write chips, each function of the bus with a group of its own: 10, 11 and so on."""
+    for index, address in enumerate(addresses):
+        folder = root / "sys/bus/pci/devices" / address
+        put(folder, {"vendor": "0x1ae0", "device": device, "subsystem_device": "0x0001", "numa_node": 0})
+        group = root / f"sys/kernel/iommu_groups/{10 + index}"
+        group.mkdir(parents=True)
+        (folder / "iommu_group").symlink_to(group)
+
+
+def test_tpus_are_named_by_their_file_or_by_their_slot(root: Path, kubelet: Kubelet) -> None:
+    tpus(root, "0x0063", "0000:00:04.0", "0000:00:05.0")
+    kubelet.pods = [{"name": "a", "namespace": "n", "containers": [container("m", "google.com/tpu", "11", "99")]}]
+    assert held(opened(root)()) == {("TPU-0000:00:05.0", "n/a", "m", None), ("99", "n/a", "m", None)}
+
+
+def test_a_chip_of_two_functions_is_named_by_their_slot(root: Path, kubelet: Kubelet) -> None:
+    tpus(root, "0x0076", "0000:c0:02.0", "0000:c0:02.1", "0000:c0:03.0", "0000:c0:03.1")
+    slots = container("m", "google.com/tpu", "0000:c0:02", "0000:c0:03")
+    kubelet.pods = [{"name": "a", "namespace": "n", "containers": [slots]}]
+    assert held(opened(root)()) == {("TPU-0000:c0:02.0", "n/a", "m", None), ("TPU-0000:c0:03.0", "n/a", "m", None)}
+
+
+def test_older_tpus_are_named_by_their_file_in_dev(root: Path, kubelet: Kubelet) -> None:
+    tpus(root, "0x005e", "0000:00:04.0")
+    (root / "sys/class/accel/accel0").mkdir(parents=True)
+    (root / "sys/class/accel/accel0/device").symlink_to(root / "sys/bus/pci/devices/0000:00:04.0")
+    kubelet.pods = [{"name": "a", "namespace": "n", "containers": [container("m", "google.com/tpu", "accel0")]}]
+    assert held(opened(root)()) == {("TPU-0000:00:04.0", "n/a", "m", None)}
+
+
+def test_devices_of_a_described_kind_are_named_as_their_collector_does(root: Path, kubelet: Kubelet) -> None:
+    gaudi, other = container("m", "habana.ai/gaudi", "AN12"), container("m", "acme.com/npu", "7")
+    kubelet.pods = [
+        {"name": "a", "namespace": "n", "containers": [gaudi]},
+        {"name": "b", "namespace": "n", "containers": [other]},
+    ]
+    assert held(opened(root)()) == {("gaudi-AN12", "n/a", "m", None)}
+    assert held(opened(root, kinds={"acme.com/npu": "acme"})()) == {("acme-7", "n/b", "m", None)}
 
 
 def test_a_pod_that_has_its_predecessors_name_is_told_by_the_newer_folder(root: Path, kubelet: Kubelet) -> None:

@@ -112,6 +112,30 @@ def test_a_chip_of_two_devices_is_one_chip(tmp_path: Path, library: Libtpu) -> N
     assert [row["gpu_model"] for row in tables["gpu"]] == ["TPU7x", "TPU7x"]
 
 
+def test_a_chip_whose_halves_are_two_functions_of_the_bus_is_one_chip(tmp_path: Path, library: Libtpu) -> None:
+    for group, address in enumerate(("0000:c0:02.0", "0000:c0:02.1", "0000:c0:03.0", "0000:c0:03.1")):
+        folder = tmp_path / "sys/bus/pci/devices" / address
+        put(folder, {"vendor": "0x1ae0", "device": "0x0076", "subsystem_device": "0x0001", "numa_node": 1})
+        (tmp_path / f"sys/kernel/iommu_groups/{group}").mkdir(parents=True)
+        (folder / "iommu_group").symlink_to(tmp_path / f"sys/kernel/iommu_groups/{group}")
+    process(tmp_path, 500, "/dev/vfio/0", "/dev/vfio/1", job=9)
+    process(tmp_path, 501, "/dev/vfio/3", job=10)
+    library.values = {
+        DUTY_CYCLE: {0: 40.0, 1: 60.0, 2: 0.0, 3: 10.0},
+        MEMORY_USED: {0: 1 * GIB, 1: 2 * GIB, 2: 0, 3: 0},
+        MEMORY_TOTAL: dict.fromkeys(range(4), 96 * GIB),
+    }
+    tables = tables_of(tmp_path, library.port)
+    assert [row["gpu_uuid"] for row in tables["gpu"]] == ["TPU-0000:c0:02.0", "TPU-0000:c0:03.0"]
+    assert [row["memory_total_bytes"] for row in tables["gpu"]] == [192 * GIB] * 2
+    assert [row["kernel_active_ratio"] for row in tables["gpu_sample"]] == [0.5, 0.05]
+    assert [row["process_job_ids"] for row in tables["gpu_sample"]] == ["9", "10"]
+    assert [(row["gpu_uuid"], row["pid_code"]) for row in tables["gpu_process_sample"]] == [
+        ("TPU-0000:c0:02.0", 500),
+        ("TPU-0000:c0:03.0", 501),
+    ]
+
+
 def test_several_programs_tell_of_their_own_chips(tmp_path: Path, library: Libtpu) -> None:
     chips(tmp_path, 2)
     other = Libtpu(values={DUTY_CYCLE: {1: 30.0}, MEMORY_USED: {1: 5}, MEMORY_TOTAL: {1: 10}})
