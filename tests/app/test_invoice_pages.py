@@ -1,0 +1,174 @@
+"""The pages Invoices and Import: what they show is what the store has, and only an admin changes anything."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.context import Context
+from app.data import Scope
+from app.page import pages
+from app.services import named
+from app.views import imports
+from ledger.store import Store
+from ledger.tables import BillImport, BillingPeriod, Invoice, Reconciliation
+from queries import sql
+from tests.app.conftest import used
+from tests.app.opening import metrics, opened, said
+from tests.collectors.billing.bills import bill
+
+ROWS = (
+    {"InvoiceId": "INV-1", "BilledCost": "100.10"},
+    {"InvoiceId": "INV-1", "BilledCost": "11.25", "ResourceId": "i-2"},
+    {"InvoiceId": "INV-1", "BilledCost": "8.33", "ChargeCategory": "Tax", "ResourceId": "", "ServiceName": "Tax"},
+    {"InvoiceId": "INV-1", "BilledCost": "-2.5", "ChargeClass": "Correction", "ResourceId": "i-2",
+     "ChargePeriodStart": "2025-12-30T00:00:00Z", "ChargePeriodEnd": "2025-12-31T00:00:00Z"},
+)  # fmt: skip
+
+
+def run(context: Context, name: str, **params: object) -> object:
+    service = named(name)
+    return service.run(context, service.asked(params))
+
+
+@pytest.fixture
+def billed(empty_context: Context, tmp_path: Path) -> Context:
+    """Return a store with one bill and an invoice that leaves its tax out."""
+    run(empty_context, "ingest", paths=[str(bill(tmp_path / "bill.csv", *ROWS))])
+    run(empty_context, "invoices", action="type", invoice_issuer="Cloud Inc.", invoice_id="INV-1", period="2026-01",
+        billing_currency="USD", invoiced="108.85")  # fmt: skip
+    run(empty_context, "rollup")
+    return empty_context
+
+
+def button(test: AppTest, label: str) -> None:
+    next(each for each in test.button if each.label == label).click()
+    test.run()
+    assert not test.exception, [each.value for each in test.exception]
+
+
+def test_a_difference_is_shown_with_what_explains_it(billed: Context) -> None:
+    with used(billed):
+        test = opened("invoices")
+    words = said(test)
+    assert [each.value for each in test.error] == ["1 of 1 bills differ from what they should sum to."]
+    assert metrics(test)["Invoices that differ"] == ("1", "of 1")
+    assert "| Difference | 8.33 USD |" in words
+    assert "one charge (Tax, Tax, 2026-01-01) is 8.33 USD; the invoice seems to leave that out" in words
+    groups = next(each.value for each in test.dataframe if "charge_count" in each.value.columns)
+    assert groups["billed_cost"].sum() == pytest.approx(117.18)
+    assert groups.set_index("name").loc["Machines", "charge_count"] == 3
+
+
+def test_a_correction_is_shown_as_invoiced_and_as_incurred(billed: Context) -> None:
+    (row,) = billed.store.select(sql.load("late_charges").text).to_dicts()
+    assert row["billing_period_start"] == datetime(2026, 1, 1, tzinfo=UTC)
+    assert f"{row['incurred_start']:%Y-%m}" == "2025-12"
+    assert (row["charge_class"], row["billed_cost"]) == ("Correction", Decimal("-2.5"))
+    with used(billed):
+        late = opened("invoices").dataframe[-1].value
+    assert late["billed_cost"].to_list() == [-2.5]
+
+
+def test_an_invoice_is_typed_on_the_page_and_its_period_closed(billed: Context) -> None:
+    with used(billed):
+        test = opened("invoices")
+        fields = {each.label: each for each in test.text_input}
+        assert {label: fields[label].value for label in ("Issuer", "Invoice", "Month", "Currency")} == {
+            "Issuer": "Cloud Inc.", "Invoice": "INV-1", "Month": "2026-01", "Currency": "USD"
+        }  # fmt: skip
+        fields["Payable amount"].set_value("a lot")
+        button(test, "Keep it")
+        assert next(each.value for each in test.error) == (
+            "invoiced: found 'a lot', expected an amount such as 1234.56."
+        )
+        next(each for each in test.text_input if each.label == "Payable amount").set_value("117.18")
+        button(test, "Keep it")
+        assert "Invoice INV-1: $117.18." in test.success[0].value
+        button(test, "Close January 2026")
+        assert test.success[0].value == "2026-01 of Cloud Inc. is closed."
+        assert "Open January 2026 again" in [each.label for each in test.button]
+    assert billed.store.read(Invoice)["invoiced"].to_list() == [Decimal("117.18")]
+    assert billed.store.read(BillingPeriod)["status"].to_list() == ["closed"]
+
+
+@pytest.mark.parametrize("role", ["manager", "sre"])
+def test_others_than_admins_read_and_change_nothing(role: str, billed: Context) -> None:
+    viewed = replace(billed, viewer=lambda: Scope(role), _store=billed.store)
+    with used(viewed):
+        test = opened("invoices")
+    assert not test.button
+    assert not test.text_input
+    assert "imports" not in {each.name for each in pages(role)}
+
+
+def test_what_waits_is_shown_with_its_changes_and_accepted(empty_context: Context, tmp_path: Path) -> None:
+    path = bill(tmp_path / "bill.csv", *ROWS)
+    run(empty_context, "ingest", paths=[str(path)])
+    run(empty_context, "ingest", paths=[str(bill(path, *ROWS[1:]))])
+    with used(empty_context):
+        test = opened("imports")
+        assert metrics(test)["Waiting for you"][0] == "1"
+        totals = test.dataframe[0].value.set_index("change")
+        assert totals.loc["removed", "billed_change_cost"] == pytest.approx(-100.1)
+        assert totals.loc["same", "charge_count"] == 3
+        button(test, "Accept it")
+        assert metrics(test)["Waiting for you"][0] == "0"
+    statuses = empty_context.store.read(BillImport).sort("imported_at")["status"].to_list()
+    assert sorted(statuses) == ["current", "superseded"]
+
+
+def test_changes_between_snapshots_sum_to_the_change_of_the_totals(empty_context: Context, tmp_path: Path) -> None:
+    path = bill(tmp_path / "bill.csv", *ROWS)
+    run(empty_context, "ingest", paths=[str(path)])
+    later = [{**ROWS[0], "BilledCost": "100.100000000000000001"}, *ROWS[2:], {"BilledCost": "7", "ResourceId": "i-9"}]
+    run(empty_context, "ingest", paths=[str(bill(path, *later))])
+    imports_ = empty_context.store.read(BillImport)
+    old, new = (imports_.filter(pl.col("status") == status).row(0, named=True) for status in ("superseded", "current"))
+    (unit,) = run(empty_context, "bill_changes", import_id=new["import_id"])
+    change = new["billed_cost"] - old["billed_cost"]
+    assert sum(each["billed_change_cost"] for each in unit["totals"]) == change
+    assert sum(each["billed_change_cost"] for each in unit["changes"]) == change
+    assert sorted(each["change"] for each in unit["changes"]) == ["added", "changed", "removed"]
+
+
+def test_a_refusal_is_told_apart_into_place_found_and_expected() -> None:
+    reasons = [
+        "a.csv: line 3, column BilledCost: found 'ten', expected a decimal number such as -12.50",
+        "in/b.parquet: row 7: found 3 cells, expected 9",
+        "line 4: a job without an id",
+    ]
+    found = imports.told_apart(pl.DataFrame({"reason": reasons}))
+    assert found.select("place", "found", "expected").rows() == [
+        ("line 3, column BilledCost", "'ten'", "a decimal number such as -12.50"),
+        ("row 7", "3 cells", "9"),
+        ("line 4", "a job without an id", None),
+    ]
+
+
+def test_the_charges_of_an_invoice_sum_to_it_in_every_grouping(demo_context: Context) -> None:
+    store: Store = demo_context.store
+    row = store.read(Reconciliation).filter(pl.col("invoiced").is_not_null()).sort("invoice_id").row(0, named=True)
+    asked = {
+        "issuer": row["invoice_issuer"],
+        "invoice": row["invoice_id"],
+        "start": row["billing_period_start"],
+        "currency": row["billing_currency"],
+    }
+    for by in ("line", "service", "category", "resource", "day", "account"):
+        groups = store.select(sql.load("invoice_groups").text, **asked, by=by)
+        assert groups["billed_cost"].sum() == row["charged"], by
+        name = groups["name"][0]
+        charges = store.select(sql.load("invoice_charges").text, **asked, by=by, name=name)
+        if groups["charge_count"][0] == charges.height:
+            assert charges["billed_cost"].sum() == groups["billed_cost"][0]
+    services = store.select(sql.load("invoice_groups").text, **asked, by="resource")
+    largest = next(each for each in services.iter_rows(named=True) if each["name"])
+    held = store.select(
+        sql.load("invoice_allocations").text, **asked, resource=largest["name"], service="", category="Usage"
+    )
+    assert held["billed_cost"].sum() == largest["billed_cost"]
