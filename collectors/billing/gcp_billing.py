@@ -9,16 +9,9 @@ import polars as pl
 from collectors.billing._cells import Cells
 from collectors.billing._charges import Charges, charges_of
 from collectors.billing._format import BillFormat, Head, Imported, Request
-from collectors.billing._gcp_charges import (
-    NAMES,
-    Credited,
-    charges_as_text,
-    credited,
-    credits_as_text,
-    known,
-    unused_as_text,
-)
+from collectors.billing._gcp_charges import NAMES, charges_as_text, credits_as_text, known, unused_as_text
 from collectors.billing._gcp_commitments import amortised
+from collectors.billing._gcp_credits import Credited, credited
 from collectors.billing._gcp_rows import folded, is_export, rows_of
 from collectors.billing._native import Native, imported, in_own_words
 from collectors.billing._source import SourceFile

@@ -37,7 +37,17 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "ChargePeriodEnd": ("chargeperiodend", "end", "endtime", "usageend", "usageendtime", "to"),
     "BillingAccountId": ("billingaccountid", "account", "accountid", "organization", "org", "orgid", "organizationid"),
     "ServiceProviderName": ("serviceprovidername", "providername", "provider", "cloud"),
-    "SkuId": ("skuid", "skupriceid", "sku", "instancetype", "machinetype", "product", "gputype", "resourcetype"),
+    "SkuId": (
+        "skuid",
+        "skupriceid",
+        "sku",
+        "skuname",
+        "instancetype",
+        "machinetype",
+        "product",
+        "gputype",
+        "resourcetype",
+    ),
     "ConsumedQuantity": (
         "consumedquantity",
         "pricingquantity",
@@ -51,7 +61,7 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "RegionId": ("regionid", "region", "zone", "location"),
     "ResourceId": ("resourceid", "instanceid", "nodeid", "resource", "node"),
     "SubAccountId": ("subaccountid", "project", "projectid", "namespace"),
-    "Tags": ("tags", "labels"),
+    "Tags": ("tags", "labels", "customtags"),
 }
 _COSTS: Final = frozenset(
     {
@@ -72,6 +82,9 @@ _COSTS: Final = frozenset(
     }
 )
 _NEEDED: Final = ("ChargePeriodStart", "SkuId", "ConsumedQuantity")
+_DATABRICKS: Final = frozenset({"workspaceid", "skuname", "cloud"})
+"""Columns of `system.billing.usage`, where Databricks says its usage in DBU."""
+
 _IN_HOURS: Final = frozenset({"hours", "gpuhours"})
 _DATE_CHARACTERS: Final = 10
 
@@ -82,6 +95,8 @@ def _folded(name: str) -> str:
 
 def _found(names: tuple[str, ...] | list[str]) -> dict[str, str]:
     by_fold = {_folded(each): each for each in reversed(list(names))}
+    if by_fold.keys() >= _DATABRICKS:  # its column `cloud` says where the workspace runs, not who sells
+        del by_fold["cloud"]
     return {
         focus: by_fold[alias]
         for focus, aliases in _ALIASES.items()
@@ -151,6 +166,8 @@ def _rows(frame: pl.DataFrame, columns: Mapping[str, str], stated: Mapping[str, 
     own = {known[name.casefold()]: name for name in frame.columns if name.casefold() in known} | dict(columns)
     rows = frame.select(_text(pl.col(name)).alias(focus) for focus, name in own.items())
     absent = [name for name in (*_ALIASES, "BillingCurrency", "InvoiceIssuerName") if name not in rows.columns]
+    if {_folded(each) for each in frame.columns} >= _DATABRICKS:
+        stated = {"serviceprovidername": "Databricks", **stated}
     rows = rows.with_columns(pl.lit(stated.get(name.casefold()), dtype=pl.String).alias(name) for name in absent)
     if "ConsumedUnit" not in columns:
         rows = rows.with_columns(pl.lit("Hours").alias("ConsumedUnit"))

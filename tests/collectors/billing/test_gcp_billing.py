@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.billing._format import Imported
-from collectors.billing._gcp_charges import credited, known
+from collectors.billing._gcp_charges import known
 from collectors.billing._gcp_commitments import amortised
+from collectors.billing._gcp_credits import credited
 from collectors.billing._read import read_bill
 from ledger.tables import BillImport, FocusCharge
 

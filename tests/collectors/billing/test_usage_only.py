@@ -150,3 +150,23 @@ def test_what_was_agreed_goes_before_what_is_listed(tmp_path: Path) -> None:
     alone = _charges(read_bill(path, prices=lambda: listed))
     assert alone["EffectiveCost"].to_list() == [192 * 9]
     assert alone["unknown_reason"][0].startswith("EffectiveCost is usage at the price list of 2000-01-01")
+
+
+def test_usage_of_databricks_is_priced_by_the_unit(tmp_path: Path) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(
+        "account_id,workspace_id,sku_name,cloud,usage_start_time,usage_end_time,custom_tags,usage_unit,usage_quantity\n"
+        "a,w,PREMIUM_SERVERLESS_REAL_TIME_INFERENCE,AWS,2026-09-13T00:00:00Z,2026-09-13T01:00:00Z,"
+        '"{""team"": ""vision""}",DBU,10.5\n'
+    )
+    card = RateCard(
+        provider="Databricks",
+        sku="PREMIUM_SERVERLESS_REAL_TIME_INFERENCE",
+        unit="DBU",
+        unit_price=Decimal("0.07"),
+        currency="USD",
+    )
+    charge = _charges(_read(path, (card,))).row(0, named=True)
+    assert (charge["EffectiveCost"], charge["ServiceProviderName"]) == (Decimal("0.735"), "Databricks")
+    assert (charge["ConsumedUnit"], charge["SkuPriceDetails"]) == ("DBU", None)
+    assert json.loads(charge["Tags"]) == {"team": "vision"}
