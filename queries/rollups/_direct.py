@@ -21,10 +21,11 @@ _SHORTEST_NAME: Final = 6
 
 @dataclass(frozen=True)
 class Traffic:
-    """What was counted: bytes by port, and by file system, of each node-hour."""
+    """What was counted: bytes by port, and by file system, of each node-hour; and which jobs held devices of it."""
 
     network: pl.DataFrame
     storage: pl.DataFrame
+    held: pl.DataFrame
 
 
 def by_bytes(costs: pl.DataFrame, held: pl.DataFrame, traffic: Traffic) -> pl.DataFrame:
@@ -40,7 +41,10 @@ def by_bytes(costs: pl.DataFrame, held: pl.DataFrame, traffic: Traffic) -> pl.Da
     kept = costs.filter(pl.col("cost_kind") == "storage").select("part", "hour_start", "resource_id")
     storage = kept.join(_named(kept, traffic.storage), on=["hour_start", "resource_id"])
     moved = pl.concat([each.select("part", *PLACE, "bytes") for each in (network, storage)])
-    known = moved.join(_holders(held), on=PLACE, how="left").with_columns(
+    # A job that held a device and used none of its time may have moved the bytes all the same.
+    named = traffic.held.select(*PLACE, *HOLDER).with_columns(pl.col("user").fill_null(""))
+    devices = held.select(named.columns)
+    known = moved.join(_holders(pl.concat([devices, named])), on=PLACE, how="left").with_columns(
         pl.col(name).fill_null(value) for name, value in NOBODY.items()
     )
     whole = pl.col("bytes").round().cast(pl.Int64)

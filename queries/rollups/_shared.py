@@ -80,7 +80,10 @@ def _leaves(
     bare = whole.drop(*HOLDER, *MEASURES)
     if rule == "fixed":
         return bare.join(_fixed(settings), how="cross")
-    held = divided.filter(pl.col("bucket") == "allocated").join(about.drop("in_scope"), on="row")
+    # By devices alone: who bears a cost must not depend on how nodes are split.
+    held = divided.filter(pl.col("bucket") == "allocated", pl.col("gpu_uuid") != "").join(
+        about.drop("in_scope"), on="row"
+    )
     if rule == "direct":
         return bare.join(by_bytes(bare, held, traffic), on="part")
     weight = pl.lit(1) if rule == "even" else (pl.col("held_gpu_seconds").sum() * 1000)

@@ -57,7 +57,7 @@ def allocation_hour(
     divided = _divided(placed, part_weights(places, settings), places, leaves, requests)
     apart = _apart(bucket)
     if is_shared(settings):
-        traffic = Traffic(ports.filter(within).collect(), systems.filter(within).collect())
+        traffic = Traffic(ports.filter(within).collect(), systems.filter(within).collect(), held)
         apart = shared_out(apart, rows, divided, traffic, settings)
     parts = pl.concat([divided, apart], how="diagonal").with_columns(
         pl.col("allocated_method_id")
