@@ -111,12 +111,12 @@ def measured(unit: str, name: str, value: float | Decimal | None) -> str:
 
 
 def scaled(amount: float | None, steps: tuple[tuple[float, str], ...], smallest: str) -> str:
-    """Write a quantity in the largest unit of which it is one or more: `12.3 MWh`, `1.2 t`."""
+    """Write a quantity in the largest unit of which it is one or more: `12 MWh`, `1.2 t`."""
     if amount is None:
         return UNKNOWN
     size, symbol = next((step for step in steps if abs(amount) >= step[0]), (1.0, smallest))
     value = amount / size
-    digits = 0 if abs(value) >= 100 or (size == 1 and value == round(value)) else 1  # noqa: PLR2004  digits to read
+    digits = 0 if abs(value) >= 10 or value == round(value) else 1  # noqa: PLR2004  digits to read
     return f"{value:,.{digits}f} {symbol}"
 
 

@@ -4,6 +4,7 @@ import polars as pl
 import streamlit as st
 
 from app import cards, chart, controls, data, table
+from app import format as written
 from app.charts import carbon as carbon_charts
 from app.page import page
 from app.table import Column
@@ -11,6 +12,16 @@ from queries import measure
 from queries.measures import carbon as measures
 
 _BY = ("model", "team", "region", "job")
+_SHOWN = (
+    measures.CARBON,
+    measures.GRID_INTENSITY,
+    measures.ENERGY,
+    measures.SITE_ENERGY,
+    measures.CARBON_A_GPU_HOUR,
+    measures.ENERGY_KNOWN,
+    measures.CARBON_KNOWN,
+)
+_BESIDE = {measures.GRID_INTENSITY.name: "", measures.SITE_ENERGY.name: "with PUE"}
 
 
 @page("Carbon", section="Money", order=8, icon=":material/eco:")
@@ -22,22 +33,22 @@ def carbon() -> None:
     if whole.is_empty():
         st.info("No device was seen in this window. Start `clusterledger agent` on nodes with GPUs.")
         return
+    known = data.once(measure.values, whole, _SHOWN)
     with cards.row():
-        cards.taken(measures.CARBON, whole)
-        cards.taken(measures.ENERGY, whole)
-        cards.taken(measures.SITE_ENERGY, whole)
-        cards.taken(measures.CARBON_A_GPU_HOUR, whole)
-        cards.taken(measures.GRID_INTENSITY, whole)
-        cards.taken(measures.ENERGY_KNOWN, whole)
-    _unknown(data.once(measure.values, whole, (measures.ENERGY_KNOWN, measures.CARBON_KNOWN)))
+        for of, beside in ((measures.CARBON, measures.GRID_INTENSITY), (measures.ENERGY, measures.SITE_ENERGY)):
+            detail = f"{written.measured(beside.unit, beside.name, known[beside.name])} {_BESIDE[beside.name]}"
+            cards.number(of, known[of.name], detail.strip())
+        cards.number(measures.CARBON_A_GPU_HOUR, known[measures.CARBON_A_GPU_HOUR.name])
+        cards.number(measures.ENERGY_KNOWN, known[measures.ENERGY_KNOWN.name])
+    _unknown(known)
     days = controls.answer("carbon_days", window, by="team" if by == "job" else by)
     if not days.is_empty():
         chart.show(carbon_charts.by_day, days, key="carbon-days", alt=f"CO₂ equivalent by day and {by}")
     _table(data.once(_known, controls.answer("carbon", window, by=by)), by)
     sources = sorted({each for said in whole["grid_sources"].drop_nulls() for each in said.split("; ")})
     st.caption(
-        "Energy of the GPU boards by their own counters, times PUE, times the yearly mean of the grid: "
-        f"{', '.join(sources) or 'no grid is known'}. Other figures, of a site or a contract, stand in "
+        "Energy of the GPU boards by their own counters, times PUE, times the yearly mean of the grid. "
+        f"{'; '.join(sources) or 'No grid is known'}. Other figures, of a site or a contract, stand in "
         "`[[rollups.carbon.sites]]`. Processors, memory and the making of the hardware are not in it."
     )
 

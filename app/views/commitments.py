@@ -47,16 +47,14 @@ def _headline(held: pl.DataFrame, usage: pl.DataFrame) -> None:
     with cards.row():
         cards.parted(measures.COMMITMENT_USED, held)
         cards.summed(measures.COMMITMENT_WASTE, held)
-        cards.summed(measures.COMMITMENT_SAVING, held)
         cards.parted(measures.COVERED, usage)
         cards.money(measures.COVERABLE_MONTH, data.once(measure.unit_costs, usage, measures.COVERABLE_MONTH))
         ends = sorted(end for end in held["term_end"] if end is not None and end > data.now())
-        count = data.once(measure.value, held, measures.COMMITMENT_COUNT)
         cards.card(
             "Ends next",
-            f"{ends[0]:%-d %b %Y}" if ends else written.UNKNOWN,
-            f"of {written.count(count)} commitments" if count != 1 else "one commitment",
-            meaning="First end of a commitment whose term the bill states. " + measures.COMMITMENT_COUNT.means,
+            written.brief((ends[0] - data.now()).total_seconds()) if ends else written.UNKNOWN,
+            f"{ends[0]:%-d %b %Y}" if ends else "",
+            meaning="Time to the first end of a commitment whose term the bill states.",
         )
 
 

@@ -64,8 +64,5 @@ GRID_INTENSITY: Final = Measure(
     "CO₂ equivalent of a kilowatt-hour that these sites drew, weighted by energy.",
     ("carbon",),
     "grams_per_kilowatt_hour",
-    per(
-        total("carbon_grams"),
-        pl.col("site_joules").filter(pl.col("carbon_grams").is_not_null()).sum() / _KILOWATT_HOUR_JOULES,
-    ),
+    per(total("carbon_grams"), pl.col("priced_site_joules").sum() / _KILOWATT_HOUR_JOULES),
 )

@@ -4,7 +4,7 @@ from typing import Final
 
 import polars as pl
 
-from queries.measure import Amount, Measure, Part, UnitCost
+from queries.measure import Amount, Part, UnitCost
 
 _MONTH_HOURS: Final = 730
 
@@ -41,14 +41,6 @@ COMMITMENT_SAVING: Final = Amount(
     "List price of what commitments covered, less all of their amortised cost, waste included.",
     ("commitments",),
     "net_saving_cost",
-)
-COMMITMENT_COUNT: Final = Measure(
-    "commitment_count",
-    "Commitments",
-    "Commitments of the AI estate that a bill has named.",
-    ("commitments",),
-    "count",
-    pl.len(),
 )
 COVERED: Final = Part(
     "commitment_coverage_ratio",

@@ -31,7 +31,7 @@ _OF_2022: Final[Mapping[str, float]] = {
 }  # fmt: skip
 
 GRIDS: Final[Mapping[str, Figure]] = {
-    country: Figure(grams, date(year, 1, 1), f"{_GRID_SOURCE}: {country}, {year}")
+    country: Figure(grams, date(year, 1, 1), f"{country}, {year}: {_GRID_SOURCE}")
     for year, grids in ((2022, _OF_2022), (2023, _OF_2023))
     for country, grams in grids.items()
 }

@@ -97,3 +97,19 @@ def test_the_rest() -> None:
 )
 def test_a_short_stretch_has_one_unit(seconds: float | Decimal | None, expected: str) -> None:
     assert written.brief(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "expected"),
+    [
+        ("joules", None, "–"),
+        ("joules", 0.0, "0 J"),
+        ("joules", 3.6e6, "1 kWh"),
+        ("joules", 51_480e6, "14 MWh"),
+        ("grams", 950.4, "950 g"),
+        ("grams", 5.86e6, "5.9 t"),
+        ("grams_per_kilowatt_hour", 347.4, "347 g/kWh"),
+    ],
+)
+def test_energy_and_mass_are_written_in_a_unit_of_their_size(unit: str, value: float | None, expected: str) -> None:
+    assert written.measured(unit, "any", value) == expected

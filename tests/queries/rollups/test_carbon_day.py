@@ -167,7 +167,8 @@ def test_joules_are_conserved_and_days_apart_give_the_same(
 
 def test_every_region_lies_in_a_country_with_a_figure() -> None:
     assert set(COUNTRY_OF.values()) <= GRIDS.keys()
-    assert {figure.source.rsplit(", ", 1)[1] for figure in GRIDS.values()} == {"2022", "2023"}
+    assert {figure.since.year for figure in GRIDS.values()} == {2022, 2023}
+    assert all(figure.source.startswith(f"{country}, {figure.since.year}: ") for country, figure in GRIDS.items())
 
 
 @pytest.mark.parametrize("wrong", [{}, {"region": "x", "country": "XX"}, {"region": "x", "pue_ratio": 0.5}])
