@@ -162,6 +162,20 @@ def check_data_health(test: AppTest, context: Context) -> None:
     assert metrics(test)["Invoices that differ"] == (str((invoices == "differs").sum()), f"of {len(invoices)}")
 
 
+def check_invoices(test: AppTest, context: Context) -> None:
+    found = context.store.select("SELECT status, invoiced FROM reconciliation")
+    known = found["invoiced"].count()
+    assert metrics(test)["Compared"] == (str(known), f"of {found.height}")
+    assert f"All {known} bills whose invoice is known match it" in test.success[0].value
+
+
+def check_imports(test: AppTest, context: Context) -> None:
+    found = context.store.select("SELECT status FROM bill_import")["status"]
+    assert metrics(test)["Bills that count"][0] == str((found == "current").sum())
+    assert metrics(test)["Waiting for you"][0] == "0"
+    assert len(test.dataframe[0].value) == len(found)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_shows_what_the_store_has(name: str, demo_context: Context) -> None:
     checks: dict[str, Callable[[AppTest, Context], None]] = {
