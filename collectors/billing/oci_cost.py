@@ -1,0 +1,220 @@
+"""Oracle's cost reports, and its older usage reports, which have quantities and no cost.
+
+`docs/bills.md` says from which column each FOCUS column comes. A usage report is priced by rate cards, as any usage
+without cost; its SKU is `product/resource`.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from collectors.billing._cells import NULL_WORDS, Cells
+from collectors.billing._charges import Charges, charges_of
+from collectors.billing._format import BillFormat, Head, Imported, Request
+from collectors.billing._native import in_own_words
+from collectors.billing._source import Source, SourceFile
+from collectors.billing._texts import Texts, read_texts
+from collectors.billing._whole import imported
+from collectors.billing.usage_only import usage_only
+from ledger.errors import InputError
+from ledger.tables import FocusCharge, declared
+
+_COST: Final = ("lineitem/intervalusagestart", "cost/mycost", "product/service")
+_USAGE: Final = ("lineitem/intervalusagestart", "usage/billedquantity", "product/resource")
+_NEEDED: Final = (*_COST, "lineitem/intervalusageend", "lineitem/tenantid", "cost/currencycode")
+_OVERAGE: Final = "oci_billed"
+"""Under a prepaid subscription only what exceeds it is invoiced: `oci_billed = "overage"` says so."""
+
+_NAMES: Final[Mapping[str, str]] = {
+    "BilledCost": "cost/myCost",
+    "EffectiveCost": "cost/myCost",
+    "ContractedCost": "cost/myCost",
+    "BillingAccountId": "cost/subscriptionId",
+    "BillingCurrency": "cost/currencyCode",
+    "BillingPeriodStart": "lineItem/intervalUsageStart",
+    "BillingPeriodEnd": "lineItem/intervalUsageStart",
+    "ChargePeriodStart": "lineItem/intervalUsageStart",
+    "ChargePeriodEnd": "lineItem/intervalUsageEnd",
+    "PricingQuantity": "usage/billedQuantity",
+    "ConsumedQuantity": "usage/billedQuantity",
+    "ContractedUnitPrice": "cost/unitPrice",
+}
+
+_SERVICES: Final[Mapping[str, tuple[str, str]]] = {
+    "compute": ("Compute", "Virtual Machines"),
+    "kubernetes_engine": ("Compute", "Containers"),
+    "oke_control_plane": ("Compute", "Containers"),
+    "functions": ("Compute", "Serverless Compute"),
+    "block_storage": ("Storage", "Block Storage"),
+    "objectstore": ("Storage", "Object Storage"),
+    "file_storage": ("Storage", "File Storage"),
+    "filestorage": ("Storage", "File Storage"),
+    "network": ("Networking", "Network Infrastructure"),
+    "load_balancer": ("Networking", "Application Networking"),
+    "lbaas": ("Networking", "Application Networking"),
+    "fastconnect": ("Networking", "Network Connectivity"),
+    "database": ("Databases", "Relational Databases"),
+    "mysql": ("Databases", "Relational Databases"),
+    "postgresql": ("Databases", "Relational Databases"),
+    "nosql": ("Databases", "NoSQL Databases"),
+    "generative_ai": ("AI and Machine Learning", "Generative AI"),
+    "data_science": ("AI and Machine Learning", "AI Platforms"),
+    "ai_services": ("AI and Machine Learning", "Other (AI and Machine Learning)"),
+    "telemetry": ("Management and Governance", "Observability"),
+    "logging": ("Management and Governance", "Observability"),
+    "oracle_streaming_service": ("Integration", "Messaging"),
+    "oracle_notification_service": ("Integration", "Messaging"),
+    "kms": ("Security", "Other (Security)"),
+    "waf": ("Security", "Application Security"),
+}
+_OTHER: Final = ("Other", "Other (Other)")
+_TAG: Final = re.compile(r"^tags/(?=.)", re.IGNORECASE)
+_MODEL: Final = re.compile(r"(?i)\b((?:meta llama|llama|cohere|command|grok|gemini|gpt)[a-z0-9. -]*?)(?: -|,|$)")
+
+
+def _version(head: Head) -> str | None:
+    """Return cost or usage where the file is a report of Oracle's, else None."""
+    if head.folded >= set(_COST):
+        return "cost"
+    return "usage" if head.folded >= set(_USAGE) else None
+
+
+def _read(request: Request) -> Imported:
+    """Return the charges of all files of a delivery as one import."""
+    if request.version == "usage":
+        files = tuple(replace(each, load=lambda each=each: _plain_usage(each)) for each in request.source.files)
+        source = Source(request.source.path, request.source.name, files)
+        return replace(usage_only.read(replace(request, source=source)), format=oci_cost.name, version="usage")
+    stated = {name.casefold(): value for name, value in request.defaults.items()}
+    billed = stated.get(_OVERAGE, "cost")
+    if billed not in {"cost", "overage"}:
+        raise InputError(f"bill_defaults.{_OVERAGE}: found {billed!r}, expected cost or overage")
+    remark = (
+        'cost/myCost is taken as invoiced; under prepaid credits only overage is: state oci_billed = "overage" then'
+        if billed == "cost"
+        else "cost/myCostOverage is taken as invoiced, cost/myCost as effective"
+    )
+    return imported(request, oci_cost.name, _parts(request, billed), remarks=(remark,))
+
+
+def _parts(request: Request, billed: str) -> Iterator[Charges]:
+    first_index = 0
+    for file in request.source.files:
+        texts = read_texts(file, file.content())
+        names = {name.casefold(): name for name in texts.frame.columns}
+        missing = [name for name in _NEEDED if name not in names]
+        if missing:
+            raise InputError(
+                f"{file.label}: line 1: found no column {', '.join(missing)}, expected Oracle's cost report",
+                hint="fetch the file again from the bucket of the tenancy's reports, folder reports/cost-csv",
+            )
+        rows = texts.frame.select(_clean(name).alias(folded) for folded, name in names.items())
+        cells = Cells(replace(texts, frame=_charges_as_text(rows, names, billed)), declared(FocusCharge).name)
+        yield in_own_words(charges_of(cells, request.defaults, first_index=first_index), _NAMES)
+        first_index += texts.frame.height
+
+
+def _clean(name: str) -> pl.Expr:
+    stripped = pl.col(name).str.strip_chars()
+    return pl.when(~stripped.str.to_lowercase().is_in(NULL_WORDS)).then(stripped)
+
+
+def _charges_as_text(rows: pl.DataFrame, names: Mapping[str, str], billed: str) -> pl.DataFrame:
+    """Return FOCUS columns as texts, one row for each line of the report."""
+
+    def own(name: str) -> pl.Expr:
+        return pl.col(name) if name in rows.columns else pl.lit(None, dtype=pl.String)
+
+    cost, overage = own("cost/mycost"), own("cost/mycostoverage")
+    month = own("lineitem/intervalusagestart").str.head(10).str.to_date("%Y-%m-%d", strict=False).dt.month_start()
+    start = own("lineitem/intervalusagestart")
+    categories = [_SERVICES.get((each or "").casefold(), _OTHER) for each in rows["product/service"]]
+    is_correction = own("lineitem/iscorrection").str.to_lowercase() == "true"
+    ends = pl.coalesce(month.dt.offset_by("1mo").dt.strftime("%Y-%m-%dT00:00:00Z"), start)
+    return rows.select(
+        (cost if billed == "cost" else pl.coalesce(overage, pl.lit("0"))).alias("BilledCost"),
+        cost.alias("EffectiveCost"),
+        cost.alias("ContractedCost"),
+        pl.coalesce(own("cost/subscriptionid"), own("lineitem/tenantid")).alias("BillingAccountId"),
+        pl.coalesce(own("product/compartmentid"), own("lineitem/tenantid")).alias("SubAccountId"),
+        own("product/compartmentname").alias("SubAccountName"),
+        own("cost/currencycode").alias("BillingCurrency"),
+        pl.coalesce(month.dt.strftime("%Y-%m-%dT00:00:00Z"), start).alias("BillingPeriodStart"),
+        ends.alias("BillingPeriodEnd"),
+        start.alias("ChargePeriodStart"),
+        own("lineitem/intervalusageend").alias("ChargePeriodEnd"),
+        pl.lit("Usage").alias("ChargeCategory"),
+        pl.when(is_correction).then(pl.lit("Correction")).alias("ChargeClass"),
+        own("product/description").alias("ChargeDescription"),
+        pl.lit("Usage-Based").alias("ChargeFrequency"),
+        pl.Series("ServiceCategory", [each for each, _ in categories], dtype=pl.String),
+        pl.Series("ServiceSubcategory", [each for _, each in categories], dtype=pl.String),
+        own("product/service").alias("ServiceName"),
+        *(pl.lit("Oracle").alias(name) for name in ("ServiceProviderName", "HostProviderName", "InvoiceIssuerName")),
+        pl.lit("Standard").alias("PricingCategory"),
+        own("usage/billedquantity").alias("PricingQuantity"),
+        pl.coalesce(own("cost/skuunitdescription"), own("cost/billingunitreadable")).alias("PricingUnit"),
+        own("usage/billedquantity").alias("ConsumedQuantity"),
+        pl.coalesce(own("cost/skuunitdescription"), own("cost/billingunitreadable")).alias("ConsumedUnit"),
+        own("cost/unitprice").alias("ContractedUnitPrice"),
+        own("product/resourceid").alias("ResourceId"),
+        own("product/region").alias("RegionId"),
+        own("product/availabilitydomain").alias("AvailabilityZone"),
+        own("cost/productsku").alias("SkuId"),
+        own("product/description").alias("SkuMeter"),
+        _details(rows),
+        _tags(rows, names),
+    )
+
+
+def _details(rows: pl.DataFrame) -> pl.Series:
+    """Return the model that a line of generative AI names, as SkuPriceDetails."""
+    if "product/description" not in rows.columns:
+        return pl.Series("SkuPriceDetails", [None] * rows.height, dtype=pl.String)
+    found = []
+    for service, words in rows.select("product/service", "product/description").iter_rows():
+        model = _MODEL.search(words or "") if "ai" in (service or "").casefold().split("_") else None
+        found.append(None if model is None else json.dumps({"ModelId": "-".join(model[1].lower().split())}))
+    return pl.Series("SkuPriceDetails", found, dtype=pl.String)
+
+
+def _tags(rows: pl.DataFrame, names: Mapping[str, str]) -> pl.Series:
+    own = {folded: _TAG.sub("", name) for folded, name in names.items() if _TAG.match(name)}
+    told = []
+    for row in rows.select(list(own)).iter_rows() if own else [()] * rows.height:
+        tags = {name: value for name, value in zip(own.values(), row, strict=True) if value is not None}
+        told.append(json.dumps(tags, sort_keys=True) if tags else None)
+    return pl.Series("Tags", told, dtype=pl.String)
+
+
+def _plain_usage(file: SourceFile) -> bytes:
+    """Return a usage report under the names that usage without cost has, line by line."""
+    texts: Texts = read_texts(file, file.content())
+    names = {name.casefold(): name for name in texts.frame.columns}
+    columns = {
+        "start": "lineitem/intervalusagestart",
+        "end": "lineitem/intervalusageend",
+        "account": "lineitem/tenantid",
+        "sku": "product/resource",
+        "quantity": "usage/billedquantity",
+        "unit": "usage/consumedquantityunits",
+        "region": "product/region",
+        "resource": "product/resourceid",
+        "project": "product/compartmentid",
+    }
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([*columns, "provider"])
+    given = [names.get(each) for each in columns.values()]
+    for row in texts.frame.iter_rows(named=True):
+        writer.writerow([*("" if name is None else row[name] for name in given), "Oracle"])
+    return out.getvalue().encode()
+
+
+oci_cost = BillFormat(name="oci_cost", detect=_version, read=_read, module=__name__)
