@@ -28,6 +28,8 @@ _ALLOCATION_COLUMNS: Final = (*_KEY, "hour_start", "is_estimated", "billed_cost"
 
 # The own organisation sends no invoice for what it owns.
 _OWNED_FORMATS: Final = ("on_premises",)
+_USAGE_FORMAT: Final = "usage_only"
+"""Usage that came without cost and was priced here: no export says what it costs."""
 
 
 @rollup()
@@ -75,6 +77,7 @@ def _charged(billed: pl.DataFrame, imports: pl.DataFrame) -> pl.DataFrame:
             pl.len().alias("row_count"),
             pl.col("is_owned").all().cast(pl.Int64),
             pl.col("exports_agree").all().cast(pl.Int64),
+            pl.col("is_priced_here").all().cast(pl.Int64),
             pl.col("complete_through").max(),
         )
     )
@@ -94,8 +97,12 @@ def _exports(named: pl.DataFrame, imports: pl.DataFrame) -> pl.DataFrame:
         control = row["control_cost"]
         allowed = money.tolerance(row["billing_currency"], row["row_count"])
         agree.append(own and (control is None or abs(money.difference(control, row["billed_cost"])) <= allowed))
-    return sums.select(*key, "complete_through", pl.col("format").is_in(_OWNED_FORMATS).alias("is_owned")).with_columns(
-        pl.Series("exports_agree", agree, dtype=pl.Boolean)
+    return sums.select(
+        *key,
+        "complete_through",
+        pl.col("format").is_in(_OWNED_FORMATS).alias("is_owned"),
+        (pl.col("format") == _USAGE_FORMAT).alias("is_priced_here"),
+        pl.Series("exports_agree", agree, dtype=pl.Boolean),
     )
 
 
@@ -122,7 +129,7 @@ def _beside_invoices(both: pl.DataFrame, invoices: pl.DataFrame) -> pl.DataFrame
     rows = both.join(sums, on=_INVOICE, how="full", coalesce=True).with_columns(
         pl.coalesce("provider", "provider_named", "invoice_issuer").alias("provider"),
         *(pl.coalesce(each, nothing).alias(each) for each in ("charged", "allocated", "estimated")),
-        pl.col("row_count", "is_owned", "exports_agree").fill_null(0),
+        pl.col("row_count", "is_owned", "exports_agree", "is_priced_here").fill_null(0),
     )
     whole = money.summed(rows.sort(_KEY), by=_INVOICE, columns=["charged"]).rename({"charged": "all_charged"})
     counts = rows.group_by(_INVOICE).agg(pl.col("row_count").sum().alias("all_row_count"))
@@ -154,7 +161,7 @@ def _verdict(row: dict[str, Any]) -> tuple[Decimal | None, Decimal | None, Decim
         return invoiced, difference, tolerance, "matches_invoice" if is_ok else "differs", is_ok
     if row["row_count"] and not is_allocated:
         status = "unchecked" if row["has_estimates"] is None else "differs"
-    elif row["has_estimates"]:
+    elif row["has_estimates"] or row["is_priced_here"]:
         status = "estimated"
     else:
         status = "matches_export" if row["exports_agree"] else "differs"

@@ -121,6 +121,7 @@ def test_without_an_invoice_it_agrees_with_its_export_at_most() -> None:
         ({"billed_cost": Decimal("115.0121")}, "differs"),
         ({"control_cost": Decimal("115.01")}, "matches_export"),
         ({"control_cost": Decimal(140)}, "differs"),
+        ({"format": "usage_only"}, "estimated"),
     ],
 )
 def test_the_totals_of_the_export_decide(given: dict[str, Decimal], status: str) -> None:
