@@ -18,7 +18,7 @@ from app import context as contexts
 from app import data
 from app.context import Context, acting
 from app.jobs import JOBS, Job
-from ledger.errors import ClusterLedgerError
+from ledger.errors import ClusterLedgerError, StoreError
 from ledger.frames import to_frame
 from ledger.log import log
 from ledger.tables import TABLES, JobRun
@@ -26,6 +26,8 @@ from ledger.tables import TABLES, JobRun
 _WAKE_SECONDS: Final = 5
 _MOST_ATTEMPTS: Final = 3
 _RETRY_AFTER: Final = timedelta(minutes=10)
+_SAID_AGAIN_AFTER: Final = timedelta(minutes=10)
+"""What keeps all jobs from running is said once, and again after so long: a full disk may stay full for a night."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Scheduler:
         self._clock = BackgroundScheduler(timezone="UTC")
         self._turn = threading.Lock()
         self._asked: object = None
+        self._ends: list[pl.DataFrame] = []
+        self._trouble = Trouble()
 
     def start(self) -> None:
         """Close runs that a killed hub left open, and begin."""
@@ -64,21 +68,25 @@ class Scheduler:
         self._clock.shutdown(wait=True)
 
     def tick(self) -> None:
-        """Run each job that is due, in their order."""
+        """Run each job that is due, in their order; where the store takes no rows none is, until it does."""
         before = acting.set("scheduler")
         try:
             with self._turn:
                 self._run_due()
+                self._trouble.over(self._context.now())
+        except StoreError as error:
+            self._trouble.told(error, self._context.now())
         finally:
             acting.reset(before)
 
     def _run_due(self) -> None:
+        _keep(self._context, self._ends)
         for job in self._jobs:
             if self._context.stop.is_set():
                 return
             due_at = due(self._context, job)
             if due_at is not None:
-                run(self._context, job, due_at)
+                run(self._context, job, due_at, self._ends)
         self._ask_again()
         # What page runs and jobs have left in cycles; Streamlit would do it after each run of a page.
         gc.collect()
@@ -109,11 +117,38 @@ def due(context: Context, job: Job) -> datetime | None:
     return last.due_at if is_over and last.ended_at is not None and now >= last.ended_at + _RETRY_AFTER else None
 
 
-def run(context: Context, job: Job, due_at: datetime) -> str:
+class Trouble:
+    """What keeps jobs from running, as it was last said."""
+
+    def __init__(self) -> None:
+        self._said = ""
+        self._since: datetime | None = None
+        self._said_at: datetime | None = None
+
+    def told(self, error: StoreError, now: datetime) -> None:
+        """Say it, unless the same was said a moment ago; what the database adds in brackets changes by itself."""
+        what = error.message.partition(" (")[0]
+        self._since = self._since or now
+        if what == self._said and self._said_at is not None and now - self._said_at < _SAID_AGAIN_AFTER:
+            return
+        self._said, self._said_at = what, now
+        log.error("no job runs: the store takes no rows", message=error.message, hint=error.hint, since=self._since)
+
+    def over(self, now: datetime) -> None:
+        """Say that it is over, if anything was."""
+        if self._since is not None:
+            log.info("jobs run again: the store takes rows", after_seconds=(now - self._since).total_seconds())
+        self._said, self._since, self._said_at = "", None, None
+
+
+def run(context: Context, job: Job, due_at: datetime, ends: list[pl.DataFrame] | None = None) -> str:
     """Run a job for its due instant, keep how it went, and return the status.
 
-    The row is written before the job begins: a hub that is killed meanwhile leaves it as the trace.
+    The row is written before the job begins: a hub that is killed meanwhile leaves it as the trace. An end that the
+    store does not take is put into `ends`: a report that was sent goes out no second time when there is room again.
+    Raises: StoreError: the store does not take the row.
     """
+    kept = [] if ends is None else ends
     last = _last(context, job)
     attempt = last.attempt_count + 1 if last is not None and last.due_at == due_at else 1
     started_at = context.now()
@@ -127,7 +162,9 @@ def run(context: Context, job: Job, due_at: datetime) -> str:
         message = str(error)
         log.warning("job failed", job_name=job.name, message=error.message)
     finally:
-        _record(context, job, due_at, attempt, status, started_at=started_at, ended_at=context.now(), message=message)
+        ended_at = context.now()
+        kept.append(_row(job, due_at, attempt, status, started_at=started_at, ended_at=ended_at, message=message))
+        _keep(context, kept)
     return status
 
 
@@ -156,25 +193,19 @@ def _last(context: Context, job: Job) -> Last | None:
     return Last(row["due_at"], row["attempt_count"], row["status"], row["ended_at"])
 
 
-def _record(
-    context: Context,
-    job: Job,
-    due_at: datetime,
-    attempt: int,
-    status: str,
-    *,
-    started_at: datetime,
-    ended_at: datetime | None = None,
-    message: str = "",
-) -> None:
-    row = {
-        "job_name": job.name,
-        "due_at": due_at,
-        "attempt_count": attempt,
-        "started_at": started_at,
-        "ended_at": ended_at,
-        "status": status,
-        "message": message,
-    }
-    context.store.append(JobRun, to_frame(JobRun, [row]), source="scheduler")
-    context.changed({"job_run"})
+def _record(context: Context, job: Job, due_at: datetime, attempt: int, status: str, **more: datetime | str) -> None:
+    _keep(context, [_row(job, due_at, attempt, status, **more)])
+
+
+def _row(job: Job, due_at: datetime, attempt: int, status: str, **more: datetime | str) -> pl.DataFrame:
+    """Return a run as it stands."""
+    row = {"job_name": job.name, "due_at": due_at, "attempt_count": attempt, "status": status}
+    return to_frame(JobRun, [{**row, "ended_at": None, "message": "", **more}])
+
+
+def _keep(context: Context, rows: list[pl.DataFrame]) -> None:
+    """Write rows into the store, and take those out of the list that are there."""
+    while rows:
+        context.store.append(JobRun, rows[0], source="scheduler")
+        del rows[0]
+        context.changed({"job_run"})

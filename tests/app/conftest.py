@@ -86,15 +86,15 @@ def running(folder: Path) -> Iterator[RunningHub]:
                 process.wait(timeout=_END_SECONDS)
 
 
-def start_hub(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Start a hub; its address is the first line of its output."""
+def start_hub(folder: Path, *options: str, is_log_piped: bool = False) -> subprocess.Popen[str]:
+    """Start a hub; its address is the first line of its output. Its log is a file, or comes through a pipe."""
     with (folder / "hub.log").open("a", encoding="utf-8") as log:
         return subprocess.Popen(
             [sys.executable, "-c", "from app.cli import main; main()", "up", "--port", "0", *options],
             cwd=folder,
             env={**_outside(), "PYTHONPATH": str(Path(cli.__file__).parents[2])},
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=subprocess.PIPE if is_log_piped else log,
             text=True,
         )
 

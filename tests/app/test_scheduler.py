@@ -1,13 +1,17 @@
 """Jobs: what is due, once, also after the hub was down."""
 
+import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from app import jobs
 from app.context import Context
 from app.jobs import Job
-from app.scheduler import close_interrupted, due, run
+from app.scheduler import Scheduler, close_interrupted, due, run
 from ledger.config import load
 from ledger.errors import StoreError
 from ledger.tables import JobRun
@@ -115,6 +119,86 @@ def test_a_run_that_a_killed_hub_left_open_is_tried_again(here: Context, clock: 
     close_interrupted(here)
     turn(here, report(ran))
     assert ran == [MONDAY]
+
+
+class Full(Context):
+    """A hub whose disk can be full."""
+
+    is_full = False
+
+    @property
+    def store(self) -> Any:
+        """Return the store, which takes nothing while the disk is full."""
+        return Refusing(super().store) if self.is_full else super().store
+
+
+class Refusing:
+    """A store on a full disk: it can be read."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def append(self, *_: Any, **__: Any) -> None:
+        """Refuse rows in words that differ each time."""
+        text = f"wrote {secrets.token_hex(4)}"
+        raise StoreError(f"store s: found no space to write to ({text}), expected room", hint="free space on the disk")
+
+
+@pytest.fixture
+def full(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Full]:
+    monkeypatch.delenv("CLUSTERLEDGER_STORE", raising=False)
+    made = Full(load(store={"url": "duckdb::memory:"}), now=clock)
+    yield made
+    made.close()
+
+
+def test_a_full_disk_is_said_once_and_again_after_some_minutes(full: Full, clock: Clock) -> None:
+    ran: list[datetime] = []
+    scheduler = Scheduler(full, (report(ran),))
+    scheduler.tick()
+    clock.at, full.is_full = MONDAY, True
+    with capture_logs() as said:
+        for _ in range(60):
+            scheduler.tick()
+            clock.at += timedelta(seconds=15)
+    assert [each["log_level"] for each in said] == ["error", "error"]
+    assert {each["hint"] for each in said} == {"free space on the disk"}
+    assert ran == [], "what cannot be recorded is not begun"
+    full.is_full = False
+    with capture_logs() as said:
+        scheduler.tick()
+        scheduler.tick()
+    assert [(each["event"], each["after_seconds"]) for each in said] == [
+        ("jobs run again: the store takes rows", 60 * 15.0)
+    ]
+    assert ran == [MONDAY]
+
+
+def test_a_report_that_went_out_before_the_disk_was_full_goes_out_once(full: Full, clock: Clock) -> None:
+    ran: list[datetime] = []
+
+    def act(here: Context, due_at: datetime) -> str:
+        ran.append(due_at)
+        full.is_full = True
+        return "sent"
+
+    scheduler = Scheduler(full, (Job("weekly_report", jobs.every_week, act, starts_at_once=False),))
+    scheduler.tick()
+    clock.at = MONDAY
+    with capture_logs() as said:
+        for _ in range(3):
+            scheduler.tick()
+    assert len(said) == 1
+    full.is_full = False
+    for _ in range(3):
+        clock.at += timedelta(minutes=20)
+        scheduler.tick()
+    assert ran == [MONDAY]
+    row = full.store.read(JobRun, where={"status": ["done"]}).row(0, named=True)
+    assert (row["due_at"], row["message"], row["ended_at"]) == (MONDAY, "sent", MONDAY)
 
 
 @pytest.mark.parametrize(
