@@ -49,6 +49,8 @@ def amortised(rows: pl.DataFrame) -> Amortised:
     `rows` has `billed`, `covered_by`, `covered_cost` (what discounts took away), `is_fee` and the export's columns.
     """
     effective: list[str | None] = rows["billed"].to_list()
+    if not rows["is_fee"].any():
+        return Amortised(effective, [])
     amounts = [_amount(text) for text in effective]
     unused: list[tuple[int, str]] = []
     for group in _groups(rows, amounts):
