@@ -2,32 +2,41 @@
 -- grain: purchase of a commitment or of reserved capacity
 -- params: none
 -- A provider that amortises gives usage of the term an EffectiveCost; whose usage all says 0, or whose purchase carries
--- the cost itself while nothing was used, does not. Derived rows do not count. Not materialized: all columns of all
--- charges would be copied, which takes a hundred times as long.
-WITH charge AS NOT MATERIALIZED (
-    SELECT focus_charge.*, lower(coalesce(CommitmentDiscountId, CapacityReservationId)) AS commitment_id
+-- the cost itself while nothing was used, does not. Derived rows do not count.
+WITH counting AS (
+    SELECT import_id, billing_account_id AS BillingAccountId, billing_period_start AS BillingPeriodStart,
+           billing_currency AS BillingCurrency
+    FROM bill_import
+    WHERE status = 'current'
+), committed AS (
+    SELECT import_id, row_index, lower(coalesce(CommitmentDiscountId, CapacityReservationId)) AS commitment_id,
+           BillingCurrency, ChargeCategory, ChargeFrequency, BilledCost, EffectiveCost,
+           ChargePeriodEnd - ChargePeriodStart AS term
     FROM focus_charge
-    JOIN bill_import ON bill_import.import_id = focus_charge.import_id
-        AND billing_account_id = BillingAccountId AND billing_period_start = BillingPeriodStart
-        AND billing_currency = BillingCurrency
-    WHERE status = 'current' AND NOT is_derived
+    JOIN counting USING (import_id, BillingAccountId, BillingPeriodStart, BillingCurrency)
+    WHERE coalesce(CommitmentDiscountId, CapacityReservationId) IS NOT NULL AND ChargeClass IS NULL AND NOT is_derived
 ), used AS (
     SELECT commitment_id, BillingCurrency, count(*) AS usage_count,
            bool_and(coalesce(EffectiveCost, 1) = 0 AND BilledCost = 0) AS is_all_zero
-    FROM charge
-    WHERE commitment_id IS NOT NULL AND ChargeCategory = 'Usage' AND ChargeClass IS NULL
-    GROUP BY ALL
-), complete AS (
-    SELECT BillingAccountId, ServiceProviderName, max(ChargePeriodEnd) AS complete_through
-    FROM charge
+    FROM committed
     WHERE ChargeCategory = 'Usage'
     GROUP BY ALL
+), prepaid AS (
+    SELECT import_id, row_index, commitment_id
+    FROM committed
+    LEFT JOIN used USING (commitment_id, BillingCurrency)
+    WHERE ChargeCategory = 'Purchase' AND BilledCost > 0 AND coalesce(ChargeFrequency, 'One-Time') = 'One-Time'
+      AND term >= INTERVAL 1 DAY
+      AND (coalesce(is_all_zero, false) OR (usage_count IS NULL AND EffectiveCost > 0))
+), complete AS (
+    SELECT BillingAccountId, ServiceProviderName, max(ChargePeriodEnd) AS complete_through
+    FROM focus_charge
+    JOIN counting USING (import_id, BillingAccountId, BillingPeriodStart, BillingCurrency)
+    WHERE ChargeCategory = 'Usage' AND NOT is_derived AND EXISTS (SELECT 1 FROM prepaid)
+    GROUP BY ALL
 )
-SELECT charge.* EXCLUDE (import_id, row_index), complete_through
-FROM charge
+SELECT focus_charge.* EXCLUDE (import_id, row_index), commitment_id, complete_through
+FROM focus_charge
+JOIN prepaid USING (import_id, row_index)
 JOIN complete USING (BillingAccountId, ServiceProviderName)
-LEFT JOIN used USING (commitment_id, BillingCurrency)
-WHERE commitment_id IS NOT NULL AND ChargeCategory = 'Purchase' AND ChargeClass IS NULL AND BilledCost > 0
-  AND coalesce(ChargeFrequency, 'One-Time') = 'One-Time' AND ChargePeriodEnd - ChargePeriodStart >= INTERVAL 1 DAY
-  AND (coalesce(is_all_zero, false) OR (usage_count IS NULL AND EffectiveCost > 0))
 ORDER BY BillingAccountId, ChargePeriodStart, commitment_id, BilledCost

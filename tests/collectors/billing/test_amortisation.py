@@ -20,7 +20,7 @@ from ledger.sections import MoneySettings
 from ledger.tables import BillImport, CommitmentDay, FocusCharge, NodeResource
 from queries.graph import Span
 from queries.rollups.commitment_day import commitment_day
-from tests.bills import HOUR, MONTH, NEXT, at, charge, imports_of, rows
+from tests.bills import HOUR, MONTH, NEXT, at, charge, costs, imports_of, link, node, rows
 
 BLOCK = "cr-0Block"
 PRICE = Decimal("2831.04")
@@ -153,6 +153,22 @@ def test_commitments_show_the_block_as_used_and_wasted(hub: Context) -> None:
     used, unused = (money.total(made[each]) for each in ("used_cost", "unused_cost"))
     assert (used, unused) == (PRICE / 2, PRICE / 2)
     assert money.total(made["purchased_cost"]) == PRICE
+
+
+def test_hours_carry_the_block_once_and_its_purchase_nothing(hub: Context) -> None:
+    charges = bill(purchase(), *(covered(index + 1, NOON + index * HOUR) for index in range(24)))
+    both = pl.concat([charges, kept(hub, charges)])
+    hours = costs(both.to_dicts(), end=datetime(2026, 5, 1, tzinfo=UTC), nodes=[node("a1")], links=[link("a1")])
+    effective = money.summed(hours, by=["charge_category", "commitment_status"], columns=["effective_cost"])
+    assert {(category, status): cost for category, status, cost in effective.rows()} == {
+        ("Purchase", ""): Decimal(0),
+        ("Usage", ""): Decimal(1),
+        ("Usage", "Unused"): PRICE / 2,
+        ("Usage", "Used"): PRICE / 2,
+    }
+    on_node = hours.filter(pl.col("node") == "a1")
+    assert money.total(on_node["effective_cost"]) == PRICE / 2
+    assert money.total(hours["billed_cost"]) == PRICE + 1
 
 
 @given(
