@@ -40,6 +40,20 @@ servers:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	elif [ -n "$$missing" ]; then echo "not installed, their tests are skipped:$$missing" >&2; fi
 
+# The public validator of FOCUS needs a newer Python and an older NumPy than the project: it has an environment of its own.
+VALIDATOR := var/focus-validator
+
+$(VALIDATOR)/.installed: $(STAMP)
+	@mkdir -p var; newer=; for each in python3.12 python3.13 "$$HOME"/.pyenv/versions/3.1[23]*/bin/python; do \
+	  test -z "$$newer" && "$$each" -c 'import venv' 2>/dev/null && newer="$$each"; done; \
+	if test -n "$$newer" && $(BIN)/uv venv --quiet --clear --python "$$newer" $(VALIDATOR) && \
+	  $(BIN)/uv pip install --quiet --python $(VALIDATOR)/bin/python 'focus-validator==2.2.1' 'pyarrow<21'; then touch $@; \
+	else rm -rf $(VALIDATOR); echo "no Python 3.12 or no focus-validator: the FOCUS export is not checked by it" >&2; fi
+
+.PHONY: focus
+focus: $(VALIDATOR)/.installed ## Check the FOCUS export by the public validator, in an environment of its own
+	@$(BIN)/pytest -q tests/app/test_focus_validator.py
+
 check: $(STAMP) ## Lint, types, layers and generated documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -47,7 +61,7 @@ check: $(STAMP) ## Lint, types, layers and generated documentation
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/cog --check -r README.md docs/reference.md
 
-test: $(STAMP) servers check ## Check, then run all tests, those in a real browser too
+test: $(STAMP) servers check $(VALIDATOR)/.installed ## Check, then run all tests, those in a real browser too
 	@POLARS_MAX_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --durations 15
 
 docs: $(STAMP) ## Write the generated tables of the README and docs/reference.md again

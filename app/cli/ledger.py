@@ -183,10 +183,14 @@ def export_focus(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Write this file; .parquet or .csv.")],
     since: Annotated[str | None, typer.Option("--since", metavar="T", help="Leave out hours before.")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="T", help="Leave out hours from then on.")] = None,
+    version: Annotated[
+        str, typer.Option("--version", help="FOCUS 1.4; or 1.2, whole for its public validator: see x_DerivedColumns.")
+    ] = "1.4",
     store: Store = None,
 ) -> None:
     """Write allocations as FOCUS rows, with the columns of FOCUS 1.4 for split costs."""
-    found = asked("export", store, out=out, since=instant(since, "--since"), until=instant(until, "--until"))
+    span = {"since": instant(since, "--since"), "until": instant(until, "--until")}
+    found = asked("export", store, out=out, **span, version=version)
     remark(f"{found['rows']} rows in {out}")
 
 

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from app.context import Context
 from app.services._focus import COST_COLUMNS, focus
+from app.services._focus_version import Version, in_version
 from app.services._service import Params, Progress, service
 from ledger.errors import InputError
 from ledger.tables import AllocationHour, CostHour
@@ -27,6 +28,9 @@ class Target(Params):
     out: Annotated[Path, Field(description="File to write: .csv or .parquet")]
     since: Annotated[AwareDatetime | None, Field(description="Leave out hours before")] = None
     until: Annotated[AwareDatetime | None, Field(description="Leave out hours from then on")] = None
+    version: Annotated[
+        Version, Field(description="FOCUS version: 1.4 says what is unknown, 1.2 is whole for its public validator")
+    ] = "1.4"
 
 
 @service(writes="out")
@@ -45,10 +49,10 @@ def export(context: Context, params: Target, progress: Progress) -> dict[str, ob
         def frames() -> Iterator[pl.DataFrame]:
             for index, start in enumerate(days):
                 progress("export", index / len(days))
-                yield _day(context, params, start, words)
+                yield in_version(_day(context, params, start, words), params.version)
 
         write = _write_csv if params.out.suffix == ".csv" else _write_parquet
-        rows = write(draft, frames(), _nothing(words))
+        rows = write(draft, frames(), in_version(_nothing(words), params.version))
         draft.replace(params.out)
     except OSError as error:
         raise InputError(f"{params.out}: {error.strerror}", hint="choose another place") from None
