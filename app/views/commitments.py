@@ -28,6 +28,7 @@ def commitments() -> None:
         )
         return
     _headline(held, usage)
+    _missed(controls.answer("missed_cover", window))
     _ending(held)
     days = controls.answer("commitment_days", window)
     for currency in data.once(measure.by_currency, days, "cost"):
@@ -55,6 +56,16 @@ def _headline(held: pl.DataFrame, usage: pl.DataFrame) -> None:
             written.brief((ends[0] - data.now()).total_seconds()) if ends else written.UNKNOWN,
             f"{ends[0]:%-d %b %Y}" if ends else "",
             meaning="Time to the first end of a commitment whose term the bill states.",
+        )
+
+
+def _missed(missed: pl.DataFrame) -> None:
+    """Say what was wasted while the same provider's servers ran on demand: the commitment did not fit them."""
+    amounts = data.once(measure.amounts, missed, measures.MISSED)
+    if amounts:
+        st.warning(
+            f"{sums.shown(amounts)} was wasted on days on which servers of the same provider ran on demand. See "
+            "whether the commitment covers their account, region and instance type, or move them under it."
         )
 
 

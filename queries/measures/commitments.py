@@ -42,6 +42,13 @@ COMMITMENT_SAVING: Final = Amount(
     ("commitments",),
     "net_saving_cost",
 )
+MISSED: Final = Amount(
+    "missed_cover_cost",
+    "Wasted beside on demand",
+    "Unused commitment of days on which servers of the same provider ran on demand, at most what those cost.",
+    ("missed_cover",),
+    "missed_cost",
+)
 COVERED: Final = Part(
     "commitment_coverage_ratio",
     "Covered",

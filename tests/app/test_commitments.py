@@ -38,6 +38,7 @@ def hub() -> Iterator[Context]:
 def shown(hub: Context, *days: dict[str, Any]) -> Any:
     frame = rows(CommitmentDay, days)
     hub.store.replace(CommitmentDay, frame, partitions=["2026-03"], state=None)
+    hub.changed()
     with used(hub):
         return opened("commitments", window="7d")
 
@@ -66,7 +67,9 @@ def test_use_waste_coverage_and_ends(hub: Context) -> None:
     assert found["Covered"] == "50.0 %"
     assert found["Could be covered, a month"] == "$2,920", "four an hour, 730 hours: the cheapest hour of whole days"
     assert metrics(test)["Ends next"] == ("40 d", "29 Apr 2026")
-    assert test.warning[0].value.startswith("a year of p5 ends in 40 days")
+    missed, ending = (each.value for each in test.warning)
+    assert missed.startswith("$175.00 was wasted on days on which servers of the same provider ran on demand")
+    assert ending.startswith("a year of p5 ends in 40 days")
 
 
 def test_a_day_without_usage_runs_nothing_around_the_clock(hub: Context) -> None:
@@ -80,6 +83,13 @@ def test_what_is_unknown_is_a_dash(hub: Context) -> None:
     found = {label: value for label, (value, _) in metrics(test).items()}
     assert found["Used"] == "100.0 %"
     assert {found[label] for label in ("Covered", "Could be covered, a month", "Ends next")} == {"–"}
+
+
+def test_waste_that_nothing_on_demand_could_have_used_is_not_blamed(hub: Context) -> None:
+    days = [each for each in a_week() if each["commitment_id"]]
+    test = shown(hub, *days, day(14, on_demand_cost=3, lowest_hour_cost=0))
+    assert test.warning[0].value.startswith("$3.00 was wasted on days")
+    assert shown(hub, *days).warning[0].value.startswith("a year of p5 ends")
 
 
 def test_what_is_not_of_the_estate_is_not_shown(hub: Context) -> None:
