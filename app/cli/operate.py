@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli._options import Json, Store, asked
+from app.cli._options import Json, Store, asked, settings
 from app.cli._output import as_json, as_records, remark
+from ledger.errors import ConfigError
 
 
 def add(cli: typer.Typer) -> None:
@@ -35,11 +36,19 @@ def check(json: Json = False, store: Store = None) -> int:
 
 def config(json: Json = False) -> None:
     """Print every key of the configuration with its default, its range and its meaning."""
-    found = asked("config", None)
+    from app.services.check import refuse_problems  # noqa: PLC0415  what other commands do not need
+    from app.services.config import every_key  # noqa: PLC0415  as above
+
+    found = every_key()
     if json:
         as_json(found)
     else:
         as_records(found, ("key", "default", "range", "meaning"), cut=False)
+    try:
+        refuse_problems(settings(None))
+    except ConfigError as error:
+        # The usual hint is this command.
+        raise ConfigError(error.message, hint="correct it; the keys above are all that are known") from None
 
 
 def create(

@@ -20,6 +20,7 @@ from app.services import _privileges
 from app.services._hub_file import found, hub_file
 from app.services._service import Params, Progress, service
 from app.tls import pinned
+from collectors._settings import CollectorSettings
 from collectors._tls import trouble, trusting
 from ledger.config import HINT, Settings, config_path, origin
 from ledger.errors import ClusterLedgerError, ConfigError
@@ -76,7 +77,7 @@ def unit_problems(settings: Settings) -> Iterator[str]:
     units = discover(collectors.node, Collector)
     for name, given in settings.collectors.items():
         unit = units.get(name)
-        model = unit.settings if unit is not None else None
+        model = (unit.settings or CollectorSettings) if unit is not None else None
         if unit is None:
             close = nearest(name, list(units)) or f"expected one of {', '.join(units)}"
             yield f"{origin('collectors', name)}: collectors.{name}: found an unknown section; {close}"

@@ -33,6 +33,11 @@ class Everything(Params):
 def config(context: Context, params: Everything, progress: Progress) -> list[dict[str, str]]:
     """Return every key with its default, its range and its meaning."""
     del context, params, progress
+    return every_key()
+
+
+def every_key() -> list[dict[str, str]]:
+    """Return the same without a configuration, which may be the one that has to be corrected."""
     return [*keys(Settings, ""), *unit_keys()]
 
 

@@ -179,6 +179,31 @@ def test_config_tells_every_key_with_its_meaning(command: Command) -> None:
     assert {"report.recipients[].address", "teams[].field"} <= set(keys)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[hub]\nprot = 1\n", ["hub.prot: found an unknown key; did you mean port?"]),
+        ("[collectors.nvlm]\n", ["collectors.nvlm: found an unknown section; did you mean nvml?"]),
+        ('[sources.x]\nkind = "slrum"\n', ["sources.x.kind: found 'slrum'; did you mean slurm?"]),
+        (
+            "[rules.idle_gpu]\nwindow_day = 1\n[collectors.host]\nenabld = false\n",
+            ["rules.idle_gpu.window_day: found an unknown key", "collectors.host.enabld: found an unknown key"],
+        ),
+    ],
+)
+def test_config_says_what_is_wrong_and_still_tells_every_key(
+    command: Command, home: Path, text: str, words: list[str]
+) -> None:
+    (home / "clusterledger.toml").write_text(text, encoding="utf-8")
+    said = command("config", "--json")
+    assert said.code == 2
+    assert "store.keep_raw_days" in {each["key"] for each in json.loads(said.out)}
+    assert all(each in said.err for each in words), said.err
+    assert said.err.startswith("error: clusterledger.toml: ")
+    assert "the keys above" in said.err
+    assert "Traceback" not in said.err
+
+
 def test_check_says_what_works_and_what_to_do(command: Command, home: Path) -> None:
     found = json.loads(command("check", "--json").out)
     assert {"configuration", "store", "hub", "mail", "node"} <= {each["part"] for each in found}
