@@ -22,6 +22,7 @@ _PARQUET: Final = b"PAR1"
 _BLOCK_BYTES: Final = 32 * 2**20
 _HEAD_BYTES: Final = 256 * 2**10
 _PART_ROWS: Final = 250_000
+_BATCH_ROWS: Final = 50_000
 # What Arrow raises for bytes that are not what their footer says.
 _DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
 _PAIRS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
@@ -254,9 +255,7 @@ def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterat
     coded = [name for name in names if schema.field(name).type in {pa.string(), pa.large_string()}]
     opened = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=coded)
     first = 1
-    batches = opened.iter_batches(_PART_ROWS, columns=names)
-    for batch in batches if opened.metadata.num_rows else [opened.schema_arrow.empty_table().select(names)]:
-        table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+    for table in _tables(opened, names):
         table.validate(full=True)
         codes = {name: _coded(table[name]) for name in coded}
         plain = _frame(table.drop_columns(coded)) if len(coded) < len(names) else pl.DataFrame()
@@ -275,9 +274,23 @@ def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterat
         first += frame.height
 
 
+def _tables(file: parquet.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
+    """Yield the rows of a Parquet file in tables of about one size, however small its row groups are."""
+    if not file.metadata.num_rows:
+        yield file.schema_arrow.empty_table().select(names)
+    held: list[pa.RecordBatch] = []
+    for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= _PART_ROWS:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)
+
+
 def _coded(column: pa.ChunkedArray) -> Coded:
     """Return a dictionary column of Arrow, in one piece."""
-    array = column.combine_chunks()
+    array = column.unify_dictionaries().combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], type=column.type)
     codes, values = pl.from_arrow(array.indices), pl.from_arrow(array.dictionary)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from collectors.billing._aws_gaps import COLUMNS, completed
 from collectors.billing._cells import Cells
 from collectors.billing._charges import MANDATORY, OLDER_NAMES, Charges, charges_of
 from collectors.billing._format import BillFormat, Head, Imported, Request
@@ -35,7 +36,7 @@ _ENOUGH: Final = 6
 # Usage without any cost is another format: it is priced, and never invoiced.
 _COSTS: Final = frozenset({"billedcost", "effectivecost", "listcost", "contractedcost", "amortizedcost"})
 _QUANTITIES: Final = frozenset({"consumedquantity", "pricingquantity"})
-_KEPT: Final = frozenset(name.casefold() for name in (*FocusCharge.column_names(), *OLDER_NAMES.values()))
+_KEPT: Final = COLUMNS | {name.casefold() for name in (*FocusCharge.column_names(), *OLDER_NAMES.values())}
 _SHOWN_COLUMNS: Final = 10
 _INVOICE_DETAIL: Final = frozenset({"invoicedetailgrain", "invoiceissuestatus", "paymentterms"})
 
@@ -81,7 +82,7 @@ def _parts(request: Request, left_out: set[str]) -> Iterator[Charges]:
     first_index = 0
     for file in request.source.files:
         for texts in read_parts(file, file.content(), _KEPT):
-            cells = Cells(texts, declared(FocusCharge).name)
+            cells = Cells(completed(texts), declared(FocusCharge).name)
             _need_columns(cells, texts, request)
             yield charges_of(cells, request.defaults, first_index=first_index)
             first_index += texts.frame.height

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -88,7 +89,7 @@ def _version(head: Head) -> str | None:
 def _read(request: Request) -> Imported:
     """Return the charges of all files of a delivery as one import."""
     if request.version == "usage":
-        files = tuple(replace(each, load=lambda each=each: _plain_usage(each)) for each in request.source.files)
+        files = tuple(replace(each, load=partial(_plain_usage, each)) for each in request.source.files)
         source = Source(request.source.path, request.source.name, files)
         return replace(usage_only.read(replace(request, source=source)), format=oci_cost.name, version="usage")
     stated = {name.casefold(): value for name, value in request.defaults.items()}
