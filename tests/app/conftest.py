@@ -12,10 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 
 from app import cli
 from app import context as contexts
 from app.context import Context
+from ledger.sections import Receiver as Wanted
+from tests.app.incidents import Estate
+from tests.app.receiver import Receiver, receiving
 from tests.demo import DEMO_NOW, settings_of
 
 _END_SECONDS = 60
@@ -140,3 +144,19 @@ def used(context: Context) -> Iterator[Context]:
         yield context
     finally:
         contexts.use(None)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Return somebody who is told of idle incidents."""
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture
+def estate(receiver: Receiver, tmp_path: Path) -> Iterator[Estate]:
+    """Return a store whose idle incidents a test decides, and of which the receiver is told."""
+    wanted = Wanted(name="oncall", url=receiver.url, secret=SecretStr("hush"))
+    made = Estate(tmp_path / "ledger.duckdb", wanted)
+    yield made
+    made.context.close()

@@ -1,6 +1,5 @@
 """Receivers are told of idle incidents: once when one opens, once when it is over, whatever happens in between."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from app import jobs
 from app.notices import Known, after_failure, after_success, events_of, key_of, told_next
@@ -20,20 +18,6 @@ from tests.app.incidents import MINUTE, NOW, Estate
 from tests.app.receiver import Receiver, receiving
 
 SINCE = NOW - 40 * MINUTE
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
-
-
-@pytest.fixture
-def estate(receiver: Receiver, tmp_path: Path) -> Iterator[Estate]:
-    wanted = Wanted(name="oncall", url=receiver.url, secret=SecretStr("hush"))
-    made = Estate(tmp_path / "ledger.duckdb", wanted)
-    yield made
-    made.context.close()
 
 
 def test_an_incident_is_told_once_when_it_opens_and_once_at_its_end(estate: Estate, receiver: Receiver) -> None:

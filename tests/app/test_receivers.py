@@ -3,33 +3,18 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from ledger.config import Settings
 from ledger.sections import Receiver as Wanted
 from tests.app.conftest import Command
 from tests.app.incidents import MINUTE, NOW, Estate
-from tests.app.receiver import Receiver, receiving
+from tests.app.receiver import Receiver
 
 SINCE = NOW - 40 * MINUTE
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
-
-
-@pytest.fixture
-def estate(receiver: Receiver, tmp_path: Path) -> Iterator[Estate]:
-    wanted = Wanted(name="oncall", url=receiver.url, secret=SecretStr("hush"))
-    made = Estate(tmp_path / "ledger.duckdb", wanted)
-    yield made
-    made.context.close()
 
 
 def test_a_call_is_signed_with_its_time(estate: Estate, receiver: Receiver) -> None:
