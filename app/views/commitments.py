@@ -53,7 +53,7 @@ def _headline(held: pl.DataFrame, usage: pl.DataFrame) -> None:
         ends = sorted(end for end in held["term_end"] if end is not None and end > data.now())
         cards.card(
             "Ends next",
-            written.brief((ends[0] - data.now()).total_seconds()) if ends else written.UNKNOWN,
+            f"{(ends[0] - data.now()).days} d" if ends else written.UNKNOWN,
             f"{ends[0]:%-d %b %Y}" if ends else "",
             meaning="Time to the first end of a commitment whose term the bill states.",
         )
@@ -148,7 +148,7 @@ def _owned(owned: pl.DataFrame) -> None:
             "gpu_count": Column("GPUs", "count"),
             "effective_cost": Column("Cost", "money", measures.OWNED_COST.means),
             "unheld_cost": Column("Not held", "money", measures.OWNED_UNUSED.part.means),
-            measures.OWNED_UNUSED.name: Column("Not held", "percent", measures.OWNED_UNUSED.means),
+            measures.OWNED_UNUSED.name: Column("Its share", "percent", measures.OWNED_UNUSED.means),
             "billing_currency": Column("Currency"),
             "purchase_cost": Column("Price", "money"),
             "life_start": Column("Since", "day"),

@@ -77,8 +77,8 @@ ON_DEMAND_COST: Final = Amount(
 )
 COVERABLE_MONTH: Final = UnitCost(
     "coverable_month",
-    "Could be covered, a month",
-    "What runs on demand around the clock: the cheapest hour of the stretch, times 730 hours of an average month.",
+    "Steady, a month",
+    "What runs on demand around the clock and could be covered: the cheapest hour, times 730 hours of a month.",
     Amount(
         "steady_hour_cost",
         "Runs around the clock",
@@ -91,7 +91,7 @@ COVERABLE_MONTH: Final = UnitCost(
 )
 
 OWNED_COST: Final = Amount(
-    "owned_cost", "Owned hardware", "What owned hardware cost to have.", ("owned_hardware",), "effective_cost"
+    "owned_cost", "Owned", "What owned hardware cost to have.", ("owned_hardware",), "effective_cost"
 )
 OWNED_UNUSED: Final = Part(
     "owned_unused_ratio",

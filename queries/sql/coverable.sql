@@ -17,7 +17,10 @@ WITH days AS (
     GROUP BY ALL
 ), used AS (
     SELECT provider, region, instance_type, billing_currency, sum(on_demand_cost) AS on_demand_cost,
-           sum(on_demand_list_cost) AS on_demand_list_cost, sum(covered_list_cost) AS covered_list_cost
+           sum(on_demand_list_cost) AS on_demand_list_cost,
+           -- Where no commitment covers anything, it covers nothing; where the list price is unknown, so is this.
+           CASE WHEN bool_or(commitment_id <> '') THEN sum(covered_list_cost) ELSE 0::DECIMAL(38, 18) END
+               AS covered_list_cost
     FROM days
     GROUP BY ALL
 ), hourly AS (
@@ -32,7 +35,7 @@ WITH days AS (
     GROUP BY ALL
 )
 SELECT used.*,
-       CASE WHEN on_demand_list_cost IS NOT NULL OR covered_list_cost IS NOT NULL
+       CASE WHEN on_demand_list_cost IS NOT NULL OR covered_list_cost <> 0
             THEN coalesce(on_demand_list_cost, 0::DECIMAL(38, 18)) + coalesce(covered_list_cost, 0::DECIMAL(38, 18))
             END AS eligible_list_cost,
        CASE WHEN whole_day_count IS NULL THEN NULL
@@ -41,5 +44,5 @@ SELECT used.*,
 FROM used
 LEFT JOIN billed USING (provider)
 LEFT JOIN steady USING (provider, region, instance_type, billing_currency)
-WHERE on_demand_cost IS NOT NULL OR covered_list_cost IS NOT NULL
+WHERE on_demand_cost IS NOT NULL OR covered_list_cost <> 0
 ORDER BY steady_hour_cost DESC NULLS LAST, on_demand_cost DESC NULLS LAST, instance_type

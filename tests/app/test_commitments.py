@@ -65,7 +65,7 @@ def test_use_waste_coverage_and_ends(hub: Context) -> None:
     table = test.dataframe[0].value
     assert table["net_saving_cost"].to_list() == [350], "1,050 at list less 700 paid, waste included"
     assert found["Covered"] == "50.0 %"
-    assert found["Could be covered, a month"] == "$2,920", "four an hour, 730 hours: the cheapest hour of whole days"
+    assert found["Steady, a month"] == "$2,920", "four an hour, 730 hours: the cheapest hour of whole days"
     assert metrics(test)["Ends next"] == ("40 d", "29 Apr 2026")
     missed, ending = (each.value for each in test.warning)
     assert missed.startswith("$175.00 was wasted on days on which servers of the same provider ran on demand")
@@ -74,7 +74,12 @@ def test_use_waste_coverage_and_ends(hub: Context) -> None:
 
 def test_a_day_without_usage_runs_nothing_around_the_clock(hub: Context) -> None:
     days = [each for each in a_week() if each["commitment_id"] or each["day"].day != 16]
-    assert metrics(shown(hub, *days))["Could be covered, a month"][0] == "$0.00"
+    assert metrics(shown(hub, *days))["Steady, a month"][0] == "$0.00"
+
+
+def test_without_a_commitment_nothing_is_covered(hub: Context) -> None:
+    found = metrics(shown(hub, *(each for each in a_week() if not each["commitment_id"])))
+    assert (found["Covered"][0], found["Used"][0], found["Wasted"][0]) == ("0.0 %", "–", "–")
 
 
 def test_what_is_unknown_is_a_dash(hub: Context) -> None:
@@ -82,7 +87,7 @@ def test_what_is_unknown_is_a_dash(hub: Context) -> None:
     test = shown(hub, day(18, used_cost=1, **PLAN), day(18, on_demand_cost=1))
     found = {label: value for label, (value, _) in metrics(test).items()}
     assert found["Used"] == "100.0 %"
-    assert {found[label] for label in ("Covered", "Could be covered, a month", "Ends next")} == {"–"}
+    assert {found[label] for label in ("Covered", "Steady, a month", "Ends next")} == {"–"}
 
 
 def test_waste_that_nothing_on_demand_could_have_used_is_not_blamed(hub: Context) -> None:

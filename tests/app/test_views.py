@@ -136,7 +136,7 @@ def check_commitments(test: AppTest, context: Context) -> None:
         "GROUP BY ALL"
     )
     (currency, amount), *_ = money_of(context, query, **DAYS).items()
-    assert metrics(test)["Owned hardware"][0] == written.money(amount, currency, compact=True)
+    assert metrics(test)["Owned"][0] == written.money(amount, currency, compact=True)
     assets = set(context.store.select("SELECT asset_id FROM asset")["asset_id"])
     assert set(test.dataframe[-1].value["asset_id"]) == assets
 
