@@ -72,7 +72,10 @@ def _read(request: Request) -> Imported:
     tables: dict[type[dy.Schema], pl.DataFrame] = dict(whole.tables)
     if found.height:
         tables[SplitCharge] = found
-    return replace(whole, tables=tables, remarks=(*whole.remarks, *_remarks(seen, found.height)))
+    # A fee whose commitment was not all used is two charges, of which both may be refused.
+    refused = {(each.path, each.line): each for each in reversed(whole.rejected)}
+    rejected = tuple(reversed(refused.values()))
+    return replace(whole, tables=tables, rejected=rejected, remarks=(*whole.remarks, *_remarks(seen, found.height)))
 
 
 def _parts(request: Request, seen: _Seen) -> Iterator[Charges]:

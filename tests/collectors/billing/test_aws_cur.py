@@ -309,6 +309,13 @@ def test_refused_lines_name_the_column_of_the_report(tmp_path: Path) -> None:
     assert money.total(read.imports["rejected_count"].cast(pl.Decimal(38, 18))) == 3
 
 
+def test_a_fee_that_is_two_charges_is_refused_once(tmp_path: Path) -> None:
+    fee = line("RIFee", "5", ReservationARN=RESERVATION, UnusedRecurringFee="1", CurrencyCode="??")
+    read = read_bill(report(tmp_path / "report.csv", fee, line()))
+    assert [each.line for each in read.rejected] == [2]
+    assert _charges(read).height == 1
+
+
 def test_a_report_without_a_column_that_makes_a_charge_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     names = [each for each in LINE if each != "lineItem/CurrencyCode"]
