@@ -79,12 +79,11 @@ _MONTH: Final = r"^(20[0-9]{2})-?([01][0-9])"
 
 def known(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the columns that are read; absent ones null, empty cells null."""
-    return frame.select(
-        pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name).str.strip_chars()).alias(name)
-        if name in frame.columns
-        else pl.lit(None, dtype=pl.String).alias(name)
-        for name in COLUMNS
-    )
+    absent = [name for name in COLUMNS if name not in frame.columns]
+    # A frame without columns has no height: what is absent is added as columns of its own.
+    nothing = pl.DataFrame({name: [None] * frame.height for name in absent}, schema=dict.fromkeys(absent, pl.String))
+    stripped = pl.col(COLUMNS).str.strip_chars()
+    return pl.concat([frame, nothing], how="horizontal").select(pl.when(stripped != "").then(stripped))
 
 
 def charges_as_text(rows: pl.DataFrame) -> pl.DataFrame:

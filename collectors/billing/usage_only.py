@@ -141,7 +141,7 @@ def _charges(file: SourceFile, request: Request, rates: Rates, first_index: int)
         raise InputError(f"{file.label}: line 1: found no column of {', '.join(_NEEDED)}, expected usage with a SKU")
     stated = {name.casefold(): value for name, value in request.defaults.items()}
     rows = [_priced(row, rates) for row in _rows(texts.frame, columns, stated).iter_rows(named=True)]
-    names = [*(name for name in FocusCharge.column_names() if rows and name in rows[0]), "rate"]
+    names = [*(name for name in FocusCharge.column_names() if not rows or name in rows[0]), "rate"]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
     cells = Cells(replace(texts, frame=frame.drop("rate")), declared(FocusCharge).name)
     for index in pl.arg_where(frame["BillingCurrency"].is_null(), eager=True).to_list():

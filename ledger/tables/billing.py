@@ -69,7 +69,7 @@ class FocusCharge(dy.Schema):
     SubAccountId = text("Sub-account")
     SubAccountName = text("Its name")
     Tags = text("JSON object")
-    is_derived = flag("Added here, from amortisation of prepaid usage", nullable=False)
+    is_derived = flag("Added here, by amortising what was prepaid, or priced here by a rate card", nullable=False)
     unknown_reason = text("Why a cost is null: the provider's gap")
 
 
