@@ -31,7 +31,8 @@ NEEDS := chromium=chromium chromium=fonts-liberation chromium=fonts-dejavu-core 
   systemd-analyze=systemd prometheus=prometheus prometheus-node-exporter=prometheus-node-exporter \
   prometheus-alertmanager=prometheus-alertmanager victoria-metrics=victoria-metrics \
   slurmctld=slurm-wlm slurmdbd=slurmdbd slurmrestd=slurmrestd munged=munge mariadbd=mariadb-server \
-  /usr/lib/*/slurm-wlm/auth_jwt.so=slurm-wlm-jwt-plugin
+  /usr/lib/*/slurm-wlm/auth_jwt.so=slurm-wlm-jwt-plugin \
+  /usr/lib/*/faketime/libfaketimeMT.so.1=libfaketime
 
 servers:
 	@missing=; for need in $(NEEDS); do command -v $${need%%=*} >/dev/null || missing="$$missing $${need##*=}"; done; \
