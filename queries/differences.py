@@ -71,17 +71,21 @@ def causes(ask: Ask, row: Mapping[str, Any]) -> list[Cause]:
         "difference": money.written(difference),
     }
     rounding = money.share(money.subunit(currency), Decimal("0.5"))
-    exact = [*_single(ask, asked, rounding, currency), *_elsewhere(ask, asked, rounding, currency)]
-    found = exact or list(_pairs(ask, asked, rounding, currency))
-    if not found:
-        loose = _single(ask, asked, row["tolerance"], currency)
-        found = [each for each in loose if each.kind != "charge"]
+    groups = _groups(ask, asked, rounding, row["tolerance"], currency)
+    exact = [each for each in groups if _gap(each.billed_cost, difference) <= rounding]
+    found = [*exact, *_elsewhere(ask, asked, rounding, currency)] or [*_pairs(ask, asked, rounding, currency)] or groups
     return found[:_MOST]
 
 
-def _single(ask: Ask, asked: Mapping[str, Any], allowed: Decimal, currency: str) -> list[Cause]:
+def _gap(amount: Decimal, difference: Decimal) -> Decimal:
+    """Return by how much an amount misses a difference, whatever their signs."""
+    return money.difference(amount.copy_abs(), difference.copy_abs()).copy_abs()
+
+
+def _groups(ask: Ask, asked: Mapping[str, Any], rounding: Decimal, tolerance: Decimal, currency: str) -> list[Cause]:
     """Return groups whose own sum is the difference; the same charges are said once, by their narrowest name."""
-    frame = ask(sql.load("difference_causes").text, **asked, allowed=money.written(allowed))
+    allowed = {"rounding": money.written(rounding), "allowed": money.written(max(rounding, tolerance))}
+    frame = ask(sql.load("difference_causes").text, **asked, **allowed)
     rows = sorted(
         frame.iter_rows(named=True),
         key=lambda each: (_HOWS.index(each["how"]), _KINDS.index(each["kind"]), each["value"]),

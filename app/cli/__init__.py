@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from app.cli import bills, budgets, incidents, ledger, node, operate, serve
+from app.cli import bills, budgets, incidents, invoices, ledger, node, operate, serve
 from app.cli._output import complain
 from ledger import log, memory
 from ledger.config import FILE_VARIABLE
@@ -36,7 +36,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     cli.callback()(_options)
-    for module in (serve, node, ledger, bills, budgets, incidents, operate):
+    for module in (serve, node, ledger, bills, invoices, budgets, incidents, operate):
         module.add(cli)
     return cli
 

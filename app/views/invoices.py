@@ -54,14 +54,14 @@ def invoices() -> None:
 
 
 def _newest_first(invoices: pl.DataFrame) -> pl.DataFrame:
+    """Return bills with their status in words: those that differ, then the newest."""
     shown = pl.col("status").replace_strict(_STATUS, default=pl.col("status")).alias("standing")
-    return invoices.with_columns(shown).sort(
-        "billing_period_start", "provider", "invoice_id", descending=[True, False, False]
-    )
+    order = [pl.col("status") != "differs", "billing_period_start", "provider", "invoice_id"]
+    return invoices.with_columns(shown).sort(order, descending=[False, True, False, False])
 
 
 def _first(found: pl.DataFrame) -> dict[str, Any]:
-    """Return the bill that opens: the newest that differs, else the newest with an invoice, else the newest."""
+    """Return the bill that opens: one that differs, else the newest with an invoice, else the newest."""
     rank = pl.when(pl.col("status") == "differs").then(0).when(pl.col("invoiced").is_not_null()).then(1).otherwise(2)
     return found.sort(rank, maintain_order=True).row(0, named=True)
 
