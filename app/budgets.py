@@ -118,8 +118,8 @@ _CAUSES: Final = {
     "volume": "{way} GPU time",
     "price": "the price of GPU time",
     "charge": "what was charged",
-    "new": "what was not there before",
-    "gone": "what is there no more",
+    "new": "something new",
+    "gone": "something that ended",
 }
 
 

@@ -189,8 +189,8 @@ def export_focus(
     store: Store = None,
 ) -> None:
     """Write allocations as FOCUS rows, with the columns of FOCUS 1.4 for split costs."""
-    span = {"since": instant(since, "--since"), "until": instant(until, "--until")}
-    found = asked("export", store, out=out, **span, version=version)
+    start, end = instant(since, "--since"), instant(until, "--until")
+    found = asked("export", store, out=out, since=start, until=end, version=version)
     remark(f"{found['rows']} rows in {out}")
 
 

@@ -1,6 +1,6 @@
 """What the weekly mail says: gathered once, from the same questions as the pages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from app import budgets as budgeting
 from app import format as written
 from app import sums, trust
 from app.headline import Answer, Headline, MonthEnd, headline, month_end, month_so_far, spend
@@ -16,10 +17,12 @@ from app.reports.week import Week
 from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.names import IDLE_STATES, State
 from queries import measure
+from queries.budgets import Standing
 from queries.measures import gpu_time, spending
 
 TOP_MODELS: Final = 5
 ACTIONS: Final = 3
+UNUSUAL_DAYS: Final = 3
 
 _PARTS: Final[tuple[State, ...]] = (*IDLE_STATES, "orphaned")
 
@@ -43,6 +46,8 @@ class Weekly:
     marks: tuple[trust.Mark, ...]
     url: str
     has_whole_week_before: bool = True
+    budgets: tuple[str, ...] = ()
+    unusual_days: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -200,6 +205,7 @@ def gather(
     team: str = "",
     url: str = "",
     mailed: Collection[str] = (),
+    budgets: Sequence[Standing] = (),
 ) -> Weekly:
     """Ask everything that a week's report says.
 
@@ -223,7 +229,17 @@ def gather(
         marks=trust.marks(fresh, now),
         url=url.rstrip("/"),
         has_whole_week_before=_is_whole(answer, week.before),
+        budgets=tuple(budgeting.sentence(each) for each in budgets if each.status not in {"on track", "no forecast"}),
+        unusual_days=_unusual(answer, week, team),
     )
+
+
+def _unusual(answer: Answer, week: Week, team: str) -> tuple[str, ...]:
+    """Return the days of a week on which a scope cost far more or less than usual, in words, the largest first."""
+    window = week.window
+    rows = answer("anomalies", start=window.start, end=window.end, team=team)
+    by_size = rows.sort(pl.col("difference_cost").cast(pl.Float64).abs(), descending=True).head(UNUSUAL_DAYS)
+    return tuple(budgeting.anomaly_sentence(row) for row in by_size.iter_rows(named=True))
 
 
 def _is_whole(answer: Answer, week: Week) -> bool:

@@ -9,7 +9,9 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field
 
+from app.budgets import standing as standing_budgets
 from app.context import Context
+from app.data import Scope
 from app.reports import message, pictures, render, week
 from app.reports.weekly import Weekly, gather
 from app.services._service import Params, Progress, service
@@ -101,6 +103,7 @@ def _gathered(context: Context, chosen: week.Week, reader: Recipient) -> Weekly:
         team=reader.team,
         url=context.settings.hub.url,
         mailed=_mailed(context, reader),
+        budgets=standing_budgets(context, Scope("team", reader.team) if reader.team else Scope()),
     )
 
 

@@ -10,21 +10,24 @@ import streamlit as st
 from app import cards, controls, data, table
 from app import format as written
 from app.page import page
-from app.reports.statement import STATUS_WORDS, TOP_RUNS, UNITS, Statement, gather, shown
+from app.reports.statement import STATUS_WORDS, TOP_RUNS, Statement, gather, shown
 from app.table import Column
 from ledger.tables.partition import after, floor
 from queries import sql
+from queries.measures import per_unit
 
 _MONTHS = 12
 _TABLES = ("spend_day", "job", "reconciliation")
+_SHOWN: Final = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST)
 _BADGE: Final[dict[bool | None, Literal["green", "red", "gray"]]] = {True: "green", False: "red", None: "gray"}
 
 
 @page("Statement", section="Money", order=3, icon=":material/receipt_long:")
 def statement() -> None:
     """Show a team's charges of a month, how they were computed, and offer them as files."""
-    month = _month()
-    team = _team(month)
+    with st.container(horizontal=True):
+        month = _month()
+        team = _team(month)
     if not team:
         st.info("No team is charged in this month. Import its bills, or choose another month.")
         return
@@ -118,7 +121,7 @@ def _currency(found: Statement, currency: str) -> None:
     with cards.row():
         for label, column, meaning in _TOTALS:
             cards.card(label, written.money(found.total(currency, column), currency, compact=True), meaning=meaning)
-        for each in UNITS:
+        for each in _SHOWN:
             if each.name in prices:
                 cards.card(each.title, written.unit_price(prices[each.name], currency), meaning=each.means)
     lines = pl.DataFrame(found.lines(currency), infer_schema_length=None)
@@ -135,10 +138,14 @@ def _currency(found: Statement, currency: str) -> None:
         },
         key=f"lines-{currency}",
     )
+    said = []
+    if per_unit.RUN_COST.name in prices:
+        said.append(f"A run cost {_escaped(shown(prices[per_unit.RUN_COST.name], currency))} on average.")
     idle = found.unheld.filter(pl.col("billing_currency") == currency)
     if idle.height:
         amount = shown(idle["effective_cost"][0], currency)
-        st.caption(f"Between its runs, its nodes idled for {_escaped(amount)}: held by nobody, and in no total.")
+        said.append(f"Between its runs, its nodes idled for {_escaped(amount)}: held by nobody, and in no total.")
+    st.caption(" ".join(said))
     _parts(found, currency)
 
 

@@ -75,23 +75,28 @@ class Money:
 
     def unusual(self, *days: int, scope: str = "team:vision") -> None:
         for day in days:
-            row = {
-                "day": date(2026, 11, day),
-                "scope": scope,
-                "billing_currency": "USD",
-                "team": scope.partition(":")[2],
-                "actual_cost": Decimal(1500),
-                "expected_cost": Decimal(500),
-                "spread_cost": Decimal(10),
-                "difference_cost": Decimal(1000),
-                "weekday_count": 8,
-                "cause": "volume",
-                "cause_provider": "AWS",
-                "cause_resource": "p5-001",
-                "cause_team": "vision",
-                "cause_cost": Decimal(900),
-            }
+            row = unusual_day(day, scope)
             self.context.store.replace(AnomalyDay, to_frame(AnomalyDay, [row]), partitions=[f"2026-11-{day:02}"])
+
+
+def unusual_day(day: int, scope: str) -> dict[str, Any]:
+    """Return a day on which a team cost three times as much as usual."""
+    return {
+        "day": date(2026, 11, day),
+        "scope": scope,
+        "billing_currency": "USD",
+        "team": scope.partition(":")[2],
+        "actual_cost": Decimal(1500),
+        "expected_cost": Decimal(500),
+        "spread_cost": Decimal(10),
+        "difference_cost": Decimal(1000),
+        "weekday_count": 8,
+        "cause": "volume",
+        "cause_provider": "AWS",
+        "cause_resource": "p5-001",
+        "cause_team": "vision",
+        "cause_cost": Decimal(900),
+    }
 
 
 BUDGET = BudgetRule(scope="team:vision", currency="USD", amount=Decimal(1000), owner="ann@example.org")
@@ -265,3 +270,20 @@ def test_half_a_decision_is_refused(params: dict[str, Any], money: Money) -> Non
     service = named("budgets")
     with pytest.raises(Exception, match="budgets: "):
         service.run(money.context, service.asked(params))
+
+
+def test_the_weekly_mail_says_which_budgets_break_and_which_days_were_unusual(
+    demo_copy: Context, tmp_path: Path
+) -> None:
+    budgets, report = named("budgets"), named("report")
+    decision = {"action": "set", "scope": "team:vision", "currency": "EUR", "amount": "1", "owner": "ann@example.org"}
+    budgets.run(demo_copy, budgets.asked(decision))
+    demo_copy.store.replace(
+        AnomalyDay, to_frame(AnomalyDay, [unusual_day(10, "team:vision")]), partitions=["2026-11-10"]
+    )
+    done = report.run(demo_copy, report.asked({"week": "2026-W46", "out": tmp_path}))
+    for suffix in (".txt", ".html"):
+        said = next(Path(each) for each in done["files"] if each.endswith(suffix)).read_text(encoding="utf-8")
+        assert "Team vision has spent" in said
+        assert "Must act: ann@example.org." in said
+        assert "Team vision cost $1,500 on 10 November" in said
