@@ -13,6 +13,7 @@ from bench.picture import hub
 
 DEMO_GPUS, DEMO_DAYS = 96, 30
 DAY_GPUS = 1_000
+MONTH_GPUS, MONTH_JOBS = 1_000, 20_000
 BILL_ROWS = 5_000_000
 NODE_SECONDS = 60
 FLEET_AGENTS = 2_500
@@ -59,6 +60,20 @@ def bills(folder: Path) -> list[Line]:
         Line(what, f"{found['import_seconds']:.1f} s", "60 s"),
         Line("  processor", f"{found['cpu_seconds']:.1f} s"),
         Line("  peak memory", f"{found['peak_bytes'] / 1e9:.2f} GB", "3 GB"),
+    ]
+
+
+def month(folder: Path) -> list[Line]:
+    """Divide a month of bills over what many GPUs did for many jobs."""
+    url = f"duckdb:{folder / 'month.duckdb'}"
+    child("bench.allocation", "write", url, str(MONTH_GPUS), str(MONTH_JOBS))
+    found = child("bench.allocation", "compute", url)
+    what = f"allocation of a month of {MONTH_GPUS:,} GPUs and {MONTH_JOBS:,} jobs ({found['rows'] / 1e6:.1f} M rows)"
+    return [
+        Line(what, f"{found['allocation_seconds']:.1f} s", "20 s"),
+        Line("  processor", f"{found['processor_seconds']:.1f} s"),
+        Line("  allocated less than it cost", f"{found['difference']:g}", "0"),
+        Line("  peak memory", f"{found['peak_bytes'] / 1e9:.2f} GB"),
     ]
 
 
@@ -146,6 +161,7 @@ def long_fleet(folder: Path) -> list[Line]:
 MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {
     "demo": demo,
     "day": day,
+    "allocation": month,
     "bills": bills,
     "prometheus": metrics,
     "people": pages,

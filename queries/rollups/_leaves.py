@@ -12,7 +12,7 @@ from ledger.expressions import to_milliseconds
 from ledger.names import NOBODY_AT, STATES, UNASSIGNED, UNATTRIBUTED
 
 PLACE: Final = ("hour_start", "cluster", "node")
-HOLDER: Final = ("team", "user", "job_id", "restart_count", "model", "submitted_at")
+HOLDER: Final = ("team", "user", "job_id", "restart_count", "submitted_at", "model")
 LEAF: Final = ("gpu_uuid", "bucket", "state", *HOLDER)
 
 _MILLIONTHS: Final = 1_000_000

@@ -38,8 +38,8 @@ class Leaf(NamedTuple):
     user: str = ""
     job: str = ""
     restart: int = 0
-    model: str = ""
     submitted: int = 0
+    model: str = ""
 
 
 class Stretch(NamedTuple):
@@ -376,9 +376,9 @@ def _elsewhere(found: Parts, cluster: Cluster, cost: Cost, bearers: Bearers, rul
 
 
 def _ordered(weights: Mapping[Leaf, int]) -> dict[tuple[object, ...], int]:
-    """Return weights under keys that sort as ties are broken: by team, user, job, run, model, submit time."""
+    """Return weights under keys that sort as ties are broken: by team, user, job, run, submit time, model."""
     return {
-        (each.team, each.user, each.job, each.restart, each.model, each.submitted): weight
+        (each.team, each.user, each.job, each.restart, each.submitted, each.model): weight
         for each, weight in weights.items()
     }
 

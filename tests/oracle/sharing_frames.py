@@ -251,11 +251,11 @@ def key_of(cluster: str, cost: Cost) -> CostKey:
 
 def found_in(rows: pl.DataFrame) -> Found:
     """Return allocations by cost and leaf; each stands once."""
-    names = ("gpu_uuid", "bucket", "state", "team", "user", "job_id", "restart_count", "model")
+    names = ("gpu_uuid", "bucket", "state", "team", "user", "job_id", "restart_count")
     found: Found = {}
     for row in rows.iter_rows(named=True):
         submitted = 0 if row["submitted_at"] == NOBODY_AT else milliseconds(row["submitted_at"])
-        place = (tuple(row[name] for name in KEY), Leaf(*(row[name] for name in names), submitted))
+        place = (tuple(row[name] for name in KEY), Leaf(*(row[name] for name in names), submitted, row["model"]))
         assert place not in found, place
         found[place] = (units(row["billed_cost"]) or 0, units(row["effective_cost"]), row["allocated_method_id"])
     return found

@@ -1,0 +1,242 @@
+"""A month of many GPUs and jobs: generated hours of devices and of bills, divided among who bears each cost."""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+import dataframely as dy
+import polars as pl
+
+from bench._measure import peak_bytes
+from ledger.config import Settings
+from ledger.names import STATES
+from ledger.store import Store
+from ledger.tables import CostHour, GpuHour, Job, JobGpuHour, Node
+from queries.executor import run_due
+
+START: Final = datetime(2026, 10, 1, tzinfo=UTC)
+HOURS: Final = 30 * 24
+END: Final = START + timedelta(hours=HOURS)
+
+_HOUR: Final = 3_600_000
+_GPUS_A_NODE: Final = 8
+_GROUPS: Final = ((8,), (4, 4), (2, 2, 2, 2), (1,) * 8)
+_PARTS: Final = {"productive": 70, "held_idle": 20, "allocated_idle": 10}
+"""Of a hundred milliseconds that a job holds."""
+
+
+def _holdings(gpus: int, jobs: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield job, node, first device, number of devices, and when: its start in the upper half, its length below."""
+    draw = random.Random(7)
+    groups = [
+        (node, sum(sizes[:index]), size)
+        for node in range(gpus // _GPUS_A_NODE)
+        for sizes in (_GROUPS[node % len(_GROUPS)],)
+        for index, size in enumerate(sizes)
+    ]
+    pace = HOURS * _HOUR * len(groups) / jobs
+    job = 0
+    for node, first, size in groups:
+        at = draw.random() * pace
+        while at < HOURS * _HOUR and job < jobs:
+            length = min(draw.expovariate(1 / (0.85 * pace)), HOURS * _HOUR - at)
+            yield job, node, first, size, int(at) << 32 | int(length)
+            job += 1
+            at += length + draw.expovariate(1 / (0.15 * pace))
+
+
+def _held(gpus: int, jobs: int) -> pl.DataFrame:
+    """Return each hour of each device that a job held, with the milliseconds of it."""
+    found = pl.DataFrame(
+        list(_holdings(gpus, jobs)), schema=["job", "node", "first", "size", "when"], orient="row"
+    ).with_columns(pl.col("when") // 2**32, (pl.col("when") % 2**32).alias("length"))
+    start, end = pl.col("when"), pl.col("when") + pl.col("length")
+    cut = (
+        found.filter(pl.col("length") > 0)
+        .with_columns(pl.int_ranges(start // _HOUR, (end - 1) // _HOUR + 1).alias("hour"))
+        .explode("hour")
+    )
+    held = pl.min_horizontal(end, (pl.col("hour") + 1) * _HOUR) - pl.max_horizontal(start, pl.col("hour") * _HOUR)
+    devices = pl.int_ranges("first", pl.col("first") + pl.col("size")).alias("gpu")
+    return cut.with_columns(held.alias("held"), devices).explode("gpu")
+
+
+def _seconds(milliseconds: pl.Expr) -> pl.Expr:
+    return (milliseconds.cast(pl.Decimal(15, 0)) * pl.lit(Decimal("0.001"))).cast(pl.Decimal(18, 3))
+
+
+def _named(frame: pl.DataFrame) -> list[pl.Expr]:
+    """Return what places are called."""
+    start = pl.lit(START).cast(pl.Datetime("us", "UTC")) + pl.duration(hours=pl.col("hour"))
+    node = pl.format("n{}", pl.col("node").cast(pl.String).str.zfill(4)).alias("node")
+    names = [start.alias("hour_start"), pl.lit("c").alias("cluster"), node]
+    if "gpu" in frame.columns:
+        names.append(pl.format("GPU-{}-{}", pl.col("node"), pl.col("gpu")).alias("gpu_uuid"))
+    return names
+
+
+def _as(schema: type[dy.Schema], frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame as a table has it; what it lacks is null."""
+    columns = schema.create_empty().schema
+    missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in columns.items() if name not in frame.columns]
+    return frame.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in columns.items())
+
+
+def _tables(gpus: int, jobs: int) -> Iterator[tuple[type[dy.Schema], pl.DataFrame, list[str]]]:
+    """Yield tables with their rows and partitions."""
+    held = _held(gpus, jobs)
+    hours = [f"{START + timedelta(hours=hour):%Y-%m-%dT%H}" for hour in range(HOURS)]
+    zero = [pl.lit(Decimal(0)).alias(f"{state}_seconds") for state in STATES]
+    shares = [_seconds(pl.col("held") * part // 100).alias(f"{state}_seconds") for state, part in _PARTS.items()]
+    job = pl.col("job")
+    constant = [
+        pl.lit(Decimal(1)).alias("gpu_fraction"),
+        pl.lit(1.0).alias("coverage_ratio"),
+        pl.lit(1.0).alias("share_ratio"),
+    ]
+    named = held.with_columns(_named(held)).with_columns(zero).with_columns(shares)
+    yield (
+        JobGpuHour,
+        _as(
+            JobGpuHour,
+            named.with_columns(
+                *constant,
+                pl.format("{}", job).alias("job_id"),
+                pl.lit(0).alias("restart_count"),
+                (pl.lit(START) + pl.duration(minutes=job)).alias("submitted_at"),
+                pl.format("user{}", job % 97).alias("user"),
+                pl.format("team{}", job % 12).alias("team"),
+                pl.format("model{}", job % 41).alias("model"),
+                pl.lit("training").alias("workload_kind"),
+                pl.lit(value=False).alias("is_estimated"),
+                _seconds(pl.col("held")).alias("held_seconds"),
+            ),
+        ),
+        hours,
+    )
+    every = pl.DataFrame({"hour": range(HOURS)}).join(pl.DataFrame({"node": range(gpus // _GPUS_A_NODE)}), how="cross")
+    devices = every.join(pl.DataFrame({"gpu": range(_GPUS_A_NODE)}), how="cross")
+    taken = held.group_by("hour", "node", "gpu").agg(pl.col("held").sum(), *_whole())
+    devices = devices.join(taken, on=["hour", "node", "gpu"], how="left").with_columns(pl.col("held").fill_null(0))
+    left = pl.lit(_HOUR) - pl.sum_horizontal(pl.col(state).fill_null(0) for state in _PARTS)
+    yield (
+        GpuHour,
+        _as(
+            GpuHour,
+            devices.with_columns(_named(devices))
+            .with_columns(zero)
+            .with_columns(_seconds(pl.col(state).fill_null(0)).alias(f"{state}_seconds") for state in _PARTS)
+            .with_columns(
+                *constant,
+                _seconds(left).alias("unallocated_seconds"),
+                pl.lit(Decimal(3600)).alias("existed_seconds"),
+                pl.lit("").alias("parent_gpu_uuid"),
+                pl.lit(1.0).alias("allocation_coverage_ratio"),
+                pl.lit("1").alias("rule_version"),
+            ),
+        ),
+        hours,
+    )
+    yield CostHour, _as(CostHour, _costs(every)), [f"{START:%Y-%m}"]
+
+
+def _whole() -> list[pl.Expr]:
+    """Return the milliseconds of a device in each state that jobs had: of each job rounded as its own row is."""
+    return [(pl.col("held") * part // 100).sum().alias(state) for state, part in _PARTS.items()]
+
+
+def _costs(every: pl.DataFrame) -> pl.DataFrame:
+    """Return a price per node and hour that is no round number, and services for everybody beside it."""
+    price = (pl.lit(Decimal("98.32")) + pl.col("node").cast(pl.Decimal(10, 0)) * pl.lit(Decimal("0.0137"))).cast(
+        pl.Decimal(38, 18)
+    )
+    key = {
+        "provider": "AWS",
+        "invoice_issuer": "AWS",
+        "billing_account_id": "a",
+        "invoice_id": "i",
+        "charge_category": "Usage",
+        "charge_class": "",
+        "commitment_status": "",
+        "billing_currency": "USD",
+        "owner_team": "",
+        "spread_method": "exact_hour",
+    }
+    common = [
+        *(pl.lit(value).alias(name) for name, value in key.items()),
+        pl.lit(START).alias("billing_period_start"),
+        pl.lit(value=False).alias("is_estimated"),
+        pl.lit(value=True).alias("in_scope"),
+    ]
+    priced = every.with_columns(price.alias("billed_cost"), price.alias("effective_cost"))
+    nodes = priced.with_columns(_named(priced)).with_columns(
+        *common,
+        pl.format("i-{}", pl.col("node")).alias("resource_id"),
+        pl.lit("usage").alias("cost_kind"),
+    )
+    amount = pl.lit(Decimal("7.77")).cast(pl.Decimal(38, 18))
+    kinds = pl.DataFrame({"cost_kind": ["network", "storage", "management"]})
+    hours = pl.DataFrame({"hour": range(HOURS), "node": [0] * HOURS})
+    shared = (
+        hours.with_columns(_named(hours))
+        .join(kinds, how="cross")
+        .with_columns(
+            *common,
+            *(
+                amount.alias(name)
+                for name in ("billed_cost", "effective_cost", "shared_billed_cost", "shared_effective_cost")
+            ),
+            pl.lit("").alias("node"),
+            pl.lit("").alias("cluster"),
+            pl.lit("").alias("resource_id"),
+        )
+    )
+    return pl.concat([nodes, shared], how="diagonal")
+
+
+def write(url: str, gpus: int, jobs: int) -> None:
+    """Write the hours of a month."""
+    nodes = pl.DataFrame(
+        {
+            "cluster": "c",
+            "node": [f"n{index:04}" for index in range(gpus // _GPUS_A_NODE)],
+            "exists_start": START,
+            "gpu_count": _GPUS_A_NODE,
+            "cpu_count": 192,
+            "memory_bytes": 2.0 * 2**40,
+        }
+    )
+    with Store.open(url, now=lambda: END) as store:
+        for schema, frame, partitions in _tables(gpus, jobs):
+            store.replace(schema, frame, partitions=partitions, state=None)
+        store.append(Node, _as(Node, nodes), source="bench")
+        told = store.select("SELECT DISTINCT cluster, job_id, submitted_at, restart_count FROM job_gpu_hour")
+        about = {"state": "RUNNING", "source": "bench", "node_count": 1, "cpu_count": 16, "memory_bytes": 128.0 * 2**30}
+        asked = told.with_columns(pl.lit(value).alias(name) for name, value in about.items())
+        store.append(Job, _as(Job, asked), source="bench")
+
+
+def compute(url: str) -> None:
+    """Compute the allocations and print the figures."""
+    with Store.open(url, now=lambda: END, memory_limit=Settings().store.memory_limit) as store:
+        began, spent = time.perf_counter(), time.process_time()
+        run_due(store, Settings(), only=("allocation_hour",))
+        found = {"allocation_seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - spent}
+        count = "SELECT count(*) AS rows, count(DISTINCT (job_id, submitted_at)) AS jobs FROM allocation_hour"
+        found |= store.select(count).row(0, named=True)
+        sums = "SELECT (SELECT sum(billed_cost) FROM cost_hour) - (SELECT sum(billed_cost) FROM allocation_hour)"
+        found["difference"] = float(store.select(sums).item())
+    print(json.dumps(found | {"peak_bytes": peak_bytes()}))
+
+
+if __name__ == "__main__":
+    command, address = sys.argv[1:3]
+    if command == "write":
+        write(address, int(sys.argv[3]), int(sys.argv[4]))
+    else:
+        compute(address)
