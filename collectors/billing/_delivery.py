@@ -22,6 +22,8 @@ from collectors.billing._source import RETRY, Source, SourceFile, is_data, is_ma
 from ledger.errors import InputError, SourceError
 
 _MONTH: Final = re.compile(r"^(\w+=)?\d{4}-?\d{2}$|^\d{8}-\d{8}$|^month=\d{1,2}$", re.IGNORECASE)
+_VIEW: Final = re.compile(r"actual|amorti[sz]ed", re.IGNORECASE)
+_BOTH_VIEWS: Final = "actual-and-amortised"
 _OF_NO_PERIOD: Final = frozenset({"data", "metadata"})
 """Folders in which AWS keeps the files and the manifests of a period apart."""
 
@@ -156,7 +158,23 @@ def _deliveries(files: Iterable[Stored], entries: Entries) -> list[Delivery]:
             found.append(_listed(name, data, newest, entries))
         elif data:
             found.append(Delivery(name, data))
-    return found
+    return _whole(found)
+
+
+def _whole(found: list[Delivery]) -> list[Delivery]:
+    """Make one of what is one cost in two views: exports whose folders differ in `actual` and `amortized` alone."""
+    groups: dict[str, list[Delivery]] = {}
+    for each in found:
+        groups.setdefault(_VIEW.sub(_BOTH_VIEWS, each.name), []).append(each)
+    whole = []
+    for name, members in groups.items():
+        views = {view.group().lower() for each in members if (view := _VIEW.search(each.name))}
+        if len(members) == 1 or len(views) == 1:
+            whole.extend(members)
+            continue
+        problem = next((each.problem for each in members if each.problem), "")
+        whole.append(Delivery(name, tuple(file for each in members for file in each.files), problem=problem))
+    return whole
 
 
 def _listed(name: str, data: tuple[Stored, ...], manifest: Stored, entries: Entries) -> Delivery:

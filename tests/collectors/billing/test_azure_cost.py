@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from collectors.billing._delivery import Place
 from collectors.billing._format import Imported
-from collectors.billing._read import read_bill
+from collectors.billing._read import read_bill, read_source
 from collectors.billing._snapshot import decide
 from ledger.errors import InputError
 from ledger.tables import BillImport, FocusCharge
@@ -338,3 +339,20 @@ def test_real_exports(
     assert charges["BilledCost"].sum() == sum(costs) == Decimal(billed)
     assert charges["EffectiveCost"].sum() == Decimal(effective or 0)
     assert (charges["EffectiveCost"].null_count() == rows) is (effective is None)
+
+
+def test_exports_of_both_views_in_one_place_are_one_delivery(tmp_path: Path) -> None:
+    for view, run in (("actual", "a"), ("amortized", "b"), ("amortized", "c")):
+        period = tmp_path / f"daily-{view}-cost/20260901-20260930"
+        rows = [PURCHASE] if view == "actual" else [{**COVERED, "CostInBillingCurrency": "986.3"}]
+        _export(period / run / "part_0.csv", *rows)
+        (period / run / "manifest.json").write_text(json.dumps({"blobs": [{"blobName": f"{run}/part_0.csv"}]}))
+    _export(tmp_path / "usage/20260901-20260930/part.csv", {})
+    place = Place(str(tmp_path))
+    both, alone = place.deliveries()
+    assert both.name == "daily-actual-and-amortised-cost/20260901-20260930"
+    assert [each.path.split("/")[2] for each in both.files] == ["a", "c"]
+    assert alone.name == "usage/20260901-20260930"
+    read = read_source(place.source(both, "azure", tmp_path))
+    assert read.version == "ea actual and amortised"
+    assert read.imports.select("billed_cost", "effective_cost").rows() == [(36000, Decimal("986.3"))]
