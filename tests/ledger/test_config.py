@@ -69,6 +69,18 @@ def test_a_secret_is_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
             "money.shared_cost_ratios: found {'a': 0.7, 'b': 0.4}, expected shares that sum to 1 at most",
         ),
         (
+            "[money.split_ratios]\ngpu = 0.8\ncpu = 0.1\n",
+            "money.split_rule: found",
+        ),
+        (
+            '[money]\nsplit_rule = "custom"\n',
+            "money.split_rule: found 'custom', expected split_ratios that sum to 1; these sum to 0",
+        ),
+        (
+            '[money.shared_cost_rules]\ntax = "fixed"\n',
+            'money.shared_cost_ratios: found {}, expected a share of each team, as shared_cost_rules.tax is "fixed"',
+        ),
+        (
             '[money]\nshared_cost = "fixed"\n',
             'money.shared_cost_ratios: found {}, expected a share of each team, as shared_cost is "fixed"',
         ),
