@@ -1,6 +1,6 @@
 """What one team is charged for a month, to read, to download, and to hand on."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Final, Literal
 
@@ -29,7 +29,9 @@ def statement() -> None:
         month = _month()
         team = _team(month)
     if not team:
-        st.info("No team is charged in this month. Import its bills, or choose another month.")
+        st.info(
+            "No team is charged in this month. Import its bills with `clusterledger ingest`, or choose another month."
+        )
         return
     found = _statement(team, month)
     if found.charges.is_empty():
@@ -44,23 +46,33 @@ def statement() -> None:
 
 
 def _month() -> date:
-    """Return the chosen month; the last whole one unless another was asked for."""
+    """Return the chosen month; the last whole one in which somebody was charged unless another was asked for."""
     start = floor(data.now(), "month")
-    months = [start.date()]
+    months = [start]
     for _ in range(_MONTHS - 1):
-        start = floor(start - timedelta(days=1), "month")
-        months.append(start.date())
+        months.append(floor(months[-1] - timedelta(days=1), "month"))
+    days = [each.date() for each in months]
     return st.selectbox(
-        "Month", months, index=1, format_func=lambda each: f"{each:%B %Y}", key="statement-month", width=200
+        "Month",
+        days,
+        index=0 if _teams(days[1]).is_empty() else 1,
+        format_func=lambda each: f"{each:%B %Y}",
+        key="statement-month",
+        width=200,
     )
+
+
+def _teams(month: date) -> pl.DataFrame:
+    start = datetime(month.year, month.month, 1, tzinfo=UTC)
+    end = after(start, "month")
+    return data.answer("statement_teams", scope=controls.scope(), start=start, end=end, team=controls.team())
 
 
 def _team(month: date) -> str:
     """Return whose statement is shown: the viewer's own team, or one that they choose; '' where nobody is charged."""
     if controls.team():
         return controls.team()
-    start = floor(data.now(), "month").replace(year=month.year, month=month.month)
-    teams = data.answer("statement_teams", scope=controls.scope(), start=start, end=after(start, "month"), team="")
+    teams = _teams(month)
     if teams.is_empty():
         return ""
     return str(st.selectbox("Statement of team", teams["team"].to_list(), key="statement-team", width=200))

@@ -116,5 +116,5 @@ def test_an_empty_ledger_says_that_nobody_is_charged(empty_context: Context) -> 
     with used(empty_context):
         test = opened("statement")
     assert [each.value for each in test.info] == [
-        "No team is charged in this month. Import its bills, or choose another month."
+        "No team is charged in this month. Import its bills with `clusterledger ingest`, or choose another month."
     ]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,28 @@ def check_models(test: AppTest, context: Context) -> None:
     shown = metrics(test)
     assert shown["Allocated to models"][0] == written.money(named, currency, compact=True)
     assert shown["Unattributed"][0] == written.money(everything[currency] - named, currency, compact=True)
+
+
+def check_budget(test: AppTest, context: Context) -> None:
+    query = "SELECT scope, billing_currency, budget_cost FROM budget WHERE month = '2026-11-01' ORDER BY ALL"
+    table = next(each.value for each in test.dataframe if "budget_cost" in each.value.columns)
+    shown = sorted(table[["scope", "billing_currency", "budget_cost"]].itertuples(index=False, name=None))
+    assert shown == [(scope, code, float(cost)) for scope, code, cost in context.store.select(query).iter_rows()]
+
+
+def check_statement(test: AppTest, context: Context) -> None:
+    team = next(each.value for each in test.selectbox if each.label == "Statement of team")
+    month = next(each.value for each in test.selectbox if each.label == "Month")
+    query = (
+        "SELECT billing_currency, sum(effective_cost) FROM allocation_hour WHERE team = $team AND in_scope "
+        "AND hour_start >= $start AND hour_start < $end GROUP BY ALL"
+    )
+    start = datetime(month.year, month.month, 1, tzinfo=UTC)
+    charged = money_of(context, query, team=team, start=start, end=after(start, "month"))
+    said = " ".join(each.value for each in test.markdown)
+    assert charged
+    for currency, amount in charged.items():
+        assert written.money(amount, currency).replace("$", "\\$") in said
 
 
 def check_savings(test: AppTest, context: Context) -> None:
