@@ -2,6 +2,7 @@
 
 import json
 import os
+import tarfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -117,6 +118,19 @@ def test_a_changed_bill_of_a_closed_period_waits_until_it_is_accepted(empty_cont
     assert (totals["same"]["charge_count"], totals["changed"]["billed_cost"]) == (1, Decimal("2.5"))
     bills.run(empty_context, bills.asked({"action": "accept", "import_id": waiting["import_id"]}))
     assert billed(empty_context) == {"cloud/a.csv": Decimal(4)}
+
+
+@pytest.mark.real_data
+def test_a_real_report_of_aws_is_fetched_with_its_manifest(
+    empty_context: Context, tmp_path: Path, shared_data: Path
+) -> None:
+    with tarfile.open(shared_data / "billing" / "aws" / "cur_s3_layout_2018-08.tar.gz") as packed:
+        packed.extractall(tmp_path / "bucket", filter="data")
+    place = source(tmp_path / "bucket")
+    (found,) = fetch(empty_context, place).fetched
+    assert (found.delivery, found.status) == ("my-prefix/my-report/20180801-20180901", "imported")
+    assert found.rows == empty_context.store.read(FocusCharge, columns=("row_index",)).height
+    assert fetch(empty_context, place).unchanged == 1
 
 
 @pytest.fixture(scope="module")
