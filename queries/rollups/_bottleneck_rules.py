@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from ledger.names import BOTTLENECKS, Bottleneck
-from queries.rollups._bottleneck_numbers import PROFILED, above, below, either, every, name_of, where
+from queries.rollups._bottleneck_numbers import PROFILED, above, below, either, every, name_of, own, value_of, where
 
 MARGIN: Final = 0.05
 """A class that is met by less than this gives way to a later one that is met by more."""
@@ -52,9 +52,8 @@ class Class:
     name: Bottleneck
     score: pl.Expr
     evidence: tuple[str, str, str]
-    is_host_level: bool = False
-    own: pl.Expr | None = None
-    """How far the job's own cgroup bears it out, which no other job on the node is part of."""
+    host_level: tuple[str, float] | None = None
+    """Where the node's evidence is: the resource that is waited for, and from which share on."""
 
 
 _WAITS_FOR_STORAGE = either(
@@ -72,22 +71,19 @@ CLASSES: Final[tuple[Class, ...]] = (
         "input_storage",
         every(below("active_ratio", INPUT_BELOW), _WAITS_FOR_STORAGE),
         ("active_ratio", "io_pressure_ratio", "read_wait_ratio"),
-        is_host_level=True,
-        own=above("job_io_pressure_ratio", PRESSURE_FROM),
+        host_level=("io", PRESSURE_FROM),
     ),
     Class(
         "input_cpu",
         every(below("active_ratio", INPUT_BELOW), _WAITS_FOR_PROCESSORS),
         ("active_ratio", "cpu_pressure_ratio", "node_cpu_active_ratio"),
-        is_host_level=True,
-        own=above("job_cpu_pressure_ratio", PRESSURE_FROM),
+        host_level=("cpu", PRESSURE_FROM),
     ),
     Class(
         "host_memory",
         where(PROFILED, above("memory_pressure_ratio", MEMORY_PRESSURE_FROM)),
         ("memory_pressure_ratio", "active_ratio", "io_pressure_ratio"),
-        is_host_level=True,
-        own=above("job_memory_pressure_ratio", MEMORY_PRESSURE_FROM),
+        host_level=("memory", MEMORY_PRESSURE_FROM),
     ),
     # Devices that wait for each other look fully busy. Either the wire says so, or the power does: a kernel that
     # only spins draws little, moves no memory and uses no tensor pipe.
@@ -99,7 +95,9 @@ CLASSES: Final[tuple[Class, ...]] = (
                 every(
                     above("active_ratio", INPUT_BELOW),
                     below("tensor_active_ratio", TENSOR_FROM),
-                    above("link_active_ratio", NETWORK_FROM),
+                    either(
+                        above("node_network_active_ratio", NETWORK_FROM), above("nvlink_active_ratio", NETWORK_FROM)
+                    ),
                 ),
                 every(
                     above("active_ratio", SPIN_FROM),
@@ -176,13 +174,13 @@ def judged(rows: pl.DataFrame) -> pl.DataFrame:
             part.with_columns(
                 pl.lit(name).alias("bottleneck"),
                 _runner_up(name).alias("runner_up"),
-                _confidence(name).alias("confidence_ratio"),
+                _confidence(name, rows).alias("confidence_ratio"),
                 *(
                     column
                     for word, number in words
                     for column in (
-                        name_of(number).alias(f"{word}_evidence"),
-                        pl.col(number).alias(f"{word}_evidence_ratio"),
+                        name_of(number, rows).alias(f"{word}_evidence"),
+                        value_of(number).alias(f"{word}_evidence_ratio"),
                     )
                 ),
             )
@@ -230,7 +228,7 @@ def _runner_up(name: Bottleneck) -> pl.Expr:
     return pl.coalesce(*(pl.when(pl.col(score_name(each)) >= 0).then(pl.lit(each)) for each in others), nothing)
 
 
-def _confidence(name: Bottleneck) -> pl.Expr:
+def _confidence(name: Bottleneck, rows: pl.DataFrame) -> pl.Expr:
     """Return how far the evidence goes: its quality, its distance from the threshold, and who else was there."""
     quality = pl.col("evidence_quality").replace_strict(_QUALITY_CONFIDENCE, default=0.1, return_dtype=pl.Float64)
     distance = pl.lit(1.0)
@@ -242,14 +240,12 @@ def _confidence(name: Bottleneck) -> pl.Expr:
         quality
         * pl.col("coverage_ratio").fill_null(0.0).clip(0.0, 1.0)
         * distance
-        * pl.when(_is_others(name)).then(_SHARED_CONFIDENCE).otherwise(1.0)
+        * pl.when(_is_others(name, rows)).then(_SHARED_CONFIDENCE).otherwise(1.0)
         * pl.when(pl.col("holder_count") > 1).then(_SHARED_CONFIDENCE).otherwise(1.0)
     )
 
 
-def _is_others(name: Bottleneck) -> pl.Expr:
+def _is_others(name: Bottleneck, rows: pl.DataFrame) -> pl.Expr:
     """Return whether the evidence may be another job's: of a node that several share, and not of the job's cgroup."""
-    judged_by = next((each for each in CLASSES if each.name == name), None)
-    if judged_by is None or not judged_by.is_host_level:
-        return pl.lit(value=False)
-    return pl.col("is_shared_node") if judged_by.own is None else pl.col("is_shared_node") & (judged_by.own < 0)
+    host_level = next((each.host_level for each in CLASSES if each.name == name), None)
+    return pl.lit(value=False) if host_level is None else pl.col("is_shared_node") & ~own(*host_level, rows)

@@ -6,7 +6,7 @@ from typing import Annotated
 import dataframely as dy
 import polars as pl
 
-from ledger.expressions import to_gpu_seconds, to_seconds
+from ledger.expressions import per, to_gpu_seconds, to_seconds
 from ledger.names import EVIDENCE_QUALITIES, HELD_IDLE_STATES
 from ledger.tables import (
     BottleneckMinute,
@@ -24,7 +24,7 @@ from ledger.tables.partition import Without
 from queries.graph import Input, Span, rollup
 from queries.rollups import _bottleneck_rules as rules
 from queries.rollups._bottleneck_holders import INTERVAL, holders, with_fraction
-from queries.rollups._bottleneck_numbers import chosen, measures
+from queries.rollups._bottleneck_numbers import measured
 from queries.rollups._links import with_links
 from queries.rollups._minutes import by_minute
 from queries.rollups._pressure import COLUMNS as PRESSURE_COLUMNS
@@ -54,7 +54,6 @@ _EVIDENCE = (
     "power_capped_seconds",
     "sm_clock_ratio",
     "observed_seconds",
-    "nvlink_bytes_per_second",
 )
 _OF_NODE = (
     "node_cpu_active_ratio",
@@ -75,7 +74,10 @@ def bottleneck_minute(
         # Intervals are cut at clock hours: the one before holds the minutes that peers are compared over.
         Input(before=_HOUR, columns=(*_DEVICE, *_RUN, *INTERVAL)),
     ],
-    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE))],
+    minutes: Annotated[
+        dy.LazyFrame[GpuMinute],
+        Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE, "nvlink_bytes_per_second")),
+    ],
     nodes: Annotated[
         dy.LazyFrame[NodeMinute], Input(before=_WINDOW, columns=("cluster", "node", "minute_start", *_OF_NODE))
     ],
@@ -141,8 +143,7 @@ def bottleneck_minute(
         held.join(_of_devices(minutes.collect(), linked), on="key", how="left", maintain_order="left")
         .join(_of_nodes(nodes.collect(), devices), on="host_key", how="left", maintain_order="left")
         .pipe(_with_jobs, pressure, devices, runs)
-        .with_columns(*measures())
-        .with_columns(*chosen())
+        .pipe(measured)
         .pipe(_with_peers)
         .filter(pl.col("minute").is_between(_minute(span.start), _minute(span.end), closed="left"))
     )
@@ -163,11 +164,10 @@ def _minute(at: datetime) -> int:
 
 def _of_devices(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
     """Return what devices did in each minute, by `key`: device and minute as one number."""
+    carries = devices.get_column("link_bytes_per_second")
     rows = located(minutes, devices.drop("link_bytes_per_second"), at="minute_start")
-    carries = devices["link_bytes_per_second"].gather(rows["device"])
-    return rows.with_columns(carries).select(
-        packed(pl.col("time") // MINUTE).alias("key"), *_EVIDENCE, "link_bytes_per_second"
-    )
+    links = per("nvlink_bytes_per_second", pl.lit(carries.gather(rows.get_column("device")))).clip(upper_bound=1.0)
+    return rows.select(packed(pl.col("time") // MINUTE).alias("key"), *_EVIDENCE, links.alias("nvlink_active_ratio"))
 
 
 def _of_nodes(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
@@ -178,10 +178,11 @@ def _of_nodes(minutes: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_jobs(rows: pl.DataFrame, pressure: pl.LazyFrame, devices: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """Add what the cgroups of jobs waited for on their nodes; null where none was watched."""
-    told = pressure_minutes(pressure, ("cluster", "node", "job_id"))
-    if told.is_empty():
-        return rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in _OF_JOB.values())
+    """Add what the cgroups of jobs waited for on their nodes, null where none was watched; nothing if none ever was."""
+    sampled = pressure.collect()
+    if sampled.is_empty():
+        return rows
+    told = pressure_minutes(sampled.lazy(), ("cluster", "node", "job_id"))
     hosts = devices.select("cluster", "node", "host").unique()
     of_runs = told.join(hosts, on=["cluster", "node"]).join(runs, on=["cluster", "job_id"]).rename(_OF_JOB)
     keyed = of_runs.select(packed("minute", "host").alias("host_key"), "run", *_OF_JOB.values())
