@@ -38,6 +38,7 @@ def models() -> None:
     costs = controls.answer("model_costs", window)
     if costs.is_empty():
         st.info("No job with a price ran in this window. Name models in `clusterledger.toml`, section `[[models]]`.")
+        _managed(window)
         return
     currencies = list(data.once(measure.amounts, costs, spending.MODELS_COST))
     currency = _currency(currencies)
@@ -87,6 +88,32 @@ def models() -> None:
         file_name="models",
     )
     _by_owner(window, currency)
+    _managed(window)
+
+
+def _managed(window: data.Window) -> None:
+    """Show what is paid for models that others run, where the bill names them: each in the currency of its bill."""
+    rows = controls.answer("managed_models", window)
+    if rows.is_empty():
+        return
+    st.subheader("Models of managed services", anchor=False)
+    table.show(
+        rows,
+        {
+            "model": Column("Model"),
+            "token_direction": Column("Tokens"),
+            "provider": Column("Provider"),
+            "service_name": Column("Service"),
+            "effective_cost": Column("Effective cost", "money"),
+            "billed_cost": Column("Billed cost", "money"),
+            "billing_currency": Column("Currency"),
+            "quantity": Column("Quantity", "count", "As the bill counts, in its own unit."),
+            "unit": Column("Unit"),
+        },
+        key="managed",
+        file_name="managed-models",
+    )
+    st.caption("By what the bills say: which team used them they do not, so of one team nothing stands here.")
 
 
 def _headline(mine: pl.DataFrame, currency: str) -> None:
