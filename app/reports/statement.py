@@ -17,7 +17,7 @@ from ledger.sections import MoneySettings
 from ledger.tables.partition import after
 from queries import measure
 from queries.measure import UnitCost
-from queries.measures import per_unit
+from queries.measures import carbon, per_unit
 from queries.unit_costs import between_runs
 
 LINES: Final[Mapping[str, tuple[str, str]]] = {
@@ -51,7 +51,8 @@ class Statement:
     """One team's charges of one month; currencies stand beside each other and are never added.
 
     `charges` are answers of `statement_charges`; `models`, `users`, `runs` of `unit_costs`; `unheld` is what idled
-    between the runs of the team, which is in no total; `invoices` are answers of `statement_invoices`.
+    between the runs of the team, which is in no total; `invoices` are answers of `statement_invoices`, `carbon` those
+    of `carbon`.
     """
 
     team: str
@@ -64,6 +65,7 @@ class Statement:
     whole: pl.DataFrame
     unheld: pl.DataFrame
     invoices: pl.DataFrame
+    carbon: pl.DataFrame
     rules: MoneySettings
     is_over: bool
 
@@ -137,6 +139,7 @@ class Statement:
             "Between runs: what of that lay on nodes which the team held on the same day, by its part of their time.",
             "A run that was requeued is one run. A GPU-hour of a slice or a share counts as its fraction.",
         ]
+        said.append(_energy(self.carbon))
         if self.has_estimate:
             said.append("A part has no bill yet and is estimated at the last billed rate, else the list price.")
         if not self.is_over:
@@ -185,8 +188,22 @@ def gather(answer: Answer, team: str, month: date, now: datetime, rules: MoneySe
         whole=whole,
         unheld=_unheld(answer, span, team),
         invoices=answer("statement_invoices", **span, team=team),
+        carbon=answer("carbon", **span, cluster="", team=team, by="team"),
         rules=rules,
         is_over=window.end <= now,
+    )
+
+
+def _energy(rows: pl.DataFrame) -> str:
+    """Say what the team's GPUs used and what that emitted, as far as it is known."""
+    found = measure.values(rows, (carbon.ENERGY, carbon.CARBON, carbon.ENERGY_KNOWN))
+    energy, grams, known = found.values()
+    if energy is None:
+        return "The energy of its GPUs was not measured."
+    emitted = f"{written.measured('grams', '', grams)} of CO2 equivalent" if grams is not None else "an unknown amount"
+    return (
+        f"Its jobs' GPUs used {written.measured('joules', '', energy)}, which emitted {emitted}; energy is known for "
+        f"{written.percent(known)} of their time."
     )
 
 

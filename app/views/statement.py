@@ -17,7 +17,7 @@ from queries import sql
 from queries.measures import per_unit
 
 _MONTHS = 12
-_TABLES = ("spend_day", "job", "reconciliation")
+_TABLES = ("spend_day", "job", "reconciliation", "carbon_day")
 _SHOWN: Final = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST)
 _BADGE: Final[dict[bool | None, Literal["green", "red", "gray"]]] = {True: "green", False: "red", None: "gray"}
 
