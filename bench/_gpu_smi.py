@@ -1,8 +1,10 @@
 """What nvidia-smi says of the same device in the same seconds."""
 
+import contextlib
 import csv
+import os
 import subprocess
-import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,24 +30,39 @@ QUERIED: Final = {
 
 @contextmanager
 def beside(uuid: str, pace: float) -> Iterator[list[dict[str, float | None]]]:
-    """Let nvidia-smi print a line at each pace; the rows are there after the block. None where it is not installed."""
+    """Let nvidia-smi print a line at each pace; the rows are there after the block. None where it is not installed.
+
+    It writes to a terminal of its own: into a file it would write whole blocks, and the last one never.
+    """
     rows: list[dict[str, float | None]] = []
     asked = ["nvidia-smi", f"--query-gpu={','.join(QUERIED)}", "--format=csv,noheader,nounits"]
-    with tempfile.TemporaryFile("w+") as output:
-        try:
-            process = subprocess.Popen(
-                [*asked, f"--id={uuid}", f"--loop-ms={round(pace * 1000)}"], stdout=output, stderr=subprocess.DEVNULL
-            )
-        except OSError:
-            yield rows
-            return
-        try:
-            yield rows
-        finally:
+    ours, its = os.openpty()
+    said = bytearray()
+    reader = threading.Thread(target=_read, args=(ours, said), daemon=True)
+    reader.start()
+    try:
+        process = subprocess.Popen(
+            [*asked, f"--id={uuid}", f"--loop-ms={round(pace * 1000)}"], stdout=its, stderr=subprocess.DEVNULL
+        )
+    except OSError:
+        process = None
+    os.close(its)
+    try:
+        yield rows
+    finally:
+        if process is not None:
             process.terminate()
             process.wait(timeout=30)
-            output.seek(0)
-            rows += parsed(output)
+        reader.join(timeout=30)
+        os.close(ours)
+        rows += parsed(said.decode("utf-8", "replace").splitlines())
+
+
+def _read(terminal: int, said: bytearray) -> None:
+    """Read until nobody writes to the terminal any more, which Linux calls an error."""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 65_536):
+            said += chunk
 
 
 def parsed(lines: Iterable[str]) -> list[dict[str, float | None]]:

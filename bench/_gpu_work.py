@@ -24,7 +24,7 @@ _BLOCKS_EACH: Final = 8
 _IN_FLIGHT: Final = 8
 _SMALL_IN_FLIGHT: Final = 256
 _ROUNDS: Final = 20_000
-_SMALL_ROUNDS: Final = 400
+_SMALL_ROUNDS: Final = 800
 _COPIED: Final = 512 * _MEBIBYTE
 _SENT: Final = 256 * _MEBIBYTE
 _HELD: Final = 2048 * _MEBIBYTE
@@ -131,16 +131,17 @@ def _small(cuda: Cuda, clock: Clock, work: Work) -> None:
 
 
 def _starved(cuda: Cuda, clock: Clock, work: Work) -> None:
-    """Prepare each batch on one processor of the host, send it, and compute for a few milliseconds."""
+    """Prepare each batch on one processor of the host, send it, and compute for some 25 ms: a fifth of the time."""
     kernel, blocks = cuda.kernel(ptx.KERNELS["single"], "single"), cuda.multiprocessors * _BLOCKS_EACH
     host, device = cuda.allocate_host(_BATCH), cuda.allocate(_BATCH)
     arguments = (ctypes.c_uint64(cuda.allocate(4 * _THREADS)), ctypes.c_uint32(_ROUNDS))
     while clock.goes_on():
         _prepare(host)
         cuda.send(device, host, _BATCH)
-        cuda.launch(kernel, blocks, _THREADS, arguments)
+        for _ in range(_IN_FLIGHT):
+            cuda.launch(kernel, blocks, _THREADS, arguments)
         cuda.wait()
-        work.launches += 1
+        work.launches += _IN_FLIGHT
         work.sent_bytes += _BATCH
 
 
@@ -187,7 +188,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "tensor": Workload("products on the tensor pipes, in registers", ("productive",), "compute_tensor", _tensor),
     "copy": Workload("a copy inside of device memory", _BUSY, "dram_bound", _copy),
     "single": Workload("single-precision multiply-adds, no tensor pipe", ("productive",), "compute_other", _single),
-    "small_launches": Workload("kernels of one block, a few us each", ("underused",), "launch_bound", _small),
+    "small_launches": Workload("kernels of one block, some 15 us each", ("underused",), "launch_bound", _small),
     "input_starved": Workload("waits for a batch that one processor prepares", _BUSY, "input_cpu", _starved),
     "send": Workload("host memory to the device: so many bytes over PCIe", _BUSY, None, _send),
     "power_capped": Workload(
