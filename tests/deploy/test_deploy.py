@@ -78,6 +78,8 @@ def test_the_images_are_clean_and_name_what_is_there() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert named >= set(packages["packages"]), "every package is in the image"
     assert not [word for word in named if not (ROOT / word).exists()]
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert kept == named, "what is copied is not left out of what docker is given, and nothing else is"
 
 
 def test_manifests_are_valid() -> None:
@@ -93,6 +95,7 @@ def test_manifests_are_valid() -> None:
         "Deployment",
         "Namespace",
         "PersistentVolumeClaim",
+        "ResourceQuota",
         "Service",
         "ServiceAccount",
     ]
@@ -127,7 +130,13 @@ def variables() -> Iterator[str]:
 
 
 def test_what_is_set_is_a_setting() -> None:
-    known = {"CLUSTERLEDGER_SECRETS", "CLUSTERLEDGER_STORE", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}
+    known = {
+        "HOME",
+        "CLUSTERLEDGER_SECRETS",
+        "CLUSTERLEDGER_STORE",
+        "NVIDIA_VISIBLE_DEVICES",
+        "NVIDIA_DRIVER_CAPABILITIES",
+    }
     checked = 0
     for name in variables():
         if name in known:
