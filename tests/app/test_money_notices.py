@@ -19,7 +19,9 @@ from ledger.sections import HubSettings, StoreSettings
 from ledger.sections import Receiver as Wanted
 from ledger.tables import AnomalyDay, BudgetDecision, ForecastDay, MoneyNotice, SpendDay
 from ledger.tables.partition import WHOLE
+from tests.app.mail_server import running
 from tests.app.receiver import Receiver, receiving
+from tests.app.weekly_mail import READER, parsed, readied
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
 MONTH = datetime(2026, 11, 1, tzinfo=UTC)
@@ -287,3 +289,18 @@ def test_the_weekly_mail_says_which_budgets_break_and_which_days_were_unusual(
         assert "Team vision has spent" in said
         assert "Must act: ann@example.org." in said
         assert "Team vision cost $1,500 on 10 November" in said
+
+
+def test_readers_of_mail_are_told_once(demo_copy: Context, tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        context = readied(demo_copy, server.settings())
+        budgets = named("budgets")
+        decision = {"action": "set", "scope": "total", "currency": "EUR", "amount": "1", "owner": "ann@example.org"}
+        budgets.run(context, budgets.asked(decision))
+        assert tell_of_money(context).startswith("Of money: ")
+        assert tell_of_money(context) == ""
+        assert [to for to, _ in server.inbox.mails] == [[READER]]
+        mail = parsed(server)
+    assert "The whole estate has spent" in mail.get_content().replace("\n", " ")
+    assert "Budget of November" in mail["Subject"]
+    assert mail["List-Unsubscribe"]

@@ -1,0 +1,153 @@
+"""Budgets: which is in force, whether it breaks, when and by how much."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.budget_rule import BudgetRule
+from ledger.tables import Budget as BudgetTable
+from ledger.tables import BudgetDecision, ForecastDay, Team
+from queries.budgets import Budget, Standing, in_force, standings
+from tests.bills import rows
+
+NOVEMBER = date(2026, 11, 1)
+NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
+RULE = BudgetRule(scope="team:red", currency="USD", amount=Decimal(100))
+
+
+def stored(amount: int, month: date = NOVEMBER, ratio: float | None = 0.9) -> dict[str, Any]:
+    return {
+        "month": month,
+        "scope": "team:red",
+        "billing_currency": "USD",
+        "budget_cost": Decimal(amount),
+        "threshold_ratio": ratio,
+    }
+
+
+def decided(amount: int | None, month: date = NOVEMBER) -> dict[str, Any]:
+    return stored(0, month) | {
+        "budget_cost": None if amount is None else Decimal(amount),
+        "thresholds": "0.5,1.0",
+        "owner": "",
+        "decided_at": NOW,
+        "decided_by": "ann",
+    }
+
+
+def found(
+    tables: list[dict[str, Any]], rules: list[BudgetRule], decisions: list[dict[str, Any]], month: date = NOVEMBER
+) -> list[Budget]:
+    team = {"team": "red", "match_field": "account", "match_value": "red", "rank_index": 0, "owner": "lead@example.org"}
+    frames = rows(BudgetTable, tables), rows(BudgetDecision, decisions), rows(Team, [team])
+    return in_force(month, frames[0], rules, frames[1], frames[2])
+
+
+def test_a_person_goes_before_the_configuration_and_that_before_the_ledger() -> None:
+    (ledger,) = found([stored(50)], [], [])
+    assert (ledger.cost, ledger.source, ledger.thresholds, ledger.owner) == (
+        50,
+        "ledger",
+        (0.9, 1.0),
+        "lead@example.org",
+    )
+    (configured,) = found([stored(50)], [RULE], [])
+    assert (configured.cost, configured.source) == (100, "configuration")
+    (person,) = found([stored(50)], [RULE], [decided(7)])
+    assert (person.cost, person.source, person.thresholds, person.team) == (7, "page", (0.5, 1.0), "red")
+
+
+def test_a_decision_holds_until_the_next_and_a_rule_in_its_months() -> None:
+    decisions = [decided(7, date(2026, 9, 1)), decided(8, date(2026, 11, 1)), decided(None, date(2027, 1, 1))]
+    months = {date(2026, 8, 1): [100], date(2026, 10, 1): [7], date(2026, 12, 1): [8], date(2027, 2, 1): []}
+    for month, amounts in months.items():
+        assert [each.cost for each in found([], [RULE], decisions, month)] == amounts
+    dated = RULE.model_copy(update={"since": "2026-11", "until": "2026-12"})
+    assert [len(found([], [dated], [], date(2026, month, 1))) for month in (10, 11, 12)] == [0, 1, 1]
+    assert not found([stored(50, date(2026, 10, 1))], [], [])
+
+
+def stands(
+    spent: list[tuple[int, int]], forecast: dict[int, tuple[int, int | None, int | None]], now: datetime = NOW
+) -> Standing:
+    key = {"scope": "team:red", "billing_currency": "USD", "has_estimate": False}
+    text = {"scope": pl.String, "billing_currency": pl.String, "has_estimate": pl.Boolean}
+    days = pl.DataFrame(
+        [{**key, "day": date(2026, 11, day), "cost": Decimal(cost)} for day, cost in spent],
+        schema={**text, "day": pl.Date, "cost": pl.Decimal(38, 18)},
+    )
+    coming = [
+        {
+            "day": date(2026, 11, day),
+            "scope": "team:red",
+            "billing_currency": "USD",
+            "made_on": date(2026, 11, 9),
+            "forecast_cost": Decimal(cost),
+            "lower_cost": None if lower is None else Decimal(lower),
+            "upper_cost": None if upper is None else Decimal(upper),
+            "method": "seasonal_naive_7",
+        }
+        for day, (cost, lower, upper) in forecast.items()
+    ]
+    budget = Budget(NOVEMBER, "team:red", "USD", Decimal(100), (0.5, 1.0), "", "page")
+    (each,) = standings([budget], days, rows(ForecastDay, coming), now)
+    return each
+
+
+REST = range(11, 31)
+
+
+@pytest.mark.parametrize(
+    ("spent", "forecast", "status", "breaks_on", "over"),
+    [
+        ([(3, 60), (9, 50)], dict.fromkeys(REST, (1, 1, 1)), "broken", date(2026, 11, 9), 30),
+        ([(9, 50)], dict.fromkeys(REST, (4, 3, 5)), "will break", date(2026, 11, 23), 30),
+        ([(9, 50)], dict.fromkeys(REST, (3, 2, 4)), "may break", date(2026, 11, 27), 10),
+        ([(9, 50)], dict.fromkeys(REST, (2, 1, 4)), "may break", None, -10),
+        ([(9, 50)], dict.fromkeys(REST, (1, 1, 2)), "on track", None, -30),
+        ([(9, 50)], dict.fromkeys(REST, (4, None, None)), "will break", date(2026, 11, 23), 30),
+        ([(9, 50)], {}, "no forecast", None, -50),
+        ([], dict.fromkeys(REST, (1, 1, 1)), "on track", None, -80),
+    ],
+)
+def test_whether_it_breaks_when_and_by_how_much(
+    spent: list[tuple[int, int]],
+    forecast: dict[int, tuple[int, int | None, int | None]],
+    status: str,
+    breaks_on: date | None,
+    over: int,
+) -> None:
+    each = stands(spent, forecast)
+    assert (each.status, each.breaks_on, each.over) == (status, breaks_on, over)
+
+
+def test_thresholds_are_reached_exactly_and_days_that_have_begun_are_not_forecast() -> None:
+    assert stands([(9, 49)], {}).reached == []
+    assert stands([(9, 50)], {}).reached == [0.5]
+    assert stands([(9, 100)], {}).reached == [0.5, 1.0]
+    begun = stands([(9, 50)], {9: (999, 1, 1), 10: (999, 1, 1), 11: (1, 1, 1)})
+    assert begun.expected == 51
+
+
+def test_a_month_that_is_over_needs_no_forecast() -> None:
+    over = stands([(9, 50)], {}, datetime(2026, 12, 5, tzinfo=UTC))
+    assert (over.status, over.expected, over.over) == ("on track", 50, -50)
+
+
+@given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 40)), max_size=10, unique_by=lambda each: each[0]),
+       st.dictionaries(st.integers(11, 30), st.integers(0, 20), max_size=20))  # fmt: skip
+def test_what_breaks_is_over_and_what_is_expected_is_the_sum(
+    spent: list[tuple[int, int]], forecast: dict[int, int]
+) -> None:
+    each = stands(spent, {day: (cost, cost, cost) for day, cost in forecast.items()})
+    whole = sum(cost for _, cost in spent) + sum(forecast.values())
+    assert each.spent == sum(cost for _, cost in spent)
+    if each.expected is not None:
+        assert each.expected == whole == each.lower == each.upper
+        assert (each.breaks_on is not None) == (whole > 100)
+        assert (each.status in {"broken", "will break"}) == (whole > 100)
