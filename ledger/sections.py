@@ -230,6 +230,8 @@ class NodeResource(Section):
 
 SPLIT_RULES = ("whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01")
 
+SplitRule = Literal["whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01", "custom"]
+
 
 SHARED_COST_RULES = ("apart", "proportional", "even", "fixed", "direct")
 
@@ -333,8 +335,7 @@ class MoneySettings(Section):
         Field(description="Under split_rule `custom`: the shares of gpu, cpu and memory, which sum to 1"),
     ] = {}
     split_rule: Annotated[
-        Literal["whole_node_to_gpu", "95_3_2", "70_30", "aws_9_09_01", "custom"],
-        Field(description="How a node's price is divided among GPUs, processors and memory"),
+        SplitRule, Field(description="How a node's price is divided among GPUs, processors and memory")
     ] = "whole_node_to_gpu"
     shared_cost: Annotated[SharedCostRule, Field(description="What happens to cost that belongs to all")] = "apart"
     shared_cost_rules: Annotated[

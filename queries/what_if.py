@@ -7,6 +7,7 @@ from typing import Final
 import dataframely as dy
 import polars as pl
 
+from ledger.errors import InputError
 from ledger.sections import MoneySettings
 from ledger.tables import AllocationHour, declared
 from ledger.tables.partition import Spanning, Timed
@@ -31,6 +32,23 @@ _NAMES: Final[dict[str, pl.Expr]] = {
     "state": pl.when(pl.col("state") == "").then("bucket").otherwise("state"),
     "bucket": pl.col("bucket"),
 }
+
+
+def tried(stored: MoneySettings, split_rule: str | None, shared_cost: str | None) -> MoneySettings:
+    """Return rules in place of the stored ones; another rule for what is shared holds for every kind of it.
+
+    Raises: InputError: a rule needs shares, and none are configured.
+    """
+    chosen: dict[str, object] = {}
+    if split_rule and split_rule != stored.split_rule:
+        chosen["split_rule"] = split_rule
+    if shared_cost and shared_cost != stored.shared_cost:
+        chosen |= {"shared_cost": shared_cost, "shared_cost_rules": {}}
+    if chosen.get("split_rule") == "custom" and not stored.split_ratios:
+        raise InputError("split rule: found custom and no shares", hint="set money.split_ratios")
+    if chosen.get("shared_cost") == "fixed" and not stored.shared_cost_ratios:
+        raise InputError("shared cost: found fixed and no shares", hint="set money.shared_cost_ratios")
+    return stored.model_copy(update=chosen) if chosen else stored
 
 
 def allocations(

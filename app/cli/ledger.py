@@ -186,11 +186,26 @@ def export_focus(
     version: Annotated[
         str, typer.Option("--version", help="FOCUS 1.4; or 1.2, whole for its public validator: see x_DerivedColumns.")
     ] = "1.4",
+    split_rule: Annotated[
+        str | None, typer.Option("--split-rule", metavar="RULE", help="Divide nodes by it, not as in [money].")
+    ] = None,
+    shared_cost: Annotated[
+        str | None, typer.Option("--shared-cost", metavar="RULE", help="Divide what belongs to all by it.")
+    ] = None,
     store: Store = None,
 ) -> None:
     """Write allocations as FOCUS rows, with the columns of FOCUS 1.4 for split costs."""
     start, end = instant(since, "--since"), instant(until, "--until")
-    found = asked("export", store, out=out, since=start, until=end, version=version)
+    found = asked(
+        "export",
+        store,
+        out=out,
+        since=start,
+        until=end,
+        version=version,
+        split_rule=split_rule,
+        shared_cost=shared_cost,
+    )
     remark(f"{found['rows']} rows in {out}")
 
 

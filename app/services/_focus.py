@@ -1,6 +1,7 @@
 """Allocations under FOCUS names: each row is a part of a charge, with what the charge says of itself."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 import polars as pl
@@ -83,7 +84,8 @@ def focus(
         ServiceCategory="service_category",
         ServiceName="service_name",
         ResourceId=_known("resource_id"),
-        AllocatedMethodId="allocated_method_id",
+        AllocatedMethodId=pl.when(_is_divided()).then("allocated_method_id"),
+        AllocatedMethodDetails=_details(),
         AllocatedResourceId=_known("gpu_uuid"),
         AllocatedResourceName=_known("node"),
         AllocatedTags=tags,
@@ -112,9 +114,31 @@ def _priced(allocations: pl.DataFrame, costs: pl.DataFrame) -> pl.DataFrame:
         charges.select(*_KEY, "charge", "charge_description"), on=_KEY, how="left", maintain_order="left"
     )
     leaves = rows.filter(pl.col("charge").is_not_null()).select("part", "charge", _weight())
-    amounts = charges.join(leaves.select("charge").unique(), on="charge", how="semi").select("charge", *_COSTS)
-    parts = money.apportion(amounts, leaves, by=["charge"], weight="weight", tie=["part"], columns=_COSTS).parts
-    return rows.join(parts.select("part", *_COSTS), on="part", how="left", maintain_order="left")
+    # A whole is divided as the costs are, so that the ratios of a charge sum to 1 exactly.
+    whole = pl.lit(Decimal(1)).cast(money.MONEY).alias("ratio")
+    divided = (*_COSTS, "ratio")
+    amounts = charges.with_columns(whole).join(leaves.select("charge").unique(), on="charge", how="semi")
+    parts = money.apportion(
+        amounts.select("charge", *divided), leaves, by=["charge"], weight="weight", tie=["part"], columns=divided
+    ).parts
+    return rows.join(parts.select("part", *divided), on="part", how="left", maintain_order="left")
+
+
+def _is_divided() -> pl.Expr:
+    """Tell whether a row is a part of a charge, or all of one that no rule divides."""
+    return pl.col("allocated_method_details").is_not_null() | (pl.col("charge").count().over("charge") > 1)
+
+
+def _details() -> pl.Expr:
+    """Return FOCUS's object of JSON: which part of the charge it is, and what the rule weighs.
+
+    Source: FOCUS 1.3, AllocatedMethodDetails.
+    """
+    ratio = pl.col("ratio").cast(pl.String)
+    element = pl.concat_str(pl.lit('{"Elements":[{"AllocatedRatio":'), ratio, pl.lit("}]"))
+    rule = pl.col("allocated_method_details").str.strip_prefix("{").str.strip_suffix("}")
+    said = pl.when(rule.is_not_null()).then(pl.concat_str(pl.lit(","), rule)).otherwise(pl.lit(""))
+    return pl.when(_is_divided()).then(pl.concat_str(element, said, pl.lit("}")))
 
 
 def _weight() -> pl.Expr:

@@ -14,9 +14,11 @@ from app.services._focus import COST_COLUMNS, focus
 from app.services._focus_version import Version, in_version
 from app.services._service import Params, Progress, service
 from ledger.errors import InputError
+from ledger.sections import SharedCostRule, SplitRule
 from ledger.tables import AllocationHour, CostHour
 from ledger.tables.partition import after, floor, start_of
-from queries import sql
+from queries import sql, what_if
+from queries.what_if import tried
 
 _WORDS = ("billing_accounts", "service_categories")
 _SUFFIXES = (".csv", ".parquet")
@@ -31,6 +33,12 @@ class Target(Params):
     version: Annotated[
         Version, Field(description="FOCUS version: 1.4 says what is unknown, 1.2 is whole for its public validator")
     ] = "1.4"
+    split_rule: Annotated[
+        SplitRule | None, Field(description="Divide nodes by this rule, in place of the one in [money]")
+    ] = None
+    shared_cost: Annotated[
+        SharedCostRule | None, Field(description="Divide what belongs to all by this rule, of whatever kind it is")
+    ] = None
 
 
 @service(writes="out")
@@ -72,7 +80,11 @@ def _days(context: Context, params: Target) -> Iterator[datetime]:
 def _day(context: Context, params: Target, start: datetime, words: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
     end = after(start, "day")
     window = (max(start, params.since or start), min(end, params.until or end))
-    allocations = context.store.read(AllocationHour, window)
+    rules = tried(context.settings.money, params.split_rule, params.shared_cost)
+    if rules == context.settings.money:
+        allocations = context.store.read(AllocationHour, window)
+    else:
+        allocations = what_if.allocations(context.store.read, rules, rules.split_rule, window, context.now())
     costs = context.store.read(CostHour, window, by="hour_start", columns=COST_COLUMNS)
     return focus(allocations, costs, *words)
 

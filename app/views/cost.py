@@ -146,9 +146,7 @@ def _rules(by: str) -> tuple[MoneySettings, str]:
             "Kinds of cost may have rules of their own, in `money.shared_cost_rules`.",
         )
         idle = _idle_borne(by)
-    if shared == stored.shared_cost:
-        return stored.model_copy(update={"split_rule": split}), idle
-    return stored.model_copy(update={"split_rule": split, "shared_cost": shared, "shared_cost_rules": {}}), idle
+    return what_if.tried(stored, split, shared), idle
 
 
 def _idle_borne(by: str) -> str:

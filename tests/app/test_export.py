@@ -1,5 +1,6 @@
 """The FOCUS export: its mandatory columns, what is known in them, and sums that are those of the charges."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from app.context import Context
 from app.services import named
 from app.services._focus import MANDATORY, focus
 from ledger import money
+from ledger.errors import InputError
 from ledger.names import NOBODY_AT
 from ledger.tables import AllocationHour, CostHour
 from tests.bills import MONTH, NODE_COST, rows
@@ -88,6 +90,36 @@ def test_parts_of_list_and_contracted_cost_sum_to_the_charge(sizes: list[int], l
     for size, part in zip(sizes, found["ListCost"], strict=True):
         expected = Decimal(listed) * size / whole if whole else Decimal(listed) / len(sizes)
         assert abs(part - expected * unit) <= abs(listed * unit) * len(sizes) * Decimal("1e-8") + unit * len(sizes)
+
+
+def test_another_rule_gives_the_same_sums_and_says_what_it_weighs(demo_context: Context, tmp_path: Path) -> None:
+    service = named("export")
+    files = [tmp_path / "stored.parquet", tmp_path / "tried.parquet"]
+    service.run(demo_context, service.asked({"out": files[0]}))
+    service.run(demo_context, service.asked({"out": files[1], "split_rule": "70_30", "shared_cost": "even"}))
+    stored, tried = (pl.read_parquet(each) for each in files)
+    key = ["ServiceProviderName", "BillingCurrency", "x_IsEstimated"]
+    sums = [money.summed(each, by=key, columns=[*COSTS]).sort(key).rows() for each in (stored, tried)]
+    assert sums[0] == sums[1]
+    assert "70_30" in set(tried["AllocatedMethodId"]) - set(stored["AllocatedMethodId"])
+    details = {json.dumps(json.loads(each).get("x_Weights")) for each in tried["AllocatedMethodDetails"].drop_nulls()}
+    assert '{"gpu": 70, "cpu": 18, "memory": 12}' in details
+    with pytest.raises(InputError, match="no shares"):
+        service.run(demo_context, service.asked({"out": files[1], "split_rule": "custom"}))
+
+
+@given(st.lists(st.integers(0, 10**24), min_size=1, max_size=6))
+def test_the_ratios_of_a_charge_sum_to_one(sizes: list[int]) -> None:
+    unit = Decimal(1).scaleb(-18)
+    found = exported([(size * unit, None) for size in sizes])
+    if len(sizes) == 1:
+        assert found["AllocatedMethodDetails"].to_list() == [None]
+        return
+    ratios = [
+        json.loads(each, parse_float=Decimal)["Elements"][0]["AllocatedRatio"]
+        for each in found["AllocatedMethodDetails"]
+    ]
+    assert sum(ratios) == 1
 
 
 def test_what_the_provider_does_not_say_stays_unknown() -> None:
