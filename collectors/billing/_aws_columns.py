@@ -12,7 +12,8 @@ from typing import Final
 import polars as pl
 
 from collectors.billing._cells import NULL_WORDS
-from collectors.billing._texts import Texts, as_text
+from collectors.billing._texts import Texts
+from collectors.billing._typed import as_text
 
 TELLING: Final = frozenset({"lineitemlineitemtype", "lineitemunblendedcost", "billpayeraccountid"})
 MAPS: Final = frozenset({"product", "resourcetags", "costcategory", "discount", "tags"})

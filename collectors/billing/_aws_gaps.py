@@ -11,7 +11,8 @@ from typing import Final
 import polars as pl
 
 from collectors.billing._aws_codes import details_of
-from collectors.billing._texts import Texts, as_text
+from collectors.billing._texts import Texts
+from collectors.billing._typed import as_text
 
 COLUMNS: Final = frozenset({"x_usagetype", "x_servicecode"})
 

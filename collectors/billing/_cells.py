@@ -8,7 +8,8 @@ from typing import Final
 import polars as pl
 
 from collectors.billing._format import Rejected
-from collectors.billing._texts import Coded, Texts, as_text
+from collectors.billing._texts import Texts
+from collectors.billing._typed import Coded, as_text
 from ledger.money import MONEY, ParsedColumn, parse_column
 
 NULL_WORDS: Final = ("", "null", "none", "n/a", "not applicable")

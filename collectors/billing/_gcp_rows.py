@@ -13,7 +13,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from collectors.billing._source import SourceFile
-from collectors.billing._texts import Broken, Texts, as_text, read_texts
+from collectors.billing._texts import Broken, Texts, read_texts
+from collectors.billing._typed import as_text
 from ledger.errors import InputError
 
 _PARQUET: Final = b"PAR1"

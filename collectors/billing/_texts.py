@@ -5,7 +5,6 @@ Money in a CSV never passes through a float; a Parquet double becomes its shorte
 
 import csv
 import io
-import json
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +15,7 @@ import pyarrow.csv as arrow_csv
 from pyarrow import parquet
 
 from collectors.billing._source import SourceFile
+from collectors.billing._typed import Coded, as_text, coded_of, frame_of, listed, naive_columns
 from ledger.errors import InputError
 
 _PARQUET: Final = b"PAR1"
@@ -25,7 +25,6 @@ _PART_ROWS: Final = 250_000
 _BATCH_ROWS: Final = 50_000
 # What Arrow raises for bytes that are not what their footer says.
 _DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
-_PAIRS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
 _KNOWN_STARTS: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"%PDF": "a PDF",
@@ -45,14 +44,6 @@ class Broken:
     line: int
     found: str
     expected: str
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A text column as the values that occur in it, and which of them each row has (null for none)."""
-
-    codes: pl.Series
-    values: pl.Series
 
 
 @dataclass(frozen=True)
@@ -187,7 +178,7 @@ def _csv_texts(label: str, content: bytes) -> Texts:
             f"{label}: found text that is no CSV ({str(error).splitlines()[0]}), expected CSV in UTF-8",
             hint="save the file as CSV in UTF-8",
         ) from error
-    frame = _frame(table)
+    frame = frame_of(table)
     unclosed = content.count(b'"') % 2 == 1 and frame.height and any("\n" in str(each) for each in frame.row(-1))
     if unclosed:
         frame = frame.head(-1)
@@ -242,10 +233,10 @@ def _parquet_texts(label: str, content: bytes) -> Texts:
         table.validate(full=True)
     except _DAMAGE as error:
         raise _damaged(label, content, error) from error
-    frame = _frame(table)
+    frame = frame_of(table)
     lines = pl.int_range(1, frame.height + 1, eager=True)
     texts = frame.with_columns(as_text(frame[name]) for name in frame.columns)
-    return Texts(label, texts, lines, (), is_line=False, naive=_naive(table.schema))
+    return Texts(label, texts, lines, (), is_line=False, naive=naive_columns(table.schema))
 
 
 def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterator[Texts]:
@@ -257,17 +248,17 @@ def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterat
     first = 1
     for table in _tables(opened, names):
         table.validate(full=True)
-        codes = {name: _coded(table[name]) for name in coded}
-        plain = _frame(table.drop_columns(coded)) if len(coded) < len(names) else pl.DataFrame()
+        codes = {name: coded_of(table[name]) for name in coded}
+        plain = frame_of(table.drop_columns(coded)) if len(coded) < len(names) else pl.DataFrame()
         decoded = [each.values.gather(each.codes).alias(name) for name, each in codes.items()]
-        frame = pl.DataFrame([*decoded, *(_listed(plain[name]) for name in plain.columns)])
+        frame = pl.DataFrame([*decoded, *(listed(plain[name]) for name in plain.columns)])
         yield Texts(
             label,
             frame,
             pl.int_range(first, first + frame.height, eager=True),
             (),
             is_line=False,
-            naive=_naive(schema),
+            naive=naive_columns(schema),
             coded=codes,
             unread=frozenset(schema.names) - frozenset(names),
         )
@@ -288,25 +279,6 @@ def _tables(file: parquet.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def _coded(column: pa.ChunkedArray) -> Coded:
-    """Return a dictionary column of Arrow, in one piece."""
-    array = column.unify_dictionaries().combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], type=column.type)
-    codes, values = pl.from_arrow(array.indices), pl.from_arrow(array.dictionary)
-    if not isinstance(codes, pl.Series) or not isinstance(values, pl.Series):
-        raise TypeError("a dictionary of Arrow did not become two columns")
-    return Coded(codes.cast(pl.UInt32), values.cast(pl.String))
-
-
-def _naive(schema: pa.Schema) -> frozenset[str]:
-    return frozenset(
-        field.name.casefold()
-        for field in schema
-        if pa.types.is_date(field.type) or (pa.types.is_timestamp(field.type) and field.type.tz is None)
-    )
-
-
 def _damaged(label: str, content: bytes, error: Exception) -> InputError:
     what = "a damaged Parquet file" if content.endswith(_PARQUET) else "a Parquet file without its end"
     detail = next(iter(str(error).splitlines()), type(error).__name__)
@@ -314,51 +286,3 @@ def _damaged(label: str, content: bytes, error: Exception) -> InputError:
         f"{label}: found {what} ({detail}), expected a whole one",
         hint="fetch the file again, and compare its size with the original",
     )
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table.combine_chunks())
-    if not isinstance(frame, pl.DataFrame):
-        raise TypeError("a table of Arrow did not become a frame")
-    return frame
-
-
-def as_text(column: pl.Series) -> pl.Series:
-    """Return a typed column as the texts that a CSV would have; null stays null."""
-    if column.dtype == pl.String:
-        return column
-    if isinstance(column.dtype, pl.Datetime):
-        utc = column.dt.convert_time_zone("UTC") if column.dtype.time_zone else column.dt.replace_time_zone("UTC")
-        return utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").alias(column.name)
-    if isinstance(column.dtype, (pl.List, pl.Struct)):
-        return _listed(column)
-    if column.dtype == pl.Float64:
-        column = column.fill_nan(None)
-    return column.cast(pl.String)
-
-
-def _listed(column: pl.Series) -> pl.Series:
-    """Return lists, maps and structs as JSON, each different one written once; other columns stay as they are."""
-    if not isinstance(column.dtype, (pl.List, pl.Struct)):
-        return column
-    if column.dtype != _PAIRS:
-        texts = [None if value is None else json.dumps(_plain(value), sort_keys=True) for value in column.to_list()]
-        return pl.Series(column.name, texts, dtype=pl.String)
-    # Each text with its length before it: no two maps have one mark.
-    parts = [pl.element().struct.field(name).fill_null("\0") for name in ("key", "value")]
-    sized = [each for part in parts for each in (part.str.len_bytes().cast(pl.String), pl.lit(":"), part)]
-    marks = column.list.eval(pl.concat_str(sized)).list.join("")
-    first = marks.is_first_distinct()
-    values = [None if value is None else json.dumps(_plain(value), sort_keys=True) for value in column.filter(first)]
-    known = pl.DataFrame({"mark": marks.filter(first), "text": pl.Series(values, dtype=pl.String)})
-    found = marks.to_frame("mark").join(known, on="mark", how="left", maintain_order="left")
-    return found["text"].alias(column.name)
-
-
-def _plain(value: object) -> object:
-    """Return a map of Parquet, which comes as pairs, as an object."""
-    if isinstance(value, pl.Series):
-        value = value.to_list()
-    if isinstance(value, list) and all(isinstance(each, dict) and set(each) == {"key", "value"} for each in value):
-        return {str(each["key"]): each["value"] for each in value}
-    return value
