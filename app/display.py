@@ -31,7 +31,20 @@ def shown(frame: pl.DataFrame, columns: Sequence[str], *, day: str = "", on: dat
     to = data.settings().money.display_currency
     if not to or frame.is_empty():
         return Shown(frame, to)
-    return data.once(display.in_currency, frame, exchange(), to, tuple(columns), day=day, on=on)
+    rates = exchange()
+    # What charts and tables make of the rows is kept for rows that are a cached read themselves.
+    data.once(_frame, frame, rates, to, tuple(columns), day=day, on=on)
+    return _shown(frame, rates, to, tuple(columns), day, on)
+
+
+def _frame(
+    frame: pl.DataFrame, rates: Exchange, to: str, columns: tuple[str, ...], *, day: str, on: date | None
+) -> pl.DataFrame:
+    return _shown(frame, rates, to, columns, day, on).frame
+
+
+def _shown(frame: pl.DataFrame, rates: Exchange, to: str, columns: tuple[str, ...], day: str, on: date | None) -> Shown:
+    return data.once(display.in_currency, frame, rates, to, columns, day=day, on=on)
 
 
 def last_day(window: data.Window) -> date:

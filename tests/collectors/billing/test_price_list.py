@@ -102,6 +102,9 @@ def test_clouds(shared_data: Path) -> None:
     assert prices["valid_start"].unique().to_list() == [datetime(2025, 3, 1, tzinfo=UTC)]
     assert prices.filter(instance_type="n1-highmem-16 + 2x V100 (16 GB)", price_category="spot").height == 1
     assert _one(prices, instance_type="gc2.t4-16-1")["cpu_count"] is None
+    # Prices are found under the name that a provider has on its bills.
+    assert {"AWS", "Google Cloud", "Microsoft", "Lambda"} <= set(prices["provider"])
+    assert not {"GCP", "Azure"} & set(prices["provider"])
     # Twice the same size with another price, or no price but one per GPU: nothing is guessed.
     found = {each.expected for each in read.rejected}
     assert found == {"each price once", "an on-demand or a spot price"}
