@@ -120,11 +120,11 @@ def _parts(asset: _Row, at: datetime, length: timedelta) -> Iterator[_Part]:
 def _energy_part(asset: _Row, at: datetime, length: timedelta, measured: tuple[Fraction, Fraction]) -> Iterator[_Part]:
     """Yield what the energy of one step costs, where power or energy and a price are known."""
     price = _energy_price(asset, at)
-    used = _energy(asset, int(length.total_seconds()), *measured)
+    used = _energy(asset["power_watts"], asset["pue_ratio"], int(length.total_seconds()), *measured)
     if price is not None and used is not None:
         kilowatt_hours, evidence = used
-        quantity = money.priced(Decimal(1), kilowatt_hours)
-        yield _Part("Energy", money.priced(Decimal(1), price * kilowatt_hours), quantity, "Kilowatt-Hours", evidence)
+        cost = _whole(price * kilowatt_hours)
+        yield _Part("Energy", cost, _whole(kilowatt_hours), "Kilowatt-Hours", evidence)
 
 
 def _energy_price(asset: _Row, at: datetime) -> Fraction | None:
@@ -136,14 +136,22 @@ def _energy_price(asset: _Row, at: datetime) -> Fraction | None:
     return None if otherwise is None else Fraction(otherwise)
 
 
-def _energy(asset: _Row, seconds: int, joules: Fraction, measured_seconds: Fraction) -> tuple[Fraction, str] | None:
+@lru_cache(maxsize=10_000)
+def _whole(quantity: Fraction) -> Decimal:
+    """Return a quantity at 18 decimals; hours at rated power are all alike."""
+    return money.priced(Decimal(1), quantity)
+
+
+@lru_cache(maxsize=10_000)
+def _energy(
+    watts: object, pue: object, seconds: int, joules: Fraction, measured_seconds: Fraction
+) -> tuple[Fraction, str] | None:
     """Return kilowatt-hours with the site's overhead and their evidence; None where nothing is known."""
-    watts = asset["power_watts"]
     missing = max(Fraction(0), seconds - measured_seconds)
     if not measured_seconds and watts is None:
         return None
     rated = Fraction(str(watts)) * missing if watts is not None else Fraction(0)
-    overhead = Fraction(str(asset["pue_ratio"])) if asset["pue_ratio"] is not None else Fraction(1)
+    overhead = Fraction(str(pue)) if pue is not None else Fraction(1)
     evidence = "measured" if not missing else "measured and rated" if measured_seconds else "rated power"
     if missing and watts is None:
         evidence = f"measured for {float(measured_seconds):.0f} of {seconds} s"
@@ -203,7 +211,11 @@ def _charge(asset: _Row, start: datetime, end: datetime, part: _Part) -> _Row:
 def _imported(month: datetime, rows: list[_Row], assets: pl.DataFrame, imported_at: datetime) -> Imported:
     """Return one month as an import."""
     schema = FocusCharge.create_empty().schema
-    bare = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+    stated = pl.DataFrame(rows, schema={name: schema[name] for name in rows[0]})
+    bare = stated.select(
+        pl.col(name) if name in stated.columns else pl.lit(None, dtype=kind).alias(name)
+        for name, kind in schema.items()
+    )
     return made_import(SOURCE, month, bare, imported_at=imported_at, remarks=(f"{assets.height} assets",))
 
 
