@@ -6,8 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from app import data, display
 from app.context import Context
 from ledger.sections import StatedRate
+from queries.measures import spending
 from tests.app.conftest import used
 from tests.app.opening import metrics, opened, said
 from tests.demo import DEMO_NOW
@@ -51,3 +53,15 @@ def test_without_a_rate_pages_show_what_was_billed(demo_context: Context) -> Non
         shown = opened("cost", query={"window": "30d"})
     assert "No rate to JPY is known for all days in" in said(shown)
     assert "Effective cost, USD" in metrics(shown)
+
+
+def test_what_is_made_of_converted_rows_is_kept(demo_context: Context) -> None:
+    counted: list[int] = []
+    with used(_showing(demo_context, "EUR")):
+        days = {"start": DEMO_NOW - timedelta(days=7), "end": DEMO_NOW, "cluster": "", "by": "team"}
+        rows = data.answer("cost_days", scope=data.Scope(), **days, **spending.SPEND.asks)
+        for _ in range(2):
+            shown = display.shown(rows, ("cost",), day="day")
+            data.once(lambda frame: counted.append(frame.height), shown.frame)
+    assert len(counted) == 1
+    assert shown.frame.height <= rows.height
