@@ -18,7 +18,7 @@ _RECEIVED: Final = 256
 _SENT: Final = 255
 _ELAPSED: Final = 248
 # Each accumulator of cycles, and the average of the same pipe: both together tell what it is counted against.
-_OF_ELAPSED: Final = {249: "2", 250: "5"}
+_OF_ELAPSED: Final = {249: 2, 250: 5}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _cycles(raw: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any
         found.append(Check(f"GPM {_ELAPSED}, cycles, {how}", cycles, clock, times or "not given by this device"))
     elapsed = _average(raw, _ELAPSED)
     for number, average in _OF_ELAPSED.items():
-        active, percent = _average(raw, number), _average(raw, int(average))
+        active, percent = _average(raw, number), _average(raw, average)
         share = None if active is None or not elapsed else 100 * active / elapsed
         known = "not given by this device" if share is None else f"{share:.4g} % of GPM {_ELAPSED}"
         found.append(Check(f"GPM {number} against GPM {average} in percent", share, percent, known))

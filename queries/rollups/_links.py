@@ -8,7 +8,7 @@ _GIGABYTE: Final = 1e9
 
 _NVLINK: Final = (
     (r"B200|B300", 1_800),
-    (r"H200 NVL|H100 NVL|H100 PCIe|A100", 600),
+    (r"H200 NVL|H100 NVL|H100 PCIe|A100\b", 600),
     (r"H100|H200|H20\b", 900),
     (r"H800|A800", 400),
     (r"V100-SXM", 300),
@@ -19,7 +19,7 @@ _NVLINK: Final = (
 def with_links(devices: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
     """Add what a device's links carry in a second, both directions, as `link_bytes_per_second`; devices stay in place.
 
-    Nulls: no such links, or a model that is not known here. A slice has none of its own.
+    Nulls: no such links, or a model that is not known here.
     """
     keys = ["cluster", "node", "gpu_uuid"]
     models = gpus.sort(*keys, "exists_start").unique(keys, keep="last").select(*keys, _carries())
