@@ -95,7 +95,7 @@ def fetch(context: Context, source: BillSource, *, everything: bool = False) -> 
                     outcome.fetched.append(_fetched(context, source, place, delivery))
                 else:
                     outcome.unchanged += 1
-        except SourceError as error:
+        except ClusterLedgerError as error:
             outcome.error = error
     return outcome
 

@@ -139,9 +139,9 @@ class Place:
 
 
 def _client(options: Mapping[str, str]) -> dict[str, object]:
-    """Return how the store's client connects: in the clear only to an endpoint that is written so."""
-    endpoint = next((value for name, value in options.items() if name.lower().endswith("endpoint")), "")
-    return {"client_options": {"allow_http": True}} if endpoint.startswith("http://") else {}
+    """Return how the store's client connects: in the clear only where an option has such an address."""
+    is_clear = any(value.startswith("http://") for value in options.values())
+    return {"client_options": {"allow_http": True}} if is_clear else {}
 
 
 def _deliveries(files: Iterable[Stored], entries: Entries) -> list[Delivery]:

@@ -20,6 +20,7 @@ from app.context import Context
 from app.pullers import Pullers
 from app.services import named
 from app.services._fetching import BillSource, Outcome, fetch
+from ledger.config import load
 from ledger.errors import InputError
 from ledger.sections import BillPlace
 from ledger.tables import BillImport, BillObject, FocusCharge
@@ -249,3 +250,22 @@ def test_the_command_line_fetches_compares_and_accepts(command: Command, home: P
     assert command("bills", "accept", waiting["import_id"]).code == 0
     assert command("bills", "accept", waiting["import_id"]).code == 2
     assert command("bills", "fetch", "clod").err.startswith("error: bills.clod: found no such section; did you mean")
+
+
+def test_a_section_that_does_not_fit_is_told_and_its_secrets_are_not(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = home / "clusterledger.toml"
+    toml.write_text("[bills.a]\nevery_second = 5\n[bills.a.options]\nsecret_access_key = 12345\n", encoding="utf-8")
+    ended = command("bills", "fetch")
+    assert ended.code == 2
+    assert "bills.a.url: found nothing, expected a value" in ended.err
+    assert "bills.a.every_second: found an unknown key; did you mean every_seconds?" in ended.err
+    assert "12345" not in ended.err
+    toml.write_text('[bills.a]\nurl = "s3://x"\n', encoding="utf-8")
+    monkeypatch.setenv("CLUSTERLEDGER_BILLS__A__OPTIONS__SECRET_ACCESS_KEY", "k-1")
+    place = load().bills["a"]
+    assert place.options["secret_access_key"].get_secret_value() == "k-1"
+    assert "k-1" not in repr(place)
+    keys = [each["key"] for each in json.loads(command("config", "--json").out)]
+    assert {"bills.NAME.url", "bills.NAME.every_seconds", "bills.NAME.options"} <= set(keys)
