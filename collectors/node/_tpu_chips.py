@@ -57,7 +57,7 @@ def chips(sysfs: Path) -> list[Chip]:
 
 def plugin_names(found: Iterable[Chip]) -> dict[str, str]:
     """Return the chips by what the device plugin calls them: a file below /dev or /dev/vfio, or a slot of the bus."""
-    names = {}
+    names: dict[str, str] = {}
     for chip in found:
         names |= {device.rpartition("/")[2]: chip.uuid for device in chip.devices}
         names[_slot(chip.uuid.removeprefix("TPU-"))] = chip.uuid
