@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.billing._read import read_bill
+from collectors.simulate import bills, plan
+from collectors.simulate.charges import COMMITTED_RATE
 from ledger import money
 from ledger.sections import MoneySettings, ScopeSettings
 from ledger.tables import BillImport, CommitmentDay, FocusCharge, NodeResource
@@ -224,3 +226,23 @@ def test_the_examples_of_the_specification(name: str, shared_data: Path) -> None
     bought = money.total(made["purchased_cost"])
     if bought is not None:
         assert bought == money.add(*(each for each in found[:2] if each is not None)), "the term is this one hour"
+
+
+def test_each_whole_day_of_the_demos_commitment_costs_what_was_bought_for_it(tmp_path: Path) -> None:
+    """A year for two servers, of which one leaves: what it leaves unused is waste, and no hour of it is lost."""
+    cluster = plan(48, 6, 7, datetime(2026, 11, 20, 6, 0, tzinfo=UTC))
+    paths = [path for path in bills(cluster, tmp_path) if path.name.startswith("aws") and "demand" not in path.name]
+    read = [read_bill(path) for path in paths]
+    charges = pl.concat([FocusCharge.cast(each.tables[FocusCharge]) for each in read])
+    imports = pl.concat([BillImport.cast(each.imports) for each in read])
+    november = datetime(2026, 11, 1, tzinfo=UTC)
+    made = days(charges, imports=imports, start=november, end=datetime(2026, 12, 1, tzinfo=UTC))
+    plans = made.filter(pl.col("commitment_id") != "")
+    sums = money.summed(plans.sort("day"), by=["day"], columns=["used_cost", "unused_cost", "purchased_cost"])
+    daily = [money.add(row["used_cost"], row["unused_cost"] or Decimal(0)) for row in sums.iter_rows(named=True)]
+    assert daily[1:-1] == [2 * 24 * COMMITTED_RATE] * (len(daily) - 2)
+    assert len(daily) > 3
+    assert money.total(sums["unused_cost"]) not in {None, Decimal(0)}
+    bought = plans.filter(pl.col("purchased_cost").is_not_null()).row(0, named=True)
+    assert bought["purchased_cost"] == 2 * 8760 * COMMITTED_RATE
+    assert bought["term_end"] - bought["term_start"] == timedelta(hours=8760)
