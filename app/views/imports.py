@@ -11,12 +11,24 @@ from app import cards, controls, data, links, sums, table
 from app import format as written
 from app.page import page
 from app.table import Column
+from app.views import _snapshots
 from ledger.errors import ClusterLedgerError
 from queries.measures import invoices as measures
 
 _SAID: Final = "import_outcome"
 _ROUND: Final = "import_round"
 _DETECT: Final = "detect it"
+
+_HINTS: Final = {
+    "decimal number": "write the amount with a point, without separators of thousands",
+    "three letters": "write the currency's code, such as USD",
+    "an instant": "write it as 2026-01-31T00:00:00Z",
+    "a value": "fill the cell; a column that is missing everywhere can be stated in money.bill_defaults",
+    r"^\d+ cells|^\d+$": "put cells that hold a separator or a line feed into quotes",
+    "one of": "write one of these words",
+    "end after|or later": "look at the two dates: they stand the wrong way round",
+}
+"""What to do about a refused row, by what was expected of it."""
 
 
 @page("Import", section="Money", order=9, icon=":material/upload_file:", path="import", roles=("admin",))
@@ -139,6 +151,7 @@ def _refused(names: list[str]) -> None:
             "place": Column("Where"),
             "found": Column("Found"),
             "expected": Column("Expected"),
+            "hint": Column("What to do"),
             "table_name": Column("Table"),
         },
         key="refused",
@@ -147,18 +160,20 @@ def _refused(names: list[str]) -> None:
 
 
 def told_apart(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return refusals with their place, what was found and what was expected apart."""
+    """Return refusals with their place, what was found, what was expected and what to do apart."""
     reason = pl.col("reason")
     place = reason.str.extract(r"^(?:.*?: )?((?:line|row) \d+(?:, column [^:]+)?): ").fill_null(
         reason.str.extract(r"^([^:]+): ")
     )
-    return rows.with_columns(
+    parted = rows.with_columns(
         place.alias("place"),
         pl.coalesce(reason.str.extract(r": found (.*), expected "), reason.str.extract(r"^[^:]+: (.*)$"), reason).alias(
             "found"
         ),
         reason.str.extract(r", expected (.*)$").alias("expected"),
     )
+    hints = [pl.when(pl.col("expected").str.contains(pattern)).then(pl.lit(hint)) for pattern, hint in _HINTS.items()]
+    return parted.with_columns(pl.coalesce(*hints, pl.lit("correct the row")).alias("hint"))
 
 
 def _waiting(rows: pl.DataFrame) -> None:
@@ -170,65 +185,11 @@ def _waiting(rows: pl.DataFrame) -> None:
         first = units.row(0, named=True)
         with st.container(border=True):
             st.markdown(f"**{first['path']}**, imported {written.instant(first['imported_at'])}")
-            _changes(str(import_id))
+            _snapshots.changes(str(import_id))
             if st.button("Accept it", key=f"accept-{import_id}", type="primary"):
                 data.act("bills", action="accept", import_id=import_id)
                 st.session_state.pop(_SAID, None)
                 st.rerun()
-
-
-def _changes(import_id: str) -> None:
-    """Show what an import says otherwise than the one before it: sums first, then the largest charges."""
-    units: list[dict[str, Any]] = data.made(
-        "bill_changes",
-        ["bill_import", "focus_charge"],
-        lambda: data.act("bill_changes", import_id=import_id),
-        scope=controls.scope(),
-        import_id=import_id,
-    )
-    for unit in units:
-        st.caption(
-            f"Account {unit['billing_account_id']}, {unit['billing_period_start']:%B %Y}, against "
-            + (f"import {unit['before_import_id'][:12]}" if unit["before_import_id"] else "nothing before it")
-        )
-        key = f"{import_id}-{unit['billing_account_id']}-{unit['billing_period_start']:%Y%m}"
-        table.show(
-            pl.DataFrame(unit["totals"], infer_schema_length=None),
-            {
-                "change": Column("Charges", help="added, removed, changed, or the same in both"),
-                "charge_count": Column("How many", "count"),
-                "billed_before_cost": Column("Billed before", "money"),
-                "billed_cost": Column("Billed now", "money"),
-                "billed_change_cost": Column("Change", "money"),
-                "effective_change_cost": Column("Change, effective", "money"),
-                "billing_currency": Column("Currency"),
-            },
-            key=f"totals-{key}",
-        )
-        if unit["changes"]:
-            with st.expander("Charge by charge"):
-                _charges(pl.DataFrame(unit["changes"], infer_schema_length=None), key)
-
-
-def _charges(changes: pl.DataFrame, key: str) -> None:
-    table.show(
-        changes,
-        {
-            "change": Column("Change"),
-            "charge_period_start": Column("From", "instant"),
-            "charge_category": Column("Category"),
-            "charge_class": Column("Class"),
-            "service_name": Column("Service"),
-            "resource_id": Column("Resource"),
-            "billed_before_cost": Column("Billed before", "money"),
-            "billed_cost": Column("Billed now", "money"),
-            "billed_change_cost": Column("Change", "money"),
-            "effective_change_cost": Column("Change, effective", "money"),
-            "billing_currency": Column("Currency"),
-        },
-        key=f"changes-{key}",
-        file_name="bill-changes",
-    )
 
 
 def _so_far(found: pl.DataFrame) -> None:
@@ -257,7 +218,7 @@ def _so_far(found: pl.DataFrame) -> None:
         select=True,
     )
     if picked:
-        _changes(str(picked["import_id"]))
+        _snapshots.changes(str(picked["import_id"]))
 
 
 def _places() -> None:

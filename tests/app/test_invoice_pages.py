@@ -148,6 +148,11 @@ def test_a_refusal_is_told_apart_into_place_found_and_expected() -> None:
         ("row 7", "3 cells", "9"),
         ("line 4", "a job without an id", None),
     ]
+    assert found["hint"].to_list() == [
+        "write the amount with a point, without separators of thousands",
+        "put cells that hold a separator or a line feed into quotes",
+        "correct the row",
+    ]
 
 
 def test_the_charges_of_an_invoice_sum_to_it_in_every_grouping(demo_context: Context) -> None:
