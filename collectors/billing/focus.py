@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from collectors.billing import _divided
 from collectors.billing._aws_gaps import COLUMNS, completed
 from collectors.billing._cells import Cells
 from collectors.billing._charges import MANDATORY, OLDER_NAMES, Charges, charges_of
@@ -36,7 +37,8 @@ _ENOUGH: Final = 6
 # Usage without any cost is another format: it is priced, and never invoiced.
 _COSTS: Final = frozenset({"billedcost", "effectivecost", "listcost", "contractedcost", "amortizedcost"})
 _QUANTITIES: Final = frozenset({"consumedquantity", "pricingquantity"})
-_KEPT: Final = COLUMNS | {name.casefold() for name in (*FocusCharge.column_names(), *OLDER_NAMES.values())}
+_STORED: Final = COLUMNS | {name.casefold() for name in (*FocusCharge.column_names(), *OLDER_NAMES.values())}
+_READ: Final = _STORED | _divided.COLUMNS
 _SHOWN_COLUMNS: Final = 10
 _INVOICE_DETAIL: Final = frozenset({"invoicedetailgrain", "invoiceissuestatus", "paymentterms"})
 
@@ -81,12 +83,12 @@ def _parts(request: Request, left_out: set[str]) -> Iterator[Charges]:
     """Yield the charges of all files; columns that have no place in the ledger are added to `left_out`."""
     first_index = 0
     for file in request.source.files:
-        for texts in read_parts(file, file.content(), _KEPT):
+        for texts in read_parts(file, file.content(), _READ):
             cells = Cells(completed(texts), declared(FocusCharge).name)
             _need_columns(cells, texts, request)
-            yield charges_of(cells, request.defaults, first_index=first_index)
+            yield _divided.told(charges_of(cells, request.defaults, first_index=first_index), cells, first_index)
             first_index += texts.frame.height
-            left_out |= texts.unread | {actual for name, actual in cells.columns.items() if name not in _KEPT}
+            left_out |= texts.unread | {actual for name, actual in cells.columns.items() if name not in _STORED}
 
 
 def _need_columns(cells: Cells, texts: Texts, request: Request) -> None:

@@ -87,6 +87,16 @@ def test_what_aws_leaves_out_is_null_or_follows_from_its_own_columns(tmp_path: P
     ]
 
 
+def test_a_charge_beside_its_parts_is_told(tmp_path: Path) -> None:
+    halves = [{"AllocatedMethodId": "by-slice", "BilledCost": "0.75", "EffectiveCost": "0.625"}] * 2
+    alone = read_bill(bill(tmp_path / "parts.csv", *halves, {"ResourceId": "i-2"}))
+    assert not any("twice" in each for each in alone.remarks)
+    both = read_bill(bill(tmp_path / "both.csv", *halves, {"AllocatedMethodId": ""}))
+    assert money.total(both.tables[FocusCharge]["BilledCost"]) == 3
+    (remark,) = (each for each in both.remarks if "twice" in each)
+    assert remark.startswith("1 charges stand beside the parts")
+
+
 def test_a_price_that_aws_writes_as_zero_is_unknown(tmp_path: Path) -> None:
     rows = read_bill(bill(tmp_path / "a.csv", {"ListCost": "0", "ContractedCost": "0"})).tables[FocusCharge]
     assert rows.select("ListCost", "ContractedCost").row(0) == (None, None)
