@@ -57,7 +57,7 @@ def evidence(rows: pl.DataFrame) -> set[str]:
     Purchases of commitments are never amortised; unused commitment and covered usage with a cost are never actual.
     """
     told = rows.select(
-        (_IS_COMMITTED & _IS_PURCHASE & ~_IS_ZERO).any().alias(ACTUAL),
+        (_IS_COMMITTED & (_KIND == "purchase") & ~_IS_ZERO).any().alias(ACTUAL),
         (_IS_UNUSED | (_IS_COMMITTED & ~_IS_PURCHASE & ~_IS_ZERO)).any().alias(AMORTISED),
     ).row(0, named=True)
     return {view for view, is_so in told.items() if is_so}

@@ -61,10 +61,12 @@ def _read(request: Request) -> Imported:
     first_index = 0
     for each in exports:
         made = charges_as_text(each.rows, view=str(each.view))
-        keep = pl.repeat(value=True, n=made.height, dtype=pl.Boolean, eager=True)
+        everything = pl.repeat(value=True, n=made.height, dtype=pl.Boolean, eager=True)
+        bought = purchases_of_commitments(each.rows)
         if is_both and each.view == ACTUAL:
-            controls.append(_charged(each, made, keep, request, 0))
-            keep = purchases_of_commitments(each.rows)
+            controls.append(_charged(each, made, everything, request, 0))
+        # What buys a commitment is taken from the actual cost, all else from the amortised.
+        keep = everything if not is_both else bought if each.view == ACTUAL else ~bought
         charges.append(_charged(each, made, keep, request, first_index))
         first_index += charges[-1].frame.height + len(charges[-1].rejected)
     said = [remark for each in exports for remark in each.remarks]
