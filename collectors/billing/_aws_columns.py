@@ -72,6 +72,15 @@ def rows_of(texts: Texts) -> pl.DataFrame:
     return pl.DataFrame({name: (found | absent)[name] for name in NEEDED}).with_columns(_tags(texts, names))
 
 
+def words_for_nothing(texts: Texts) -> int:
+    """Return how many cells of the columns that are needed say in a word that there is nothing, such as NULL or N/A."""
+    names = canonical_names(texts.frame.columns)
+    words = [each for each in NULL_WORDS if each]
+    columns = [texts.frame[names[name]] for name in NEEDED if name in names]
+    texts_only = [each for each in columns if each.dtype == pl.String]
+    return sum(int(each.str.strip_chars().str.to_lowercase().is_in(words).sum()) for each in texts_only)
+
+
 def left_out(texts: Texts) -> set[str]:
     """Return the columns of a file that have no place in the ledger; those that only describe a product are many."""
     kept = {*NEEDED, *MAPS, "identitylineitemid", "identitytimeinterval"}

@@ -13,7 +13,15 @@ import dataframely as dy
 import polars as pl
 
 from collectors.billing._aws_charges import NAMES, charges_as_text, unknown_kinds
-from collectors.billing._aws_columns import MAPS, TELLING, canonical, canonical_names, left_out, rows_of
+from collectors.billing._aws_columns import (
+    MAPS,
+    TELLING,
+    canonical,
+    canonical_names,
+    left_out,
+    rows_of,
+    words_for_nothing,
+)
 from collectors.billing._aws_splits import is_split, splits
 from collectors.billing._cells import Cells
 from collectors.billing._charges import Charges, charges_of
@@ -92,7 +100,7 @@ def _parts(request: Request, seen: _Seen) -> Iterator[Charges]:
             charges = charges_as_text(rows.filter(lines))
             places = texts.lines.filter(lines).gather(charges["row"])
             own = Texts(texts.label, charges.drop("row"), places, texts.broken, texts.is_line)
-            cells = Cells(own, declared(FocusCharge).name)
+            cells = Cells(own, declared(FocusCharge).name, normalised_count=words_for_nothing(texts))
             yield in_own_words(charges_of(cells, request.defaults, first_index=first_index), NAMES)
             first_index += charges.height
 

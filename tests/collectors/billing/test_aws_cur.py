@@ -288,6 +288,13 @@ def test_usage_of_an_earlier_month_is_a_correction(tmp_path: Path) -> None:
     assert rows["ChargeClass"].to_list() == ["Correction", "Correction", None]
 
 
+def test_words_for_nothing_are_null_and_counted(tmp_path: Path) -> None:
+    read = read_bill(report(tmp_path / "report.csv", line(ResourceId="NULL", sku="N/A"), line(gpu="")))
+    assert _charges(read).select("ResourceId", "SkuId").row(0) == (None, None)
+    assert read.normalised_count == 2
+    assert "2 cells such as 'NULL' or '' were read as null" in read.remarks
+
+
 def test_a_kind_that_nobody_knows_is_kept_and_told(tmp_path: Path) -> None:
     read = read_bill(report(tmp_path / "report.csv", line("MysteryFee", "3"), line()))
     assert _charges(read)["ChargeCategory"].to_list() == ["Adjustment", "Usage"]
