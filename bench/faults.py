@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -203,16 +203,19 @@ def _limit(pid: int, most: int) -> None:
         return
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+def _free_port(chance: random.Random) -> int:
+    """Return a port below those that the kernel gives to connections: a killed hub comes back to its own."""
+    while True:
+        port = chance.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextmanager
 def estate(folder: Path, agents: int, seed: int) -> Iterator[Harm]:
     """Start a hub and agents, and end whatever of them is alive."""
     chance = random.Random(seed)
-    hub = Hub(folder, _free_port())
+    hub = Hub(folder, _free_port(chance))
     nodes = [Node(f"n{index}", f"token-{index}", folder / f"n{index}.db") for index in range(agents)]
     now = datetime.now(UTC)
     rows = [

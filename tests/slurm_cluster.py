@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.missing import missing
+from tests.ports import free_ports
 
 PROGRAMS: Final = ("mariadbd", "munged", "slurmdbd", "slurmctld", "slurmd", "slurmrestd", "sbatch", "sacctmgr", "munge")
 _PACKAGES: Final = "slurm-wlm slurmdbd slurmrestd munge mariadb-server"
@@ -27,9 +28,6 @@ _REVOKED_SECONDS: Final = 1.2
 _TOKEN_PLUGIN: Final = "*/slurm-wlm/auth_jwt.so"
 _GPUS: Final = 4
 _NODE_LINES: Final = 4
-
-_PORTS: Final = range(20_000, 32_000)
-"""Below those that the kernel gives to others in the meantime."""
 
 _CONFIGURATION: Final = """\
 ClusterName=tiny
@@ -123,7 +121,7 @@ class SlurmCluster:
         self.folder = folder
         self.layout = layout
         self.configuration = folder / "slurm.conf"
-        (port,) = _free_ports(1)
+        (port,) = free_ports(1)
         self.rest_url = f"http://127.0.0.1:{port}" if layout.has_tokens else f"unix:{folder}/rest.socket"
         self.started: list[subprocess.Popen[bytes]] = []
 
@@ -244,7 +242,7 @@ def running(folder: Path, layout: Layout = WHOLE) -> Iterator[SlurmCluster]:
 
 def _write(folder: Path, layout: Layout) -> None:
     """Write what the daemons read."""
-    ports = dict(zip(("controller", "accounting", "first", "second"), _free_ports(4), strict=True))
+    ports = dict(zip(("controller", "accounting", "first", "second"), free_ports(4), strict=True))
     for name in ("db", "state", "n1", "n2", "device"):
         (folder / name).mkdir()
     for index in range(_GPUS):
@@ -264,18 +262,6 @@ def _write(folder: Path, layout: Layout) -> None:
     (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
     (folder / "slurmdbd.conf").write_text(_ACCOUNTING.format(folder=folder, more=more, **ports))
     (folder / "slurmdbd.conf").chmod(0o600)
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        found: list[int] = []
-        while len(found) < count:
-            each = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                port = _PORTS[secrets.randbelow(len(_PORTS))]
-                each.bind(("127.0.0.1", port))
-                found.append(port)
-        return found
 
 
 def _daemon(cluster: SlurmCluster, *command: str, **extra: str) -> None:

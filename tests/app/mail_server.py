@@ -1,7 +1,6 @@
 """A mail server that really runs: STARTTLS with a certificate of its own, and logins."""
 # ruff: noqa: ARG002  the signatures are aiosmtpd's
 
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.ports import free_port
 
 USER, PASSWORD = "reporter", "correct horse"
 REFUSED = "nobody@example.org"
@@ -90,13 +91,6 @@ def running(folder: Path, *, mechanisms: tuple[str, ...] = ("LOGIN", "PLAIN")) -
         yield MailServer(port, certificate, inbox)
     finally:
         controller.stop()
-
-
-def free_port() -> int:
-    """Return a port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def certified(folder: Path) -> Path:

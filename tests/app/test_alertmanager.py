@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +15,9 @@ import pytest
 from ledger.sections import Receiver
 from tests.app.incidents import MINUTE, Estate
 from tests.missing import missing
+from tests.ports import free_port
 
 pytestmark = pytest.mark.xdist_group("alertmanager")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +51,7 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def soon(is_true: Callable[[], object], seconds: float = 20.0) -> None:
+def soon(is_true: Callable[[], object], seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < until, "it did not happen in time"

@@ -15,9 +15,10 @@ from app.scheduler import Scheduler
 from ledger.errors import ConfigError, InputError
 from ledger.sections import MailSettings
 from tests.app.conftest import Command
-from tests.app.mail_server import REFUSED, MailServer, certified, free_port, running
+from tests.app.mail_server import REFUSED, MailServer, certified, running
 from tests.app.weekly_mail import READER, WEEK, Clock, parsed, readied, reported, weekly_of
 from tests.demo import DEMO_NOW
+from tests.ports import free_port
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -24,8 +24,9 @@ from ledger.tables import (
     NodeState,
     PressureSample,
 )
-from tests.collectors.cluster.prometheus_server import free_port, prometheus_of, served, started, until
+from tests.collectors.cluster.prometheus_server import prometheus_of, served, started, until
 from tests.missing import missing
+from tests.ports import free_port
 
 pytestmark = pytest.mark.xdist_group("prometheus")
 
