@@ -1,6 +1,6 @@
 """How budgets stand, for the page, the command line, receivers and the mail: asked once, so that they cannot differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -43,6 +43,16 @@ def of(context: Context, answer: Answer, month: date, scope: Scope) -> list[Stan
     window = month_window(month, now)
     asked = {"start": window.start, "end": window.end, "team": scope.team}
     return standings(visible, answer("spend_scopes", **asked), answer("forecast_scopes", **asked), now)
+
+
+def urgent(found: Sequence[Standing]) -> list[Standing]:
+    """Return the budgets that are broken or will break."""
+    return [each for each in found if each.status in {"broken", "will break"}]
+
+
+def escaped(text: str) -> str:
+    """Return a sentence in which a page finds no markup: two dollar signs would be a formula."""
+    return text.replace("$", "\\$").replace("_", "\\_").replace("*", "\\*")
 
 
 def sentence(each: Standing) -> str:

@@ -1,7 +1,6 @@
 """Which budgets will break, when, by how much and who must act; and days that cost more than usual."""
 
 from datetime import date, timedelta
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -9,6 +8,7 @@ import streamlit as st
 
 from app import budgets as budgeting
 from app import chart, controls, data, table
+from app.budgets_now import current, looked_at
 from app.charts import budget as budget_charts
 from app.page import page
 from app.services.budgets import row
@@ -26,7 +26,7 @@ _ANOMALY_DAYS = 30
 def budget() -> None:
     """Say which budgets break this month, show how each stands, and which days were unusual."""
     month = _month()
-    found = _standings(month)
+    found = current(month)
     if found:
         _opening(found)
         _table(found, month)
@@ -54,36 +54,18 @@ def _month() -> date:
     return months[0] if chosen is None else chosen
 
 
-def _standings(month: date) -> list[Standing]:
-    scope = _scope()
-    return data.made(
-        "budgets",
-        budgeting.TABLES,
-        lambda: budgeting.of(data.hub(), partial(data.answer, scope=scope), month, scope),
-        scope=scope,
-        month=month,
-        day=data.now().date(),
-    )
-
-
-def _scope() -> data.Scope:
-    """Return whose budgets are shown: a chosen team's alone, as its own members see it."""
-    scope = controls.scope()
-    return scope if scope.is_limited or not controls.team() else data.Scope("team", controls.team())
-
-
 def _opening(found: list[Standing]) -> None:
     """Say what needs an act, in words, before anything else."""
-    urgent = [each for each in found if each.status in {"broken", "will break"}]
+    urgent = budgeting.urgent(found)
     doubtful = [each for each in found if each.status == "may break"]
     if urgent:
-        lines = "\n".join(f"- {_escaped(budgeting.sentence(each))}" for each in urgent[:_SAID])
+        lines = "\n".join(f"- {budgeting.escaped(budgeting.sentence(each))}" for each in urgent[:_SAID])
         more = f"\n- and {len(urgent) - _SAID} more, in the table" if len(urgent) > _SAID else ""
         st.error(
             f"**{_count(len(urgent))} broken or will break this month:**\n\n{lines}{more}", icon=":material/error:"
         )
     if doubtful:
-        lines = "\n".join(f"- {_escaped(budgeting.sentence(each))}" for each in doubtful[:_SAID])
+        lines = "\n".join(f"- {budgeting.escaped(budgeting.sentence(each))}" for each in doubtful[:_SAID])
         st.warning(f"**{_count(len(doubtful))} in doubt:**\n\n{lines}", icon=":material/help:")
     if not urgent and not doubtful:
         known = [each for each in found if each.status == "on track"]
@@ -94,11 +76,6 @@ def _opening(found: list[Standing]) -> None:
 
 def _count(number: int) -> str:
     return f"{number} budgets are" if number != 1 else "1 budget is"
-
-
-def _escaped(text: str) -> str:
-    """Return a sentence in which a page finds no markup: two dollar signs would be a formula."""
-    return text.replace("$", "\\$").replace("_", "\\_").replace("*", "\\*")
 
 
 def _table(found: list[Standing], month: date) -> None:
@@ -133,12 +110,12 @@ def _table(found: list[Standing], month: date) -> None:
 def _chart(shown: Standing, month: date) -> None:
     window = budgeting.month_window(month, data.now())
     spent, forecast = (
-        data.answer(question, scope=_scope(), start=window.start, end=window.end, team=_scope().team)
+        data.answer(question, scope=looked_at(), start=window.start, end=window.end, team=looked_at().team)
         for question in ("spend_scopes", "forecast_scopes")
     )
     lines = budgeting.cumulated(shown, spent, forecast, data.now())
     named = budgeting.scope_words(shown.budget.scope)
-    st.markdown(f"**{_escaped(named)}, {shown.budget.currency}**: running total of {month:%B}")
+    st.markdown(f"**{budgeting.escaped(named)}, {shown.budget.currency}**: running total of {month:%B}")
     chart.show(
         budget_charts.against,
         lines,
@@ -152,14 +129,14 @@ def _chart(shown: Standing, month: date) -> None:
 def _anomalies() -> None:
     st.subheader("Unusual days", anchor=False)
     end = after(floor(data.now(), "day"), "day")
-    rows = data.answer("anomalies", scope=_scope(), start=end - timedelta(days=_ANOMALY_DAYS), end=end)
+    rows = data.answer("anomalies", scope=looked_at(), start=end - timedelta(days=_ANOMALY_DAYS), end=end)
     if rows.is_empty():
         st.caption(
             f"None in the last {_ANOMALY_DAYS} days. A complete day is compared with the same weekdays of eight weeks, "
             "four of which must be known."
         )
         return
-    lines = [f"- {_escaped(budgeting.anomaly_sentence(each))}" for each in rows.head(3).iter_rows(named=True)]
+    lines = [f"- {budgeting.escaped(budgeting.anomaly_sentence(each))}" for each in rows.head(3).iter_rows(named=True)]
     st.markdown("\n".join(lines))
     table.show(
         rows,
@@ -184,7 +161,7 @@ def _anomalies() -> None:
 
 
 def _checks() -> None:
-    rows = data.answer("forecast_checks", scope=_scope())
+    rows = data.answer("forecast_checks", scope=looked_at())
     if rows.is_empty():
         return
     with st.expander("How good the forecasts were"):

@@ -8,8 +8,10 @@ from typing import Final
 import polars as pl
 import streamlit as st
 
+from app import budgets as budgeting
 from app import cards, chart, controls, data, display, links, sums, table
 from app import format as written
+from app.budgets_now import current
 from app.charts import money as money_charts
 from app.charts import states as state_charts
 from app.headline import Headline, MonthEnd, headline, month_end, month_so_far, spend
@@ -17,6 +19,7 @@ from app.page import page
 from app.table import Column
 from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.tables import ForecastDay
+from ledger.tables.partition import floor
 from queries import measure
 from queries.display import Shown, words
 from queries.measures import gpu_time, spending
@@ -46,6 +49,7 @@ def overview() -> None:
         )
         return
     _headline(found, shown)
+    _budgets()
     st.subheader("Where the GPU time went", anchor=False)
     chart.show(state_charts.shares, found.hours, key="shares", alt="Share of GPU time in each state")
     chart.show(state_charts.over_time, found.hours, key="states", alt="GPU-hours by state over time")
@@ -79,6 +83,15 @@ def _in_display_currency(found: Headline) -> tuple[Headline, tuple[Shown, ...]]:
 
 def _largest_first(costs: pl.DataFrame) -> pl.DataFrame:
     return costs.sort("effective_cost", descending=True, nulls_last=True, maintain_order=True)
+
+
+def _budgets() -> None:
+    """Say which budgets break, where any does."""
+    urgent = budgeting.urgent(current(floor(data.now(), "month").date()))
+    if urgent:
+        more = f" And {len(urgent) - 1} more." if len(urgent) > 1 else ""
+        st.error(f"{budgeting.escaped(budgeting.sentence(urgent[0]))}{more}", icon=":material/account_balance_wallet:")
+        links.to("budget", "How the budgets stand")
 
 
 def _found(window: data.Window) -> Headline:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import cards, controls, data, table
 from app import format as written
+from app.budgets import escaped
 from app.page import page
 from app.reports.statement import STATUS_WORDS, TOP_RUNS, Statement, gather, shown
 from app.table import Column
@@ -101,10 +102,10 @@ def _statement(team: str, month: date) -> Statement:
 def _opening(found: Statement) -> None:
     text, is_ok = found.badge
     totals = " and ".join(
-        f"**{_escaped(shown(found.total(each, 'effective_cost'), each))}**" for each in found.currencies
+        f"**{escaped(shown(found.total(each, 'effective_cost'), each))}**" for each in found.currencies
     )
     preliminary = "" if found.is_over else " so far"
-    st.markdown(f"#### Team {_escaped(found.team)} is charged {totals} for {found.month:%B %Y}{preliminary}")
+    st.markdown(f"#### Team {escaped(found.team)} is charged {totals} for {found.month:%B %Y}{preliminary}")
     st.badge(text, color=_BADGE[is_ok], icon=":material/verified:" if is_ok else ":material/info:")
     with st.container(horizontal=True):
         st.download_button(
@@ -152,11 +153,11 @@ def _currency(found: Statement, currency: str) -> None:
     )
     said = []
     if per_unit.RUN_COST.name in prices:
-        said.append(f"A run cost {_escaped(shown(prices[per_unit.RUN_COST.name], currency))} on average.")
+        said.append(f"A run cost {escaped(shown(prices[per_unit.RUN_COST.name], currency))} on average.")
     idle = found.unheld.filter(pl.col("billing_currency") == currency)
     if idle.height:
         amount = shown(idle["effective_cost"][0], currency)
-        said.append(f"Between its runs, its nodes idled for {_escaped(amount)}: held by nobody, and in no total.")
+        said.append(f"Between its runs, its nodes idled for {escaped(amount)}: held by nobody, and in no total.")
     st.caption(" ".join(said))
     _parts(found, currency)
 
@@ -203,7 +204,3 @@ def _invoices(found: Statement) -> None:
         },
         key="statement-invoices",
     )
-
-
-def _escaped(text: str) -> str:
-    return text.replace("$", "\\$").replace("_", "\\_").replace("*", "\\*")
