@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from ledger import migrations
 from ledger._opening import opened
 from ledger.errors import ConfigError, StoreError
 from ledger.frames import to_frame
@@ -23,6 +24,8 @@ from ledger.store import Store
 from ledger.tables import ExchangeRate, GpuSample, NetworkHour
 
 AT = datetime(2026, 11, 20, 5, tzinfo=UTC)
+
+VERSION = migrations.version_of(migrations.steps())
 
 
 def samples(count: int, node: str = "n") -> pl.DataFrame:
@@ -146,7 +149,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_a_newer_store_is_refused(path: Path) -> None:
     Store.open(url_of(path)).close()
     change(path, "UPDATE meta SET schema_version = 99")
-    with pytest.raises(StoreError, match="found schema version 99, expected at most 2") as caught:
+    with pytest.raises(StoreError, match=f"found schema version 99, expected at most {VERSION}") as caught:
         Store.open(url_of(path))
     assert caught.value.hint
 
@@ -160,7 +163,7 @@ def test_a_column_and_a_table_that_are_new_are_added_after_a_copy(path: Path) ->
         assert store.read(NetworkHour).height == 0
         more = samples(1, "other").with_columns(power_watts=pl.lit(300.0))
         assert store.append(GpuSample, more, source="t").rows == 1
-    copy = path.with_name(f"{path.name}.v2.bak")
+    copy = path.with_name(f"{path.name}.v{VERSION}.bak")
     with duckdb.connect(str(copy), read_only=True) as connection:
         columns = {row[0] for row in connection.execute("DESCRIBE gpu_sample").fetchall()}
     assert "power_watts" not in columns
@@ -185,15 +188,16 @@ def test_steps_run_in_order_once_and_all_or_nothing(path: Path) -> None:
     def never(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
         cursor.execute(f"DELETE FROM {prefix}gpu_sample")
 
+    now, one, two = VERSION, VERSION + 1, VERSION + 2
     with pytest.raises(StoreError, match="nowhere"):
-        opened(url_of(path), available={2: never, 3: third, 4: broken})
-    opened(url_of(path), available={2: never, 4: fourth, 3: third})[0].close()
-    assert path.with_name(f"{path.name}.v2.bak").exists()
-    connection, prefix = opened(url_of(path), available={2: never, 3: third, 4: fourth})
+        opened(url_of(path), available={now: never, one: third, two: broken})
+    opened(url_of(path), available={now: never, two: fourth, one: third})[0].close()
+    assert path.with_name(f"{path.name}.v{VERSION}.bak").exists()
+    connection, prefix = opened(url_of(path), available={now: never, one: third, two: fourth})
     rows = connection.execute(f"SELECT boot_id FROM {prefix}gpu_sample").fetchall()
     version = connection.execute(f"SELECT schema_version FROM {prefix}meta").fetchall()
     connection.close()
-    assert (rows, version) == ([("third, fourth",)] * 2, [(4,)])
+    assert (rows, version) == ([("third, fourth",)] * 2, [(two,)])
 
 
 def test_a_column_of_another_type_is_refused(path: Path) -> None:
