@@ -141,6 +141,8 @@ def test_one_view_alone_says_what_it_cannot_know(tmp_path: Path) -> None:
     amortised = read_bill(folder / "amortized/part_0.csv")
     assert amortised.remarks[0].startswith("amortised cost alone: what was paid for reservations")
     assert amortised.imports["billed_cost"][0] == Decimal("2270.93")
+    # A refund of a commitment is cash only.
+    assert amortised.imports["effective_cost"][0] == Decimal("2370.93") + Decimal("986.3") + Decimal("41.1")
 
 
 def test_a_file_of_both_views_is_refused(tmp_path: Path) -> None:

@@ -85,6 +85,21 @@ def test_rate_credits_lower_a_charge_and_money_given_is_a_charge(tmp_path: Path)
     assert credit["ResourceId"] == usage["ResourceId"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_own"),
+    [
+        ("FREE_TIER", False),
+        ("RESELLER_MARGIN", False),
+        ("COMMITTED_USAGE_DISCOUNT", False),
+        ("PROMOTION", True),
+        ("SOMETHING_NEW", True),
+    ],
+)
+def test_each_kind_of_credit(tmp_path: Path, kind: str, *, is_own: bool) -> None:
+    charges = _charges(read_bill(_lines(tmp_path / "e.json", {"credits": [_credit(kind, -1.0)]})))
+    assert charges["BilledCost"].to_list() == ([Decimal("2.5"), Decimal(-1)] if is_own else [Decimal("1.5")])
+
+
 def test_what_a_charge_is(tmp_path: Path) -> None:
     rows = (
         {"cost_type": "tax", "sku": {"description": "Tax"}},
