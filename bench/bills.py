@@ -41,8 +41,10 @@ def batch(first: int, rows: int) -> pl.DataFrame:
     row = pl.int_range(first, first + rows, dtype=pl.Int64, eager=False).alias("row")
     frame = pl.select(row)
     at = pl.lit(_START).cast(pl.Datetime("us", "UTC")) + pl.duration(hours=pl.col("row") % _HOURS)
-    listed = (pl.col("row").hash(1) % 10_000_000).cast(pl.Float64) / 1e6
-    charged = (listed * 0.8).round(10)
+    # Every third cost is so small that a double's text has an exponent, as requests and transfer have.
+    scale = pl.when(pl.col("row") % 3 == 0).then(1e-12).otherwise(1e-6)
+    listed = ((pl.col("row").hash(1) % 10_000_000).cast(pl.Float64) * scale).round(12)
+    charged = (listed * 0.8).round(12)
     quantity = (pl.col("row").hash(2) % 1000).cast(pl.Float64) / 1000
     tags = _names('{{"team": "team-{0}", "env": "prod", "job": "job-{0}"}}', _TAGS)
     sku = _names("SKU{:08d}", _SKUS)
@@ -70,7 +72,7 @@ def batch(first: int, rows: int) -> pl.DataFrame:
         ConsumedUnit=pl.lit("Hours"),
         ContractedCost=charged,
         ContractedUnitPrice=pl.lit(None, dtype=pl.Float64),
-        EffectiveCost=(charged * 0.9).round(10),
+        EffectiveCost=(charged * 0.9).round(12),
         InvoiceId=pl.lit("INV-1"),
         InvoiceIssuerName=pl.lit(_PROVIDERS[1]),
         ListCost=listed,

@@ -60,6 +60,10 @@ __all__ = [
 
 _PLAIN: Final = r"^[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})$"
 
+# A small number as programs write it, 5.0792E-5: one digit, more digits, how far the point stands to the left.
+_SMALL: Final = r"^(?P<sign>[+-]?)(?P<first>[0-9])(?:\.(?P<more>[0-9]*))?[eE]-0*(?P<left>[1-9][0-9]?)$"
+_ZEROS: Final = "0" * 99
+
 # Beyond this a sum might leave Decimal(38, 18), or wrap around the 128 bits behind it.
 _SAFE_SUM: Final = 0.999e20
 
@@ -100,7 +104,7 @@ def parse_column(texts: pl.Series) -> ParsedColumn:
 
     Nulls: null texts stay null; what is no amount is null and named in `refused`.
     """
-    stripped = texts.cast(pl.String).str.strip_chars()
+    stripped = _written_out(texts.cast(pl.String).str.strip_chars())
     plain = stripped.str.contains(_PLAIN)
     amounts = pl.select(pl.when(plain).then(stripped)).to_series().cast(MONEY)
     others = pl.select(pl.arg_where(~plain.fill_null(value=True))).to_series()
@@ -120,6 +124,16 @@ def parse_column(texts: pl.Series) -> ParsedColumn:
     if found:
         amounts = amounts.scatter(others, pl.Series(found, dtype=MONEY))
     return ParsedColumn(amounts.alias(texts.name), residues, refused)
+
+
+def _written_out(texts: pl.Series) -> pl.Series:
+    """Return small numbers that are written with an exponent as plain decimals, digit by digit; others as they are."""
+    if not texts.str.contains(_SMALL).any():
+        return texts
+    parts = texts.str.extract_groups(_SMALL).struct
+    zeros = pl.lit(_ZEROS).str.slice(0, pl.col("left").cast(pl.Int64) - 1)
+    written_out = pl.concat_str("sign", pl.lit("0."), zeros, "first", pl.col("more").fill_null(""))
+    return parts.unnest().with_columns(text=texts).select(pl.coalesce(written_out, "text")).to_series()
 
 
 def total(amounts: pl.Series) -> Decimal | None:

@@ -103,6 +103,8 @@ def test_rounding_loses_nothing(value: Decimal) -> None:
             amounts.map(str),
             st.decimals(places=27, min_value=-1000, max_value=1000).map(str),
             st.floats(allow_nan=False, allow_infinity=False, max_value=1e19, min_value=-1e19).map(repr),
+            st.floats(min_value=-1e-3, max_value=1e-3).map(repr),
+            st.from_regex(r"[+-]?[0-9]\.?[0-9]{0,20}[eE]-[0-9]{1,2}", fullmatch=True),
         ),
         max_size=30,
     )
