@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 import app
 from bench.picture import ARGUMENTS
@@ -30,6 +31,15 @@ from ledger.config import load
 at = datetime.fromisoformat(sys.argv[1])
 serve(Context(load(hub={"port": 0, "rollup_every_seconds": 3600}), now=lambda: at), lambda url: print(url, flush=True))
 """
+
+
+_PATIENCE_MILLISECONDS = 60_000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> None:
+    """Wait as long for what a page shows as for the page: a busy machine draws it late."""
+    expect.set_options(timeout=_PATIENCE_MILLISECONDS)
 
 
 @dataclass(frozen=True)
