@@ -38,7 +38,7 @@ def run() -> None:
     }
     st.html(_STYLE)
     links.register(built)
-    chosen = st.navigation(offered)
+    chosen = st.navigation(offered, expanded=True)
     controls.draw()
     login.draw(data.hub())
     st.title(chosen.title, anchor=False)
