@@ -18,7 +18,7 @@ from queries.unit_costs import between_runs, owners, unheld_none
 _UNITS = (
     per_unit.PROMPT_TOKENS_COST,
     per_unit.GENERATED_TOKENS_COST,
-    spending.MILLION_TOKENS_COST,
+    per_unit.MILLION_TOKENS_COST,
     per_unit.SAMPLES_COST,
 )
 _SERVED = (per_unit.SERVING_COST, per_unit.PROMPT_COST, per_unit.GENERATED_COST, per_unit.TRAINING_COST)

@@ -46,6 +46,14 @@ GENERATED_TOKENS_COST: Final = UnitCost(
     pl.col("generated_token_count").sum(),
     1_000_000,
 )
+MILLION_TOKENS_COST: Final = UnitCost(
+    "million_tokens_cost",
+    "Per million tokens",
+    "Cost of serving, divided by all tokens, prompts included; training of the same model is not in it.",
+    SERVING_COST,
+    pl.col("prompt_token_count").sum() + pl.col("generated_token_count").sum(),
+    1_000_000,
+)
 TRAINING_COST: Final = Amount(
     "training_cost",
     "Training",

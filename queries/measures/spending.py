@@ -190,14 +190,6 @@ MODELS_PRODUCTIVE: Final = Part(
     ),
     MODELS_COST,
 )
-MILLION_TOKENS_COST: Final = UnitCost(
-    "million_tokens_cost",
-    "Per million tokens",
-    "Over all its jobs and all its tokens, prompts included; empty where no server reports tokens.",
-    MODELS_COST,
-    pl.col("prompt_token_count").sum() + pl.col("generated_token_count").sum(),
-    1_000_000,
-)
 
 _IS_OPEN: Final = pl.col("status") == "open"
 

@@ -16,7 +16,7 @@ from ledger.tables import TABLES
 from ledger.units import UNITS
 from queries import measure, sql
 from queries.measure import Amount, Measure, Part, UnitCost
-from queries.measures import catalogue, gpu_time, health, spending
+from queries.measures import catalogue, gpu_time, health, per_unit, spending
 
 ROOT = Path(__file__).parents[2]
 MONEY = pl.Decimal(38, 18)
@@ -118,13 +118,13 @@ def test_a_unit_cost_divides_a_sum_by_a_sum() -> None:
     tokens = pl.DataFrame(
         {
             "billing_currency": ["USD", "USD"],
-            "effective_cost": pl.Series([Decimal(4), Decimal(2)], dtype=MONEY),
+            "serving_cost": pl.Series([Decimal(4), Decimal(2)], dtype=MONEY),
             "prompt_token_count": [1_000_000, None],
             "generated_token_count": [1_000_000, None],
         }
     )
-    assert measure.unit_costs(tokens, spending.MILLION_TOKENS_COST) == {"USD": Decimal(3)}
-    assert measure.unit_costs(tokens[1:], spending.MILLION_TOKENS_COST) == {}
+    assert measure.unit_costs(tokens, per_unit.MILLION_TOKENS_COST) == {"USD": Decimal(3)}
+    assert measure.unit_costs(tokens[1:], per_unit.MILLION_TOKENS_COST) == {}
 
 
 def jobs(*rows: Mapping[str, Any]) -> pl.DataFrame:
