@@ -25,7 +25,7 @@ _JOB_COLUMNS: Final = ("cluster", "job_id", "submitted_at", "restart_count", "cp
 _GPU_SECOND_OF_WEIGHT: Final = Decimal("1e-9")
 
 
-@rollup()
+@rollup(rows_at_once=100_000)
 def allocation_hour(
     costs: Annotated[dy.LazyFrame[CostHour], Input(by="hour_start")],
     gpu_hours: dy.LazyFrame[GpuHour],
