@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from importlib import resources
 from typing import Any
 
@@ -32,6 +33,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "estate": ("all", "scope"),
     "bucket": ("hour", "day"),
 }
+ONE_INVOICE: dict[str, Any] = {
+    **dict.fromkeys(("account", "category", "invoice", "issuer", "name", "new", "old", "resource", "service"), ""),
+    **dict.fromkeys(("allowed", "difference", "rounding"), Decimal(1)),
+    "currency": "USD",
+    "sources": [],
+}
+"""What pages give that open one invoice, one difference or one snapshot."""
 
 
 @pytest.fixture
@@ -73,7 +81,7 @@ def strange(frame: pl.DataFrame, team: str, whose: dict[str, set[str]]) -> set[s
 def variants(text: str, at: Context, run: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the parameters of a question: those that a page gives, each choice once."""
     asked = set(re.findall(r"\$([a-z_]+)", text))
-    fixed = {"start": MONTH[0], "end": MONTH[1], "now": DEMO_NOW, "cluster": "", "team": "", **run}
+    fixed = {**ONE_INVOICE, "start": MONTH[0], "end": MONTH[1], "now": DEMO_NOW, "cluster": "", "team": "", **run}
     base = {name: fixed[name] for name in asked if name in fixed}
     chosen = {name: CHOICES[name] for name in asked if name in CHOICES}
     assert asked == set(base) | set(chosen), "a new parameter: say what pages give for it"
