@@ -33,6 +33,7 @@ from app.pullers import Pullers
 from app.scheduler import Scheduler
 from app.services import named, names
 from app.services._hub_file import HubFile, found, hub_file, leave
+from app.shown import NotingProtocol
 from app.theme import streamlit_options
 from ledger.config import Settings
 from ledger.errors import StoreError
@@ -140,7 +141,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
                 server_header=False,
                 # Compressing each answer costs more than the page that it holds.
                 ws_per_message_deflate=False,
-                http=tls.NotingProtocol if settings.hub.client_ca else "auto",
+                http=NotingProtocol if settings.hub.client_ca else "auto",
                 ssl_context_factory=(lambda *_: certificate.context()) if certificate else None,
             )
             server = Server(config, started)

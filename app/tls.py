@@ -1,12 +1,8 @@
 """The hub's own TLS: one certificate, its successor as soon as it lies there, and the certificates that agents show."""
 
-import asyncio
 import ssl
 import threading
 from pathlib import Path
-
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from collectors._tls import authorities, present
 from ledger.errors import ConfigError
@@ -32,7 +28,7 @@ class Certificate:
     """A certificate and its key in files, and whose certificates callers may show; renewed ones count at once.
 
     What is half written, or does not fit, leaves the one before in force. Who shows nothing is served as well: people
-    have no certificate. What needs one looks whether it `was_shown`.
+    have no certificate. What needs one looks whether it `was_shown` (`app.shown`).
     """
 
     def __init__(self, path: Path, key: Path | None, client_ca: Path | None = None) -> None:
@@ -79,36 +75,6 @@ class Certificate:
     def _stamps(self) -> tuple[int, ...]:
         files = [each for each in (self.path, self._key, self._client_ca) if each is not None]
         return tuple(each.stat().st_mtime_ns if each.exists() else 0 for each in files)
-
-
-class _Noting(asyncio.Protocol):
-    """A connection that tells what it serves whose certificate was shown, as ASGI's extension for TLS has it."""
-
-    app: ASGIApp
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the certificate: by now the handshake is over, and what was shown is verified."""
-        super().connection_made(transport)
-        secured = transport.get_extra_info("ssl_object")
-        shown = secured.getpeercert() if secured is not None else None
-        if not shown:
-            return
-        inner, name = self.app, ",".join(f"{part}={value}" for ((part, value), *_) in shown.get("subject", ()))
-
-        async def noted(scope: Scope, receive: Receive, send: Send) -> None:
-            scope.setdefault("extensions", {})["tls"] = {"client_cert_name": name}
-            await inner(scope, receive, send)
-
-        self.app = noted
-
-
-NotingProtocol: type[asyncio.Protocol] = type("NotingProtocol", (_Noting, AutoHTTPProtocol), {})
-"""Uvicorn's protocol that does so."""
-
-
-def was_shown(scope: Scope) -> bool:
-    """Tell whether the caller has shown a certificate of an authority that is believed."""
-    return "tls" in scope.get("extensions", {})
 
 
 def pinned(certificate: str) -> ssl.SSLContext | bool:

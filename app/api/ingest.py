@@ -10,7 +10,7 @@ from app.api._intake import Intake
 from app.api._pace import Pace
 from app.api._tokens import ANY_NODE, agent, bearer, known
 from app.context import Context
-from app.tls import was_shown
+from app.shown import was_shown
 from collectors._answers import CERTIFICATE_REQUIRED
 
 

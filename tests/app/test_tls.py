@@ -3,6 +3,8 @@
 import json
 import os
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,9 @@ from ledger.config import Settings
 from ledger.sections import AgentSettings
 from tests.app.conftest import Command, RunningHub, start_hub
 from tests.collectors.hub import FIXTURES
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +185,10 @@ def test_wrong_files_are_one_clear_line(
     assert refused.code == 2
     assert words in refused.err
     assert "Traceback" not in refused.err
+
+
+def test_what_a_node_needs_of_it_needs_nothing_of_a_hub() -> None:
+    """`check` runs where the agent is installed alone."""
+    asked = "import sys, app.services.check; print({'uvicorn', 'starlette', 'streamlit', 'polars'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()"
