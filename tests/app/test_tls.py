@@ -22,7 +22,6 @@ from ledger.sections import AgentSettings
 from tests.app.conftest import Command, RunningHub, start_hub
 from tests.collectors.hub import FIXTURES
 
-
 ROOT = Path(__file__).parents[2]
 
 
