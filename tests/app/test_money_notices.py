@@ -20,7 +20,7 @@ from ledger.sections import Receiver as Wanted
 from ledger.tables import AnomalyDay, BudgetDecision, ForecastDay, MoneyNotice, SpendDay
 from ledger.tables.partition import WHOLE
 from tests.app.mail_server import running
-from tests.app.receiver import Receiver, receiving
+from tests.app.receiver import Receiver
 from tests.app.weekly_mail import READER, parsed, readied
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -102,12 +102,6 @@ def unusual_day(day: int, scope: str) -> dict[str, Any]:
 
 
 BUDGET = BudgetRule(scope="team:vision", currency="USD", amount=Decimal(1000), owner="ann@example.org")
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
 
 
 @pytest.fixture

@@ -28,7 +28,11 @@ def held(*rows: tuple[str, str, int]) -> pl.DataFrame:
     return pl.DataFrame(
         [PLACE | {"node": node, "name": name, "team": name, "held_gpu_seconds": Decimal(s)} for node, name, s in rows],
         schema={
-            "day": pl.Date, "cluster": pl.String, "node": pl.String, "name": pl.String, "team": pl.String,
+            "day": pl.Date,
+            "cluster": pl.String,
+            "node": pl.String,
+            "name": pl.String,
+            "team": pl.String,
             "held_gpu_seconds": pl.Decimal(28, 9),
         },
     )
