@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ class Context:
     _identity: object = field(default_factory=object)
     _versions: Counter[str] = field(default_factory=Counter)
     _all: int = 0
+    _latest: datetime | None = None
     _turns: dict[str, threading.Lock] = field(default_factory=dict)
 
     @property
@@ -85,6 +86,12 @@ class Context:
     def version(self, tables: Iterable[str]) -> tuple[object, ...]:
         """Return a value that differs after any of the tables has changed, and from any other context's."""
         return (self._identity, self._all, *(self._versions[name] for name in sorted(tables)))
+
+    def went_back(self) -> timedelta:
+        """Return by how much the clock is behind the latest instant at which it was asked so."""
+        now = self.now()
+        self._latest = max(self._latest or now, now)
+        return self._latest - now
 
     def turn(self, name: str) -> threading.Lock:
         """Return the lock of one thing of which only one may go on at a time, such as the pull of one source."""

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import Response
 
 from app.api._answers import answer, refusal
-from app.api._clock import timely
+from app.api._clock import AHEAD, timely
 from app.context import Context
 from collectors.wire import Batch
 from ledger.errors import ContractError, StoreError
@@ -73,7 +73,14 @@ def _apart(context: Context, batches: Sequence[Batch]) -> list[Response]:
 
 def _committed(context: Context, batches: Sequence[Batch], joints: Sequence[Joint]) -> list[Response]:
     senders = [Sender(batch.batch_id, batch.node, f"agent {batch.node}") for batch in batches]
+    back = context.went_back()
     in_time, untimely = timely(joints, senders, context.now())
+    if untimely and back > AHEAD:
+        # It is not the nodes that are ahead: their rows wait until the hub's clock is set.
+        raise StoreError(
+            f"hub: its clock went back by {back}, expected it to go on; nothing was kept",
+            hint="set the hub's clock; agents keep their rows meanwhile",
+        )
     outcomes = context.store.append_group(senders, in_time)
     context.changed({name for written in outcomes for name in written or ()})
     answers = []

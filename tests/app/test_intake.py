@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from starlette.responses import Response
@@ -12,8 +14,8 @@ from app.api._pace import Pace
 from app.api._tokens import ANY_NODE, Caller
 from app.context import Context
 from collectors.wire import encode
-from ledger.tables import Batch, HostSample
-from tests.demo import DEMO_NOW
+from ledger.tables import Batch, HostSample, RejectedRow
+from tests.demo import DEMO_NOW, settings_of
 
 ANYBODY = Caller("", ANY_NODE)
 
@@ -77,3 +79,29 @@ def test_what_waits_is_bounded(empty_context: Context, monkeypatch: pytest.Monke
     assert empty_context.store.read(HostSample).height == codes.count(200)
     refused = next(each for each in found if isinstance(each, Response) and each.status_code == 503)
     assert refused.headers["Retry-After"] == "10"
+
+
+def test_rows_wait_for_a_hub_whose_clock_went_back(tmp_path: Path) -> None:
+    hub_clock = [DEMO_NOW]
+    context = Context(settings_of(tmp_path / "hub.duckdb"), now=lambda: hub_clock[0])
+    intake = Intake(context, Pace(60_000))
+    assert [each.status_code for each in answers(intake, body("a")) if isinstance(each, Response)] == [200]
+    hub_clock[0] -= timedelta(hours=2)
+    (found,) = answers(intake, body("b"))
+    assert isinstance(found, Response)
+    assert found.status_code == 503
+    assert b"its clock went back by 2:00:00" in bytes(found.body)
+    assert context.store.read(RejectedRow).is_empty()
+    hub_clock[0] = DEMO_NOW + timedelta(minutes=1)
+    assert [each.status_code for each in answers(intake, body("b")) if isinstance(each, Response)] == [200]
+    assert sorted(context.store.read(HostSample)["node"]) == ["a", "b"]
+    context.close()
+
+
+def test_a_node_that_is_ahead_of_a_steady_hub_is_refused_its_rows(tmp_path: Path) -> None:
+    context = Context(settings_of(tmp_path / "hub.duckdb"), now=lambda: DEMO_NOW - timedelta(hours=2))
+    (found,) = answers(Intake(context, Pace(60_000)), body("a"))
+    assert isinstance(found, Response)
+    assert found.status_code == 200
+    assert context.store.read(RejectedRow).height == 1
+    context.close()
