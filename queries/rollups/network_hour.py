@@ -76,7 +76,7 @@ _COUNTED: Final = {
 }
 
 
-@rollup()
+@rollup(rows_at_once=100_000)
 def network_hour(
     samples: Annotated[
         dy.LazyFrame[NetworkPortSample],

@@ -56,7 +56,7 @@ _MOUNT_COLUMNS: Final = (
 _MINUTE: Final = ("cluster", "node", "minute")
 
 
-@rollup()
+@rollup(rows_at_once=100_000)
 def node_minute(
     host: Annotated[dy.LazyFrame[HostSample], Input(before=_AROUND, after=_AROUND, columns=_HOST_COLUMNS)],
     pressure: Annotated[dy.LazyFrame[PressureSample], Input(before=_AROUND, after=_AROUND, columns=PRESSURE_COLUMNS)],

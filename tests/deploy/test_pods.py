@@ -71,6 +71,9 @@ def script(pod: Mapping[str, Any], container: Mapping[str, Any], files: Mapping[
         lines.append(f"mkdir -p {place}")
         if name in files:
             lines.append(f"mount --bind /mnt/volumes/{name} {place}")
+        elif any(each.is_relative_to(place) for each in kept):
+            # The checkout lies there: what is empty around it is a temporary file system already.
+            lines.append(f"chown {user}:{user} {place}")
         else:
             lines.append(f"mount -t tmpfs -o mode=0700,uid={user},gid={user} tmpfs {place}")
         if mounted.get("readOnly"):
