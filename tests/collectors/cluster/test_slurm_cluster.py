@@ -1,6 +1,7 @@
 """A real Slurm: jobs that wait, run and end, arrays and het jobs, each told once."""
 
 import os
+import time
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -49,7 +50,16 @@ def test_both_ways_tell_the_same(ledger: Ledger) -> None:
     done = cluster.submit(script="exit 3")
     cluster.until(lambda: cluster.run("squeue", "--noheader", "--format=%T").split() == ["RUNNING"] * 3, "not running")
     cluster.until_recorded(done, "FAILED")
-    ledger.pull("commands")
+
+    def is_settled() -> bool:
+        """Tell whether a second pull, after the scheduler's next turn, changes no job."""
+        ledger.pull("commands")
+        told = ledger.read(Job).sort(RUN)
+        time.sleep(1.1)
+        ledger.pull("commands")
+        return ledger.read(Job).sort(RUN).equals(told)
+
+    cluster.until(is_settled, "what is told of jobs goes on changing")
     first, held = ledger.read(Job), ledger.read(JobGpu)
     ledger.pull("slurmrestd")
     assert_frame_equal(ledger.read(Job).sort(RUN), first.sort(RUN))
