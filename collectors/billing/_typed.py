@@ -1,11 +1,15 @@
-"""Typed columns of a table file as the texts that a CSV would have."""
+"""A table file in memory, and its typed columns as the texts that a CSV would have."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
+
+PART_ROWS: Final = 250_000
+"""So many rows of a large file are in memory at once."""
 
 _PAIRS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
 
@@ -16,6 +20,34 @@ class Coded:
 
     codes: pl.Series
     values: pl.Series
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One record that has another number of cells than the header, or a quote that never closes."""
+
+    line: int
+    found: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A file as text columns, with the line at which each row starts (the row number for Parquet).
+
+    `naive` names the instant columns that a Parquet file holds without a zone. Of a part of a Parquet file
+    (`read_parts`) numbers and instants keep their types, `coded` has the text columns a second time, and
+    `unread` names the columns that nobody wanted.
+    """
+
+    label: str
+    frame: pl.DataFrame
+    lines: pl.Series
+    broken: tuple[Broken, ...]
+    is_line: bool
+    naive: frozenset[str] = frozenset()
+    coded: Mapping[str, Coded] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
 
 
 def coded_of(column: pa.ChunkedArray) -> Coded:
