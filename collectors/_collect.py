@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import collectors.node
 from collectors._clock import utc_now
@@ -14,9 +14,6 @@ from collectors._round import Run, Tables, sources
 from collectors._stamp import Forgetful, Identity, boot_id, stamped
 from ledger.config import Settings
 from ledger.registry import Collector, discover
-
-PROC: Final = Path("/proc")
-SYS: Final = Path("/sys")
 
 
 @dataclass(frozen=True)
@@ -51,21 +48,22 @@ def node_collectors() -> dict[str, Collector]:
 def run_collectors(
     names: Iterable[str] | None = None,
     *,
-    procfs: Path = PROC,
-    sysfs: Path = SYS,
+    procfs: Path | None = None,
+    sysfs: Path | None = None,
     settings: Settings | None = None,
     offers: Mapping[str, object] | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> Round:
     """Run node collectors once, each apart from the others, and return their rows.
 
-    `names` picks some; all enabled ones run otherwise. `offers` adds what a collector may ask for by the name of a
-    parameter, such as a `library`. A source that is not on this node gives a run that is ok, with no rows and the
-    reason as its error.
+    `names` picks some; all enabled ones run otherwise. `procfs` and `sysfs` are those below `agent.root` unless told.
+    `offers` adds what a collector may ask for by the name of a parameter, such as a `library`. A source that is not on
+    this node gives a run that is ok, with no rows and the reason as its error.
 
     Raises: ConfigError: a name is no collector's, or a section of the configuration is wrong.
     """
     decided = settings or Settings()
+    procfs, sysfs = roots(decided, procfs, sysfs)
     identity = identity_of(decided, procfs)
     given = {"procfs": procfs, "sysfs": sysfs, **(offers or {})}
     results = [source.collect_in_time(now) for source in sources(node_collectors(), names, decided, given)]
@@ -75,6 +73,11 @@ def run_collectors(
         node = {"cluster": identity.cluster, "node": identity.node, **expected(decided.agent)}
         tables["node"] = [{**node, **node_row(procfs, sysfs, now(), tables.get("gpu", []))}]
     return Round(tables, [result.run for result in results])
+
+
+def roots(settings: Settings, procfs: Path | None, sysfs: Path | None) -> tuple[Path, Path]:
+    """Return where /proc and /sys of the node are: as told, or in the folder in which its files are."""
+    return procfs or settings.agent.root / "proc", sysfs or settings.agent.root / "sys"
 
 
 def identity_of(settings: Settings, procfs: Path) -> Identity:

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from collectors._clock import utc_now
-from collectors._collect import PROC, SYS, Round, identity_of, node_collectors, run_collectors
+from collectors._collect import Round, identity_of, node_collectors, roots, run_collectors
 from collectors._machine import expected, node_row
 from collectors._metrics import Counts
 from collectors._pace import Paces
@@ -45,19 +45,18 @@ class Agent:
         self,
         settings: Settings,
         *,
-        procfs: Path = PROC,
-        sysfs: Path = SYS,
+        procfs: Path | None = None,
+        sysfs: Path | None = None,
         offers: Mapping[str, object] | None = None,
         now: Callable[[], datetime] = utc_now,
         reread: Callable[[], Settings] | None = None,
     ) -> None:
         self._settings = settings
         self._reread = reread or (lambda: settings)
-        self._procfs = procfs
-        self._sysfs = sysfs
+        self._procfs, self._sysfs = roots(settings, procfs, sysfs)
         self._now = now
-        self.identity = identity_of(settings, procfs)
-        self._offers = {"procfs": procfs, "sysfs": sysfs, **(offers or {})}
+        self.identity = identity_of(settings, self._procfs)
+        self._offers = {"procfs": self._procfs, "sysfs": self._sysfs, **(offers or {})}
         self._sources = sources(node_collectors(), None, settings, self._offers)
         self._paces = Paces(now)
         self._gpus: dict[str, Row] = {}
@@ -241,11 +240,11 @@ def _served_at(settings: Settings) -> tuple[str, int] | None:
 
 
 def _refuse_moving(before: Settings, after: Settings) -> None:
-    """Refuse what an agent cannot change while it runs: who it is, and where its rows wait.
+    """Refuse what an agent cannot change while it runs: who it is, what it looks at, and where its rows wait.
 
     Raises: ConfigError: one of these has changed.
     """
-    for name in ("cluster", "node", "spool"):
+    for name in ("cluster", "node", "spool", "root"):
         was, now = getattr(before.agent, name), getattr(after.agent, name)
         if was != now:
             raise ConfigError(
@@ -258,8 +257,8 @@ def run_agent(
     settings: Settings,
     *,
     once: bool = False,
-    procfs: Path = PROC,
-    sysfs: Path = SYS,
+    procfs: Path | None = None,
+    sysfs: Path | None = None,
     reread: Callable[[], Settings] | None = None,
 ) -> int:
     """Run the agent until SIGTERM or SIGINT, or once; return the process's exit code. SIGHUP reads settings again.

@@ -94,6 +94,9 @@ class AgentSettings(Section):
     token: Annotated[SecretStr | None, Field(description="This node's token")] = None
     cluster: Annotated[str, Field(description="Name of the cluster", min_length=1)] = "default"
     node: Annotated[str, Field(description="Name of this node; empty for its host name")] = ""
+    root: Annotated[
+        Path, Field(description="Where the node's files are: in a container, where its root folder is mounted")
+    ] = Path("/")
     spool: Annotated[Path, Field(description="File that keeps rows until the hub has them")] = Path(
         "/var/lib/clusterledger/spool.db"
     )

@@ -34,12 +34,12 @@ def collect(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="Run this collector; may be given again.")
     ] = None,
-    procfs: Annotated[Path, typer.Option("--procfs", metavar="DIR", help="Read this in the place of /proc.")] = Path(
-        "/proc"
-    ),
-    sysfs: Annotated[Path, typer.Option("--sysfs", metavar="DIR", help="Read this in the place of /sys.")] = Path(
-        "/sys"
-    ),
+    procfs: Annotated[
+        Path | None, typer.Option("--procfs", metavar="DIR", help="Read this in the place of /proc.")
+    ] = None,
+    sysfs: Annotated[
+        Path | None, typer.Option("--sysfs", metavar="DIR", help="Read this in the place of /sys.")
+    ] = None,
     json: Json = False,
     store: Store = None,
 ) -> int:

@@ -14,8 +14,8 @@ class Wanted(Params):
     """Which collectors, and where the machine's files lie."""
 
     only: Annotated[tuple[str, ...], Field(description="Names of collectors; empty for all that are enabled")] = ()
-    procfs: Annotated[Path, Field(description="Root of procfs")] = Path("/proc")
-    sysfs: Annotated[Path, Field(description="Root of sysfs")] = Path("/sys")
+    procfs: Annotated[Path | None, Field(description="Root of procfs; else below agent.root")] = None
+    sysfs: Annotated[Path | None, Field(description="Root of sysfs; else below agent.root")] = None
 
 
 @service(local=True)

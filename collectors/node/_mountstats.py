@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from collectors.node._files import as_count, text, unescaped
+from collectors.node._host_view import of_node, rooted
 from ledger.registry import Row
 
 _MOUNT: Final = re.compile(
@@ -44,9 +45,14 @@ def exports(procfs: Path) -> list[Export]:
     Source: net/sunrpc/stats.c, fs/nfs/super.c; proc(5) mountinfo for the superblock.
     """
     superblocks = _superblocks(procfs / "self/mountinfo")
+    root = rooted(procfs, superblocks)
     found: dict[str, Export] = {}
     for export in _parsed(text(procfs / "self/mountstats") or ""):
         identity = superblocks.get(export.mount_point, f"{export.device} {export.age_seconds}")
+        place = of_node(root, export.mount_point)
+        if place is None:
+            continue
+        export.mount_point = place
         known = found.get(identity)
         if known is None or _rank(export) < _rank(known):
             found[identity] = export

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from collectors._settings import CollectorSettings
 from collectors.node._files import as_count, as_integer, counted, scaled, text
+from collectors.node._host_view import network
 from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
 
@@ -46,7 +47,7 @@ def ethernet(
     Source: /proc/net/dev, Documentation/ABI/testing/sysfs-class-net; the speed is in megabits.
     """
     chosen = settings.devices if settings else ()
-    counters = _counters(procfs / "net/dev")
+    counters = _counters(network(procfs) / "dev")
     root = sysfs / "class/net"
     names = sorted({*counters, *(path.name for path in root.glob("*") if path.is_dir())})
     ports = [name for name in names if (name in chosen if chosen else _is_physical(root / name))]

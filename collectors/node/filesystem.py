@@ -12,6 +12,7 @@ from pydantic import Field
 from collectors._settings import CollectorSettings
 from collectors.node import _lustre
 from collectors.node._files import required, unescaped
+from collectors.node._host_view import of_node, rooted
 from collectors.node._mountstats import traffic
 from ledger.registry import Row, collector
 
@@ -36,7 +37,7 @@ class Mount(NamedTuple):
     device: str
     mount_point: str
     filesystem_type: str
-    is_read_only: bool
+    is_read_only: bool | None
 
 
 Ask = Callable[[str], os.statvfs_result]
@@ -53,19 +54,21 @@ def filesystem(
 
     A call on a hung mount never returns and cannot be interrupted, so each mount is asked in a daemon thread;
     a mount that has not answered yet is not asked again, so a dead server costs one thread and not one per round.
+    In a container these are the node's mounts, where its root is mounted beside its /proc, under the node's names.
 
-    Raises: SourceMissing: there is no list of mounts. Nulls: sizes of a mount that does not respond or refuses;
-    bytes of what is neither NFS nor Lustre, of a Lustre that is mounted twice or whose counters may not be read.
+    Raises: SourceMissing: there is no list of mounts. Nulls: sizes of a mount that does not respond or refuses; bytes
+    of what is neither NFS nor Lustre, of a Lustre that is mounted twice or whose counters may not be read; whether it
+    is read-only where that may be said of the container's view of it.
     Source: proc(5) mounts and mountstats, Lustre's llite, statvfs(3).
     """
     patience = (settings or FilesystemSettings()).answer_seconds
     waiting: dict[str, _Question] = {}
 
     def one_round() -> Iterator[tuple[str, Row]]:
-        mounts = _mounts(required(procfs / "self/mounts", "filesystem"))
+        root, mounts = _mounts(required(procfs / "self/mounts", "filesystem"), procfs)
         moved, of_lustre = traffic(procfs), _lustre.traffic(procfs, sysfs)
         points = [mount.mount_point for mount in mounts]
-        asked = {point: waiting.get(point) or _Question(point, statvfs) for point in points}
+        asked = {point: waiting.get(point) or _Question(f"{root}{point}", statvfs) for point in points}
         _wait(list(asked.values()), patience)
         waiting.clear()
         waiting.update({point: question for point, question in asked.items() if not question.is_answered})
@@ -119,17 +122,23 @@ def _sizes(found: os.statvfs_result | None) -> Row:
     }
 
 
-def _mounts(content: str) -> list[Mount]:
-    """Return the mounts that hold data, each device once, at its shortest path."""
+def _mounts(content: str, procfs: Path) -> tuple[str, list[Mount]]:
+    """Return where the node's root is, and its mounts that hold data, each device once, at its shortest path."""
+    listed = [[unescaped(word) for word in line.split(" ")] for line in content.splitlines()]
+    # Of two mounts on one place the later one hides the other.
+    shown = {words[1]: words for words in listed if len(words) >= 4}  # noqa: PLR2004  the four that are named below
+    root = rooted(procfs, shown)
     found: dict[str, Mount] = {}
-    for line in content.splitlines():
-        words = [unescaped(word) for word in line.split(" ")]
-        if len(words) < 4 or (words[2] in _PSEUDO and words[1] != "/"):  # noqa: PLR2004  the four that are named below
+    for point, words in shown.items():
+        place = of_node(root, point)
+        if place is None or (words[2] in _PSEUDO and place != "/"):
             continue
-        mount = Mount(words[0], words[1], words[2], "ro" in words[3].split(","))
+        is_read_only = "ro" in words[3].split(",")
+        # In a container that may be said of its view alone.
+        mount = Mount(words[0], place, words[2], None if root and is_read_only else is_read_only)
         # A bind mount shows the same device again; names such as `s3fs` stand for many devices.
         identity = mount.device if "/" in mount.device or ":" in mount.device else mount.mount_point
         known = found.get(identity)
         if known is None or len(mount.mount_point) < len(known.mount_point):
             found[identity] = mount
-    return sorted(found.values(), key=lambda mount: mount.mount_point)
+    return root, sorted(found.values(), key=lambda mount: mount.mount_point)

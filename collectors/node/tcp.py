@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from collectors.node._files import as_count, required, text
+from collectors.node._host_view import network
 from ledger.errors import SourceError
 from ledger.registry import Emitted, collector
 
@@ -35,16 +36,18 @@ _EXTENDED: Final = {
 def tcp(procfs: Path = Path("/proc")) -> Emitted:
     """Yield one row for the node's TCP over IPv4 and IPv6, of the network namespace that the agent runs in.
 
-    Columns are found by the name above them: each kernel adds some in the middle.
+    In a container that sees the node's /proc it is the node's. Columns are found by the name above them: each kernel
+    adds some in the middle.
 
     Raises: SourceMissing: there is no /proc/net/snmp. SourceError: its names and numbers do not match.
     Nulls: what this kernel does not count; all of netstat's where that file is absent.
     Source: Documentation/networking/snmp_counter.rst, RFC 4022; sent segments are without those sent again.
     """
-    basic = _pairs(procfs / "net/snmp", required(procfs / "net/snmp", "tcp"), "Tcp")
+    folder = network(procfs)
+    basic = _pairs(folder / "snmp", required(folder / "snmp", "tcp"), "Tcp")
     if not basic:
-        raise SourceError(f"{procfs / 'net/snmp'}: found no lines `Tcp:`, expected names and numbers")
-    extended = _pairs(procfs / "net/netstat", text(procfs / "net/netstat") or "", "TcpExt")
+        raise SourceError(f"{folder / 'snmp'}: found no lines `Tcp:`, expected names and numbers")
+    extended = _pairs(folder / "netstat", text(folder / "netstat") or "", "TcpExt")
     yield (
         "tcp_sample",
         {

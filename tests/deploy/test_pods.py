@@ -4,15 +4,17 @@ No engine is needed: a mount namespace of one's own has the volumes of the manif
 may not write is read-only.
 """
 
+import json
 import os
 import re
 import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ _PROGRAMS = ("unshare", "setpriv", "mount")
 
 # Above these the volumes of pods are mounted; a container has nothing of the host there.
 _TEMPORARY = "/tmp"  # noqa: S108  a place in a namespace
+_NODE = "/run/node"
+"""In the place of /host, which would be made on this machine."""
+
 _EMPTY = ("/mnt", "/run", _TEMPORARY, "/var/lib", "/var/log", "/dev/shm")  # noqa: S108  as above
 
 
@@ -60,6 +65,9 @@ def script(pod: Mapping[str, Any], container: Mapping[str, Any], files: Mapping[
         lines += [f"mkdir /mnt/kept/{index}", f"mount --rbind {path} /mnt/kept/{index}"]
     for name, path in files.items():
         lines += [f"mkdir /mnt/volumes/{name}", f"mount --bind {path} /mnt/volumes/{name}"]
+    node = {each["name"] for each in pod["volumes"] if each.get("hostPath", {}).get("path") == "/"}
+    if node:
+        lines += ["mkdir /mnt/node", "mount --rbind / /mnt/node"]
     lines += [f"mount -t tmpfs -o mode=0755 tmpfs {each}" for each in masks if each != "/mnt"]
     for index, path in enumerate(sorted(kept)):
         if any(path.is_relative_to(each) for each in masks):
@@ -67,15 +75,8 @@ def script(pod: Mapping[str, Any], container: Mapping[str, Any], files: Mapping[
     lines.append("mount --bind /mnt/etc /etc")
     user = {**pod.get("securityContext", {}), **container["securityContext"]}["runAsUser"]
     for mounted in container["volumeMounts"]:
-        place, name = mounted["mountPath"], mounted["name"]
-        lines.append(f"mkdir -p {place}")
-        if name in files:
-            lines.append(f"mount --bind /mnt/volumes/{name} {place}")
-        elif any(each.is_relative_to(place) for each in kept):
-            # The checkout lies there: what is empty around it is a temporary file system already.
-            lines.append(f"chown {user}:{user} {place}")
-        else:
-            lines.append(f"mount -t tmpfs -o mode=0700,uid={user},gid={user} tmpfs {place}")
+        place = _NODE if mounted["name"] in node else mounted["mountPath"]
+        lines += [f"mkdir -p {place}", mounting(mounted["name"], place, files, node, kept, user)]
         if mounted.get("readOnly"):
             lines.append(f"mount -o remount,bind,ro {place}")
     lines += [
@@ -87,11 +88,31 @@ def script(pod: Mapping[str, Any], container: Mapping[str, Any], files: Mapping[
     return "\n".join([*lines, f'exec setpriv {rights} "$@"'])
 
 
+def mounting(name: str, place: str, files: Mapping[str, Path], node: set[str], kept: set[Path], user: int) -> str:
+    """Return how to mount one volume: the node's root, a folder of the test, or an empty one."""
+    if name in node:
+        return f"mount --rbind /mnt/node {place}"
+    if name in files:
+        return f"mount --bind /mnt/volumes/{name} {place}"
+    if any(each.is_relative_to(place) for each in kept):
+        # The checkout lies there: what is empty around it is a temporary file system already.
+        return f"chown {user}:{user} {place}"
+    return f"mount -t tmpfs -o mode=0700,uid={user},gid={user} tmpfs {place}"
+
+
 @contextmanager
 def contained(
-    kind: str, target: str, files: Mapping[str, Path], *more: str, **environment: str
+    kind: str,
+    target: str,
+    files: Mapping[str, Path],
+    *more: str,
+    arguments: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run the container of a pod, with the end of its arguments and some variables added."""
+    """Run the container of a pod, with the end of its arguments and some variables added.
+
+    With other `arguments` its program does something else, in a network of its own.
+    """
     absent = [each for each in _PROGRAMS if shutil.which(each) is None]
     if absent or os.geteuid() != 0:
         missing(f"{', '.join(absent) or 'root'} is needed to make a container's file system")
@@ -102,11 +123,16 @@ def contained(
     folder = Path(sys.executable).parent
     given = image_environment(target) | {each["name"]: each["value"] for each in container["env"] if "value" in each}
     given |= {"PATH": f"{folder}:/usr/bin:/bin", **environment}
+    if "CLUSTERLEDGER_AGENT__ROOT" in given:
+        given["CLUSTERLEDGER_AGENT__ROOT"] = _NODE
     own = [f"{name}={value}" for name, value in given.items()]
-    command = container.get("command", ["clusterledger"])
-    made = ["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", script(pod, container, files), "sh"]
+    command = container.get("command", ["clusterledger"]) + container["args"]
+    if arguments:
+        command = ["clusterledger", *arguments]
+    apart = ["unshare", *(["--net"] if arguments else []), "--mount", "--propagation=private"]
+    made = [*apart, "/bin/sh", "-c", script(pod, container, files), "sh"]
     with subprocess.Popen(
-        [*made, "env", "-i", *own, *command, *container["args"], *more],
+        [*made, "env", "-i", *own, *command, *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -181,3 +207,31 @@ def test_the_agent_runs_in_its_pod_and_keeps_rows_for_a_hub_that_is_away(owned: 
     with closing(sqlite3.connect(spool)) as found:
         tables = [name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert any(found.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables)
+
+
+def sent_segments() -> int:
+    """Return how many segments this machine has sent, this connection's among them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
+    lines = [line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Tcp:")]
+    return int(lines[1][lines[0].index("OutSegs")])
+
+
+def test_the_agent_sees_its_nodes_network_and_mounts_and_not_its_pods(owned: Callable[..., Path]) -> None:
+    state, tokens = owned("state"), owned("secrets", 0, n1="a-token")
+    wanted = ("ethernet", "tcp", "filesystem", "host", "pressure")
+    arguments = ["collect", "--json", *(word for name in wanted for word in ("--only", name))]
+    before = sent_segments()
+    with contained("DaemonSet", "agent", {"state": state, "secrets": tokens}, arguments=arguments) as process:
+        out, said = process.communicate(timeout=_PATIENCE_SECONDS)
+    found = json.loads(out)
+    assert [run["ok"] for run in found["runs"]] == [True] * len(wanted), said
+    tables = found["tables"]
+    # The pod's own network has sent nothing, and has no port but its loop.
+    assert tables["tcp_sample"][0]["sent_segment_count_total"] >= before > 0
+    ports = {path.name for path in Path("/sys/class/net").iterdir()} - {"lo"}
+    assert {row["device"] for row in tables.get("network_port_sample", [])} <= ports
+    points = {row["mount_point"]: row for row in tables["mount_sample"]}
+    assert not [point for point in points if point.startswith((_NODE, "/var/lib/clusterledger"))]
+    here = os.statvfs("/")
+    assert points["/"]["capacity_bytes"] == here.f_blocks * here.f_frsize
