@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from app import data
+from ledger.config import Settings
 from ledger.exchange import Exchange
 from ledger.tables import ExchangeRate
 from queries import display
@@ -21,9 +22,15 @@ def exchange() -> Exchange:
 
 
 def _exchange() -> Exchange:
-    rows = data.rows(ExchangeRate, scope=data.Scope(), columns=_COLUMNS).select(_COLUMNS).rows()
-    stated = data.settings().money.exchange_rates
-    return Exchange([*rows, *((each.day, each.from_currency, each.to_currency, each.unit_price) for each in stated)])
+    return rates(data.rows(ExchangeRate, scope=data.Scope(), columns=_COLUMNS), data.settings())
+
+
+def rates(imported: pl.DataFrame, settings: Settings) -> Exchange:
+    """Return the rates of the configuration together with imported ones, rows of `exchange_rate`."""
+    stated = (
+        (each.day, each.from_currency, each.to_currency, each.unit_price) for each in settings.money.exchange_rates
+    )
+    return Exchange([*imported.select(_COLUMNS).rows(), *stated])
 
 
 def shown(frame: pl.DataFrame, columns: Sequence[str], *, day: str = "", on: date | None = None) -> Shown:
