@@ -19,6 +19,7 @@ _SHOWN = (
     measures.SITE_ENERGY,
     measures.CARBON_A_GPU_HOUR,
     measures.ENERGY_KNOWN,
+    measures.WHOLE_NODES_KNOWN,
     measures.CARBON_KNOWN,
 )
 _BESIDE = {measures.GRID_INTENSITY.name: "", measures.SITE_ENERGY.name: "with PUE"}
@@ -39,7 +40,9 @@ def carbon() -> None:
             detail = f"{written.measured(beside.unit, beside.name, known[beside.name])} {_BESIDE[beside.name]}"
             cards.number(of, known[of.name], detail.strip())
         cards.number(measures.CARBON_A_GPU_HOUR, known[measures.CARBON_A_GPU_HOUR.name])
-        cards.number(measures.ENERGY_KNOWN, known[measures.ENERGY_KNOWN.name])
+        nodes = measures.WHOLE_NODES_KNOWN
+        of_nodes = f"whole nodes {written.measured(nodes.unit, nodes.name, known[nodes.name])}"
+        cards.number(measures.ENERGY_KNOWN, known[measures.ENERGY_KNOWN.name], of_nodes)
     _unknown(known)
     days = controls.answer("carbon_days", window, by="team" if by == "job" else by)
     if not days.is_empty():
@@ -47,9 +50,10 @@ def carbon() -> None:
     _table(data.once(_known, controls.answer("carbon", window, by=by)), by)
     sources = sorted({each for said in whole["grid_sources"].drop_nulls() for each in said.split("; ")})
     st.caption(
-        "Energy of the GPU boards by their own counters, times PUE, times the yearly mean of the grid. "
+        "Energy of whole nodes where their controllers measure it (IPMI, Redfish), else of the GPU boards by their own "
+        "counters without processors and memory, times PUE, times the yearly mean of the grid. "
         f"{'; '.join(sources) or 'No grid is known'}. Other figures, of a site or a contract, stand in "
-        "`[[rollups.carbon.sites]]`. Processors, memory and the making of the hardware are not in it."
+        "`[[rollups.carbon.sites]]`. The making of the hardware is not in it."
     )
 
 

@@ -41,7 +41,7 @@ from ledger.tables.operation import (
     SourceState,
 )
 from ledger.tables.partition import TABLES, Table, declared
-from ledger.tables.power import PowerSample
+from ledger.tables.power import NodeEnergyHour, PowerSample
 from ledger.tables.spending import AnomalyDay, BudgetDecision, ForecastCheck, MoneyNotice, SpendDay
 from ledger.tables.storage import (
     BlockDeviceSample,
@@ -116,6 +116,7 @@ __all__ = [
     "NetworkPortSample",
     "NfsOperationSample",
     "Node",
+    "NodeEnergyHour",
     "NodeEvent",
     "NodeMinute",
     "NodeNetworkHour",

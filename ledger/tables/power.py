@@ -1,6 +1,8 @@
-"""Samples of power, energy, temperature and fans outside the GPU."""
+"""Samples of power, energy, temperature and fans outside the GPU, and the energy of whole nodes."""
 
-from ledger.tables.columns import counter, flag, gauge, key, text
+import dataframely as dy
+
+from ledger.tables.columns import amount, counter, flag, gauge, key, key_instant, seconds, text
 from ledger.tables.gpu import NodeSample
 from ledger.tables.partition import Timed, table
 
@@ -28,3 +30,15 @@ class PowerSample(NodeSample):
     )
     temperature_celsius = gauge("Temperature", min=-100, max=250, source="temp1_input (0.001 degrees), IPMI, Redfish")
     fan_hertz = gauge("Revolutions of a fan in a second", max=1e4, source="fan1_input (per minute), IPMI, Redfish")
+
+
+@table("rollup", Timed("hour_start"))
+class NodeEnergyHour(dy.Schema):
+    """One clock hour of one node, by one meter of all of it: what GPUs, processors, memory and fans drew together."""
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster of the node")
+    node = key("Node name")
+    power_source = text("The meter that counts: of several that saw the hour, one that counts energy", nullable=False)
+    energy_joules = amount("Energy in the time that the meter saw; nothing is extrapolated", nullable=False)
+    measured_seconds = seconds("How much of the hour the meter saw")

@@ -12,8 +12,8 @@ _KILOWATT_HOUR_JOULES: Final = 3_600_000
 CARBON: Final = Measure(
     "carbon_grams",
     "CO₂ equivalent",
-    "Measured energy of the GPUs, times what the site adds (PUE), times what the grid's electricity emits. Processors, "
-    "memory and the making of the hardware are not in it.",
+    "Measured energy, times what the site adds (PUE), times what the grid's electricity emits: of whole nodes where "
+    "their controller measures it, else of the GPUs alone. The making of the hardware is not in it.",
     ("carbon",),
     "grams",
     total("carbon_grams"),
@@ -29,7 +29,7 @@ ENERGY: Final = Measure(
 SITE_ENERGY: Final = Measure(
     "site_energy_joules",
     "With the site's share",
-    "Energy of the GPUs with cooling and losses of the site (PUE), where that is known.",
+    "Energy of whole nodes, or of their GPUs alone, with cooling and losses of the site (PUE), where that is known.",
     ("carbon",),
     "joules",
     total("site_joules"),
@@ -41,6 +41,15 @@ ENERGY_KNOWN: Final = Measure(
     ("carbon",),
     "ratio",
     per(pl.col("known_gpu_seconds").sum(), pl.col("total_gpu_seconds").sum()),
+)
+WHOLE_NODES_KNOWN: Final = Measure(
+    "whole_node_energy_known_ratio",
+    "Of whole nodes",
+    "Device time in which a controller measured the whole node (IPMI, Redfish), processors, memory and fans with it, "
+    "against all device time.",
+    ("carbon",),
+    "ratio",
+    per(pl.col("node_known_gpu_seconds").sum(), pl.col("total_gpu_seconds").sum()),
 )
 CARBON_KNOWN: Final = Measure(
     "carbon_known_ratio",

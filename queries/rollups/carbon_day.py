@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ledger.expressions import to_gpu_seconds
 from ledger.names import STATES
-from ledger.tables import Asset, CarbonDay, GpuHour, JobGpuHour, Node
+from ledger.tables import Asset, CarbonDay, GpuHour, JobGpuHour, Node, NodeEnergyHour
 from queries.graph import Input, Span, rollup
 from queries.rollups._grid import COUNTRY_OF, GRIDS, Figure, overhead_of
 from queries.rollups._stays import stays
+from queries.rollups._whole_nodes import with_whole_nodes
 
 _DEVICE: Final = ("hour_start", "cluster", "node", "gpu_uuid")
 _HOLDER: Final = ("team", "model", "job_id", "restart_count", "submitted_at")
@@ -74,15 +75,18 @@ def carbon_day(
     job_hours: Annotated[dy.LazyFrame[JobGpuHour], Input(columns=_JOB_COLUMNS, fills=False)],
     nodes: Annotated[dy.LazyFrame[Node], Input(columns=_NODE_COLUMNS, fills=False)],
     assets: Annotated[dy.LazyFrame[Asset], Input(columns=("cluster", "node", "pue_ratio"), fills=False)],
+    whole_nodes: Annotated[dy.LazyFrame[NodeEnergyHour], Input(fills=False)],
     span: Span,
     settings: Carbon,
 ) -> dy.LazyFrame[CarbonDay]:
     """Sum the energy of devices by day and job, add what the site adds to it, and price it in carbon.
 
-    Measured energy of the GPU boards x PUE x the grid's figure of that day. PUE comes from the settings, else from
-    the asset, else from what the cloud publishes; the grid from the settings, else the country of the region.
+    Measured energy x PUE x the grid's figure of that day: of the whole node where a meter of it told, else of the GPU
+    boards. PUE comes from the settings, else from the asset, else from what the cloud publishes; the grid from the
+    settings, else the country of the region.
 
-    Conserves: over a day, joules of jobs and of what nobody held sum to what the devices counted.
+    Conserves: over a day, joules of jobs and of what nobody held sum to what the devices counted, and so do those of
+    whole nodes to what their meters saw.
     Nulls: energy that was never measured; site and carbon too where a part of the product is unknown.
     """
     within = pl.col("hour_start").is_between(span.start, span.end, closed="left")
@@ -90,7 +94,7 @@ def carbon_day(
     if devices.is_empty():
         return CarbonDay.create_empty(lazy=True)
     held = _held(job_hours.filter(within).collect())
-    parts = pl.concat([held, _left(_existing(devices), held)])
+    parts = with_whole_nodes(pl.concat([held, _left(_existing(devices), held)]), devices, whole_nodes.collect())
     placed = _placed(parts, stays(nodes.collect()))
     overhead = assets.drop_nulls("pue_ratio").group_by("cluster", "node").agg(pl.col("pue_ratio").max()).collect()
     sited = _sited(placed, overhead, settings)
@@ -170,15 +174,21 @@ def _sited(parts: pl.DataFrame, overhead: pl.DataFrame, settings: Carbon) -> pl.
     return (
         parts.join(published.drop("stated_figure", "published_figure"), on=[*_PLACE, "provider"])
         .join(overhead, on=["cluster", "node"], how="left")
-        .with_columns((pl.col("energy_joules") * pue).alias("site_joules"))
+        .with_columns((pl.coalesce("node_joules", "energy_joules") * pue).alias("site_joules"))
     )
 
 
 def _by_day(parts: pl.DataFrame) -> pl.DataFrame:
     """Return one row per day, region and holder; floats are added in one order."""
-    energy, site = pl.col("energy_joules"), pl.col("site_joules")
-    is_whole = (site.is_not_null() | energy.is_null()).all()
-    seen = pl.when(energy.is_not_null()).then(pl.col("total_gpu_seconds").cast(pl.Float64) * pl.col("coverage_ratio"))
+    energy, node, site = pl.col("energy_joules"), pl.col("node_joules"), pl.col("site_joules")
+    is_known = energy.is_not_null() | node.is_not_null()
+    is_whole = (site.is_not_null() | ~is_known).all()
+    time = pl.col("total_gpu_seconds").cast(pl.Float64)
+    seen = pl.coalesce(
+        pl.when(energy.is_not_null()).then(time * pl.col("coverage_ratio")),
+        pl.when(node.is_not_null()).then(time * pl.col("node_measured_ratio")),
+    )
+    whole_seen = pl.when(node.is_not_null()).then(time * pl.col("node_measured_ratio"))
     return (
         parts.sort(*_KEY, *_DEVICE)
         .group_by(_KEY, maintain_order=True)
@@ -187,7 +197,9 @@ def _by_day(parts: pl.DataFrame) -> pl.DataFrame:
             pl.col("total_gpu_seconds").sum(),
             seen.sum().alias("known_gpu_seconds"),
             pl.when(energy.is_not_null().any()).then(energy.sum()).alias("energy_joules"),
-            pl.when(energy.is_not_null().any() & is_whole).then(site.sum()).alias("site_joules"),
+            pl.when(node.is_not_null().any()).then(node.sum()).alias("node_joules"),
+            whole_seen.sum().alias("node_known_gpu_seconds"),
+            pl.when(is_known.any() & is_whole).then(site.sum()).alias("site_joules"),
         )
     )
 

@@ -10,6 +10,7 @@ SELECT CASE $by WHEN 'team' THEN if(team = '', 'not held', team) WHEN 'model' TH
        sum(energy_joules) AS energy_joules, sum(site_joules) AS site_joules, sum(carbon_grams) AS carbon_grams,
        sum(energy_joules) / 3600000 AS kilowatt_hours, sum(carbon_grams) / 1000 AS carbon_kilograms,
        CAST(sum(total_gpu_seconds) AS DOUBLE) AS total_gpu_seconds, sum(known_gpu_seconds) AS known_gpu_seconds,
+       sum(node_known_gpu_seconds) AS node_known_gpu_seconds,
        sum(CASE WHEN carbon_grams IS NOT NULL THEN known_gpu_seconds ELSE 0 END) AS priced_gpu_seconds,
        sum(CASE WHEN carbon_grams IS NOT NULL THEN site_joules END) AS priced_site_joules,
        string_agg(DISTINCT grid_source, '; ' ORDER BY grid_source) AS grid_sources

@@ -23,7 +23,7 @@ def day(job: str, joules: float | None, grams: float | None, **given: Any) -> di
     row = {
         "day": date(2026, 3, 18), "cluster": "c", "region": "fra1", "team": "vision", "model": "iris", "job_id": job,
         "restart_count": 0, "submitted_at": NOW, "total_gpu_seconds": Decimal(3600),
-        "known_gpu_seconds": 0.0 if joules is None else 3600.0, "energy_joules": joules, "carbon_grams": grams,
+        "known_gpu_seconds": 0.0 if joules is None else 3600.0, "node_known_gpu_seconds": 0.0, "energy_joules": joules, "carbon_grams": grams,
         "site_joules": None if grams is None or joules is None else joules * 1.5,
     }  # fmt: skip
     return row | given
@@ -49,7 +49,7 @@ def test_the_page_says_what_is_known_and_what_is_not(hub: Context) -> None:
     shown = metrics(test)
     assert shown["CO₂ equivalent"] == ("1.5 kg", "400 g/kWh")
     assert shown["GPU energy"][0] == "3.5 kWh"
-    assert shown["Energy known"][0] == "75.0 %"
+    assert shown["Energy known"] == ("75.0 %", "whole nodes 0.0 %")
     assert shown["Per GPU-hour"][0] == "750 g"
     assert test.warning[0].value.startswith("Of a part of the energy the grid or the PUE is not known")
     groups = test.dataframe[0].value.set_index("name")

@@ -12,7 +12,17 @@ from app.services import _owned
 from ledger import money
 from ledger.config import load
 from ledger.sections import MoneySettings
-from ledger.tables import AllocationHour, Asset, FocusCharge, GpuHour, JobGpuHour, NetworkHour, Node, StorageHour
+from ledger.tables import (
+    AllocationHour,
+    Asset,
+    FocusCharge,
+    GpuHour,
+    JobGpuHour,
+    NetworkHour,
+    Node,
+    NodeEnergyHour,
+    StorageHour,
+)
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from tests.bills import HOUR, MONTH, NEXT, costs, device_hour, imports_of, job_hour, jobs, node, rows
@@ -75,6 +85,30 @@ def test_measured_energy_of_gpus_replaces_rated_power_where_the_rest_is_known(
     cost, words = energy_of_first_day(H100 | {"host_power_watts": host}, measured(joules, coverage))
     assert cost == Decimal(kilowatt_hours) * Decimal("1.5") * Decimal("0.20")
     assert words.endswith(f"({evidence})")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kilowatt_hours", "evidence"), [(3600, "72", "measured"), (1800, "57.6", "measured")]
+)
+def test_a_meter_of_the_whole_server_goes_before_what_is_stated_unless_it_saw_much_less(
+    seconds: int, kilowatt_hours: str, evidence: str
+) -> None:
+    """Three kilowatts by the controller; by the GPUs' counters and the stated 400 W it is 2.4."""
+    at = hub(H100 | {"host_power_watts": 400.0}, measured(3_600_000.0))
+    meters = [
+        {"hour_start": MONTH + hour * HOUR, "cluster": "c", "node": "a1", "power_source": "ipmi:dcmi",
+         "energy_joules": 3000.0 * seconds, "measured_seconds": Decimal(seconds)}
+        for hour in range(24)
+    ]  # fmt: skip
+    keys = [f"{each['hour_start']:%Y-%m-%dT%H}" for each in meters]
+    at.store.replace(NodeEnergyHour, rows(NodeEnergyHour, meters), partitions=keys, state=None)
+    _owned.charge(at)
+    charges = at.store.read(FocusCharge).filter(
+        pl.col("ServiceName").str.ends_with("energy"), pl.col("ChargePeriodStart") == MONTH
+    )
+    at.close()
+    assert charges["BilledCost"].item() == Decimal(kilowatt_hours) * Decimal("1.5") * Decimal("0.20")
+    assert charges["ChargeDescription"].item().endswith(f"({evidence})")
 
 
 def test_unused_capacity_is_a_row_and_nothing_is_lost() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ledger.tables import Asset, CarbonDay, GpuHour, JobGpuHour, Node
+from ledger.tables import Asset, CarbonDay, GpuHour, JobGpuHour, Node, NodeEnergyHour
 from queries.graph import Span
 from queries.rollups._grid import COUNTRY_OF, GRIDS, overhead_of
 from queries.rollups.carbon_day import Carbon, Site, carbon_day
@@ -30,6 +30,7 @@ def days(
     pue: float | None = None,
     sites: tuple[Site, ...] = (),
     length: int = 3,
+    meters: list[dict[str, Any]] = [],  # noqa: B006  never changed
 ) -> pl.DataFrame:
     asset = {
         "asset_id": "1", "cluster": "c", "node": "a1", "billing_currency": "EUR", "purchase_cost": Decimal(1),
@@ -40,6 +41,7 @@ def days(
         job_hours=rows(JobGpuHour, held).lazy(),
         nodes=rows(Node, [node("a1", **LAB)] if nodes is None else nodes).lazy(),
         assets=rows(Asset, [asset] if pue else []).lazy(),
+        whole_nodes=rows(NodeEnergyHour, meters).lazy(),
         span=Span(at(4), at(4) + timedelta(days=length), at(8)),
         settings=Carbon(sites=sites),
     )
@@ -52,6 +54,13 @@ def device(joules: float | None, gpu: str = "g1", hour: Any = H, **given: Any) -
 
 def held(joules: float | None, job: str = "j", gpu: str = "g1", hour: Any = H, **given: Any) -> dict[str, Any]:
     return job_hour(hour, gpu, job, energy_joules=joules, **({"productive_seconds": 3600} | given))
+
+
+def meter(joules: float, hour: Any = H, seconds: int = 3600) -> dict[str, Any]:
+    return {
+        "hour_start": hour, "cluster": "c", "node": "a1", "power_source": "ipmi:dcmi", "energy_joules": joules,
+        "measured_seconds": Decimal(seconds),
+    }  # fmt: skip
 
 
 def of_job(made: pl.DataFrame, job: str) -> dict[str, Any]:
@@ -175,3 +184,49 @@ def test_every_region_lies_in_a_country_with_a_figure() -> None:
 def test_a_site_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Site.model_validate(wrong)
+
+
+def test_a_meter_of_the_whole_node_brings_processors_and_fans_in() -> None:
+    """A node of two devices draws 6 kWh, its devices 2 and 1: the other 3 go to both by their time."""
+    made = days(
+        [device(2 * KILOWATT_HOUR), device(KILOWATT_HOUR, "g2")],
+        [held(2 * KILOWATT_HOUR)],
+        sites=(FRANKFURT,),
+        meters=[meter(6 * KILOWATT_HOUR)],
+    )
+    job, free = of_job(made, "j"), of_job(made, "")
+    assert job["energy_joules"] == 2 * KILOWATT_HOUR, "the devices' own energy stays what their counters say"
+    assert (job["node_joules"], free["node_joules"]) == (3.5 * KILOWATT_HOUR, 2.5 * KILOWATT_HOUR)
+    assert job["site_joules"] == pytest.approx(3.5 * KILOWATT_HOUR * 1.5)
+    assert job["carbon_grams"] == pytest.approx(3.5 * 1.5 * 400)
+    assert (job["node_known_gpu_seconds"], job["known_gpu_seconds"]) == (3600, 3600)
+
+
+def test_a_meter_tells_of_devices_that_do_not_count_and_is_not_believed_where_it_misses_a_supply() -> None:
+    dumb = days([device(None), device(None, "g2")], [held(None)], sites=(FRANKFURT,), meters=[meter(KILOWATT_HOUR)])
+    assert (of_job(dumb, "j")["energy_joules"], of_job(dumb, "j")["node_joules"]) == (None, KILOWATT_HOUR / 2)
+    assert of_job(dumb, "j")["carbon_grams"] == pytest.approx(0.5 * 1.5 * 400)
+    less = days([device(2 * KILOWATT_HOUR)], [held(2 * KILOWATT_HOUR)], sites=(FRANKFURT,), meters=[meter(1.0)])
+    assert (of_job(less, "j")["node_joules"], of_job(less, "j")["node_known_gpu_seconds"]) == (None, 0)
+    assert of_job(less, "j")["site_joules"] == 3 * KILOWATT_HOUR
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 3600), st.floats(0.1, 1)), min_size=1, max_size=4),
+    st.floats(1e7, 1e8),
+    st.integers(1, 3600),
+)
+def test_parts_of_a_node_sum_to_what_its_meter_saw(
+    drawn: list[tuple[float, int, float]], joules: float, seconds: int
+) -> None:
+    devices = [device(each, f"g{index}", coverage_ratio=cover) for index, (each, _, cover) in enumerate(drawn)]
+    jobs = [
+        held(each * used / 3600, f"j{index}", f"g{index}", productive_seconds=used, coverage_ratio=cover)
+        for index, (each, used, cover) in enumerate(drawn)
+        if used
+    ]
+    made = days(devices, jobs, sites=(FRANKFURT,), meters=[meter(joules, seconds=seconds)])
+    told = made["node_joules"].drop_nulls()
+    if told.len():
+        assert told.len() == made.height
+        assert told.sum() == pytest.approx(joules)
