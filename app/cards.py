@@ -13,13 +13,13 @@ from queries import measure
 from queries.measure import Amount, Measure, Part, UnitCost
 
 # Five cards stand beside each other on a laptop, two on a phone.
-_WIDTH = 148
+_MOST, _WIDTH = 5, 148
 
 
 @contextmanager
-def row() -> Iterator[None]:
-    """Lay the cards of a block beside each other."""
-    with st.grid("auto", min_column_width=_WIDTH):
+def row(number: int = _MOST) -> Iterator[None]:
+    """Lay the cards of a block beside each other; `number` of them fill the width where there is room."""
+    with st.grid(number, min_column_width=_WIDTH):
         yield
 
 

@@ -35,6 +35,8 @@ _GIGABITS: Final = 8 / 10**9  # of a byte: networks are named by bits
 
 _MOST_HEIGHT: Final = 560
 
+_LONG: Final = 10_000
+
 _BAR_WIDTH: Final = 130
 
 
@@ -143,10 +145,15 @@ def _drawn(frame: pl.DataFrame, name: str, kind: Kind) -> pl.Expr:
 
 
 def _step(frame: pl.DataFrame, name: str) -> int:
-    """Return which binary prefix suits the largest number of a column: one column has one unit."""
+    """Return which binary prefix suits a column: its smallest number shows, and its largest is not long."""
     if not frame.schema[name].is_numeric():
         return 0
-    return binary_step(float(str(frame.get_column(name).cast(pl.Float64).abs().max() or 0)))
+    sizes = frame.get_column(name).cast(pl.Float64).abs()
+    smallest, largest = (float(str(each or 0)) for each in (sizes.filter(sizes > 0).min(), sizes.max()))
+    step = binary_step(smallest)
+    while largest / 1024**step >= _LONG and step < binary_step(largest):
+        step += 1
+    return step
 
 
 @cache

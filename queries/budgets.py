@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final, Literal
 
 import polars as pl
@@ -65,7 +66,7 @@ class Standing:
     @property
     def used_ratio(self) -> float:
         """Spend so far against the budget."""
-        return float(self.spent) / float(self.budget.cost)
+        return float(Fraction(self.spent) / Fraction(self.budget.cost))
 
     @property
     def reached(self) -> list[float]:

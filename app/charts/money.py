@@ -11,6 +11,15 @@ from app.theme import ACCENT, CATEGORICAL, OTHER_COLOUR, STATE_COLOURS, STATE_WO
 
 _LABELLED_DAYS: Final = 16
 
+# What means waste or use has its colour wherever it is drawn; the others take turns.
+_OWN_COLOURS: Final = {
+    **STATE_COLOURS,
+    "idle": STATE_COLOURS["unallocated"],
+    "commitment, used": STATE_COLOURS["productive"],
+    "commitment, unused": STATE_COLOURS["held_idle"],
+    "other": OTHER_COLOUR,
+}
+
 
 def stacked(frame: pl.DataFrame, currency: str, *, most: int = 9) -> go.Figure:
     """Stack a cost by day and group; small groups are drawn as `other`.
@@ -20,15 +29,17 @@ def stacked(frame: pl.DataFrame, currency: str, *, most: int = 9) -> go.Figure:
     drawn = largest(frame, "name", "cost", most)
     series = pivot(drawn, "day", "name", "cost")
     names = sorted(series, key=lambda name: (name == "other", -sum(series[name][1])))
+    others = (name for name in names if name not in _OWN_COLOURS)
+    turns = {name: CATEGORICAL[index % len(CATEGORICAL)] for index, name in enumerate(others)}
     traces = [
         go.Bar(
             x=series[name][0],
             y=series[name][1],
             name=name,
-            marker={"color": OTHER_COLOUR if name == "other" else CATEGORICAL[index % len(CATEGORICAL)]},
+            marker={"color": _OWN_COLOURS.get(name) or turns[name]},
             hovertemplate=f"%{{x|%a %-d %b}}<br>{name}: %{{y:,.2f}} {currency}<extra></extra>",
         )
-        for index, name in enumerate(names)
+        for name in names
     ]
     return figure(traces, barmode="relative", yaxis={"title": {"text": currency}}, xaxis=_days(drawn["day"].n_unique()))
 

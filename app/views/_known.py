@@ -27,7 +27,7 @@ def attribution() -> None:
         st.info("No sample of a GPU was kept in this window. Start an agent on a node.")
         return
     shares = (health.ATTRIBUTED_RATIO, health.CONFIDENCE_RATIO, health.INVISIBLE_RATIO)
-    with cards.row():
+    with cards.row(4):
         for each in shares:
             cards.taken(each, nodes)
     known, sure, unseen = (Column(each.title, "percent", each.means) for each in shares)

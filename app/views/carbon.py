@@ -35,7 +35,7 @@ def carbon() -> None:
         st.info("No device was seen in this window. Start `clusterledger agent` on nodes with GPUs.")
         return
     known = data.once(measure.values, whole, _SHOWN)
-    with cards.row():
+    with cards.row(4):
         for of, beside in ((measures.CARBON, measures.GRID_INTENSITY), (measures.ENERGY, measures.SITE_ENERGY)):
             detail = f"{written.measured(beside.unit, beside.name, known[beside.name])} {_BESIDE[beside.name]}"
             cards.number(of, known[of.name], detail.strip())

@@ -137,7 +137,7 @@ def _owned(owned: pl.DataFrame) -> None:
     if owned.is_empty():
         return
     st.subheader("Owned hardware", anchor=False)
-    with cards.row():
+    with cards.row(4):
         cards.summed(measures.OWNED_COST, owned)
         cards.parted(measures.OWNED_UNUSED, owned)
     table.show(

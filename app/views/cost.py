@@ -47,7 +47,7 @@ def cost() -> None:
     days = shown.frame
     earlier = display.shown(_days(controls.before(window), rules, idle, asked), ("cost",), day="day").frame
     totals, old = (data.once(measure.amounts, each, of) for each in (days, earlier))
-    with cards.row():
+    with cards.row(max(4, len(totals) + 2)):
         for currency, amount in totals.items():
             cards.card(
                 display.label(shown, currency, f"{charged.capitalize()} cost, {currency}"),

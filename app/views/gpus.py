@@ -110,17 +110,17 @@ def _idle_for(devices: pl.DataFrame, now: datetime) -> pl.DataFrame:
 
 
 def _waiting(devices: pl.DataFrame, pending: pl.DataFrame) -> None:
-    st.subheader("Why jobs wait while GPUs are free", anchor=False)
+    st.subheader("Why jobs wait", anchor=False)
     if pending.is_empty():
         st.success("No job waits for GPUs.")
     else:
         table.show(
             data.once(_reasons, pending),
             {
-                "pending_reason": Column("Scheduler's reason"),
+                "pending_reason": Column("Reason", help="As the scheduler says."),
                 "jobs": Column("Jobs", "count"),
                 "gpus": Column("GPUs", "count"),
-                "oldest": Column("Longest wait", "duration"),
+                "oldest": Column("Longest", "duration", "How long the first of them has waited."),
             },
             key="waiting",
         )

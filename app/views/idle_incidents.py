@@ -93,7 +93,7 @@ def _columns(status: str | None) -> dict[str, Column]:
 
 
 def _headline(found: pl.DataFrame) -> None:
-    with cards.row():
+    with cards.row(4):
         for each in (measures.NOT_DECIDED, measures.CARED_FOR, measures.EXEMPT):
             cards.taken(each, found)
         cards.summed(measures.LASTING_COST, found)

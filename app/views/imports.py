@@ -35,7 +35,7 @@ _HINTS: Final = {
 def imports() -> None:
     """Take files in, say what came of each, and let what waits be accepted."""
     found = controls.answer("bill_imports")
-    with cards.row():
+    with cards.row(4):
         cards.taken(measures.WAITING_COUNT, found)
         cards.taken(measures.COUNTING_COUNT, found)
         last = found.row(0, named=True)["imported_at"] if found.height else None

@@ -77,7 +77,7 @@ def _headline(found: pl.DataFrame) -> None:
         st.success(f"All {known} bills whose invoice is known match it within FOCUS 1.4's tolerance.{missing}")
     else:
         st.warning(f"No invoice is known, so that nothing proves the bills: type one below, or import it.{missing}")
-    with cards.row():
+    with cards.row(4):
         cards.counted(health.DIFFERING_COUNT, health.INVOICE_COUNT, found)
         cards.counted(measures.COMPARED_COUNT, health.INVOICE_COUNT, found)
         cards.summed(measures.CHARGED, compared)

@@ -117,7 +117,7 @@ def _managed(window: data.Window) -> None:
 
 
 def _headline(mine: pl.DataFrame, currency: str) -> None:
-    with cards.row():
+    with cards.row(4):
         cards.taken(spending.MODEL_COUNT, mine)
         cards.summed(spending.NAMED_COST, mine, of_rows_in=currency)
         cards.parted(spending.MODELS_PRODUCTIVE, mine)

@@ -60,7 +60,7 @@ def savings() -> None:
 
 def _headline(found: pl.DataFrame) -> None:
     unique = data.once(measure.counted_once, found)
-    with cards.row():
+    with cards.row(4):
         cards.taken(spending.OPEN_FINDINGS, found)
         cards.summed(spending.SAVING_EFFECTIVE, unique)
         cards.summed(spending.SAVING_CASH, unique)
@@ -79,7 +79,7 @@ def _finding(row: dict[str, Any]) -> None:
         left, right = st.columns([3, 2], gap="large")
         with left:
             st.markdown("**Do**")
-            st.code(row["directive"], language=None)
+            st.code(row["directive"], language=None, wrap_lines=True)
             if row["undo"]:
                 st.markdown(f"**Undo**: {row['undo']}")
             st.markdown(f"**May be wrong**: {row['may_be_wrong']}")

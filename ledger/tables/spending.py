@@ -20,7 +20,7 @@ from ledger.tables.partition import Timed, Whole, table
 
 @table("rollup", Timed("day", "day"))
 class SpendDay(dy.Schema):
-    """One UTC day of a cost on one node, or of one service without a node, for one run of a job or for nobody.
+    """One UTC day of a cost on one node, or of one resource without a node, in one state, for one run or for nobody.
 
     A run that was requeued is one run: its restarts are summed.
     """
@@ -31,11 +31,14 @@ class SpendDay(dy.Schema):
     billing_period_start = key_instant("Start of the billing period")
     charge_category = key("FOCUS ChargeCategory")
     charge_class = key("Correction, or ''")
+    commitment_status = key("Used, Unused, or ''")
     cost_kind = key("As in `cost_hour`: usage, storage, network, support, tax, credit, ...")
     service_name = key("FOCUS ServiceName; '' where the bill names none")
     bucket = key("allocated, idle, shared or unallocable")
+    state = key("State of the devices; '' for what has none")
     cluster = key("Cluster of the node; '' if none")
     node = key("Node; '' for what has none")
+    resource_id = key("FOCUS ResourceId of what has no node, case folded; '' for a node, or without one")
     team = key("Team; '' for what has no holder")
     user = key("User; '' for what has no holder")
     model = key("Model; '' for what has no holder")
@@ -69,6 +72,7 @@ class AnomalyDay(dy.Schema):
     actual_cost = money("What the day cost: usage of the AI estate, effective", nullable=False)
     expected_cost = money("Median of the same weekdays before", nullable=False)
     spread_cost = money("Median distance of those weekdays from it", nullable=False)
+    reach_cost = money("Distance from their weekday's median that nine of ten days before kept to")
     difference_cost = money("actual_cost - expected_cost", nullable=False)
     weekday_count = count("Weekdays behind the median", nullable=False)
     cause = text(

@@ -22,8 +22,10 @@ _WEEK: Final = 7 * _DAY
 _NOTHING: Final = Decimal(0)
 _HALF: Final = Decimal("0.5")
 
-# Of normal values, the median distance from the median is so many standard deviations.
+# Of normal values, a standard deviation is so many median distances from the median, and so many of the distance that
+# nine of ten do not reach.
 _TO_DEVIATION: Final = 1.4826
+_FROM_NINE_OF_TEN: Final = 0.608
 
 Series = Mapping[date, Decimal | None]
 
@@ -74,6 +76,7 @@ class Found(NamedTuple):
     actual: Decimal
     expected: Decimal
     spread: Decimal
+    reach: Decimal
     difference: Decimal
     weekdays: int
 
@@ -101,6 +104,20 @@ def weekdays(series: Series, day: date, weeks: int) -> list[Decimal]:
     return [each for each in before if each is not None]
 
 
+def reach(series: Series, day: date, weeks: int) -> Decimal:
+    """Return the distance from their weekday's median that nine of ten days before a day do not exceed.
+
+    Four Thursdays say little of how far a Thursday may go; all days of the weeks say how restless a cost is.
+    """
+    distances: list[Decimal] = []
+    for offset in range(7):
+        same = weekdays(series, day - offset * _DAY, weeks)
+        if same:
+            usual = middle(same)
+            distances.extend(abs(money.difference(each, usual)) for each in same)
+    return sorted(distances)[(len(distances) - 1) * 9 // 10] if distances else _NOTHING
+
+
 def unusual(
     series: Series, day: date, *, weeks: int, least: int, spreads: float, least_ratio: float, least_cost: Decimal
 ) -> Found | None:
@@ -113,8 +130,10 @@ def unusual(
         return None
     expected = middle(before)
     spread = middle([abs(money.difference(each, expected)) for each in before])
+    far = reach(series, day, weeks)
     difference = money.difference(actual, expected)
-    is_far = float(abs(difference)) > spreads * _TO_DEVIATION * float(spread)
+    deviation = max(_TO_DEVIATION * float(spread), _FROM_NINE_OF_TEN * float(far))
+    is_far = float(abs(difference)) > spreads * deviation
     recent = [each for index in range(1, 8) if (each := series.get(day - index * _DAY)) is not None]
     from_recent = money.difference(actual, middle(recent)) if recent else difference
     is_large = all(
@@ -122,7 +141,7 @@ def unusual(
         for each, usual in ((difference, expected), (from_recent, middle(recent) if recent else expected))
     )
     is_same_way = (from_recent > 0) == (difference > 0)
-    found = Found(actual, expected, spread, difference, len(before))
+    found = Found(actual, expected, spread, far, difference, len(before))
     return found if is_far and is_large and is_same_way else None
 
 

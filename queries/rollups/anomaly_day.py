@@ -59,10 +59,10 @@ def anomaly_day(
     """Compare each complete day with the median of the same weekdays of eight weeks, in total, by team and provider.
 
     Effective cost of usage of the AI estate. A day is complete when every provider that is in use has billed past
-    its end and none of it is estimated. The distance is measured in the median distance of those weekdays from their
-    median, scaled to a standard deviation. The cause is the part (provider, node or service, team) whose own cost
-    differs most, in the same direction, from its own median; and of all device time, what its amount and what its
-    price would have changed alone.
+    its end and none of it is estimated. The distance is measured in standard deviations: by the median distance of
+    those weekdays from their median, or by what nine of ten of all days keep to, whichever is larger. The cause is
+    the part (provider, node or service, team) whose own cost differs most, in the same direction, from its own
+    median; and of all device time, what its amount and what its price would have changed alone.
     """
     wanted = (pl.col("charge_category") == "Usage") & pl.col("in_scope")
     used = days.filter(wanted & (pl.col("first_hour_start") < span.now)).collect()
@@ -128,6 +128,7 @@ def _of_scope(
             "actual_cost": found.actual,
             "expected_cost": found.expected,
             "spread_cost": found.spread,
+            "reach_cost": found.reach,
             "difference_cost": found.difference,
             "weekday_count": found.weekdays,
             **named._asdict(),

@@ -105,6 +105,18 @@ def test_too_few_weekdays_and_what_has_become_usual_are_not_told() -> None:
     assert anomalies(days(lambda index: Decimal(9000) if index == 27 else Decimal(100), 28)).is_empty()
 
 
+def test_what_comes_in_bursts_is_unusual_only_beyond_its_bursts() -> None:
+    def bursts(index: int) -> Decimal:
+        return Decimal(600) if index % 5 in {1, 2} and index % 7 != 3 else Decimal(0)
+
+    def on_thursday(cost: int) -> list[str]:
+        told = anomalies(days(lambda index: Decimal(cost) if index == 59 else bursts(index)))
+        return [str(day) for day in told.filter(pl.col("scope") == "team:red")["day"]]
+
+    assert on_thursday(600) == []
+    assert on_thursday(6000) == ["2026-04-02"]
+
+
 def test_outside_the_estate_and_what_is_no_usage_do_not_count() -> None:
     spike = FIRST + 60 * DAY + 23 * HOUR
     others = [
