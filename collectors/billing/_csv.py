@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from collectors.billing._typed import PART_ROWS, Broken, Texts, frame_of
+from collectors.billing._typed import Broken, Texts, frame_of
 from ledger.errors import InputError
 from ledger.words import amount
 
@@ -21,6 +21,9 @@ HEAD_BYTES: Final = 256 * 2**10
 
 _BLOCK_BYTES: Final = 32 * 2**20
 _LARGE_BYTES: Final = 2 * _BLOCK_BYTES
+
+# A CSV is in memory beside its rows, which are all text: fewer of them at once than of a Parquet file.
+_PART_ROWS: Final = 100_000
 _KNOWN_STARTS: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"%PDF": "a PDF",
@@ -195,7 +198,7 @@ def _frames(label: str, layout: _Layout, content: bytes) -> Iterator[pl.DataFram
     with _as_csv(label), arrow_csv.open_csv(layout.source(content), *layout.options([])) as reader:
         for batch in reader:
             held.append(batch)
-            if sum(each.num_rows for each in held) >= PART_ROWS:
+            if sum(each.num_rows for each in held) >= _PART_ROWS:
                 yield frame_of(pa.Table.from_batches(held))
                 held = []
     if held:

@@ -12,13 +12,14 @@ from pyarrow import parquet
 
 from collectors.billing._csv import HEAD_BYTES, csv_parts, csv_texts, header, utf8
 from collectors.billing._source import SourceFile
-from collectors.billing._typed import PART_ROWS, Broken, Texts, as_text, coded_of, frame_of, listed, naive_columns
+from collectors.billing._typed import Broken, Texts, as_text, coded_of, frame_of, listed, naive_columns
 from ledger.errors import InputError
 
 __all__ = ["Broken", "Texts", "columns_of", "read_parts", "read_texts"]
 
 _PARQUET: Final = b"PAR1"
 _BATCH_ROWS: Final = 50_000
+_PART_ROWS: Final = 250_000
 # What Arrow raises for bytes that are not what their footer says.
 _DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
 
@@ -114,7 +115,7 @@ def _tables(file: parquet.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
     for batch in file.iter_batches(_BATCH_ROWS, columns=names):
         held.append(batch)
-        if sum(each.num_rows for each in held) >= PART_ROWS:
+        if sum(each.num_rows for each in held) >= _PART_ROWS:
             yield pa.Table.from_batches(held)
             held = []
     if held:

@@ -8,9 +8,6 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-PART_ROWS: Final = 250_000
-"""So many rows of a large file are in memory at once."""
-
 _PAIRS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
 
 

@@ -31,7 +31,7 @@ class CarbonDay(dy.Schema):
     node_joules = amount(
         "Energy of the devices and of their part of the node's rest, by a meter of the whole node; null where none told"
     )
-    node_known_gpu_seconds = amount("Device time in which such a meter told", nullable=False)
+    node_known_gpu_seconds = amount("Device time in which such a meter told")
     site_joules = amount(
         "Energy of whole nodes, of the devices where no meter told of their node, with what the site adds to it (PUE); "
         "null where that is unknown"
