@@ -1,4 +1,4 @@
-"""What one team is charged for one month, and how that was computed: gathered once for page, file and PDF."""
+"""What one team is charged for one month, and how that was computed: one for page, file and PDF."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,12 @@ from typing import Any, Final
 import polars as pl
 
 from app import format as written
-from app.data import Window
-from app.headline import Answer
 from ledger import money
 from ledger.sections import MoneySettings
-from ledger.tables.partition import after
 from queries import measure
 from queries.measure import UnitCost
 from queries.measures import carbon, per_unit
-from queries.unit_costs import between_runs
+from queries.statements import COSTS
 
 LINES: Final[Mapping[str, tuple[str, str]]] = {
     "held": ("Held by its jobs", "GPUs, and their nodes' processors and memory, while jobs of the team held them"),
@@ -31,11 +28,11 @@ LINES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """What a charge is for, in the order of a statement."""
 
+_PLACES: Final = {line: place for place, line in enumerate(LINES)}
+
 UNITS: Final[tuple[UnitCost, ...]] = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST, per_unit.RUN_COST)
 
 TOP_RUNS: Final = 10
-
-_MONEY: Final = ("billed_cost", "effective_cost", "productive_cost", "idle_cost")
 
 STATUS_WORDS: Final[Mapping[str, str]] = {
     "matches_invoice": "matches its invoice",
@@ -47,12 +44,21 @@ STATUS_WORDS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
+class Closed:
+    """When a statement was closed, and by whom."""
+
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True)
 class Statement:
     """One team's charges of one month; currencies stand beside each other and are never added.
 
-    `charges` are answers of `statement_charges`; `models`, `users`, `runs` of `unit_costs`; `unheld` is what idled
-    between the runs of the team, which is in no total; `invoices` are answers of `statement_invoices`, `carbon` those
-    of `carbon`.
+    `charges` are answers of `statement_charges`, of earlier months where these are adjustments; `models`, `users`,
+    `runs` of `unit_costs`; `unheld` is what idled between the runs of the team, which is in no total; `invoices` are
+    answers of `statement_invoices`, `carbon` those of `carbon`. Of a closed statement charges, models, users and runs
+    are as they were stated.
     """
 
     team: str
@@ -68,6 +74,7 @@ class Statement:
     carbon: pl.DataFrame
     rules: MoneySettings
     is_over: bool
+    closed: Closed | None = None
 
     @property
     def title(self) -> str:
@@ -90,12 +97,30 @@ class Statement:
         return money.total(self.charges.filter(pl.col("billing_currency") == currency)[column])
 
     def lines(self, currency: str) -> list[dict[str, Any]]:
-        """Return one row for each kind of charge in one currency, in the order of a statement."""
+        """Return one row for each kind of charge in one currency, in the order of a statement, adjustments last."""
+        by = ["for_month", "line"]
         mine = self.charges.filter(pl.col("billing_currency") == currency)
-        sums = money.summed(mine, by=["line"], columns=_MONEY)
-        hours = mine.group_by("line").agg((pl.col("held_gpu_seconds").cast(pl.Float64).sum() / 3600).alias("gpu_hours"))
-        found = {row["line"]: row for row in sums.join(hours, on="line").iter_rows(named=True)}
-        return [{**found[line], "words": LINES[line][0], "means": LINES[line][1]} for line in LINES if line in found]
+        sums = money.summed(mine, by=by, columns=COSTS)
+        hours = mine.group_by(by).agg((pl.col("held_gpu_seconds").cast(pl.Float64).sum() / 3600).alias("gpu_hours"))
+        found = sums.join(hours, on=by).sort(
+            pl.col("for_month") != self.month, "for_month", pl.col("line").replace_strict(_PLACES)
+        )
+        return [{**row, **self._told(row["for_month"], row["line"])} for row in found.iter_rows(named=True)]
+
+    def _told(self, month: date, line: str) -> dict[str, str]:
+        """Say what a row is for."""
+        words, means = LINES[line]
+        if month == self.month:
+            return {"words": words, "means": means}
+        return {
+            "words": f"Adjustment for {month:%Y-%m}: {words[0].lower()}{words[1:]}",
+            "means": f"what is known of {month:%B %Y} by now, less what closed statements said of it",
+        }
+
+    @property
+    def adjusted(self) -> pl.DataFrame:
+        """The charges that adjust what closed statements said."""
+        return self.charges.filter(pl.col("for_month") != self.month)
 
     def prices(self, currency: str) -> dict[str, Decimal]:
         """Return what units cost in one currency, by the names of their measures."""
@@ -140,6 +165,16 @@ class Statement:
             "A run that was requeued is one run. A GPU-hour of a slice or a share counts as its fraction.",
         ]
         said.append(_energy(self.carbon))
+        if self.adjusted.height:
+            said.append(
+                "An adjustment is what is known of a closed month by now (late, restated and corrected charges, "
+                "time that was told later, other rules), less what closed statements said of it."
+            )
+        if self.closed is not None:
+            said.append(
+                f"Closed by {self.closed.by} at {written.instant(self.closed.at)}: its charges stay as stated, and "
+                "what changes later posts on the statement of the first open month."
+            )
         if self.has_estimate:
             said.append("A part has no bill yet and is estimated at the last billed rate, else the list price.")
         if not self.is_over:
@@ -149,10 +184,12 @@ class Statement:
     def frame(self) -> pl.DataFrame:
         """Return everything in one table, exact: what is charged, and the same by model, user and run.
 
-        Shape, grain: one row per section, line or name, provider, service and currency. Only the rows of the section
-        `charges` are to be summed: the others tell the same cost in another way.
+        Shape, grain: one row per section, month that it is about, line or name, provider, service, charge category and
+        currency. Only the rows of the section `charges` are to be summed: the others tell the same cost in another way.
         """
-        charges = self.charges.with_columns(pl.lit("charges").alias("section"), pl.col("line").alias("name"))
+        adjusts = pl.concat_str(pl.lit("adjustment for "), pl.col("for_month").dt.strftime("%Y-%m: "), "line")
+        name = pl.when(pl.col("for_month") == self.month).then("line").otherwise(adjusts)
+        charges = self.charges.with_columns(pl.lit("charges").alias("section"), name.alias("name"))
         parts = [charges]
         for section, rows in (("models", self.models), ("users", self.users), ("runs", self.runs)):
             parts.append(rows.with_columns(pl.lit(section).alias("section")))
@@ -163,35 +200,11 @@ class Statement:
         return every.select(
             pl.lit(self.team).alias("team"),
             pl.lit(self.month).alias("month"),
-            *("section", "name", "provider", "service_name", "billing_currency", *_MONEY),
+            *("section", pl.col("for_month").fill_null(pl.lit(self.month)), "name", "provider", "service_name"),
+            *("charge_category", "billing_currency", *COSTS),
             (pl.col("held_gpu_seconds").cast(pl.Float64) / 3600).alias("gpu_hours"),
             *("run_count", "has_estimate", "allocated_method_id"),
         )
-
-
-def gather(answer: Answer, team: str, month: date, now: datetime, rules: MoneySettings) -> Statement:
-    """Ask everything that a statement says; `answer` is asked with the team, whoever looks."""
-    start = datetime(month.year, month.month, 1, tzinfo=now.tzinfo)
-    window = Window(start, after(start, "month"))
-    span = {"start": window.start, "end": window.end}
-    runs, users, models, whole = (
-        answer("unit_costs", **span, team=team, by=by) for by in ("run", "user", "model", "team")
-    )
-    return Statement(
-        team=team,
-        month=start.date(),
-        made_at=now,
-        charges=answer("statement_charges", **span, team=team),
-        models=models,
-        users=users,
-        runs=runs,
-        whole=whole,
-        unheld=_unheld(answer, span, team),
-        invoices=answer("statement_invoices", **span, team=team),
-        carbon=answer("carbon", **span, cluster="", team=team, by="team"),
-        rules=rules,
-        is_over=window.end <= now,
-    )
 
 
 def _energy(rows: pl.DataFrame) -> str:
@@ -205,12 +218,6 @@ def _energy(rows: pl.DataFrame) -> str:
         f"Its jobs' GPUs used {written.measured('joules', '', energy)}, which emitted {emitted}; energy is known for "
         f"{written.percent(known)} of their time."
     )
-
-
-def _unheld(answer: Answer, span: Mapping[str, datetime], team: str) -> pl.DataFrame:
-    """Return what idled between the team's runs: its part follows from what others held beside it."""
-    idle = between_runs(answer("unheld_days", **span), answer("held_days", **span, by="team"))
-    return idle.filter((pl.col("team") == team) & (pl.col("name") == team))
 
 
 def shown(amount: Decimal | None, currency: str) -> str:

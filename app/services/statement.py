@@ -8,9 +8,11 @@ import polars as pl
 from pydantic import Field
 
 from app.context import Context
-from app.reports.statement import Statement, gather
+from app.reports.statement import Statement
 from app.reports.statement_pdf import pdf
+from app.reports.statement_rows import gather
 from app.services._service import Params, Progress, service
+from ledger import money
 from ledger.errors import InputError
 from ledger.tables.partition import after, floor
 from queries import sql
@@ -49,6 +51,8 @@ def statement(context: Context, params: Asked, progress: Progress) -> dict[str, 
         "billed_cost": {code: found.total(code, "billed_cost") for code in found.currencies},
         "effective_cost": {code: found.total(code, "effective_cost") for code in found.currencies},
         "idle_cost": {code: found.total(code, "idle_cost") for code in found.currencies},
+        "adjustments": _adjustments(found),
+        "closed_at": found.closed.at if found.closed else None,
         "is_preliminary": not found.is_over,
         "has_estimate": found.has_estimate,
         "reconciliation": text,
@@ -77,6 +81,13 @@ def _teams(context: Context, month: object) -> list[str]:
     start = datetime.fromisoformat(f"{month}T00:00:00+00:00")
     found = context.store.select(sql.load("statement_teams").text, start=start, end=after(start, "month"), team="")
     return [str(each) for each in found["team"]]
+
+
+def _adjustments(found: Statement) -> list[dict[str, object]]:
+    """Return by how much closed months differ from what was stated of them, by month, charge category and currency."""
+    by = ["for_month", "charge_category", "billing_currency"]
+    sums = money.summed(found.adjusted.sort(by), by=by, columns=("billed_cost", "effective_cost"))
+    return [{**row, "for_month": f"{row['for_month']:%Y-%m}"} for row in sums.iter_rows(named=True)]
 
 
 def _write(found: Statement, path: Path) -> None:

@@ -11,14 +11,17 @@ from app import cards, controls, data, table
 from app import format as written
 from app.budgets import escaped
 from app.page import page
-from app.reports.statement import STATUS_WORDS, TOP_RUNS, Statement, gather, shown
+from app.reports.statement import STATUS_WORDS, TOP_RUNS, Statement, shown
+from app.reports.statement_rows import gather
 from app.table import Column
+from ledger.errors import InputError
 from ledger.tables.partition import after, floor
 from queries import sql
 from queries.measures import per_unit
 
 _MONTHS = 12
-_TABLES = ("spend_day", "job", "reconciliation", "carbon_day")
+_TABLES = ("spend_day", "job", "reconciliation", "carbon_day", "statement_close", "statement_line")
+_CLOSED_SAID: Final = "statement_said"
 _SHOWN: Final = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST)
 _BADGE: Final[dict[bool | None, Literal["green", "red", "gray"]]] = {True: "green", False: "red", None: "gray"}
 
@@ -35,10 +38,12 @@ def statement() -> None:
         )
         return
     found = _statement(team, month)
+    _say()
     if found.charges.is_empty():
         st.info(f"Nothing of {month:%B %Y} is charged to team {team}.")
         return
     _opening(found)
+    _closing(found)
     for currency in found.currencies:
         _currency(found, currency)
     _invoices(found)
@@ -119,6 +124,41 @@ def _opening(found: Statement) -> None:
             type="primary",
         )
         table.downloads(found.frame(), found.stem, "statement")
+
+
+def _say() -> None:
+    """Say what came of closing."""
+    kind, text = st.session_state.pop(_CLOSED_SAID, ("", ""))
+    if text:
+        (st.success if kind == "done" else st.error)(text)
+
+
+def _closing(found: Statement) -> None:
+    """Say that a statement is closed, or let an admin close it."""
+    if found.closed is not None:
+        st.caption(
+            f"Closed by {found.closed.by} at {written.instant(found.closed.at)}: it stays as it was stated, and what "
+            "changes later posts as an adjustment on the first open month."
+        )
+        return
+    if found.adjusted.height:
+        months = ", ".join(f"{each:%B %Y}" for each in sorted({*found.adjusted["for_month"]}))
+        st.caption(f"With adjustments for {months}: what is known by now, less what was stated.")
+    if controls.scope().role != "admin" or not found.is_over:
+        return
+    help_text = "Keeps it as it stands, for good: what changes later posts as an adjustment on the first open month."
+    if st.button(f"Close {found.month:%B %Y} of team {found.team}", key="statement-close", help=help_text):
+        _close(found)
+
+
+def _close(found: Statement) -> None:
+    """Close it, and say what came of it after the page has run again."""
+    try:
+        data.act("statements", action="close", month=f"{found.month:%Y-%m}", team=found.team)
+        st.session_state[_CLOSED_SAID] = ("done", f"{found.title} is closed.")
+    except InputError as error:
+        st.session_state[_CLOSED_SAID] = ("failed", f"{error.message}. {error.hint}".rstrip(". ") + ".")
+    st.rerun()
 
 
 def _pdf(found: Statement) -> bytes:

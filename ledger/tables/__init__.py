@@ -43,6 +43,7 @@ from ledger.tables.operation import (
 from ledger.tables.partition import TABLES, Table, declared
 from ledger.tables.power import NodeEnergyHour, PowerSample
 from ledger.tables.spending import AnomalyDay, BudgetDecision, ForecastCheck, MoneyNotice, SpendDay
+from ledger.tables.statements import StatementClose, StatementLine
 from ledger.tables.storage import (
     BlockDeviceSample,
     GpfsSample,
@@ -134,6 +135,8 @@ __all__ = [
     "SourceState",
     "SpendDay",
     "SplitCharge",
+    "StatementClose",
+    "StatementLine",
     "StorageDay",
     "StorageHour",
     "Table",

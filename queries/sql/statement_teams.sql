@@ -1,8 +1,21 @@
--- question: Which teams were charged in a month?
+-- question: Which teams have a statement of a month: charged in it, charged on a closed one, or for a closed month?
 -- grain: team
 -- params: start, end, team ('' for all)
 SELECT team, count(DISTINCT billing_currency) AS currency_count
-FROM spend_day
-WHERE team <> '' AND ($team = '' OR team = $team) AND day >= CAST($start AS DATE) AND day < CAST($end AS DATE)
+FROM (
+    SELECT team, billing_currency
+    FROM spend_day
+    WHERE (day >= CAST($start AS DATE) AND day < CAST($end AS DATE))
+       OR (billing_period_start >= $start AND billing_period_start < $end)
+       OR (day < CAST($start AS DATE)
+           AND EXISTS (SELECT 1 FROM statement_close AS closed
+                       WHERE closed.month = CAST(date_trunc('month', spend_day.day) AS DATE)
+                         AND closed.team IN ('', spend_day.team)))
+    UNION ALL
+    SELECT team, billing_currency
+    FROM statement_line
+    WHERE section = 'charges' AND month <= CAST($start AS DATE)
+)
+WHERE team <> '' AND ($team = '' OR team = $team)
 GROUP BY ALL
 ORDER BY team
