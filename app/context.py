@@ -5,13 +5,14 @@ its own. Rollups, ingestion and restoring take turns under `work`; what sources 
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger.config import Settings
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from app.data import Scope
     from ledger.store import Store
 
+
+_GROWTH_SECONDS: Final = 10.0
 
 acting: ContextVar[str] = ContextVar("who acts", default="command line")
 """Who acts in this thread or task, as the audit log names them."""
@@ -51,6 +54,8 @@ class Context:
     _opening: threading.Lock = field(default_factory=threading.Lock)
     _identity: object = field(default_factory=object)
     _versions: Counter[str] = field(default_factory=Counter)
+    _unsaid: set[str] = field(default_factory=set)
+    _said_at: float = 0.0
     _all: int = 0
     _latest: datetime | None = None
     _turns: dict[str, threading.Lock] = field(default_factory=dict)
@@ -83,8 +88,16 @@ class Context:
         else:
             self._versions.update(set(tables))
 
+    def grown(self, tables: Iterable[str]) -> None:
+        """Say that tables go on growing: their cached reads last for the step of an agent, however many there are."""
+        self._unsaid.update(tables)
+
     def version(self, tables: Iterable[str]) -> tuple[object, ...]:
         """Return a value that differs after any of the tables has changed, and from any other context's."""
+        if self._unsaid and (now := time.monotonic()) - self._said_at >= _GROWTH_SECONDS:
+            self._said_at, said = now, set(self._unsaid)
+            self._unsaid -= said
+            self.changed(said)
         return (self._identity, self._all, *(self._versions[name] for name in sorted(tables)))
 
     def went_back(self) -> timedelta:

@@ -11,12 +11,14 @@ import polars as pl
 from app.context import Context
 from app.money_tell import tell_of_money, wants_money
 from app.notify import notify as tell
+from app.priority import stand_back
 from app.services import _demo_feed, _owned, _prepaid, named
 from app.services._service import silent
 from app.services.rollup import compute
 from ledger.config import Settings
 from ledger.tables import JobRun
 from ledger.tables.partition import WHOLE
+from ledger.words import amount
 from queries import retention
 
 _KEPT_RUNS: Final = timedelta(days=2)
@@ -24,13 +26,17 @@ _KEPT_RUNS: Final = timedelta(days=2)
 
 _EXPIRE_HOUR: Final = 3
 
+_ROLLUP_REST: Final = 4
+"""A rollup takes a fifth of the time at most: of many devices an open hour is computed again less often."""
+
 
 @dataclass(frozen=True)
 class Job:
     """A job: when it was last due, and what it does; `run` returns what it did, in words.
 
     `starts_at_once` says that it is due on a new store; `is_finished_when_stopped` that stopping it half way
-    loses nothing, because the rest is due the next time.
+    loses nothing, because the rest is due the next time. It rests `rest` times as long as it worked: what takes long
+    comes less often, and leaves the processors to agents and readers.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Job:
     run: Callable[[Context, datetime], str]
     starts_at_once: bool = True
     is_finished_when_stopped: bool = True
+    rest: int = 0
 
 
 def every_rollup(settings: Settings, now: datetime) -> datetime:
@@ -72,10 +79,13 @@ def every_week(settings: Settings, now: datetime) -> datetime:
 
 
 def rollup(context: Context, due_at: datetime) -> str:
-    """Compute what is due."""
+    """Compute what is due, behind those who wait for an answer."""
     del due_at
+    stand_back()
     ran = compute(context, silent)
-    return f"{sum(each.partitions for each in ran)} partitions, {sum(each.rows for each in ran)} rows"
+    return ", ".join(
+        (amount(sum(each.partitions for each in ran), "partition"), amount(sum(each.rows for each in ran), "row"))
+    )
 
 
 def expire(context: Context, due_at: datetime) -> str:
@@ -86,7 +96,7 @@ def expire(context: Context, due_at: datetime) -> str:
         gone = retention.expire(context.store, context.settings, now=context.now())
         _forget_runs(context)
     context.changed()
-    return f"{sum(gone.values())} rows dropped"
+    return f"{amount(sum(gone.values()), 'row')} dropped"
 
 
 def _forget_runs(context: Context) -> None:
@@ -111,13 +121,13 @@ def notify(context: Context, due_at: datetime) -> str:
 def owned_hardware(context: Context, due_at: datetime) -> str:
     """Charge owned hardware up to the day, and what was paid in advance."""
     del due_at
-    return f"{_owned.charge(context) + _prepaid.amortise(context)} charges"
+    return amount(_owned.charge(context) + _prepaid.amortise(context), "charge")
 
 
 def demo_feed(context: Context, due_at: datetime) -> str:
     """Let the agents of a demo go on sending."""
     del due_at
-    return f"{_demo_feed.feed(context)} rows"
+    return amount(_demo_feed.feed(context), "row")
 
 
 def weekly_report(context: Context, due_at: datetime) -> str:
@@ -136,7 +146,7 @@ def weekly_report(context: Context, due_at: datetime) -> str:
 JOBS: Final = (
     Job("owned_hardware", every_night, owned_hardware),
     Job("demo_feed", every_rollup, demo_feed),
-    Job("rollup", every_rollup, rollup),
+    Job("rollup", every_rollup, rollup, rest=_ROLLUP_REST),
     Job("notify", every_notice, notify),
     Job("expire", every_night, expire),
     Job("weekly_report", every_week, weekly_report, starts_at_once=False, is_finished_when_stopped=False),

@@ -37,6 +37,7 @@ class Last:
     due_at: datetime
     attempt_count: int
     status: str
+    started_at: datetime
     ended_at: datetime | None
 
 
@@ -112,7 +113,8 @@ def due(context: Context, job: Job) -> datetime | None:
         _record(context, job, newest, 1, "skipped", started_at=now, ended_at=now, message="the store is new")
         return None
     if newest > last.due_at:
-        return newest
+        rested = last.ended_at is None or now >= last.ended_at + job.rest * (last.ended_at - last.started_at)
+        return newest if rested else None
     is_over = last.status == "failed" and last.attempt_count < _MOST_ATTEMPTS and last.ended_at is not None
     return last.due_at if is_over and last.ended_at is not None and now >= last.ended_at + _RETRY_AFTER else None
 
@@ -190,7 +192,7 @@ def _last(context: Context, job: Job) -> Last | None:
     if runs.is_empty():
         return None
     row = runs.sort("due_at", "attempt_count").row(-1, named=True)
-    return Last(row["due_at"], row["attempt_count"], row["status"], row["ended_at"])
+    return Last(row["due_at"], row["attempt_count"], row["status"], row["started_at"], row["ended_at"])
 
 
 def _record(context: Context, job: Job, due_at: datetime, attempt: int, status: str, **more: datetime | str) -> None:

@@ -37,6 +37,9 @@ _MOST_HEIGHT: Final = 560
 
 _LONG: Final = 10_000
 
+_MOST_ROWS: Final = 1_000
+"""Nobody reads on after so many, and a browser would load megabytes; the download has all."""
+
 _BAR_WIDTH: Final = 130
 
 
@@ -63,7 +66,7 @@ def show(
     """
     present = {name: column for name, column in columns.items() if name in frame.columns}
     drawn = data.once(_shown, frame, tuple((name, column.kind) for name, column in present.items()))
-    height = min(_MOST_HEIGHT, 38 + 35 * max(1, frame.height))
+    height = min(_MOST_HEIGHT, 38 + 35 * max(1, drawn.num_rows))
     config = {name: _config(column, data.once(_step, frame, name)) for name, column in present.items()}
     chosen: int | None = None
     if select:
@@ -81,6 +84,9 @@ def show(
         chosen = picked[0] if picked and picked[0] < frame.height else None
     else:
         st.dataframe(drawn, hide_index=True, column_config=config, key=key, height=height, placeholder=UNKNOWN)
+    if drawn.num_rows < frame.height:
+        beyond = " All are in the download." if file_name else ""
+        st.caption(f"The first {drawn.num_rows:,} of {frame.height:,} rows.{beyond}")
     if file_name:
         downloads(frame, file_name, key)
     return None if chosen is None else frame.row(chosen, named=True)
@@ -119,7 +125,7 @@ def _parquet(frame: pl.DataFrame) -> bytes:
 
 def _shown(frame: pl.DataFrame, columns: tuple[tuple[str, Kind], ...]) -> pa.Table:
     """Return what a browser gets: an Arrow table, since Streamlit would send any other by way of pandas."""
-    drawn = frame.select(_drawn(frame, name, kind) for name, kind in columns)
+    drawn = frame.select(_drawn(frame, name, kind) for name, kind in columns).head(_MOST_ROWS)
     table = drawn.to_arrow(compat_level=pl.CompatLevel.oldest())
     return table.cast(pa.schema([(each.name, _plain(each.type)) for each in table.schema]))
 
@@ -150,7 +156,7 @@ def _step(frame: pl.DataFrame, name: str) -> int:
         return 0
     sizes = frame.get_column(name).cast(pl.Float64).abs()
     smallest, largest = (float(str(each or 0)) for each in (sizes.filter(sizes > 0).min(), sizes.max()))
-    step = binary_step(smallest)
+    step = binary_step(smallest * 10)
     while largest / 1024**step >= _LONG and step < binary_step(largest):
         step += 1
     return step

@@ -82,7 +82,7 @@ def _committed(context: Context, batches: Sequence[Batch], joints: Sequence[Join
             hint="set the hub's clock; agents keep their rows meanwhile",
         )
     outcomes = context.store.append_group(senders, in_time)
-    context.changed({name for written in outcomes for name in written or ()})
+    context.grown({name for written in outcomes for name in written or ()})
     answers = []
     for place, (batch, written) in enumerate(zip(batches, outcomes, strict=True)):
         told = {

@@ -239,3 +239,20 @@ def test_old_runs_are_forgotten_and_the_newest_of_each_job_stays(here: Context, 
     run(here, expire, jobs.every_night(here.settings, clock.at))
     kept = here.store.read(JobRun).sort("job_name", "due_at")
     assert kept["job_name"].to_list() == ["expire", "rollup", "weekly_report"]
+
+
+def test_a_job_rests_longer_than_it_worked(here: Context, clock: Clock) -> None:
+    ran: list[datetime] = []
+
+    def act(here: Context, due_at: datetime) -> str:
+        del here
+        ran.append(due_at)
+        clock.at += timedelta(seconds=40)
+        return "computed"
+
+    job = Job("rollup", jobs.every_rollup, act, rest=4)
+    begin = clock.at
+    for second in range(0, 420, 20):
+        clock.at = max(clock.at, begin + timedelta(seconds=second))
+        turn(here, job)
+    assert ran == [begin, begin + timedelta(seconds=180), begin + timedelta(seconds=360)]

@@ -53,3 +53,17 @@ def test_a_column_of_bytes_has_the_unit_of_its_largest_number() -> None:
 def test_a_line_rate_is_written_as_networks_are_named() -> None:
     frame = pl.DataFrame({"rate": [50e9, 25e9, None]})
     assert _shown(frame, (("rate", "line_rate"),)).to_pylist() == [{"rate": 400.0}, {"rate": 200.0}, {"rate": None}]
+
+
+def test_a_size_is_shown_in_a_unit_that_shows_the_smallest() -> None:
+    terabyte = 2**40
+    mixed = pl.DataFrame({"size": [1_800 * terabyte, 2 * terabyte, None, 0]})
+    assert BYTE_STEPS[_step(mixed, "size")] == "TiB"
+    # What would be long is shown in a larger one.
+    far = pl.DataFrame({"size": [5 * terabyte, 12]})
+    assert BYTE_STEPS[_step(far, "size")] == "GiB"
+
+
+def test_a_browser_gets_what_a_person_reads_and_no_more() -> None:
+    many = pl.DataFrame({"name": [str(row) for row in range(35_000)]})
+    assert _shown(many, (("name", "text"),)).column("name").to_pylist() == [str(row) for row in range(1_000)]
