@@ -1,4 +1,4 @@
-"""The files that such an estate gets: FOCUS 1.2 bills, invoices, a price list and an inventory of owned hardware."""
+"""The files that such an estate gets: FOCUS 1.2 bills, invoices, price lists and an inventory of owned hardware."""
 
 import csv
 import gzip
@@ -14,7 +14,8 @@ import polars as pl
 
 from collectors.simulate import estate
 from collectors.simulate.charges import COMMITMENT, Charge, charges, following, periods
-from collectors.simulate.holding import LIST_PRICES, assets
+from collectors.simulate.holding import assets
+from collectors.simulate.offers import price_lists
 from collectors.simulate.shapes import Cluster, instant
 from ledger.tables import Asset
 
@@ -50,7 +51,7 @@ def bills(cluster: Cluster, folder: Path, *, planted_difference: Decimal = Decim
             if own:
                 paths.append(_bill(folder, own, cluster.end))
     paths.append(_invoices(folder / "invoices.csv", cluster, rows, planted_difference))
-    paths.append(_price_list(folder / f"aws_{estate.AWS.region}_on_demand.csv", cluster))
+    paths.extend(price_lists(folder, cluster))
     owned = assets(cluster)
     if owned:
         paths.append(_assets(folder / "owned_hardware.csv", owned))
@@ -168,27 +169,6 @@ def _invoices(path: Path, cluster: Cluster, rows: Sequence[Charge], difference: 
             "issued_at": _text(following(period)),
         })  # fmt: skip
     path.write_text(_csv(_INVOICE_COLUMNS, lines), encoding="utf-8")
-    return path
-
-
-def _price_list(path: Path, cluster: Cluster) -> Path:
-    """Write the public on-demand prices of AWS: what is used, and what advice may name instead."""
-    listed = [
-        (kind, str(price), "h100", 81_920, processors, memory)
-        for provider, _, kind, _, price, _, processors, memory in LIST_PRICES
-        if provider == estate.AWS.name
-    ]
-    listed += [
-        ("p4d.24xlarge", "21.957642", "a100", 40_960, 96, 1_152),
-        ("g6e.48xlarge", "30.13118", "l40s", 45_776, 192, 1_536),
-    ]
-    rows = [
-        {"region": estate.AWS.region, "instance_type": kind, "usd_per_hour_on_demand": price, "gpu_count": 8,
-         "gpu_name": gpu, "gpu_memory_mib_each": memory_each, "vcpus": processors, "memory_mib": memory * 1024,
-         "price_date": _text(instant(cluster.start))}
-        for kind, price, gpu, memory_each, processors, memory in listed
-    ]  # fmt: skip
-    path.write_text(_csv(list(rows[0]), rows), encoding="utf-8")
     return path
 
 

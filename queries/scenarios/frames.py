@@ -85,7 +85,7 @@ def demand(found: Scenario) -> pl.DataFrame:
 
 def _flat(option: Option) -> Fraction | None:
     """Return what a GPU costs in a month that is paid in every hour."""
-    if option.kind == "own" and option.base_gpu_count and option.all_rented_cost is None and option.month_cost:
+    if option.kind == "own" and option.base_gpu_count and not option.rented_hours and option.month_cost:
         return Fraction(option.month_cost) / option.base_gpu_count
     if option.kind == "commit" and option.offer is not None and option.offer.gpu_price is not None:
         return option.offer.gpu_price * MONTH_HOURS

@@ -45,6 +45,11 @@ class Scenario:
         """The cheapest way that may be interrupted."""
         return self._least([each for each in self.options if not each.is_safe])
 
+    @property
+    def based(self) -> Option | None:
+        """The cheapest way with a base of committed or owned servers."""
+        return self._least([each for each in self.options if each.base_gpu_count])
+
     def saving(self, option: Option) -> Decimal | None:
         """Return by how much an option costs less in a month than what there is now; null where either is unknown."""
         if option.month_cost is None or self.now.month_cost is None:

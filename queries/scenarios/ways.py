@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
+from ledger import money
 from queries.scenarios.demand import MONTH_HOURS, Demand, Mix, cheapest, mixes, month
 from queries.scenarios.offers import STANDARD, Convert, Offer, Unpriced
 from queries.scenarios.options import Assumptions, Option
@@ -25,7 +26,7 @@ def reference(work: Work, offered: Sequence[Offer], demand: Demand, wanted: str)
     """Return the offer on demand that others are held against: the wanted, else the cheapest where the work is now."""
     standard = [each for each in offered if each.category in STANDARD and fits(work, each)]
     named = [each for each in standard if each.name == wanted]
-    near = [each for each in standard if (each.provider, each.region) == (work.provider, work.region)]
+    near = [each for each in standard if each.place.casefold() == work.place.casefold()]
     found = named or near or standard
     return min(found, key=lambda each: (_rent(each, demand), each.name), default=None)
 
@@ -205,29 +206,35 @@ def owned(
         missing.append(Unpriced("Owned servers", f"no exchange rate is known for {server.billing_currency}"))
         return
     a_month = server.month * ratio
-    words = [*told, f"{server.power_evidence} power"]
+    words = (*told, f"{server.power_evidence} power", "sized for the busiest hour, without spares")
     if server.missing:
-        words.append(f"not stated and not in it: {', '.join(server.missing)}")
-    even = break_even(a_month, server.gpu_count, rent.gpu_price) if rent is not None and rent.gpu_price else None
+        words += (f"not stated and not in it: {', '.join(server.missing)}",)
     count = demand.servers(server.gpu_count)
     whole = Option(
         "own",
-        f"Buy {count} servers for everything",
+        f"Buy {_counted(count)} for everything",
         work.currency,
-        month(a_month * count * demand.count / MONTH_HOURS, demand.count),
+        money.priced(Decimal(1), a_month * count),
         server=server,
         base_count=count,
         base_gpu_count=count * server.gpu_count,
-        break_even=even,
-        assumptions=tuple(words),
+        break_even=break_even(a_month, server.gpu_count, rent.gpu_price)
+        if rent is not None and rent.gpu_price
+        else None,
+        assumptions=words,
     )
     yield whole
     if rent is not None:
         found = mixes(demand, (server.gpu_count, a_month / MONTH_HOURS), (rent.gpu_count, Fraction(rent.price or 0)))
         best = cheapest(found)
-        name = f"Buy {best.base_count} servers, rent the rest" if best.base_count else "Buy none, rent all"
-        mixed = replace(
-            whole, name=name, base_gpu_count=best.base_count * server.gpu_count,
-            assumptions=(*words, _PACKED, f"the rest: {rent.name}"),
-        )  # fmt: skip
-        yield _mixed(mixed, found, best, demand)
+        # Where owning all is cheapest there is no rest to rent.
+        if best.base_count < count:
+            what = f"Buy {_counted(best.base_count)}" if best.base_count else "Buy nothing"
+            gpus = best.base_count * server.gpu_count
+            told = [*words, _PACKED, f"the rest: {rent.name}"]
+            mixed = replace(whole, name=f"{what}, rent the rest", base_gpu_count=gpus, assumptions=tuple(told))
+            yield _mixed(mixed, found, best, demand)
+
+
+def _counted(servers: int) -> str:
+    return f"{servers} server{'' if servers == 1 else 's'}"

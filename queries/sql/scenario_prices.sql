@@ -12,7 +12,7 @@ WITH known AS (
     GROUP BY ALL
 ), newest AS (
     SELECT * FROM price
-    WHERE valid_start < $end AND coalesce(pricing_unit, 'Hours') = 'Hours'
+    WHERE valid_start < $end AND lower(coalesce(pricing_unit, 'hours')) LIKE 'hour%'
     QUALIFY row_number() OVER (
         PARTITION BY provider, region, instance_type, price_category, billing_currency ORDER BY valid_start DESC) = 1
 )
