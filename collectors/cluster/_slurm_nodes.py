@@ -35,6 +35,8 @@ _NOT_THERE: Final = frozenset({"future", "futr", "n/a"})
 
 _AT_WORK: Final = frozenset({"allocated", "alloc", "mixed", "mix", "completing", "comp"})
 
+_MAY_WORK: Final = _AT_WORK | {"draining", "drng", "failing", "failg", "unknown", "unk", "no_respond", "reserved"}
+
 _SUFFIXES: Final[Mapping[str, str]] = {"~": "POWERED_DOWN", "%": "POWERED_DOWN", "#": "POWERED_DOWN", "$": "RESERVED"}
 """What follows the word: saving power or on its way there or back, reserved for maintenance."""
 
@@ -87,6 +89,12 @@ def _word(word: str, *, at_work: bool) -> str:
     if word not in _BASES:
         raise ValueError(f"node state: found {word!r}, expected one of Slurm's")
     return _BASES[word]
+
+
+def at_work(listed: Iterable[NodeTold]) -> dict[str, bool]:
+    """Return by node whether a job runs there, as Slurm's words for it say; a node that is unknown may run some."""
+    known = {each.node: _STATE.match(each.state.strip()) for each in listed}
+    return {node: word[1].lower() in _MAY_WORK for node, word in known.items() if node and word is not None}
 
 
 def told(

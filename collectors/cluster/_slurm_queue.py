@@ -2,9 +2,9 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from collectors._slurm_runs import RunRow, job, numbered
@@ -21,6 +21,9 @@ UNENDED: Final = frozenset(
 
 _WAITING: Final = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
 
+_ASKED_WITHIN: Final = timedelta(minutes=5)
+"""What was submitted as lately may not have been in the queue yet when that was asked."""
+
 _BY_INDEX_CONFIDENCE: Final = 0.9
 _WHOLE_NODE_CONFIDENCE: Final = 0.8
 
@@ -31,6 +34,15 @@ class Queued:
 
     fields: Mapping[str, str]
     devices: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is so now: the jobs of the queue, and of each node whether something runs there."""
+
+    at: datetime
+    queue: Sequence[Queued]
+    nodes: Mapping[str, bool]
 
 
 @dataclass
@@ -44,6 +56,8 @@ class Told:
     """Jobs of the queue that changed while it was asked: which run they are is known the next time."""
     behind_count: int = 0
     """Runs without an end that are not in the queue: accounting has not heard of it yet, or never will."""
+    gone_count: int = 0
+    """Of such runs those that nothing runs of either, as far as their nodes tell: they are left out."""
 
 
 def live(fields: Mapping[str, str]) -> dict[str, str]:
@@ -68,12 +82,17 @@ def _seconds(text: str) -> int | None:
 
 
 def told(
-    queue: Iterable[Queued], history: Iterable[Mapping[str, str]], there: Mapping[str, Devices], where: str
+    queue: Iterable[Queued],
+    history: Iterable[Mapping[str, str]],
+    there: Mapping[str, Devices],
+    where: str,
+    sight: Sight | None = None,
 ) -> Told:
     """Return every run once, from the queue and from accounting, and what is held or was.
 
-    Of two records of one run the one that knows its end counts, else the one that knows its start, else the queue's:
-    it is the fresher, and says why a job waits. What the other knows besides is filled in.
+    A run that only accounting believes to go on, against all that is in `sight`, is left out: what was told of it
+    before ended then. Of two records of one run the one that knows its end counts, else the one that knows its start,
+    else the queue's: it is the fresher, and says why a job waits. What the other knows besides is filled in.
     """
     result = Told()
     queued = [(each, row) for each in queue if (row := _row(live(each.fields), where, result))]
@@ -86,6 +105,9 @@ def told(
         before = runs.get(key := _key(row))
         runs[key] = row if before is None else _merged(before, row)
     _end_requeued(runs.values())
+    gone = set() if sight is None else _gone(runs, sight)
+    result.gone_count = len(gone)
+    runs = {key: run for key, run in runs.items() if key not in gone}
     result.runs = list(runs.values())
     present = {_key(row) for _, row in queued}
     result.behind_count = sum(run["ended_at"] is None and key not in present for key, run in runs.items())
@@ -99,6 +121,31 @@ def told(
         if key not in held:
             result.holdings += _whole_nodes(run, there)
     return result
+
+
+def _gone(runs: Mapping[tuple[object, ...], RunRow], sight: Sight) -> set[tuple[object, ...]]:
+    """Return the runs without an end that are gone: not in the queue, and nothing of theirs on their nodes.
+
+    Where the queue is hidden from who asks, nodes work for jobs that are not in it: there nothing is concluded.
+    """
+    queued = {each.fields.get("JobIDRaw") for each in sight.queue}
+    used = {node for each in sight.queue for node in _nodes_of(each)}
+    told_of = {node for node, is_at_work in sight.nodes.items() if not is_at_work or node in used}
+    found = set()
+    for key, run in runs.items():
+        submitted, on = run["submitted_at"], {node for node in str(run["nodes"] or "").split(",") if node}
+        is_old = isinstance(submitted, datetime) and sight.at - submitted > _ASKED_WITHIN
+        if run["ended_at"] is None and run["job_id"] not in queued and is_old and on <= told_of:
+            found.add(key)
+    return found
+
+
+def _nodes_of(each: Queued) -> list[str]:
+    """Return the nodes of a job of the queue that has not ended; what cannot be read is refused elsewhere."""
+    try:
+        return nodes(each.fields.get("NodeList", "")) if each.fields.get("State") in UNENDED else []
+    except ValueError:
+        return []
 
 
 def _end_requeued(runs: Iterable[RunRow]) -> None:

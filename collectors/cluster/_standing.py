@@ -40,11 +40,11 @@ class _Ends:
 
     start: str
     end: str
-    said: Mapping[str, str]
+    said: Mapping[str, object]
 
 
 _ENDS: Final[Mapping[Schema, _Ends]] = {
-    Job: _Ends("submitted_at", "ended_at", {"state": GONE}),
+    Job: _Ends("submitted_at", "ended_at", {"state": GONE, "is_end_estimated": True}),
     JobGpu: _Ends("held_start", "held_end", {}),
     Node: _Ends("exists_start", "exists_end", {}),
     NodeState: _Ends("state_start", "state_end", {}),

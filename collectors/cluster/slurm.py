@@ -13,13 +13,14 @@ from collectors.cluster import _slurm_nodes, _slurm_queue
 from collectors.cluster._slurm_commands import Commands
 from collectors.cluster._slurm_gres import Devices
 from collectors.cluster._slurm_nodes import NodeTold
-from collectors.cluster._slurm_queue import Queued
+from collectors.cluster._slurm_queue import Queued, Sight
 from collectors.cluster._slurm_rest import Rest
 from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source
 from collectors.dumps._dump import Rejected
 from ledger.errors import ConfigError
 from ledger.frames import to_frame
 from ledger.tables import Job, JobGpu, Node, NodeState
+from ledger.words import amount
 
 _WINDOW: Final = timedelta(days=1)
 """Accounting is asked for a day at a time: a year at once can be more than slurmdbd hands out."""
@@ -142,18 +143,24 @@ def _pulled(way: _Way, settings: SlurmSettings, since: datetime | None, until: d
     """Yield accounting a day at a time; the last piece of a pull up to now has what stands as well."""
     listed = way.nodes()
     states, nodes, there, rejected = _slurm_nodes.told(listed, settings.cluster, until, "slurm")
-    begin = asked_from(since, until, settings.history_days)
+    begin, is_of_now = asked_from(since, until, settings.history_days), datetime.now(UTC) - until <= _PAST
+    sight = None
+    if settings.accounting and is_of_now and until - begin > _WINDOW:
+        sight = Sight(until, way.queue(), _slurm_nodes.at_work(listed))
+        # It is asked once more: what cannot be read is told then.
+        way.rejected.clear()
     while settings.accounting and until - begin > _WINDOW:
         end = begin + _WINDOW
-        yield _piece(_history(way, begin, end, []), settings, there, [], end, way)[0]
+        yield _piece(_history(way, begin, end, []), settings, there, [], end, way, sight)[0]
         begin = end
-    if datetime.now(UTC) - until > _PAST:
+    if not is_of_now:
         if settings.accounting:
-            yield _piece(_history(way, begin, until, []), settings, there, [], until, way)[0]
+            yield _piece(_history(way, begin, until, []), settings, there, [], until, way, None)[0]
         return
     queue = way.queue()
+    sight = Sight(until, queue, _slurm_nodes.at_work(listed))
     history = _history(way, begin, until, queue) if settings.accounting else []
-    now, is_whole = _piece(history, settings, there, queue, until, way)
+    now, is_whole = _piece(history, settings, there, queue, until, way, sight)
     frames: dict[type[dy.Schema], pl.DataFrame] = dict(now.frames)
     frames |= {NodeState: to_frame(NodeState, states), Node: to_frame(Node, nodes)}
     refused = (*rejected, *now.rejected)
@@ -203,6 +210,7 @@ def _piece(
     queue: Sequence[Queued],
     reached: datetime,
     way: _Way,
+    sight: Sight | None,
 ) -> tuple[Pulled, bool]:
     """Return runs and holdings as frames, under the cluster's name here, and whether all of them could be read."""
     mine: dict[str, str] = {"Cluster": settings.cluster}
@@ -211,14 +219,24 @@ def _piece(
         [{**each, **mine} for each in history],
         there,
         "slurm",
+        sight,
     )
     rejected = (*told.rejected, *way.rejected)
     way.rejected.clear()
     frames = {Job: to_frame(Job, told.runs), JobGpu: to_frame(JobGpu, told.holdings)}
     remarks = []
     if told.skipped_count:
-        remarks.append(f"{told.skipped_count} jobs changed while the queue was asked; they come with the next pull")
+        remarks.append(
+            f"{amount(told.skipped_count, 'job')} changed while the queue was asked: to come with the next pull"
+        )
     if queue and told.behind_count:
-        remarks.append(f"{told.behind_count} runs go on in accounting and are not in the queue: {_RUNAWAY}")
+        remarks.append(
+            f"{amount(told.behind_count, 'run')} of accounting without an end and not in the queue: {_RUNAWAY}"
+        )
+    if told.gone_count:
+        remarks.append(
+            f"{amount(told.gone_count, 'run')} of accounting without an end, gone from the queue and from the nodes: "
+            "over since last seen there; see `sacctmgr show runawayjobs`"
+        )
     is_whole = not rejected and not told.skipped_count
     return Pulled(frames, reached, rejected, tuple(remarks), held_by=_SCHEDULER), is_whole

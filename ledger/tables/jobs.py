@@ -64,6 +64,7 @@ class Job(dy.Schema):
     source = text("slurm, kubernetes, clustercockpit, alibaba, simulation", nullable=False)
     mean_kernel_active_ratio = ratio("Mean duty cycle over the job and its GPUs, where only that is known")
     mean_memory_used_bytes = gauge("Mean device memory summed over its GPUs, where only that is known", max=2**53)
+    is_end_estimated = flag("It ended unseen: its end is the last instant at which it was told")
 
 
 @table(
