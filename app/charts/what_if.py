@@ -48,7 +48,7 @@ def break_even(frame: pl.DataFrame, currency: str, held: float | None) -> go.Fig
     return figure(
         traces,
         yaxis={"title": {"text": f"{currency} a GPU and month"}, "rangemode": "tozero"},
-        xaxis={"title": {"text": "share of hours in use"}, "tickformat": ".0%", "range": [0, 1]},
+        xaxis={"title": {"text": "share of hours in use"}, "tickformat": ".0%", "range": [0, 1.01]},
     )
 
 
@@ -84,5 +84,5 @@ def demand(frame: pl.DataFrame, base: int, what: str) -> go.Figure:
         traces,
         height=260,
         yaxis={"title": {"text": "GPUs"}, "rangemode": "tozero"},
-        xaxis={"title": {"text": "share of hours"}, "tickformat": ".0%", "range": [0, 1]},
+        xaxis={"title": {"text": "share of hours"}, "tickformat": ".0%", "range": [0, 1.01]},
     )

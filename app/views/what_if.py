@@ -88,9 +88,9 @@ def _opening(found: Scenario, options: pl.DataFrame, window: data.Window) -> Non
         st.info(escaped(words), icon=":material/check_circle:")
     now, best, risky = what_if_words.heads(shown.frame)
     with cards.row():
-        cards.card("Now, a month", now, f"{found.work.existing.count:,} hours measured", meaning=_NOW_MEANS)
-        cards.card("Cheapest, a month", best, meaning="The cheapest way that nobody interrupts, for an average month.")
-        cards.card("On spot", risky, "may be interrupted", meaning="The cheapest spot offer, with work done twice.")
+        cards.card("Now", now, "a month", meaning=_NOW_MEANS)
+        cards.card("Cheapest", best, "a month", meaning="The cheapest way that nobody interrupts.")
+        cards.card("On spot", risky, "a month", meaning="The cheapest spot offer, with work done twice.")
         cards.card(
             "Held",
             written.percent(_shown(found.work.held_ratio)),
@@ -98,7 +98,7 @@ def _opening(found: Scenario, options: pl.DataFrame, window: data.Window) -> Non
             meaning="GPU-hours that jobs held, of all that were there.",
         )
         cards.card(
-            "Owning pays from", what_if_words.owned_from(options), "of hours in use",
+            "Owning from", what_if_words.owned_from(options), "of hours in use",
             meaning="Cost of owned servers in a month, against renting their GPUs on demand in all of its 730 hours.",
         )  # fmt: skip
     if not found.options:
@@ -199,10 +199,11 @@ def _remarks(found: Scenario, window: data.Window) -> None:
             "runs, and saved only from then on."
         )
     how = "measured: GPU time of runs that ended preempted or with their node" if found.is_rerun_measured else "assumed"
+    last = display.last_day(window)
     lines.append(
-        f"From {window.start:%-d %b} to {window.end:%-d %b %Y}, whole days. Everything but what there is now is an "
-        f"estimate. Rented are whole servers by the hour; spot does {written.percent(found.rerun_ratio)} of the work "
-        f"twice ({how}). Currencies are exchanged at the last rate."
+        f"{found.work.existing.count:,} measured hours, from {window.start:%-d %b} to {last:%-d %b %Y}. Everything but "
+        "what there is now is an estimate. Rented are whole servers by the hour; spot does "
+        f"{written.percent(found.rerun_ratio)} of the work twice ({how}). Currencies are exchanged at the last rate."
     )
     lines += [f"Not priced: {each.name}: {each.reason}." for each in found.unpriced]
     st.caption(escaped("  \n".join(lines)))

@@ -58,7 +58,7 @@ def gpu_months(found: Scenario) -> pl.DataFrame:
     lines: list[tuple[str, float, float]] = []
     if rent is not None and found.rent is not None:
         lines += [(f"on demand, {found.rent.instance_type}", used, float(rent * MONTH_HOURS * used)) for used in (0, 1)]
-    flat = {_line(each): price for each in found.options if (price := _flat(each)) is not None}
+    flat = {each.line: price for each in found.options if (price := _flat(each)) is not None}
     now = found.now
     if now.month_cost is not None and found.work.existing.total:
         per = Fraction(now.month_cost) / (found.work.existing.gpu_hours / found.work.existing.count)
@@ -90,10 +90,6 @@ def _flat(option: Option) -> Fraction | None:
     if option.kind == "commit" and option.offer is not None and option.offer.gpu_price is not None:
         return option.offer.gpu_price * MONTH_HOURS
     return None
-
-
-def _line(option: Option) -> str:
-    return "owned" if option.kind == "own" or option.offer is None else f"committed, {option.offer.source}"
 
 
 def _option(found: Scenario, option: Option) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _ACCELERATOR: Final = re.compile(
 STANDARD: Final = ("on_demand", "rate_card")
 """Prices of an hour that bind nobody."""
 
+_BILL: Final = "bill"
 _BILLED: Final = {"on_demand": "on demand", "spot": "spot", "committed": "committed"}
 
 Convert = Callable[[str, date], Fraction | None]
@@ -48,6 +49,11 @@ class Offer:
     def place(self) -> str:
         """Where it is: provider and region."""
         return f"{self.provider} {self.region}".strip()
+
+    @property
+    def is_billed(self) -> bool:
+        """Tell whether a bill shows it, and no list."""
+        return self.source.startswith(_BILL)
 
     @property
     def name(self) -> str:
@@ -85,7 +91,7 @@ def offers(prices: pl.DataFrame, rates: pl.DataFrame, worth: Convert) -> list[Of
         if row["gpu_model"] and row["gpu_count"]
     ]
     found += [
-        _offer(row, str(row["price_category"]), f"bill, {_BILLED[row['price_category']]}", worth)
+        _offer(row, str(row["price_category"]), f"{_BILL}, {_BILLED[row['price_category']]}", worth)
         for row in rates.iter_rows(named=True)
         if row["gpu_model"] and row["gpu_count"]
     ]

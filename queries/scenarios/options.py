@@ -41,6 +41,7 @@ class Option:
 
     `unit_price` is as listed, for an hour of a server, or a month of an owned one. `base_count` servers are paid in
     every hour; `break_even` is from which share of hours in use such a base costs less than to rent by the hour.
+    `line` is how it is called beside others that are paid in every hour.
     Nulls: `month_cost` where something has no price; `reason` then says what.
     """
 
@@ -58,5 +59,6 @@ class Option:
     break_even: Fraction | None = None
     assumptions: tuple[str, ...] = ()
     reason: str = ""
+    line: str = ""
     is_estimate: bool = True
     is_safe: bool = True

@@ -19,6 +19,7 @@ _BASES: Final = {
     "existing": "all GPU-hours that are there, used or not",
     "productive": "productive GPU-hours alone, as if nothing idled or waited",
 }
+_NO_SPARES: Final = "sized for the busiest hour, without spares"
 _PACKED: Final = "each hour has as many whole servers as its GPU time needs"
 
 
@@ -86,7 +87,8 @@ def rented(work: Work, offered: Sequence[Offer], demand: Demand, told: list[str]
     """Yield each offer on demand: the same type, another one, another region, another provider."""
     for each in offered:
         if each.category in STANDARD:
-            yield _by_the_hour(work, each, demand, f"Rent {each.instance_type}", (*told, _PACKED))
+            said = "as billed" if each.is_billed else "as listed"
+            yield _by_the_hour(work, each, demand, f"Rent {each.instance_type} {said}", (*told, _PACKED))
 
 
 def _by_the_hour(
@@ -168,6 +170,7 @@ def _bound(work: Work, bound: Offer, rent: Offer, demand: Demand, said: str, tol
         f"{what}, rent the rest",
         work.currency,
         None,
+        line=f"committed {said}",
         offer=bound,
         base_gpu_count=best.base_count * bound.gpu_count,
         break_even=(price / bound.gpu_count) / (beside / rent.gpu_count) if beside else None,
@@ -206,7 +209,8 @@ def owned(
         missing.append(Unpriced("Owned servers", f"no exchange rate is known for {server.billing_currency}"))
         return
     a_month = server.month * ratio
-    words = (*told, f"{server.power_evidence} power", "sized for the busiest hour, without spares")
+    months = round(server.life_months)
+    words = (*told, f"written off over {months} months", f"{server.power_evidence} power", _NO_SPARES)
     if server.missing:
         words += (f"not stated and not in it: {', '.join(server.missing)}",)
     count = demand.servers(server.gpu_count)
@@ -218,22 +222,25 @@ def owned(
         server=server,
         base_count=count,
         base_gpu_count=count * server.gpu_count,
+        line="owned",
         break_even=break_even(a_month, server.gpu_count, rent.gpu_price)
         if rent is not None and rent.gpu_price
         else None,
         assumptions=words,
     )
-    yield whole
-    if rent is not None:
-        found = mixes(demand, (server.gpu_count, a_month / MONTH_HOURS), (rent.gpu_count, Fraction(rent.price or 0)))
-        best = cheapest(found)
-        # Where owning all is cheapest there is no rest to rent.
-        if best.base_count < count:
-            what = f"Buy {_counted(best.base_count)}" if best.base_count else "Buy nothing"
-            gpus = best.base_count * server.gpu_count
-            told = [*words, _PACKED, f"the rest: {rent.name}"]
-            mixed = replace(whole, name=f"{what}, rent the rest", base_gpu_count=gpus, assumptions=tuple(told))
-            yield _mixed(mixed, found, best, demand)
+    if rent is None:
+        yield whole
+        return
+    found = mixes(demand, (server.gpu_count, a_month / MONTH_HOURS), (rent.gpu_count, Fraction(rent.price or 0)))
+    best = cheapest(found)
+    yield _mixed(whole, found, found[-1], demand)
+    # Where owning all is cheapest there is no rest to rent.
+    if best.base_count < count:
+        what = f"Buy {_counted(best.base_count)}" if best.base_count else "Buy nothing"
+        gpus = best.base_count * server.gpu_count
+        rest = (*words, _PACKED, f"the rest: {rent.name}")
+        mixed = replace(whole, name=f"{what}, rent the rest", base_gpu_count=gpus, assumptions=rest)
+        yield _mixed(mixed, found, best, demand)
 
 
 def _counted(servers: int) -> str:
