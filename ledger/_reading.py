@@ -8,7 +8,7 @@ from ledger._ddl import quoted
 from ledger._replaced import bounds
 from ledger.errors import ContractError
 from ledger.frames import columns_of
-from ledger.tables.partition import Spanning, Table, Timed, Without
+from ledger.tables.partition import Containing, Spanning, Table, Timed, Without
 
 Window = tuple[datetime, datetime]
 """A stretch of time, half-open."""
@@ -102,6 +102,10 @@ def rows_of(
             # Compared one by one: whole row groups are passed over that hold nothing else.
             params |= {f"without_{place}_{each}": value for each, value in enumerate(values)}
             conditions += [f"{quoted(column)} <> $without_{place}_{each}" for each in range(len(values))]
+            continue
+        if isinstance(values, Containing):
+            params |= {f"part_{place}_{each}": value for each, value in enumerate(values)}
+            conditions += [f"contains({quoted(column)}, $part_{place}_{each})" for each in range(len(values))]
             continue
         some = [value for value in values if value is not None]
         tests = [f"{quoted(column)} IN (SELECT unnest($where_{place}))"] if some else []

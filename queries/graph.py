@@ -28,10 +28,11 @@ class Input:
     """How a rollup reads one of its inputs.
 
     `before` and `after` widen the window (a counter's edge, a long job); `by` reads by another grouping
-    that the table declares in `also`; `where` keeps rows with one of the values, or with none of them (`Without`);
-    `recent` is how far back a rollup with one whole partition reads. Text columns in `coded` come as `pl.Enum`, for
-    millions of rows with few values. `fills=False` says that rows of this input alone give no row of the
-    output: a change of them makes a partition due that another input fills, or that was computed before.
+    that the table declares in `also`; `where` keeps rows with one of the values, with none of them (`Without`), or
+    that contain them (`Containing`); `recent` is how far back a rollup with one whole partition reads. Text columns
+    in `coded` come as `pl.Enum`, for millions of rows with few values. `fills=False` says that rows of this input
+    alone give no row of the output: a change of them makes a partition due that another input fills, or that was
+    computed before.
     """
 
     before: timedelta = timedelta(0)

@@ -23,7 +23,8 @@ _UNITS = (
 )
 _SERVED = (per_unit.SERVING_COST, per_unit.PROMPT_COST, per_unit.GENERATED_COST, per_unit.TRAINING_COST)
 _OWNER_UNITS = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST, per_unit.RUN_COST)
-_OWNERS = {"model": "Model", "team": "Team", "project": "Project", "user": "User", "run": "Run"}
+_PER_MILLION = per_unit.MANAGED_TOKENS_COST
+_OWNERS = ("model", "team", "project", "user", "run")
 _MOST_RUNS = 500
 _BETWEEN = (
     "Between runs: time of a node that nobody held, as a row of those who held the node on that day, in proportion to "
@@ -71,6 +72,7 @@ def models() -> None:
         mine,
         {
             "model": Column("Model"),
+            "provider": Column("Provider", help="Of models that a managed service bills; empty for your own."),
             "effective_cost": Column(f"Cost ({currency})", "money"),
             "productive_cost": Column("Productive", "money"),
             "idle_cost": Column("Idle", "money"),
@@ -98,10 +100,11 @@ def _managed(window: data.Window) -> None:
         return
     st.subheader("Models of managed services", anchor=False)
     table.show(
-        rows,
+        data.once(_per_million, rows),
         {
             "model": Column("Model"),
-            "token_direction": Column("Tokens"),
+            "token_direction": Column("Direction"),
+            "team": Column("Team", help="Whom `money.owners` names for the charge, such as by a tag."),
             "provider": Column("Provider"),
             "service_name": Column("Service"),
             "effective_cost": Column("Effective cost", "money"),
@@ -109,11 +112,20 @@ def _managed(window: data.Window) -> None:
             "billing_currency": Column("Currency"),
             "quantity": Column("Quantity", "count", "As the bill counts, in its own unit."),
             "unit": Column("Unit"),
+            "token_count": Column("Tokens", "count", "The quantity in tokens, where the bill counts tokens."),
+            _PER_MILLION.name: Column(_PER_MILLION.title, help=_PER_MILLION.means),
         },
         key="managed",
         file_name="managed-models",
     )
-    st.caption("By what the bills say: which team used them they do not, so of one team nothing stands here.")
+    st.caption("As the bills name them; a team's are those that `money.owners` gives it. They are in the table above.")
+
+
+def _per_million(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the price of a million tokens, in the currency of each."""
+    prices = [next(iter(measure.unit_costs(row, _PER_MILLION).values()), None) for row in rows.iter_slices(n_rows=1)]
+    shown = [None if price is None else f"{price:.4f}" for price in prices]
+    return rows.with_columns(pl.Series(_PER_MILLION.name, shown, pl.String))
 
 
 def _headline(mine: pl.DataFrame, currency: str) -> None:
@@ -154,17 +166,16 @@ def _lower(title: str) -> str:
 def _by_owner(window: data.Window, currency: str) -> None:
     """Show what runs cost by their owner, and what idled between them as a row of its own."""
     st.subheader("Cost per unit", anchor=False)
-    by = st.segmented_control(
-        "Of each", list(_OWNERS), default="team", format_func=_OWNERS.__getitem__, key="unit", bind="query-params"
-    )
-    rows = data.once(_priced_owners, _owners(window, str(by or "team")), currency)
+    # What is chosen stands in the URL as it is shown.
+    by = str(st.segmented_control("Of each", _OWNERS, default="team", key="unit", bind="query-params") or "team")
+    rows = data.once(_priced_owners, _owners(window, by), currency)
     if rows.is_empty():
         st.caption("Nothing was held in this window, in this currency.")
         return
     table.show(
         rows,
         {
-            "name": Column(_OWNERS[str(by or "team")]),
+            "name": Column(by.capitalize()),
             "kind": Column("Of it", help=_BETWEEN),
             "effective_cost": Column(f"Cost ({currency})", "money", per_unit.OWNER_COST.means),
             "productive_cost": Column("Productive", "money", per_unit.OWNER_PRODUCTIVE.means),

@@ -29,6 +29,7 @@ from ledger.tables.incidents import IdleIncident, IncidentDecision, IncidentExem
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
 from ledger.tables.job_time import JobGpuHour, JobHour, JobNodeHour, JobUsage
 from ledger.tables.jobs import GpuHolderSample, Job, JobGpu, NodeState, ServingSample, TrainingSample
+from ledger.tables.managed import ManagedModelDay
 from ledger.tables.network import NetworkHour, NetworkPortSample, NodeNetworkHour, TcpSample
 from ledger.tables.operation import (
     AgentToken,
@@ -109,6 +110,7 @@ __all__ = [
     "JobRun",
     "JobUsage",
     "LustreOperationSample",
+    "ManagedModelDay",
     "Model",
     "ModelCostDay",
     "MoneyNotice",

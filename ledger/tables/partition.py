@@ -21,6 +21,12 @@ class Without(tuple[str, ...]):
     __slots__ = ()
 
 
+class Containing(tuple[str, ...]):
+    """Texts that a column of the rows that are read contains, each of them."""
+
+    __slots__ = ()
+
+
 WHOLE: Final = "*"
 """The key of the one partition of a table that has no other."""
 

@@ -11,21 +11,21 @@ _HOUR: Final = 3600
 SERVING_COST: Final = Amount(
     "serving_cost",
     "Serving",
-    "Effective cost of jobs on the days on which they answered as model servers.",
+    "Effective cost of jobs on the days on which they answered as model servers, and of what is billed by the token.",
     ("model_costs",),
     "serving_cost",
 )
 PROMPT_COST: Final = Amount(
     "prompt_cost",
     "Prompts",
-    "Cost of serving, in proportion to the time that requests spent in prefill.",
+    "Cost of serving, in proportion to the time that requests spent in prefill; as billed for managed models.",
     ("model_costs",),
     "prompt_cost",
 )
 GENERATED_COST: Final = Amount(
     "generated_cost",
     "Generation",
-    "Cost of serving, in proportion to the time that requests spent in decode.",
+    "Cost of serving, in proportion to the time that requests spent in decode; as billed for managed models.",
     ("model_costs",),
     "generated_cost",
 )
@@ -52,6 +52,20 @@ MILLION_TOKENS_COST: Final = UnitCost(
     "Cost of serving, divided by all tokens, prompts included; training of the same model is not in it.",
     SERVING_COST,
     pl.col("prompt_token_count").sum() + pl.col("generated_token_count").sum(),
+    1_000_000,
+)
+MANAGED_TOKENS_COST: Final = UnitCost(
+    "million_managed_tokens_cost",
+    "Per million tokens",
+    "What the bill charges for tokens of one direction, divided by how many it counts.",
+    Amount(
+        "managed_cost",
+        "Managed models",
+        "Effective cost of models of managed services.",
+        ("managed_models",),
+        "effective_cost",
+    ),
+    pl.col("token_count").sum(),
     1_000_000,
 )
 TRAINING_COST: Final = Amount(

@@ -149,7 +149,7 @@ _IS_NAMED: Final = pl.col("model") != UNATTRIBUTED
 MODEL_COUNT: Final = Measure(
     "model_count",
     "Models",
-    "Models whose jobs held anything.",
+    "Models whose jobs held anything, or that a managed service billed.",
     ("model_costs",),
     "count",
     pl.col("model").filter(_IS_NAMED).n_unique(),
@@ -157,7 +157,7 @@ MODEL_COUNT: Final = Measure(
 MODELS_COST: Final = Amount(
     "models_cost",
     "Held for models",
-    "Effective cost of what jobs held, of any model or none, idle time included.",
+    "Effective cost of what jobs held, of any model or none, idle time included, and of managed models.",
     ("model_costs",),
     "effective_cost",
 )

@@ -1,16 +1,12 @@
--- question: What do models of managed services cost, as the bills name them?
--- grain: provider, service, model, direction of the tokens, unit, currency
--- params: start, end, team ('' for all; bills do not say which team's they are)
-SELECT ServiceProviderName AS provider, ServiceName AS service_name,
-       regexp_extract(SkuPriceDetails, '"ModelId": ?"([^"]+)"', 1) AS model,
-       regexp_extract(SkuPriceDetails, '"TokenDirection": ?"([^"]+)"', 1) AS token_direction,
-       ConsumedUnit AS unit, BillingCurrency AS billing_currency,
-       sum(BilledCost) AS billed_cost, sum(EffectiveCost) AS effective_cost, sum(ConsumedQuantity) AS quantity
-FROM focus_charge
-JOIN bill_import ON bill_import.import_id = focus_charge.import_id
-    AND billing_account_id = BillingAccountId AND billing_period_start = BillingPeriodStart
-    AND billing_currency = BillingCurrency
-WHERE status = 'current' AND $team = '' AND ChargePeriodStart >= $start AND ChargePeriodStart < $end
-  AND SkuPriceDetails LIKE '%"ModelId"%'
+-- question: What do models of managed services cost, as the bills name them, and for how many tokens?
+-- grain: provider, service, model, direction of the tokens, unit, team, currency
+-- params: start, end, team ('' for all; else what it owns)
+-- Whole UTC days of which at least half lies in the stretch.
+SELECT provider, service_name, model, token_direction, consumed_unit AS unit, team, billing_currency,
+       sum(billed_cost) AS billed_cost, sum(effective_cost) AS effective_cost, sum(consumed_quantity) AS quantity,
+       sum(token_count) AS token_count
+FROM managed_model_day
+WHERE ($team = '' OR team = $team) AND in_scope
+  AND day >= CAST($start + INTERVAL 12 HOUR AS DATE) AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
 GROUP BY ALL
-ORDER BY effective_cost DESC NULLS LAST, model, token_direction
+ORDER BY effective_cost DESC NULLS LAST, model, token_direction, team

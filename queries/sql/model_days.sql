@@ -16,6 +16,11 @@ FROM (
     WHERE $team <> '' AND team = $team AND bucket = 'allocated'
       AND CAST(hour_start AS DATE) >= CAST($start + INTERVAL 12 HOUR AS DATE)
       AND CAST(hour_start AS DATE) < CAST($end + INTERVAL 12 HOUR AS DATE)
+    UNION ALL
+    SELECT day, model, billing_currency, effective_cost, CASE WHEN token_count IS NOT NULL THEN effective_cost END, false
+    FROM managed_model_day
+    WHERE ($team = '' OR team = $team) AND in_scope
+      AND day >= CAST($start + INTERVAL 12 HOUR AS DATE) AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
 )
 GROUP BY ALL
 ORDER BY day, cost DESC NULLS LAST
