@@ -28,7 +28,7 @@ up: $(STAMP) ## Start the hub, with a simulated cluster on an empty store
 # What the tests start or call, as command=Debian package. Missing ones are installed where that is possible (Debian, as
 # root); elsewhere the tests that need one say which.
 NEEDS := chromium=chromium chromium=fonts-liberation chromium=fonts-dejavu-core cc=gcc cc=libc6-dev \
-  systemd-analyze=systemd prometheus=prometheus prometheus-node-exporter=prometheus-node-exporter \
+  ip=iproute2 systemd-analyze=systemd prometheus=prometheus prometheus-node-exporter=prometheus-node-exporter \
   prometheus-alertmanager=prometheus-alertmanager victoria-metrics=victoria-metrics \
   slurmctld=slurm-wlm slurmdbd=slurmdbd slurmrestd=slurmrestd munged=munge mariadbd=mariadb-server \
   /usr/lib/*/slurm-wlm/auth_jwt.so=slurm-wlm-jwt-plugin \

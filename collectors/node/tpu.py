@@ -13,6 +13,7 @@ from collectors._clock import utc_now
 from collectors.node._attribution import Attribution
 from collectors.node._device_settings import DeviceSettings
 from collectors.node._fleet import INVENTORY_ROUNDS, process_rows, quality, remembered
+from collectors.node._job_addresses import serving
 from collectors.node._openers import openers
 from collectors.node._tpu_chips import Chip, chips
 from ledger.errors import SourceError, SourceMissing
@@ -26,8 +27,12 @@ class TpuSettings(DeviceSettings):
 
     ports: Annotated[
         tuple[Annotated[int, Field(ge=1, le=65535)], ...],
-        Field(min_length=1, description="Ports on loopback: one, or one for each program (TPU_RUNTIME_METRICS_PORTS)"),
+        Field(min_length=1, description="Its ports: one, or one for each program (TPU_RUNTIME_METRICS_PORTS)"),
     ] = (8431,)
+    hosts: Annotated[
+        tuple[str, ...],
+        Field(description="Where it answers; besides, the networks of jobs and pods are looked up"),
+    ] = ("127.0.0.1",)
     answer_seconds: Annotated[float, Field(gt=0, le=10, description="One answer may take so long")] = 1.0
 
 
@@ -46,28 +51,31 @@ def tpu(
 ) -> Callable[[], Iterable[tuple[str, Row]]]:
     """Open a round that yields a sample per chip, and the processes that have it open.
 
-    The service exists only while a program uses the chips, and is that program's: without one a chip has a sample
-    without values. Duty cycle is the share of time in which the core was busy. How full a busy core was (its
-    utilisation) the library tells only the program itself; power and heat it tells nobody. A chip of two halves is one
-    device.
+    The service exists only while a program uses the chips, and is that program's, in its network: in a pod (GKE) it
+    answers at the pod's address, which is looked up. Without one a chip has a sample without values. Duty cycle is the
+    share of time in which the core was busy. How full a busy core was (its utilisation) the library tells only the
+    program itself; power and heat it tells nobody. A chip of two halves is one device.
 
     Raises: SourceMissing: this machine has no TPU. SourceError: a service is there and does not answer as it should.
     Nulls: what no program tells; processes where the files that others have open are hidden.
-    Source: libtpu's RuntimeMetricService, on loopback; PCI ids of the chips.
+    Source: libtpu's RuntimeMetricService; PCI ids of the chips.
     """
     decided = settings or TpuSettings()
     attribution = decided.attribution(procfs)
     fleet = remembered("tpu", sysfs)
-    rounds = 0
+    rounds, told, addresses = 0, list[Row](), list[str]()
 
     def one_round() -> Iterator[tuple[str, Row]]:
-        nonlocal rounds
+        nonlocal rounds, told, addresses
         at, started, here = now(), clock(), chips(sysfs)
         if not here and not fleet.names:
             raise SourceMissing(
                 f"{sysfs / 'bus/pci/devices'} has no TPU", hint="set collectors.tpu.enabled = false on this node"
             )
-        told, failed = _told(decided, len(here))
+        if not told or rounds % INVENTORY_ROUNDS == 0:
+            addresses = [f"{host}:{port}" for host in decided.hosts for port in decided.ports]
+            addresses += [each for each in serving(procfs, decided.ports) if each not in addresses]
+        told, failed = _told(addresses, decided.answer_seconds, len(here))
         opened = [device for chip in here for device in chip.devices]
         held = openers(procfs, opened) if attribution.sees_processes() else None
         for index, chip in enumerate(here):
@@ -86,13 +94,12 @@ def tpu(
     return one_round
 
 
-def _told(settings: TpuSettings, count: int) -> tuple[list[Row], SourceError | None]:
+def _told(addresses: list[str], seconds: float, count: int) -> tuple[list[Row], SourceError | None]:
     """Return the columns of each chip that running programs tell; a failure costs no chip its row."""
     # A machine without a TPU needs no HTTP here.
     from collectors.node._tpu_metrics import readings  # noqa: PLC0415  see above
 
-    addresses = [f"127.0.0.1:{port}" for port in settings.ports]
-    found, failed = readings(addresses, count, settings.answer_seconds) if count else (None, None)
+    found, failed = readings(addresses, count, seconds) if count else (None, None)
     rows: list[Row] = [
         {
             "kernel_active_ratio": each.duty_cycle,

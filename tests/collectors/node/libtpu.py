@@ -70,13 +70,14 @@ class Libtpu:
 
     values: dict[str, dict[int, float] | bytes] = field(default_factory=dict)
     late_seconds: float = 0.0
+    host: str = "127.0.0.1"
     port: int = 0
 
     def start(self) -> Any:
         """Serve on a free port; stop what is returned."""
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
         server.add_generic_rpc_handlers((_Handler(self),))
-        self.port = server.add_insecure_port("127.0.0.1:0")
+        self.port = server.add_insecure_port(f"{self.host}:0")
         server.start()
         return server
 

@@ -227,3 +227,15 @@ def test_any_bytes_are_a_message_or_refused(message: bytes) -> None:
         assert str(error).startswith("a ")  # noqa: PT017  any bytes, so either may come
     else:
         assert all(isinstance(value, int | bytes) for values in found.values() for value in values)
+
+
+def test_a_program_elsewhere_is_asked_where_it_answers(tmp_path: Path) -> None:
+    chips(tmp_path, 1)
+    other = Libtpu(values={DUTY_CYCLE: {0: 40.0}, MEMORY_USED: {0: 1}, MEMORY_TOTAL: {0: 2}}, host="127.0.0.9")
+    server = other.start()
+    try:
+        settings = TpuSettings(ports=(other.port,), hosts=("127.0.0.1", "127.0.0.9"))
+        rows = list(tpu.open(sysfs=tmp_path / "sys", procfs=tmp_path / "proc", settings=settings)())
+    finally:
+        server.stop(None).wait()
+    assert next(row for name, row in rows if name == "gpu_sample")["kernel_active_ratio"] == 0.4
