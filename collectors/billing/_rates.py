@@ -50,13 +50,21 @@ class Rates:
             self._known.setdefault(key, []).append(rate)
             self._currencies.setdefault(key[0], rate.currency)
 
-    def at(self, provider: str, sku: str, unit: str, region: str, instant: datetime) -> Rate | None:
-        """Return the price that held: agreed before listed, of the region before one for all, the latest."""
+    def at(
+        self, provider: str, sku: str, unit: str, region: str, instant: datetime, currency: str | None = None
+    ) -> Rate | None:
+        """Return the price that held: agreed before listed, in this currency before others, the latest."""
         found = self._known.get((provider.lower(), sku.lower(), folded_unit(unit)), [])
         fitting = [each for each in found if each.region in {"", region} and each.valid_start <= instant]
         return max(
             fitting,
-            key=lambda each: (each.category == RATE_CARD, each.region != "", each.valid_start, each.unit_price),
+            key=lambda each: (
+                each.category == RATE_CARD,
+                each.currency == currency,
+                each.region != "",
+                each.valid_start,
+                each.unit_price,
+            ),
             default=None,
         )
 

@@ -186,13 +186,14 @@ def _priced(row: dict[str, str | None], rates: Rates) -> dict[str, str | None]:
     """Return one usage as the texts of a charge."""
     start = _instant(row["ChargePeriodStart"])
     provider, sku, unit = row["ServiceProviderName"] or "", row["SkuId"] or "", row["ConsumedUnit"] or ""
-    rate = rates.at(provider, sku, unit, row["RegionId"] or "", start) if start else None
+    currency = row["BillingCurrency"]
+    rate = rates.at(provider, sku, unit, row["RegionId"] or "", start, currency) if start else None
     details = {"InstanceType": sku} if sku and folded_unit(unit) == "hour" else {}
     made = {
         **row,
         "BilledCost": "0",
         "EffectiveCost": _cost(row["ConsumedQuantity"], rate),
-        "BillingCurrency": rate.currency if rate else row["BillingCurrency"] or rates.currency_of(provider),
+        "BillingCurrency": rate.currency if rate else currency or rates.currency_of(provider),
         "ChargePeriodEnd": row["ChargePeriodEnd"] or _day_after(row["ChargePeriodStart"], start),
         "ChargeCategory": row.get("ChargeCategory") or "Usage",
         "ChargeFrequency": row.get("ChargeFrequency") or "Usage-Based",

@@ -170,3 +170,19 @@ def test_usage_of_databricks_is_priced_by_the_unit(tmp_path: Path) -> None:
     assert (charge["EffectiveCost"], charge["ServiceProviderName"]) == (Decimal("0.735"), "Databricks")
     assert (charge["ConsumedUnit"], charge["SkuPriceDetails"]) == ("DBU", None)
     assert json.loads(charge["Tags"]) == {"team": "vision"}
+
+
+def test_a_price_in_the_currency_of_the_usage_goes_before_another(tmp_path: Path) -> None:
+    """A yen is no dollar, however many of them a unit costs; a price in another currency is better than none."""
+    path = tmp_path / "usage.csv"
+    path.write_text(
+        "start,end,provider,sku,quantity,unit,BillingCurrency\n"
+        + "".join(f"2026-09-09,2026-09-10,CoreWeave,H100_SXM,10,hours,{code}\n" for code in ("USD", "JPY", "EUR"))
+    )
+    yen = RateCard(provider="CoreWeave", sku="H100_SXM", unit_price=Decimal(330), currency="JPY")
+    charges = _charges(_read(path, (CARDS[0], yen)))
+    assert charges.select("BillingCurrency", "EffectiveCost").rows() == [
+        ("USD", Decimal("22.3")),
+        ("JPY", Decimal(3300)),
+        ("JPY", Decimal(3300)),
+    ]
