@@ -1,6 +1,7 @@
 """What other collectors get wrong about GPUs; each test is named after what this one does."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,31 @@ def test_a_device_that_is_cut_has_no_duty_cycle_instead_of_zero(node: Make) -> N
     assert "kernel_active_ratio" not in rows["GPU-a"]
     assert rows["GPU-a"]["evidence_quality"] == "D"
     assert rows["MIG-1"]["evidence_quality"] == "X"
+
+
+@pytest.mark.parametrize(
+    ("profile", "compute", "memory", "fraction"),
+    [
+        ("1g.10gb", 1, 10, "0.142857"),
+        ("1g.20gb", 1, 20, "0.250000"),
+        ("2g.20gb", 2, 20, "0.285714"),
+        ("3g.40gb", 3, 40, "0.500000"),
+        ("4g.40gb", 4, 40, "0.571428"),
+        ("7g.80gb", 7, 80, "1.000000"),
+    ],
+)
+def test_a_slice_counts_by_its_own_size_and_has_no_power(
+    node: Make, profile: str, compute: int, memory: int, fraction: str
+) -> None:
+    """A coefficient of seven for a slice of four sevenths gives it the power of the whole device."""
+    part = Slice("MIG-1", 1, profile, compute, memory * GIB, phases=(Phase(power_watts=300.0),))
+    tables = node(Gpu("GPU-a", slices=(part,), phases=(Phase(power_watts=300.0),))).round()
+    exists = {row["gpu_uuid"]: row["gpu_fraction"] for row in tables["gpu"]}
+    assert exists["MIG-1"] == Decimal(fraction)
+    assert sum(exists.values()) == 1
+    rows = {row["gpu_uuid"]: row for row in tables["gpu_sample"]}
+    assert not {"power_watts", "energy_joules_total"} & set(rows["MIG-1"])
+    assert rows["GPU-a"]["power_watts"] == 300.0
 
 
 @pytest.mark.parametrize("ratio", [1.5, float("nan"), -0.25])

@@ -10,6 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from queries import measure
+from queries.measures import gpu_time
+
 Spans = Callable[..., Any]
 Minutes = Callable[[float], datetime]
 
@@ -86,3 +89,12 @@ def test_a_job_that_needs_no_processor_and_little_memory_is_productive_by_its_de
     host = {"cluster": "c", "node": "n1", "step_seconds": 60.0, "load_average_count": 0.1}
     own.add("host_sample", [{**host, "sampled_at": minute(index)} for index in range(60)])
     assert share(own, hours)["productive"] > 0.99
+
+
+def test_a_share_is_of_the_whole_that_it_names() -> None:
+    """A published share of 148 in 419 is 30.1 %, though it is 35.3 %: its parts sum to another whole."""
+    spent = {"faulty": 148, "productive": 230, "allocated_idle": 41}
+    rows = pl.DataFrame({"state": list(spent), "gpu_hours": [float(value) for value in spent.values()]})
+    shares = measure.values(rows, tuple(gpu_time.STATE_RATIOS.values()))
+    assert shares["faulty_ratio"] == pytest.approx(148 / 419)
+    assert sum(share or 0 for share in shares.values()) == pytest.approx(1)
