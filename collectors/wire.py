@@ -18,6 +18,7 @@ import zstandard
 
 from ledger.errors import InputError
 from ledger.registry import Row
+from ledger.words import amount
 
 VERSION: Final = 1
 _RESEND: Final = "it was cut on the way, or no agent sent it: send it again"
@@ -160,10 +161,12 @@ def _check(batch: Batch, limits: Limits) -> None:
     Raises: InputError: too many tables, columns or rows, columns of unequal length, NaN or infinity.
     """
     if len(batch.tables) > limits.tables:
-        raise InputError(f"batch: found {len(batch.tables)} tables, expected at most {limits.tables}", hint=_PART)
+        raise InputError(
+            f"batch: found {amount(len(batch.tables), 'table')}, expected at most {limits.tables}", hint=_PART
+        )
     for table, columns in batch.tables.items():
         if len(columns) > limits.columns:
-            found = f"batch: {table}: found {len(columns)} columns, expected at most {limits.columns}"
+            found = f"batch: {table}: found {amount(len(columns), 'column')}, expected at most {limits.columns}"
             raise InputError(found, hint=_PART)
         heights = {len(values) for values in columns.values()}
         if len(heights) > 1:
@@ -175,4 +178,4 @@ def _check(batch: Batch, limits: Limits) -> None:
                 found = f"batch: {table}.{name}: found NaN or infinity, expected null"
                 raise InputError(found, hint="send null for what was not measured")
     if batch.row_count > limits.rows:
-        raise InputError(f"batch: found {batch.row_count} rows, expected at most {limits.rows}", hint=_PART)
+        raise InputError(f"batch: found {amount(batch.row_count, 'row')}, expected at most {limits.rows}", hint=_PART)

@@ -172,7 +172,9 @@ def _refuse_unreadable(path: Path | None) -> None:
         with path.open("rb") as file:
             tomllib.load(file)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint=f"see --config and {FILE_VARIABLE}") from None
+        raise ConfigError(
+            f"{path}: {error.strerror}, expected a file that can be read", hint=f"see --config and {FILE_VARIABLE}"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: found text that is no TOML: {error}", hint=HINT) from None
 

@@ -4,6 +4,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -157,6 +158,16 @@ class ReportSettings(Section):
     time_zone: Annotated[str, Field(description="Time zone of its weeks")] = "UTC"
     cool_down_days: Annotated[int, Field(ge=0, le=365, description="Days until the same finding is mailed again")] = 7
     recipients: Annotated[tuple[Recipient, ...], Field(description="Who gets it")] = ()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _of_the_world(cls, name: str) -> str:
+        """Refuse a zone that this machine does not know."""
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            raise PydanticCustomError("no_zone", "a time zone such as Europe/Berlin") from None
+        return name
 
 
 class Match(Section):

@@ -12,6 +12,7 @@ from collectors.wire import Batch, Limits, VersionError, decode
 from ledger.errors import InputError
 from ledger.sections import HubSettings
 from ledger.tables import TABLES
+from ledger.words import amount
 
 WRITABLE: Final = frozenset(
     table.name
@@ -56,7 +57,7 @@ def accepted(body: bytes, caller: Caller, pace: Pace, limits: HubSettings) -> Ba
 
 def _refused(batch: Batch, caller: Caller, most_rows: int) -> Response | None:
     if batch.row_count > most_rows:
-        message = f"batch: found {batch.row_count} rows, expected at most {most_rows}"
+        message = f"batch: found {amount(batch.row_count, 'row')}, expected at most {most_rows}"
         return refusal(413, message, hint="see hub.ingest_max_rows")
     unknown = sorted(set(batch.tables) - WRITABLE)
     if unknown:

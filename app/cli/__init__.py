@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from app.cli import bills, budgets, incidents, invoices, ledger, node, operate, serve
+from app.cli import bills, budgets, incidents, invoices, ledger, node, operate, serve, statements, what_if
+from app.cli._help import dress
 from app.cli._output import complain
 from ledger import log, memory
 from ledger.config import FILE_VARIABLE
@@ -36,8 +37,9 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     cli.callback()(_options)
-    for module in (serve, node, ledger, bills, invoices, budgets, incidents, operate):
+    for module in (serve, node, ledger, bills, invoices, statements, budgets, what_if, incidents, operate):
         module.add(cli)
+    dress(cli)
     return cli
 
 
@@ -82,9 +84,12 @@ def _misused(error: Exception) -> int:
 
 def _options(
     config: Annotated[
-        Path | None, typer.Option("--config", help="Read this file in the place of ./clusterledger.toml.")
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Read this file in the place of ./clusterledger.toml."),
     ] = None,
-    log_level: Annotated[str, typer.Option("--log-level", help="Log debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="LEVEL", help="Log debug, info, warning or error.")
+    ] = "info",
     log_json: Annotated[bool, typer.Option("--log-json", help="Write each log line as JSON.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:

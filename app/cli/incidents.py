@@ -25,7 +25,10 @@ def add(cli: typer.Typer) -> None:
 
 def listed(
     status: Annotated[
-        str, typer.Option("--status", help="Where they stand: open, acknowledged, snoozed, exempt, closed or all.")
+        str,
+        typer.Option(
+            "--status", metavar="STATUS", help="Where they stand: open, acknowledged, snoozed, exempt, closed or all."
+        ),
     ] = "all",
     past: Annotated[bool, typer.Option("--past", help="List also those that are over.")] = False,
     json: Json = False,
@@ -60,11 +63,11 @@ def reopen(gpu: Device = "", job: Job = "", comment: Comment = "", json: Json = 
 
 
 def exempt(
-    node: Annotated[str, typer.Option("--node", help="Nodes; a trailing * matches any rest.")] = "",
-    user: Annotated[str, typer.Option("--user", help="Users, in the same way.")] = "",
-    job: Annotated[str, typer.Option("--job", help="Job ids or job names, in the same way.")] = "",
-    model: Annotated[str, typer.Option("--model", help="Models, in the same way.")] = "",
-    cluster: Annotated[str, typer.Option("--cluster", help="Clusters, in the same way.")] = "",
+    node: Annotated[str, typer.Option("--node", metavar="NODE", help="Nodes; a trailing * matches any rest.")] = "",
+    user: Annotated[str, typer.Option("--user", metavar="USER", help="Users, in the same way.")] = "",
+    job: Annotated[str, typer.Option("--job", metavar="JOB", help="Job ids or job names, in the same way.")] = "",
+    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Models, in the same way.")] = "",
+    cluster: Annotated[str, typer.Option("--cluster", metavar="CLUSTER", help="Clusters, in the same way.")] = "",
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why they may idle.")] = "",
     since: Annotated[str | None, typer.Option("--since", metavar="T", help="From this instant; else now.")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="T", help="Until this instant.")] = None,

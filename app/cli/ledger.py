@@ -11,6 +11,7 @@ import typer
 from app.cli._options import Json, Store, asked, instant
 from app.cli._output import as_json, as_records, as_table, complain, remark
 from ledger.errors import InputError
+from ledger.words import amount
 
 
 class Format(StrEnum):
@@ -37,7 +38,7 @@ def add(cli: typer.Typer) -> None:
 def ingest(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders or object-store addresses.")],
     format: Annotated[  # noqa: A002  the option's own name
-        str, typer.Option("--format", help="Read them as this format; without it, it is detected.")
+        str, typer.Option("--format", metavar="NAME", help="Read them as this format; without it, it is detected.")
     ] = "",
     accept: Annotated[
         bool, typer.Option("--accept", help="Accept a bill that is smaller than the one it replaces.")
@@ -71,11 +72,11 @@ def _refusals(file: dict[str, Any]) -> None:
     """Say which rows of a file were refused and why; the others are in."""
     for text in file["rejections"]:
         remark(f"refused: {file['path']}: {text}")
-    count, more = file["rejected"], file["rejected"] - len(file["rejections"])
+    more = file["rejected"] - len(file["rejections"])
     if more > 0:
         remark(f"refused: {file['path']}: {more} more")
     remark(
-        f"  hint: {file['rows']} rows are in; correct the {count} and import the file again;"
+        f"  hint: {amount(file['rows'], 'row')} kept; correct the rest and import the file again;"
         ' `clusterledger sql "SELECT reason, row_json FROM rejected_row"` lists all'
     )
 
@@ -184,7 +185,12 @@ def export_focus(
     since: Annotated[str | None, typer.Option("--since", metavar="T", help="Leave out hours before.")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="T", help="Leave out hours from then on.")] = None,
     version: Annotated[
-        str, typer.Option("--version", help="FOCUS 1.4; or 1.2, whole for its public validator: see x_DerivedColumns.")
+        str,
+        typer.Option(
+            "--version",
+            metavar="VERSION",
+            help="FOCUS 1.4; or 1.2, whole for its public validator: see x_DerivedColumns.",
+        ),
     ] = "1.4",
     split_rule: Annotated[
         str | None, typer.Option("--split-rule", metavar="RULE", help="Divide nodes by it, not as in [money].")
@@ -206,7 +212,7 @@ def export_focus(
         split_rule=split_rule,
         shared_cost=shared_cost,
     )
-    remark(f"{found['rows']} rows in {out}")
+    remark(f"{amount(found['rows'], 'row')} in {out}")
 
 
 def backup(

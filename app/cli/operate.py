@@ -53,7 +53,9 @@ def config(json: Json = False) -> None:
 
 def create(
     node: Annotated[str, typer.Argument(metavar="NODE", help="The node whose rows it may write.")],
-    cluster: Annotated[str, typer.Option("--cluster", help="The cluster that the node belongs to.")] = "default",
+    cluster: Annotated[
+        str, typer.Option("--cluster", metavar="CLUSTER", help="The cluster that the node belongs to.")
+    ] = "default",
     json: Json = False,
     store: Store = None,
 ) -> None:
@@ -71,7 +73,7 @@ def revoke(
     older: Annotated[
         bool, typer.Option("--older", help="Keep the newest: first make one and set it on the node.")
     ] = False,
-    cluster: Annotated[str, typer.Option("--cluster", help="Only those for this cluster.")] = "",
+    cluster: Annotated[str, typer.Option("--cluster", metavar="CLUSTER", help="Only those for this cluster.")] = "",
     json: Json = False,
     store: Store = None,
 ) -> None:

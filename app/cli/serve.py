@@ -7,9 +7,11 @@ import typer
 from app.cli._options import Json, Store, asked, bar, settings
 from app.cli._output import as_json, remark
 
-Gpus = Annotated[int, typer.Option("--gpus", min=8, max=100_000, help="Simulate this many GPUs.")]
-Days = Annotated[int, typer.Option("--days", min=1, max=366, help="Simulate this many days, up to now.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Draw from this seed: the same seed gives the same cluster.")]
+Gpus = Annotated[int, typer.Option("--gpus", metavar="N", min=8, max=100_000, help="Simulate this many GPUs.")]
+Days = Annotated[int, typer.Option("--days", metavar="D", min=1, max=366, help="Simulate this many days, up to now.")]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="S", min=0, help="Draw from this seed: the same seed gives the same cluster.")
+]
 
 
 def add(cli: typer.Typer) -> None:
@@ -19,9 +21,12 @@ def add(cli: typer.Typer) -> None:
 
 
 def up(
-    host: Annotated[str | None, typer.Option("--host", help="Listen on this address; the default is loopback.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Listen on this address; the default is loopback.")
+    ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="Listen on this port; 0 takes a free one.")
+        int | None,
+        typer.Option("--port", metavar="PORT", min=0, max=65535, help="Listen on this port; 0 takes a free one."),
     ] = None,
     with_demo: Annotated[
         bool, typer.Option("--demo", help="Fill an empty store with a simulated cluster and its bills first.")

@@ -35,5 +35,5 @@ def detected(path: str, wanted: str) -> JobDump | None:
         with file.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", hint="check the path") from None
+        raise InputError(f"{path}: {error.strerror}, expected a file that can be read", hint="check the path") from None
     return next((each for each in known.values() if each.detect(file, head)), None)

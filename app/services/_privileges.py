@@ -10,6 +10,7 @@ from app.services._privileges_hardware import hardware
 from collectors.node._kernel_log import KernelLog
 from collectors.node._pod_resources import SOCKET, holdings
 from ledger.errors import ClusterLedgerError
+from ledger.words import amount
 
 _KUBELET_SECONDS = 2.0
 
@@ -49,7 +50,7 @@ def _nvml() -> Iterator[Sight]:
         return
     try:
         count = pynvml.nvmlDeviceGetCount()
-        yield Sight("gpus", "ok", f"NVML: {count} GPUs, driver {pynvml.nvmlSystemGetDriverVersion()}")
+        yield Sight("gpus", "ok", f"NVML: {amount(count, 'GPU')}, driver {pynvml.nvmlSystemGetDriverVersion()}")
         if count:
             yield _profiling(pynvml)
     finally:

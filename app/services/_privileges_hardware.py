@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collectors.node._files import listed, refused, text
+from ledger.words import amount
 
 _AMD = "0x1002"
 _GOOGLE = "0x1ae0"
@@ -41,7 +42,7 @@ def _energy(root: Path) -> Finding:
     if hidden:
         hint = "a udev rule that lets the agent's group read energy_uj, or CAP_DAC_READ_SEARCH"
         return Finding("energy", "missing", f"{hidden[0]} is for root alone: {lost}", hint)
-    return Finding("energy", "ok", f"{len(zones)} meters of processors and memory can be read")
+    return Finding("energy", "ok", f"{amount(len(zones), 'meter')} of processors and memory can be read")
 
 
 def _controller(root: Path) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from collectors._tls import trouble, trusting
 from ledger.config import HINT, Settings, config_path, origin
 from ledger.errors import ClusterLedgerError, ConfigError
 from ledger.sections import AuthSettings, Receiver
+from ledger.words import amount
 
 _SECONDS: Final = 5.0
 
@@ -208,7 +209,7 @@ def _sources(context: Context) -> Iterator[Line]:
             yield line(part, "failed", error.message, error.hint or f"see [sources.{source.name}]")
             continue
         rows = sum(frame.height for frame in piece.frames.values()) if piece is not None else 0
-        what = f"{source.kind.name} answers in {time.monotonic() - began:.2f} s with {rows} rows"
+        what = f"{source.kind.name} answers in {time.monotonic() - began:.2f} s with {amount(rows, 'row')}"
         yield line(part, "ok", "; ".join((what, *(piece.remarks if piece is not None else ()))))
 
 
@@ -240,8 +241,8 @@ def _shipping(context: Context) -> Iterator[Line]:
         yield line("refused batches", "failed", f"{path}: {error.strerror}", "run this as the agent's user")
         return
     if aside:
-        rows, last = sum(each.row_count for each in aside), aside[-1]
-        found_there = f"{path}: {len(aside)} batches, {rows} rows; the last at {last.refused_at}: {last.reason}"
+        rows, last = amount(sum(each.row_count for each in aside), "row"), aside[-1]
+        found_there = f"{path}: {amount(len(aside), 'batch')}, {rows}; the last at {last.refused_at}: {last.reason}"
         yield line("refused batches", "failed", found_there, "correct what it says, then remove the file")
 
 
@@ -265,7 +266,6 @@ def _answers(part: str, address: str, what: str, verify: Callable[[], ssl.SSLCon
 
 
 def _node(context: Context) -> Iterator[Line]:
-    del context
     yield line("node", "ok", f"{socket.gethostname()}, user {os.geteuid()}")
-    for each in _privileges.seen():
+    for each in _privileges.seen(context.settings.agent.root):
         yield line(each.part, each.status, each.found, each.hint)

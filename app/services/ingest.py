@@ -11,6 +11,7 @@ from app.services._prices import prices
 from app.services._service import Params, Progress, service
 from collectors.billing._read import bill_formats, read_bill
 from ledger.errors import ClusterLedgerError, InputError
+from ledger.words import amount
 
 # An inventory holds no charges: they follow from it.
 _OWNED = "on_premises"
@@ -91,7 +92,7 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
 
 
 def _zoneless(count: int) -> tuple[str, ...]:
-    return (f"{count} instants without a zone were taken as UTC",) if count else ()
+    return (f"{amount(count, 'instant')} without a zone taken as UTC",) if count else ()
 
 
 def _told(name: str, outcome: Outcome, remarks: tuple[str, ...], refused: list[dict[str, object]]) -> dict[str, object]:

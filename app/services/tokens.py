@@ -13,6 +13,7 @@ from app.services._service import Params, Progress, service
 from ledger.errors import InputError
 from ledger.frames import to_frame
 from ledger.tables import AgentToken
+from ledger.words import amount
 
 _TOKEN_BYTES = 32
 _CLUSTER = "default"
@@ -79,7 +80,7 @@ def _revoked(context: Context, params: Tokens, known: pl.DataFrame) -> pl.DataFr
     if params.older:
         live = live.filter(pl.col("created_at") < pl.col("created_at").max().over("cluster"))
     _keep(context, live.with_columns(revoked_at=pl.lit(context.now(), dtype=known.schema["revoked_at"])))
-    audited(context, action="token revoked", subject=params.node, detail=f"{live.height} tokens")
+    audited(context, action="token revoked", subject=params.node, detail=amount(live.height, "token"))
     return context.store.read(AgentToken).filter(pl.col("node") == params.node)
 
 

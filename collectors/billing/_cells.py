@@ -16,6 +16,7 @@ NULL_WORDS: Final = ("", "null", "none", "n/a", "not applicable")
 
 _INSTANT: Final = pl.Datetime("us", "UTC")
 _SHOWN_CHARACTERS: Final = 60
+_AMOUNT: Final = "a decimal number such as -12.50"
 _MONTH_CHARACTERS: Final = 7
 
 
@@ -77,10 +78,11 @@ class Cells:
             exact = _exact(typed.alias(name))
             texts = typed if exact else as_text(typed)
             parsed = exact or parse_column(texts.alias(name))
-        for index in parsed.refused:
-            self.refuse(index, name, texts[index], "a decimal number such as -12.50")
+        for index, why in parsed.refused.items():
+            expected = why.rpartition("expected ")[2]
+            self.refuse(index, name, texts[index], expected if expected.startswith("an amount") else _AMOUNT)
         if is_needed:
-            self.need(name, texts, "a decimal number such as -12.50")
+            self.need(name, texts, _AMOUNT)
         return parsed
 
     def number(self, name: str) -> pl.Series:

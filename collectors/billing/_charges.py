@@ -12,6 +12,7 @@ from collectors.billing._format import Rejected, Request
 from ledger import money
 from ledger.names import CHARGE_CATEGORIES
 from ledger.tables import BillImport, FocusCharge
+from ledger.words import amount
 
 UNIT: Final = ("BillingAccountId", "BillingPeriodStart", "BillingCurrency")
 
@@ -97,7 +98,7 @@ def charges_of(cells: Cells, defaults: Mapping[str, str], *, first_index: int) -
         pl.lit(value=False).alias("is_derived"),
     )
     if bad_tags:
-        remarks = (*remarks, f"{bad_tags} cells of Tags are no JSON object and were left out")
+        remarks = (*remarks, f"{amount(bad_tags, 'cell')} of Tags left out: no JSON object")
     totals = _totals(frame, costs["BilledCost"].residues, costs["EffectiveCost"].residues, cells.refused)
     return Charges(
         frame=cells.kept(frame),
@@ -208,7 +209,7 @@ def _filled(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
     issuer_is_null = frame["InvoiceIssuerName"].is_null() & frame["ServiceProviderName"].is_not_null()
     remarks = []
     if count := int(issuer_is_null.sum()):
-        remarks.append(f"{count} rows name no InvoiceIssuerName: the service provider is taken")
+        remarks.append(f"{amount(count, 'row')} without InvoiceIssuerName: the service provider is taken")
     filled = frame.with_columns(
         pl.coalesce("InvoiceIssuerName", "ServiceProviderName").alias("InvoiceIssuerName"),
         pl.col("InvoiceId").fill_null(""),

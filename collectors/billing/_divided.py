@@ -12,6 +12,7 @@ import polars as pl
 from collectors.billing._cells import Cells
 from collectors.billing._charges import Charges
 from ledger import money
+from ledger.words import amount
 
 COLUMNS: Final = frozenset({"allocatedmethodid"})
 
@@ -42,7 +43,7 @@ def told(charges: Charges, cells: Cells, first_index: int) -> Charges:
     if both.is_empty():
         return charges
     remark = (
-        f"{both.height} charges stand beside the parts that AllocatedMethodId divides them into: they count twice; "
-        "export the parts in place of the charges, or none of them"
+        f"found {amount(both.height, 'charge')} beside the parts that AllocatedMethodId divides, counted twice; "
+        "export the parts in place of the whole, or none of them"
     )
     return replace(charges, remarks=(*charges.remarks, remark))

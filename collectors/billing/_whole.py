@@ -12,8 +12,9 @@ from collectors.billing._charges import Charges, facts_of, imports_of
 from collectors.billing._format import Imported, Request
 from ledger.errors import InputError
 from ledger.tables import FocusCharge
+from ledger.words import amount
 
-_COUNTED: Final = re.compile(r"(?P<count>[0-9]+) (?P<what>.+)", re.DOTALL)
+_COUNTED: Final = re.compile(r"(?P<count>[0-9]+) (?P<thing>[a-z]+?)s? (?P<what>.+)", re.DOTALL)
 
 
 def imported(
@@ -63,13 +64,14 @@ def imported(
 
 def _told(parts: list[Charges]) -> tuple[str, ...]:
     """Return what the parts remark; where two remark the same with a count, the counts are added."""
-    counts: dict[str, int] = {}
+    counts: dict[tuple[str, str], int] = {}
     others: dict[str, None] = {}
     for remark in (remark for each in parts for remark in each.remarks):
         if found := _COUNTED.fullmatch(remark):
-            counts[found["what"]] = counts.get(found["what"], 0) + int(found["count"])
+            key = (found["thing"], found["what"])
+            counts[key] = counts.get(key, 0) + int(found["count"])
         else:
             others[remark] = None
-    counts["instants without a zone were taken as UTC"] = sum(each.naive_instant_count for each in parts)
-    counts["cells such as 'NULL' or '' were read as null"] = sum(each.normalised_count for each in parts)
-    return (*others, *(f"{count} {what}" for what, count in counts.items() if count))
+    counts["instant", "without a zone taken as UTC"] = sum(each.naive_instant_count for each in parts)
+    counts["cell", "such as 'NULL' or '' read as null"] = sum(each.normalised_count for each in parts)
+    return (*others, *(f"{amount(count, thing)} {what}" for (thing, what), count in counts.items() if count))

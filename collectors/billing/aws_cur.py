@@ -32,6 +32,7 @@ from collectors.billing._texts import Texts, read_parts, read_texts
 from collectors.billing._whole import imported
 from ledger.errors import InputError
 from ledger.tables import FocusCharge, SplitCharge, declared
+from ledger.words import amount
 
 _MANDATORY: Final = (
     "bill/PayerAccountId",
@@ -144,7 +145,7 @@ def _remarks(seen: _Seen, split_count: int) -> list[str]:
     told = []
     if split_count:
         told.append(
-            f"{split_count} lines split a node's cost over pods or tasks: kept apart, the node's own line counts"
+            f"kept apart {amount(split_count, 'line')} of a node's cost by pod or task: the node's own line counts"
         )
     if seen.lacking:
         told.append(f"every row ends before {', '.join(sorted(seen.lacking))}: nothing was read for it")

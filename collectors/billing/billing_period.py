@@ -11,6 +11,7 @@ from collectors.billing._texts import read_texts
 from ledger.errors import InputError
 from ledger.tables import BillingPeriod, declared
 from ledger.tables.billing import BILLING_PERIOD_STATUS
+from ledger.words import amount
 
 _VERSION: Final = "FOCUS 1.4 BillingPeriod"
 _STATUS: Final = "BillingPeriodStatus"
@@ -47,7 +48,7 @@ def _read(request: Request) -> Imported:
         imports=import_frame([]),
         rejected=tuple(rejected),
         naive_instant_count=naive,
-        remarks=(f"{naive} instants without a zone were taken as UTC",) if naive else (),
+        remarks=(f"{amount(naive, 'instant')} without a zone taken as UTC",) if naive else (),
     )
 
 

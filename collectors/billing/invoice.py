@@ -18,6 +18,7 @@ from collectors.billing._texts import read_texts
 from ledger import money
 from ledger.errors import InputError
 from ledger.tables import Invoice, InvoiceLine, declared
+from ledger.words import amount
 
 _DETAIL: Final = "FOCUS 1.4 InvoiceDetail"
 _PLAIN: Final = "csv"
@@ -96,7 +97,7 @@ def _read(request: Request) -> Imported:
         rejected=tuple(rejected),
         normalised_count=normalised,
         naive_instant_count=naive,
-        remarks=(f"{naive} instants without a zone were taken as UTC",) if naive else (),
+        remarks=(f"{amount(naive, 'instant')} without a zone taken as UTC",) if naive else (),
     )
 
 

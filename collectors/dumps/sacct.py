@@ -9,6 +9,7 @@ from collectors._slurm_runs import RunRow, job, numbered
 from collectors.dumps._dump import Dump, JobDump, Rejected
 from ledger.errors import InputError
 from ledger.tables.jobs import Job
+from ledger.words import amount
 
 _NEEDED = ("JobID", "JobIDRaw", "Submit", "Start", "End", "State", "AllocTRES")
 
@@ -66,9 +67,9 @@ def read(path: Path) -> Dump:
     if not rows and not rejected and not steps:
         raise InputError(f"{path}: found a header and no record, expected at least one job", hint=_HINT)
     undecodable = body.count("�") - raw.count("�".encode())
-    remarks = [f"{steps} job steps passed over"] * bool(steps)
-    remarks += [f"{undecodable} bytes are no UTF-8 and were read as U+FFFD"] * bool(undecodable)
-    remarks += [f"{naive} instants have no zone and were taken as UTC; set SLURM_TIME_FORMAT=%s"] * bool(naive)
+    remarks = [f"{amount(steps, 'job step')} passed over"] * bool(steps)
+    remarks += [f"{amount(undecodable, 'byte')} of no UTF-8 read as U+FFFD"] * bool(undecodable)
+    remarks += [f"{amount(naive, 'instant')} without a zone taken as UTC; set SLURM_TIME_FORMAT=%s"] * bool(naive)
     frame = pl.DataFrame(numbered(rows), schema=Job.create_empty().schema)
     return Dump("sacct", {Job: frame}, tuple(rejected), naive, tuple(remarks))
 

@@ -275,7 +275,7 @@ def test_check_says_how_the_agent_of_this_node_stands(
     assert ended.code == 1
     assert f"failed   agent: refused since {now.isoformat()}: HTTP 401: token: found none that is valid" in ended.out
     assert "hint: make another one" in ended.out
-    assert "1 batches, 2 rows; the last at 2026-11-20T12:00:00+00:00: found table t" in ended.out
+    assert "1 batch, 2 rows; the last at 2026-11-20T12:00:00+00:00: found table t" in ended.out
 
     Noted(spool, lambda: now).taken()
     found = {each["part"]: each["status"] for each in json.loads(command("check", "--json").out)}

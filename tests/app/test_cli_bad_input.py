@@ -19,7 +19,7 @@ def test_refused_rows_are_named_and_good_ones_are_in(command: Command, home: Pat
     assert (file["rows"], file["rejected"]) == (1, 1)
     assert file["rejections"] == ["line 2, column BilledCost: found 'lots', expected a decimal number such as -12.50"]
     assert f"refused: bill.csv: {file['rejections'][0]}\n" in ended.err
-    assert "hint: 1 rows are in; correct the 1" in ended.err
+    assert "hint: 1 row kept; correct the rest and import the file again" in ended.err
 
 
 def test_only_the_first_refused_rows_are_named(command: Command, home: Path) -> None:

@@ -58,6 +58,10 @@ def test_a_secret_is_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     ("text", "line"),
     [
         ("[store]\nkeep_raw_days = 0\n", "store.keep_raw_days: found 0, expected 1 or more"),
+        (
+            '[report]\ntime_zone = "Mars"\n',
+            "report.time_zone: found 'Mars', expected a time zone such as Europe/Berlin",
+        ),
         ("[store]\nkeep_raw_day = 2\n", "store.keep_raw_day: found an unknown key; did you mean keep_raw_days?"),
         ("[mney]\nsplit_rule = 1\n", "mney: found an unknown key; did you mean money?"),
         ('[hub]\nport = "x"\n', "hub.port: found 'x', expected a whole number"),

@@ -292,7 +292,7 @@ def test_words_for_nothing_are_null_and_counted(tmp_path: Path) -> None:
     read = read_bill(report(tmp_path / "report.csv", line(ResourceId="NULL", sku="N/A"), line(gpu="")))
     assert _charges(read).select("ResourceId", "SkuId").row(0) == (None, None)
     assert read.normalised_count == 2
-    assert "2 cells such as 'NULL' or '' were read as null" in read.remarks
+    assert "2 cells such as 'NULL' or '' read as null" in read.remarks
 
 
 def test_a_kind_that_nobody_knows_is_kept_and_told(tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_tags_that_are_cut_keep_their_whole_pairs(tmp_path: Path) -> None:
     rows = ({"Tags": '{"team": "vision","env": "pr'}, {"Tags": "nonsense"})
     read = read_bill(_export(tmp_path / "cost.csv", *rows))
     assert _charges(read)["Tags"].to_list() == ['{"team": "vision"}', None]
-    assert "1 cells of Tags are no JSON object and were left out" in read.remarks
+    assert "1 cell of Tags left out: no JSON object" in read.remarks
 
 
 def test_a_machine_of_a_scale_set_has_an_id_of_its_own(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_what_aws_leaves_out_is_null_or_follows_from_its_own_columns(tmp_path: P
     assert read.rejected == ()
     rows = read.tables[FocusCharge]
     assert rows["InvoiceIssuerName"].to_list() == ["AWS"] * 3
-    assert "3 rows name no InvoiceIssuerName: the service provider is taken" in read.remarks
+    assert "3 rows without InvoiceIssuerName: the service provider is taken" in read.remarks
     unknown = ("HostProviderName", "SkuId", "SkuPriceId", "ListUnitPrice", "ContractedUnitPrice", "PricingUnit")
     assert rows.select(unknown).null_count().row(0) == (3,) * len(unknown)
     assert rows["SkuMeter"].to_list() == [own["x_UsageType"], model["x_UsageType"], "stated"]
@@ -94,7 +94,7 @@ def test_a_charge_beside_its_parts_is_told(tmp_path: Path) -> None:
     both = read_bill(bill(tmp_path / "both.csv", *halves, {"AllocatedMethodId": ""}))
     assert money.total(both.tables[FocusCharge]["BilledCost"]) == 3
     (remark,) = (each for each in both.remarks if "twice" in each)
-    assert remark.startswith("1 charges stand beside the parts")
+    assert remark.startswith("found 1 charge beside the parts")
 
 
 def test_a_price_that_aws_writes_as_zero_is_unknown(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_large_file_comes_in_parts_that_are_the_whole(tmp_path: Path) -> None:
     # What was refused is said with its row in the file, not in the part.
     assert [each.line for each in read.rejected] == [260_002]
     assert read.rejected == whole.rejected
-    assert f"{_ROWS // 2} cells such as 'NULL' or '' were read as null" in read.remarks
+    assert f"{_ROWS // 2} cells such as 'NULL' or '' read as null" in read.remarks
     expected = sum(Decimal(each % 97) / 100 for each in range(_ROWS) if each != 260_001)
     assert money.total(whole.imports["billed_cost"]) == expected
     rows = whole.tables[FocusCharge]

@@ -404,7 +404,7 @@ def test_what_stands_is_not_claimed_when_something_could_not_be_read(tmp_path: P
     program(tmp_path, "squeue", f'{between}; printf "{line}\\n" | sed "s/@/$b/g"')
     (piece,) = pulled(tmp_path, accounting=False)
     assert set(piece.standing) == {NodeState, *piece.frames.keys()} - {Job, JobGpu}
-    assert piece.remarks == ("1 jobs changed while the queue was asked; they come with the next pull",)
+    assert piece.remarks == ("1 job changed while the queue was asked: to come with the next pull",)
     assert piece.frames[Job].is_empty()
     assert isinstance(piece.frames[NodeState], pl.DataFrame)
 

@@ -69,7 +69,7 @@ def test_bytes_that_are_no_utf8_are_kept_and_said(tmp_path: Path) -> None:
 def test_steps_are_passed_over_and_counted(tmp_path: Path) -> None:
     dump = sacct.read(_file(tmp_path, TRAIN, TRAIN.replace("41|41", "41.batch|41.batch")))
     assert dump.frames[Job].height == 1
-    assert "1 job steps passed over" in dump.remarks
+    assert "1 job step passed over" in dump.remarks
 
 
 def test_a_running_array_task_has_no_end_and_keeps_its_raw_id(tmp_path: Path) -> None:
