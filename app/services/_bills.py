@@ -12,7 +12,7 @@ from collectors.billing._format import Imported
 from collectors.billing._snapshot import decide
 from ledger import money
 from ledger.store import Store
-from ledger.tables import BillImport, BillingPeriod, FocusCharge
+from ledger.tables import BillImport, BillingPeriod, FocusCharge, Invoice
 
 _NAMED = ("path", "source", "source_name")
 _UNIT = ("InvoiceIssuerName", "BillingPeriodStart", "BillingAccountId")
@@ -107,6 +107,8 @@ def keep(context: Context, imported: Imported, *, accept: bool, received: Receiv
         received.is_kept = not decision.is_unchanged
     if charges is not None and not decision.is_unchanged and not imported.sunk_count:
         store.replace(FocusCharge, charges, partitions=[imported.import_id])
+    if Invoice in rest:
+        _replace_told_otherwise(store, rest[Invoice])
     written = sum(store.append(schema, frame, source=imported.path).rows for schema, frame in rest.items())
     if not decision.is_unchanged:
         store.append(BillImport, decision.changed, source=imported.path)
@@ -121,6 +123,24 @@ def keep(context: Context, imported: Imported, *, accept: bool, received: Receiv
         waiting=decision.reasons,
         remarks=decision.remarks,
     )
+
+
+def _replace_told_otherwise(store: Store, invoices: pl.DataFrame) -> None:
+    """Take back rows of invoices that a file now tells: what was typed, and the whole where it tells the accounts.
+
+    An invoice stands whole, without an account, or by account: never both, since its rows are added.
+    """
+    of = ("invoice_issuer", "invoice_id", "billing_period_start", "billing_currency")
+    named = pl.col("billing_account_id") != ""
+    stated = store.read(Invoice, where={name: invoices[name].unique().to_list() for name in of[:2]})
+    told = invoices.group_by(of).agg(named.any().alias("is_by_account"))
+    both = stated.join(told, on=of, how="left", nulls_equal=True)
+    is_other = (pl.col("source") == "typed") | (named != pl.col("is_by_account"))
+    stays = both.filter(pl.col("is_by_account").is_null() | ~is_other).select(stated.columns)
+    if stays.height == stated.height:
+        return
+    touched = stated.select(of[:2]).unique().rows()
+    store.replace(Invoice, stays, partitions=[f"{issuer}|{number}" for issuer, number in touched])
 
 
 def _units(imported: Imported, received: Received | None) -> pl.DataFrame | None:

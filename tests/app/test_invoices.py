@@ -12,7 +12,7 @@ from app.context import Context
 from app.services import named
 from ledger import money
 from ledger.errors import InputError
-from ledger.tables import Audit, Reconciliation
+from ledger.tables import Audit, Invoice, Reconciliation
 from tests.collectors.billing.bills import bill
 
 Act = Callable[..., Any]
@@ -91,6 +91,26 @@ def test_what_an_issuer_sent_counts_before_what_is_typed(act: Act, tmp_path: Pat
         act("invoices", **TYPED, invoiced="5")
     with pytest.raises(InputError, match="found no typed invoice INV-1"):
         act("invoices", action="remove", invoice_issuer="Cloud Inc.", invoice_id="INV-1")
+
+
+def test_an_invoice_is_told_whole_or_by_account(act: Act, tmp_path: Path, empty_context: Context) -> None:
+    """A corrected file may name accounts where the first did not: the later one counts, nothing is added up."""
+    head = "invoice_issuer,invoice_id,billing_account_id,billing_period_start,billing_currency,invoiced\n"
+    other = "Cloud Inc.,INV-2,,2026-01,USD,7\n"
+
+    def told(name: str, *rows: str) -> dict[str, Decimal]:
+        (tmp_path / name).write_text(head + other + "".join(f"Cloud Inc.,INV-1,{each}\n" for each in rows))
+        act("ingest", paths=[str(tmp_path / name)])
+        found = empty_context.store.read(Invoice)
+        assert found.filter(invoice_id="INV-2")["invoiced"].to_list() == [7]
+        return dict(found.filter(invoice_id="INV-1").select("billing_account_id", "invoiced").rows())
+
+    act("invoices", **TYPED, invoiced="5")
+    assert told("whole.csv", ",2026-01,USD,119.68") == {"": Decimal("119.68")}
+    by_account = {"acc-1": Decimal("100.00"), "acc-2": Decimal("19.68")}
+    assert told("first.csv", "acc-1,2026-01,USD,100", "acc-2,2026-01,USD,20") == by_account | {"acc-2": Decimal(20)}
+    assert told("second.csv", "acc-2,2026-01,USD,19.68") == by_account
+    assert told("again.csv", ",2026-01,USD,111") == {"": Decimal(111)}
 
 
 def test_the_demos_invoices_match_within_the_tolerance(demo_context: Context) -> None:
