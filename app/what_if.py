@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -15,7 +16,7 @@ from ledger.exchange import Exchange
 from ledger.tables.partition import floor
 from queries import sql
 from queries.scenarios import scenario as scenarios
-from queries.scenarios.offers import Offer, accelerator, offers, unpriced
+from queries.scenarios.offers import STANDARD, Offer, accelerator, offers, unpriced
 from queries.scenarios.options import Assumptions
 from queries.scenarios.owned import Server, from_asset
 from queries.scenarios.scenario import Scenario
@@ -77,6 +78,15 @@ class Measured:
         """The kinds of GPUs that something offers."""
         frames = (self.prices, self.rates)
         return sorted({accelerator(name) for frame in frames for name in frame["gpu_model"].drop_nulls()} - {""})
+
+    @cached_property
+    def _standard(self) -> list[Offer]:
+        found = offers(self.prices, self.rates, lambda currency, on: Fraction(1))  # noqa: ARG005  names alone matter
+        return [each for each in found if each.category in STANDARD]
+
+    def rents(self, kind: str) -> list[str]:
+        """The names of what a kind of GPU is offered as by the hour."""
+        return sorted({each.name for each in self._standard if each.accelerator == kind})
 
 
 def tables() -> list[str]:
@@ -213,9 +223,3 @@ def _unknown(bought: Bought, work: Work, currency: str) -> Server:
         support_month_cost=None,
         source="stated here",
     )
-
-
-def offered_to(found: Scenario) -> list[Offer]:
-    """Return what the rest could be rented at: offers on demand of the wanted GPU, the cheapest first."""
-    standard = [each.offer for each in found.options if each.kind == "rent" and each.offer is not None]
-    return sorted(standard, key=lambda each: (each.gpu_price or Fraction(0), each.name))

@@ -39,12 +39,26 @@ def choices(measured: asking.Measured) -> tuple[str, Assumptions, asking.Bought]
     accelerator = "" if wanted in {_SAME, None} else str(wanted)
     with st.expander("Assumptions", icon=":material/tune:"):
         st.caption("What is neither measured nor on a list. An empty field takes what stands in it in grey.")
-        assumed = _assumed(str(basis or "held"), accelerator, speed or Decimal(1))
+        rent = _rent(measured.rents(accelerator or mine.accelerator))
+        assumed = _assumed(str(basis or "held"), accelerator, speed or Decimal(1), rent)
         bought = _bought()
     return chosen, assumed, bought
 
 
-def _assumed(basis: str, accelerator: str, speed: Decimal) -> Assumptions:
+def _rent(names: list[str]) -> str:
+    """Return the offer that others are held against, '' for the cheapest where the work runs."""
+    near = "the cheapest where the work runs"
+    found = st.selectbox(
+        "By the hour means",
+        [near, *names],
+        key="rent",
+        bind="query-params",
+        help="What committed and owned GPUs are held against, and what the rest is rented as.",
+    )
+    return "" if found in {near, None} else str(found)
+
+
+def _assumed(basis: str, accelerator: str, speed: Decimal, rent: str) -> Assumptions:
     with st.container(horizontal=True):
         one = _share("1 year, % less", "year1", f"{ONE_YEAR:%}", "What a commitment of a year takes off on demand.")
         three = _share("3 years, % less", "year3", f"{THREE_YEARS:%}", "What a commitment of three years takes off.")
@@ -54,6 +68,7 @@ def _assumed(basis: str, accelerator: str, speed: Decimal) -> Assumptions:
         basis=basis,
         accelerator=accelerator,
         speed=speed,
+        rent=rent,
         rerun_ratio=rerun,
         spot_discount=spot,
         one_year_discount=ONE_YEAR if one is None else one,

@@ -101,10 +101,10 @@ def _opening(found: Scenario, options: pl.DataFrame, window: data.Window) -> Non
             "Owning from", what_if_words.owned_from(options), "of hours in use",
             meaning="Cost of owned servers in a month, against renting their GPUs on demand in all of its 730 hours.",
         )  # fmt: skip
-    if not found.options:
+    if found.rent is None:
         st.info(
-            "No price of this GPU is known. Import a price list with `clusterledger ingest prices.csv`, or state a "
-            "server to buy under Assumptions."
+            f"No price by the hour of {found.accelerator} is known: nothing to rent is compared. Import a price list "
+            "with `clusterledger ingest prices.csv`."
         )
 
 
@@ -172,16 +172,16 @@ def _works(works: pl.DataFrame, window: data.Window) -> None:
         shown.frame,
         {
             "work": Column("Work"),
-            "held_ratio": Column("Held", "percent", "GPU-hours that jobs held, of all that were there."),
-            "existing_gpu_hours": Column("There, GPU-h", "hours"),
-            "held_gpu_hours": Column("Held, GPU-h", "hours"),
-            "productive_gpu_hours": Column("Productive, GPU-h", "hours"),
             "month_cost": Column("Now, a month", "money", _NOW_MEANS),
             "sunk_month_cost": Column("Of it bound", "money", "Committed or owned: paid until its end in any case."),
             "best": Column("Cheapest"),
             "best_month_cost": Column("It, a month", "money"),
             "saving_month_cost": Column("Less than now", "money"),
             "billing_currency": Column("Currency"),
+            "held_ratio": Column("Held", "percent", "GPU-hours that jobs held, of all that were there."),
+            "existing_gpu_hours": Column("There, GPU-h", "hours"),
+            "held_gpu_hours": Column("Held, GPU-h", "hours"),
+            "productive_gpu_hours": Column("Productive, GPU-h", "hours"),
             "costed_ratio": Column("With a cost", "percent", "GPU time that a bill or an estimate prices."),
         },
         key="works",
@@ -205,6 +205,9 @@ def _remarks(found: Scenario, window: data.Window) -> None:
         "what there is now is an estimate. Rented are whole servers by the hour; spot does "
         f"{written.percent(found.rerun_ratio)} of the work twice ({how}). Currencies are exchanged at the last rate."
     )
+    if found.rent is not None:
+        price = written.unit_price(found.rent.unit_price, found.rent.billing_currency)
+        lines.append(f"By the hour means {found.rent.name}: {price} an hour, of {found.rent.priced_on:%-d %b %Y}.")
     lines += [f"Not priced: {each.name}: {each.reason}." for each in found.unpriced]
     st.caption(escaped("  \n".join(lines)))
 

@@ -163,6 +163,20 @@ def check_commitments(test: AppTest, context: Context) -> None:
     assert set(test.dataframe[-1].value["asset_id"]) == assets
 
 
+def check_what_if(test: AppTest, context: Context) -> None:
+    query = (
+        "SELECT sum(existed_seconds * gpu_fraction) / 3600 AS hours FROM gpu_hour "
+        "WHERE hour_start >= $start AND hour_start < $end"
+    )
+    whole = {"start": DAYS["start"], "end": floor(DEMO_NOW, "day")}
+    hours = context.store.select(query, **whole)["hours"][0]
+    assert test.dataframe[-1].value["existing_gpu_hours"].sum() == pytest.approx(float(hours))
+    ways = test.dataframe[0].value
+    least = ways[ways["month_cost"].notna() & ~ways["option"].str.startswith("Spot")]["month_cost"].min()
+    currency = ways["billing_currency"].iloc[0]
+    assert metrics(test)["Cheapest"][0] == written.money(Decimal(str(least)), currency, compact=True)
+
+
 def check_carbon(test: AppTest, context: Context) -> None:
     query = "SELECT sum(energy_joules) AS joules FROM gpu_hour WHERE hour_start >= $start AND hour_start < $end"
     joules = context.store.select(query, **DAYS)["joules"][0]
