@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -11,65 +11,114 @@ _OTHER_BYTES = 65_536
 """What an entry counts for that does not say how large it is."""
 
 
+class _Entry(NamedTuple):
+    """A value, what it counts for, of which version it is, and which frame it was made of."""
+
+    value: Any
+    size: int
+    version: Hashable
+    of: int | None
+
+
 class Cache:
-    """Entries by key, least recently used dropped first; frames are immutable, so nothing is copied."""
+    """Entries by key, each of one version; least recently used dropped first; frames are immutable: nothing is copied.
+
+    A newer version takes the place of the older one, and of what was made of that.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._held: Counter[int] = Counter()
+        self._made_of: dict[int, set[Hashable]] = {}
         self._busy: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the entry, made now if it is missing; a second asker waits for the first."""
+    def get(self, key: Hashable, make: Callable[[], T], *, version: Hashable = None, of: object = None) -> T:
+        """Return the entry of a version, made now if it is missing; a second asker waits for the first.
+
+        What is made `of` an entry goes with it when a newer version comes.
+        """
         with self._lock:
-            if key in self._entries:
+            found = self._entries.get(key)
+            if found is not None and found.version == version:
                 self._entries.move_to_end(key)
-                return cast("T", self._entries[key][0])
-            turn = self._busy.setdefault(key, threading.Lock())
+                return cast("T", found.value)
+            turn = self._busy.setdefault((key, version), threading.Lock())
         with turn:
             with self._lock:
-                if key in self._entries:
-                    return cast("T", self._entries[key][0])
+                found = self._entries.get(key)
+                if found is not None and found.version == version:
+                    return cast("T", found.value)
             try:
                 value = make()
-                self._keep(key, value)
+                self._keep(key, _Entry(value, _size(value), version, None if of is None else id(of)))
             finally:
                 with self._lock:
-                    self._busy.pop(key, None)
+                    self._busy.pop((key, version), None)
         return value
 
     def peek(self, key: Hashable) -> Any:
         """Return the entry, or None if it would have to be made."""
         with self._lock:
-            entry = self._entries.get(key)
-            return None if entry is None else entry[0]
+            found = self._entries.get(key)
+            return None if found is None else found.value
 
     def holds(self, value: object) -> bool:
         """Tell whether the value is an entry: then its identity says what it is, for as long as it stays one."""
         return self._held[id(value)] > 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Return what all entries count for."""
+        return self._bytes
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
             self._held.clear()
+            self._made_of.clear()
             self._bytes = 0
 
-    def _keep(self, key: Hashable, value: object) -> None:
-        size = _size(value)
-        if size > self._max_bytes:
-            return
+    def _keep(self, key: Hashable, entry: _Entry) -> None:
         with self._lock:
-            self._entries[key] = (value, size)
-            self._count(value, 1)
-            self._bytes += size
+            older = self._drop(key)
+            if older is not None and older.value is not entry.value:
+                self._outdate(older)
+            if entry.size > self._max_bytes:
+                return
+            self._entries[key] = entry
+            self._count(entry.value, 1)
+            self._bytes += entry.size
+            if entry.of is not None:
+                self._made_of.setdefault(entry.of, set()).add(key)
             while self._bytes > self._max_bytes:
-                _, (gone, dropped) = self._entries.popitem(last=False)
-                self._count(gone, -1)
-                self._bytes -= dropped
+                self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: Hashable) -> _Entry | None:
+        gone = self._entries.pop(key, None)
+        if gone is None:
+            return None
+        self._count(gone.value, -1)
+        self._bytes -= gone.size
+        if gone.of is not None:
+            beside = self._made_of[gone.of]
+            beside.discard(key)
+            if not beside:
+                del self._made_of[gone.of]
+        return gone
+
+    def _outdate(self, older: _Entry) -> None:
+        """Drop what was made of an entry, and what was made of that: nobody can ask for it again."""
+        parts = older.value if isinstance(older.value, tuple) else (older.value,)
+        # What was made of a frame is kept with that frame, which may be in force still.
+        for part in parts if older.of is None else parts[:1]:
+            for key in tuple(self._made_of.get(id(part), ())):
+                gone = self._drop(key)
+                if gone is not None:
+                    self._outdate(gone)
 
     def _count(self, value: object, change: int) -> None:
         for each in value if isinstance(value, tuple) else (value,):

@@ -135,7 +135,7 @@ def _read(
     key: tuple[Hashable, ...], version: Hashable, read: Callable[[], pl.DataFrame], ask: Callable[[], pl.DataFrame]
 ) -> pl.DataFrame:
     """Return a read of this version, cached; `ask` asks for it again after a change."""
-    return _ASKED.read(key, _CACHE.get((key, version), lambda: _ASKED.same(key, read())), ask)
+    return _ASKED.read(key, _CACHE.get(key, lambda: _ASKED.same(key, read()), version=version), ask)
 
 
 def again(stop: Callable[[], bool]) -> int:
@@ -164,22 +164,21 @@ def computed(
     key = (
         "computed",
         f"{function.__module__}.{function.__qualname__}",
-        hub().version([declared(schema).name]),
+        declared(schema).name,
         scope,
         window,
         args,
         tuple(sorted(kwargs.items())),
     )
-    return _CACHE.get(
-        (*key, declared(schema).name), lambda: function(rows(schema, window, scope=scope), *args, **kwargs)
-    )
+    version = hub().version([declared(schema).name])
+    return _CACHE.get(key, lambda: function(rows(schema, window, scope=scope), *args, **kwargs), version=version)
 
 
 def made(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scope, **params: Any) -> T:
     """Return what a function makes of the store, cached under its name and parameters until a table changes."""
     at = hub()
-    key = ("made", name, at.version(sorted(tables)), scope, tuple(sorted(params.items())))
-    return _CACHE.get(key, make)
+    key = ("made", name, scope, tuple(sorted(params.items())))
+    return _CACHE.get(key, make, version=at.version(sorted(tables)))
 
 
 def once(
@@ -199,7 +198,7 @@ def once(
         repr(args),
         repr(sorted(kwargs.items())),
     )
-    value = _CACHE.get(key, lambda: (function(frame, *args, **kwargs), frame))[0]
+    value = _CACHE.get(key, lambda: (function(frame, *args, **kwargs), frame), of=frame)[0]
     _ASKED.part(frame, (key[1], *key[3:]), value, lambda newer: once(function, newer, *args, **kwargs))
     return value
 

@@ -135,6 +135,32 @@ def test_the_cache_drops_what_was_used_least_recently() -> None:
     assert made == ["a", "b", "c", "d", "b"]
 
 
+def test_a_newer_version_takes_the_place_of_the_older_and_of_all_that_was_made_of_it() -> None:
+    cache = Cache(1_000_000)
+    sizes = []
+    for version in range(5):
+        read = cache.get("read", lambda version=version: pl.DataFrame({"x": [version] * 1_000}), version=version)
+        half = cache.get(("half", id(read)), lambda read=read: (read.head(500), read), of=read)[0]
+        cache.get(("chart", id(half)), lambda half=half: ("a chart", half), of=half)
+        cache.get("other", lambda: "stays", version=0)
+        sizes.append(cache.size_bytes)
+        assert cache.holds(read)
+        assert cache.holds(half)
+    assert len(set(sizes)) == 1
+    again = cache.get("read", lambda: read, version=9)
+    assert again is read
+    assert cache.size_bytes == sizes[0], "what was made of an equal read holds"
+    assert cache.peek("other") == "stays"
+
+
+def test_a_value_that_is_too_large_is_not_kept_and_nothing_older_in_its_place() -> None:
+    cache = Cache(20_000)
+    cache.get("read", lambda: pl.DataFrame({"x": range(1_000)}), version=1)
+    cache.get("read", lambda: pl.DataFrame({"x": range(9_000)}), version=2)
+    assert cache.peek("read") is None
+    assert cache.size_bytes == 0
+
+
 def test_a_failed_read_is_not_kept() -> None:
     cache = Cache(1_000_000)
 
