@@ -25,6 +25,7 @@ WINDOWS: Final[dict[str, str]] = {
     "month": "This month",
     "last-month": "Last month",
     "90d": "Last 90 days",
+    "365d": "Last 365 days",
 }
 
 DEFAULT_WINDOW: Final = "7d"

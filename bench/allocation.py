@@ -30,7 +30,7 @@ _PARTS: Final = {"productive": 70, "held_idle": 20, "allocated_idle": 10}
 """Of a hundred milliseconds that a job holds."""
 
 
-def _holdings(gpus: int, jobs: int) -> Iterator[tuple[int, int, int, int, int]]:
+def _holdings(gpus: int, jobs: int, hours: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield job, node, first device, number of devices, and when: its start in the upper half, its length below."""
     draw = random.Random(7)
     groups = [
@@ -39,21 +39,21 @@ def _holdings(gpus: int, jobs: int) -> Iterator[tuple[int, int, int, int, int]]:
         for sizes in (_GROUPS[node % len(_GROUPS)],)
         for index, size in enumerate(sizes)
     ]
-    pace = HOURS * _HOUR * len(groups) / jobs
+    pace = hours * _HOUR * len(groups) / jobs
     job = 0
     for node, first, size in groups:
         at = draw.random() * pace
-        while at < HOURS * _HOUR and job < jobs:
-            length = min(draw.expovariate(1 / (0.85 * pace)), HOURS * _HOUR - at)
+        while at < hours * _HOUR and job < jobs:
+            length = min(draw.expovariate(1 / (0.85 * pace)), hours * _HOUR - at)
             yield job, node, first, size, int(at) << 32 | int(length)
             job += 1
             at += length + draw.expovariate(1 / (0.15 * pace))
 
 
-def _held(gpus: int, jobs: int) -> pl.DataFrame:
+def _held(gpus: int, jobs: int, hours: int) -> pl.DataFrame:
     """Return each hour of each device that a job held, with the milliseconds of it."""
     found = pl.DataFrame(
-        list(_holdings(gpus, jobs)), schema=["job", "node", "first", "size", "when"], orient="row"
+        list(_holdings(gpus, jobs, hours)), schema=["job", "node", "first", "size", "when"], orient="row"
     ).with_columns(pl.col("when") // 2**32, (pl.col("when") % 2**32).alias("length"))
     start, end = pl.col("when"), pl.col("when") + pl.col("length")
     cut = (
@@ -70,9 +70,9 @@ def _seconds(milliseconds: pl.Expr) -> pl.Expr:
     return (milliseconds.cast(pl.Decimal(15, 0)) * pl.lit(Decimal("0.001"))).cast(pl.Decimal(18, 3))
 
 
-def _named(frame: pl.DataFrame) -> list[pl.Expr]:
+def _named(frame: pl.DataFrame, first: datetime = START) -> list[pl.Expr]:
     """Return what places are called."""
-    start = pl.lit(START).cast(pl.Datetime("us", "UTC")) + pl.duration(hours=pl.col("hour"))
+    start = pl.lit(first).cast(pl.Datetime("us", "UTC")) + pl.duration(hours=pl.col("hour"))
     node = pl.format("n{}", pl.col("node").cast(pl.String).str.zfill(4)).alias("node")
     names = [start.alias("hour_start"), pl.lit("c").alias("cluster"), node]
     if "gpu" in frame.columns:
@@ -80,17 +80,19 @@ def _named(frame: pl.DataFrame) -> list[pl.Expr]:
     return names
 
 
-def _as(schema: type[dy.Schema], frame: pl.DataFrame) -> pl.DataFrame:
+def as_table(schema: type[dy.Schema], frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame as a table has it; what it lacks is null."""
     columns = schema.create_empty().schema
     missing = [pl.lit(None, dtype=kind).alias(name) for name, kind in columns.items() if name not in frame.columns]
     return frame.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in columns.items())
 
 
-def _tables(gpus: int, jobs: int) -> Iterator[tuple[type[dy.Schema], pl.DataFrame, list[str]]]:
-    """Yield tables with their rows and partitions."""
-    held = _held(gpus, jobs)
-    hours = [f"{START + timedelta(hours=hour):%Y-%m-%dT%H}" for hour in range(HOURS)]
+def device_hours(
+    gpus: int, jobs: int, start: datetime, hours: int, first_job: int = 0
+) -> Iterator[tuple[type[dy.Schema], pl.DataFrame, list[str]]]:
+    """Yield the hours that jobs held devices, and those of the devices, each table with its rows and partitions."""
+    held = _held(gpus, jobs, hours).with_columns(pl.col("job") + first_job)
+    partitions = [f"{start + timedelta(hours=hour):%Y-%m-%dT%H}" for hour in range(hours)]
     zero = [pl.lit(Decimal(0)).alias(f"{state}_seconds") for state in STATES]
     shares = [_seconds(pl.col("held") * part // 100).alias(f"{state}_seconds") for state, part in _PARTS.items()]
     job = pl.col("job")
@@ -99,16 +101,16 @@ def _tables(gpus: int, jobs: int) -> Iterator[tuple[type[dy.Schema], pl.DataFram
         pl.lit(1.0).alias("coverage_ratio"),
         pl.lit(1.0).alias("share_ratio"),
     ]
-    named = held.with_columns(_named(held)).with_columns(zero).with_columns(shares)
+    named = held.with_columns(_named(held, start)).with_columns(zero).with_columns(shares)
     yield (
         JobGpuHour,
-        _as(
+        as_table(
             JobGpuHour,
             named.with_columns(
                 *constant,
                 pl.format("{}", job).alias("job_id"),
                 pl.lit(0).alias("restart_count"),
-                (pl.lit(START) + pl.duration(minutes=job)).alias("submitted_at"),
+                (pl.lit(start) + pl.duration(minutes=job - first_job)).alias("submitted_at"),
                 pl.format("user{}", job % 97).alias("user"),
                 pl.format("team{}", job % 12).alias("team"),
                 pl.format("model{}", job % 41).alias("model"),
@@ -117,18 +119,18 @@ def _tables(gpus: int, jobs: int) -> Iterator[tuple[type[dy.Schema], pl.DataFram
                 _seconds(pl.col("held")).alias("held_seconds"),
             ),
         ),
-        hours,
+        partitions,
     )
-    every = pl.DataFrame({"hour": range(HOURS)}).join(pl.DataFrame({"node": range(gpus // _GPUS_A_NODE)}), how="cross")
+    every = _places(gpus, hours)
     devices = every.join(pl.DataFrame({"gpu": range(_GPUS_A_NODE)}), how="cross")
     taken = held.group_by("hour", "node", "gpu").agg(pl.col("held").sum(), *_whole())
     devices = devices.join(taken, on=["hour", "node", "gpu"], how="left").with_columns(pl.col("held").fill_null(0))
     left = pl.lit(_HOUR) - pl.sum_horizontal(pl.col(state).fill_null(0) for state in _PARTS)
     yield (
         GpuHour,
-        _as(
+        as_table(
             GpuHour,
-            devices.with_columns(_named(devices))
+            devices.with_columns(_named(devices, start))
             .with_columns(zero)
             .with_columns(_seconds(pl.col(state).fill_null(0)).alias(f"{state}_seconds") for state in _PARTS)
             .with_columns(
@@ -140,9 +142,14 @@ def _tables(gpus: int, jobs: int) -> Iterator[tuple[type[dy.Schema], pl.DataFram
                 pl.lit("1").alias("rule_version"),
             ),
         ),
-        hours,
+        partitions,
     )
-    yield CostHour, _as(CostHour, _costs(every)), [f"{START:%Y-%m}"]
+
+
+def _places(gpus: int, hours: int) -> pl.DataFrame:
+    """Return each hour of each node."""
+    nodes = pl.DataFrame({"node": range(gpus // _GPUS_A_NODE)})
+    return pl.DataFrame({"hour": range(hours)}).join(nodes, how="cross")
 
 
 def _whole() -> list[pl.Expr]:
@@ -199,26 +206,35 @@ def _costs(every: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([nodes, shared], how="diagonal")
 
 
+def nodes(gpus: int, start: datetime) -> pl.DataFrame:
+    """Return the nodes of the devices."""
+    return as_table(
+        Node,
+        pl.DataFrame(
+            {
+                "cluster": "c",
+                "node": [f"n{index:04}" for index in range(gpus // _GPUS_A_NODE)],
+                "exists_start": start,
+                "gpu_count": _GPUS_A_NODE,
+                "cpu_count": 192,
+                "memory_bytes": 2.0 * 2**40,
+            }
+        ),
+    )
+
+
 def write(url: str, gpus: int, jobs: int) -> None:
     """Write the hours of a month."""
-    nodes = pl.DataFrame(
-        {
-            "cluster": "c",
-            "node": [f"n{index:04}" for index in range(gpus // _GPUS_A_NODE)],
-            "exists_start": START,
-            "gpu_count": _GPUS_A_NODE,
-            "cpu_count": 192,
-            "memory_bytes": 2.0 * 2**40,
-        }
-    )
     with Store.open(url, now=lambda: END) as store:
-        for schema, frame, partitions in _tables(gpus, jobs):
+        for schema, frame, partitions in device_hours(gpus, jobs, START, HOURS):
             store.replace(schema, frame, partitions=partitions, state=None)
-        store.append(Node, _as(Node, nodes), source="bench")
+        costs = as_table(CostHour, _costs(_places(gpus, HOURS)))
+        store.replace(CostHour, costs, partitions=[f"{START:%Y-%m}"], state=None)
+        store.append(Node, nodes(gpus, START), source="bench")
         told = store.select("SELECT DISTINCT cluster, job_id, submitted_at, restart_count FROM job_gpu_hour")
         about = {"state": "RUNNING", "source": "bench", "node_count": 1, "cpu_count": 16, "memory_bytes": 128.0 * 2**30}
         asked = told.with_columns(pl.lit(value).alias(name) for name, value in about.items())
-        store.append(Job, _as(Job, asked), source="bench")
+        store.append(Job, as_table(Job, asked), source="bench")
 
 
 def compute(url: str) -> None:

@@ -5,7 +5,7 @@ import resource
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +17,6 @@ from ledger.config import Settings
 
 _START = datetime(2026, 10, 1, tzinfo=UTC)
 _END = datetime(2026, 11, 1, tzinfo=UTC)
-_HOURS = 31 * 24
 _BATCH = 500_000
 _ROW_GROUP = 250_000
 _PROVIDERS = ("AWS", "Amazon Web Services")
@@ -36,11 +35,12 @@ def _names(pattern: str, count: int) -> pl.Series:
     return pl.Series([pattern.format(index) for index in range(count)])
 
 
-def batch(first: int, rows: int) -> pl.DataFrame:
+def batch(first: int, rows: int, start: datetime = _START, end: datetime = _END) -> pl.DataFrame:
     """Return some rows of the bill, as an export of FOCUS 1.2 writes them: costs as doubles, instants with a zone."""
+    hours = (end - start) // timedelta(hours=1)
     row = pl.int_range(first, first + rows, dtype=pl.Int64, eager=False).alias("row")
     frame = pl.select(row)
-    at = pl.lit(_START).cast(pl.Datetime("us", "UTC")) + pl.duration(hours=pl.col("row") % _HOURS)
+    at = pl.lit(start).cast(pl.Datetime("us", "UTC")) + pl.duration(hours=pl.col("row") % hours)
     # Every third cost is so small that a double's text has an exponent, as requests and transfer have.
     scale = pl.when(pl.col("row") % 3 == 0).then(1e-12).otherwise(1e-6)
     listed = ((pl.col("row").hash(1) % 10_000_000).cast(pl.Float64) * scale).round(12)
@@ -48,7 +48,7 @@ def batch(first: int, rows: int) -> pl.DataFrame:
     quantity = (pl.col("row").hash(2) % 1000).cast(pl.Float64) / 1000
     tags = _names('{{"team": "team-{0}", "env": "prod", "job": "job-{0}"}}', _TAGS)
     sku = _names("SKU{:08d}", _SKUS)
-    start, end = (pl.lit(each).cast(pl.Datetime("us", "UTC")) for each in (_START, _END))
+    period_start, period_end = (pl.lit(each).cast(pl.Datetime("us", "UTC")) for each in (start, end))
     is_covered = pl.col("row") % 10 == 0
     return frame.select(
         AvailabilityZone=_pick(3, _names("us-east-1{}", _ZONES), pl.col("row")),
@@ -56,8 +56,8 @@ def batch(first: int, rows: int) -> pl.DataFrame:
         BillingAccountId=pl.lit("123456789012"),
         BillingAccountName=pl.lit("payer"),
         BillingCurrency=pl.lit("USD"),
-        BillingPeriodEnd=end,
-        BillingPeriodStart=start,
+        BillingPeriodEnd=period_end,
+        BillingPeriodStart=period_start,
         ChargeCategory=pl.lit("Usage"),
         ChargeClass=pl.lit(None, dtype=pl.String),
         ChargeDescription=_pick(4, _names("$0.{} per On Demand Linux instance hour", _SKUS), pl.col("row")),

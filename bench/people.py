@@ -6,33 +6,43 @@ import random
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Common_pb2 import StringArray
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
+from app.page import pages
 from bench._measure import p95
 
-PAGES = ("", "gpus", "jobs", "bottlenecks", "network-storage", "cost", "models", "savings", "data-health")
+PAGES = tuple(each.path for each in pages())
 
 _MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
 class Session:
-    """One visitor's socket, how long each of its runs took in seconds, by page, and what its browser keeps."""
+    """One visitor's socket, how long each of its runs took in seconds, by page, and what its browser keeps.
+
+    `controls` are the identities of choices by their names, as far as they were seen.
+    """
 
     socket: websockets.ClientConnection
     taken: dict[str, list[float]] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
+    controls: dict[str, WidgetState] = field(default_factory=dict)
     runs: int = 0
     age: int = 0
 
-    async def act(self, page: str) -> float:
-        """Open a page, or run it again, and return how long its script took to answer."""
+    async def act(self, page: str, choices: Mapping[str, str] | None = None) -> float:
+        """Open a page, or run it again with other choices, and return how long its script took to answer."""
         message = BackMsg()
         message.rerun_script.page_name = page
+        for name, value in (choices or {}).items():
+            message.rerun_script.widget_states.widgets.append(self._chosen(name, value))
         # As a browser does: what came in its last runs is not sent again.
         self.kept = {each: run for each, run in self.kept.items() if self.runs - run <= self.age}
         self.runs += 1
@@ -44,6 +54,7 @@ class Session:
             answer.ParseFromString(await self.socket.recv())
             if answer.HasField("new_session"):
                 self.age = answer.new_session.config.max_cached_message_age
+            self._meet(answer)
             if answer.metadata.cacheable or answer.ref_hash:
                 self.kept[answer.hash or answer.ref_hash] = self.runs
             if answer.WhichOneof("type") == "script_finished":
@@ -51,6 +62,27 @@ class Session:
         taken = time.perf_counter() - began
         self.taken.setdefault(page, []).append(taken)
         return taken
+
+    def _meet(self, answer: ForwardMsg) -> None:
+        """Remember a choice that a page offers; its identity ends with its name."""
+        element = answer.delta.new_element
+        if element.WhichOneof("type") == "selectbox":
+            identity, values = element.selectbox.id, None
+        elif element.WhichOneof("type") == "button_group":
+            identity, values = element.button_group.id, StringArray()
+        else:
+            return
+        self.controls[identity.rsplit("-", 1)[-1]] = WidgetState(id=identity, string_array_value=values)
+
+    def _chosen(self, name: str, value: str) -> WidgetState:
+        """Return a choice as a browser tells it."""
+        state = WidgetState()
+        state.CopyFrom(self.controls[name])
+        if state.WhichOneof("value") == "string_array_value":
+            state.string_array_value.data.append(value)
+        else:
+            state.string_value = value
+        return state
 
 
 async def opened(address: str) -> Session:

@@ -21,11 +21,9 @@ _HELD: Final = ("used", *HELD_IDLE_STATES)
 _PRECISE: Final = 10**18
 
 
-def of_allocations(
-    allocated: pl.DataFrame, *, cluster: str, team: str, by: str, measure: str, estate: str
-) -> pl.DataFrame:
-    """Return what the question `cost_parts` answers, from rows of `allocation_hour`."""
-    kept = allocated.filter(
+def parts_of(spent: pl.DataFrame, *, cluster: str, team: str, by: str, measure: str, estate: str) -> pl.DataFrame:
+    """Return what the question `cost_parts` answers, from costs by day."""
+    kept = spent.filter(
         pl.lit(value=not cluster) | (pl.col("cluster") == cluster),
         pl.lit(value=not team) | (pl.col("team") == team),
         pl.lit(value=estate == "all") | pl.col("in_scope"),
@@ -44,7 +42,6 @@ def of_allocations(
     )
     key = [*_DAY, "cluster", "name", "part"]
     named = kept.with_columns(
-        day=pl.col("hour_start").dt.date(),
         name=pl.when(name == "").then(bucket).otherwise(name),
         part=part,
         cost=pl.col("billed_cost" if measure == "billed" else "effective_cost"),

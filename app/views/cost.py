@@ -1,5 +1,7 @@
 """What is spent on what, by whom, told apart in the way that the reader needs."""
 
+import time
+
 import polars as pl
 import streamlit as st
 
@@ -19,6 +21,8 @@ _AMOUNTS = {
     ("billed", "all"): spending.ALL_BILLED,
 }
 _BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "category", "kind")
+
+_TRYING = "Dividing each hour by these rules, exactly"
 
 _IDLE_BORNE = {
     "holder": "who held it",
@@ -74,7 +78,13 @@ def cost() -> None:
         f"Split rule: `{rules.split_rule}`, shared cost: `{rules.shared_cost}`. Stored are `{stored.split_rule}` and "
         f"`{stored.shared_cost}`, from `[money]`; others are computed here and change no total. "
         f"Idle time is borne by {_IDLE_BORNE[idle]}."
+        + (f" Computed for you in {_tried(window, rules)[1]:.1f} s." if rules != stored else "")
     )
+    if what_if.OTHER in days["name"]:
+        st.caption(
+            f"The {what_if.MOST} names with the largest cost have a row; `{what_if.OTHER}` is all that is left. "
+            "A shorter window, or a team, shows more of them."
+        )
 
 
 def _days(window: data.Window, rules: MoneySettings, idle: str, asked: dict[str, str]) -> pl.DataFrame:
@@ -83,18 +93,39 @@ def _days(window: data.Window, rules: MoneySettings, idle: str, asked: dict[str,
         if idle == "holder":
             return controls.answer("cost_days", window, **asked)
         return data.once(idle_borne.borne, controls.answer("cost_parts", window, **asked), idle)
+    spent, _ = _tried(window, rules)
+    if idle == "holder":
+        return data.once(what_if.cost_days, spent, **asked)
+    return data.once(idle_borne.borne, data.once(idle_borne.parts_of, spent, **asked), idle)
+
+
+def _tried(window: data.Window, rules: MoneySettings) -> tuple[pl.DataFrame, float]:
+    """Return the costs by day under other rules than the stored ones, and how many seconds it took to compute them."""
     hub = data.hub()
-    allocated = data.made(
-        "allocations",
-        ["cost_hour", "gpu_hour", "job_gpu_hour", "network_hour", "storage_hour"],
-        lambda: what_if.allocations(hub.store.read, rules, rules.split_rule, window, hub.now()),
+
+    def make() -> tuple[pl.DataFrame, float]:
+        began = time.perf_counter()
+        bar = st.progress(0.0, _TRYING)
+        spent = what_if.spent(
+            hub.store.read,
+            hub.store.select,
+            data.settings().money,
+            rules,
+            window,
+            hub.now(),
+            lambda share: bar.progress(share, _TRYING),
+        )
+        bar.empty()
+        return spent, time.perf_counter() - began
+
+    return data.made(
+        "tried",
+        ["allocation_hour", "cost_hour", "gpu_hour", "job_gpu_hour", "network_hour", "spend_day", "storage_hour"],
+        make,
         scope=controls.scope(),
         rules=(rules.split_rule, rules.shared_cost),
         window=window,
     )
-    if idle == "holder":
-        return what_if.cost_days(allocated, **asked)
-    return idle_borne.borne(idle_borne.of_allocations(allocated, **asked), idle)
 
 
 def _choices() -> tuple[str, str, str]:

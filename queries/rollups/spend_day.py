@@ -1,4 +1,4 @@
-"""What a day cost, by node, service, holder and run: small enough for a year, and for every question about months."""
+"""What a day cost, by node or resource, service, state and run: small enough for every question about a year."""
 
 from typing import Annotated, Final
 
@@ -14,14 +14,19 @@ _KEY: Final = tuple(SpendDay.primary_key())
 _KEPT: Final = tuple(name for name in _KEY if name not in {"day", "service_name"})
 _COSTS: Final = ("billed_cost", "effective_cost", "productive_cost", "idle_cost")
 _TIMES: Final = ("held_gpu_seconds", "productive_gpu_seconds", "idle_gpu_seconds")
+_CODED: Final = (
+    *("billing_currency", "provider", "charge_category", "charge_class", "commitment_status", "cost_kind", "bucket"),
+    *("state", "cluster", "node", "resource_id", "service_name", "team", "user", "model", "job_id"),
+    "allocated_method_id",
+)
 _READ: Final = Input(
-    columns=(*_KEPT, "hour_start", "service_name", "state", "billed_cost", "effective_cost", "held_gpu_seconds")
+    columns=(*_KEPT, "hour_start", "service_name", "billed_cost", "effective_cost", "held_gpu_seconds"), coded=_CODED
 )
 
 
 @rollup()
 def spend_day(allocations: Annotated[dy.LazyFrame[AllocationHour], _READ], span: Span) -> dy.LazyFrame[SpendDay]:
-    """Sum allocations into days, over devices, states, invoices and the restarts of a run.
+    """Sum allocations into days, over devices, invoices and the restarts of a run.
 
     Conserves: over each key, parts sum to those of `allocation_hour` in each measure.
     Nulls: `effective_cost` where no part of it is known. Its productive and idle parts are 0 where nothing of a known
@@ -41,6 +46,7 @@ def spend_day(allocations: Annotated[dy.LazyFrame[AllocationHour], _READ], span:
 def _parts() -> list[pl.Expr]:
     """Return the day and the parts of what a row cost: of a known cost, what was not productive was 0 so."""
     held = pl.col("bucket") == "allocated"
+    resource = pl.when(pl.col("node") == "").then(pl.col("resource_id").cast(pl.String)).otherwise(pl.lit(""))
     of = {
         "productive": held & (pl.col("state") == "productive"),
         "idle": held & pl.col("state").is_in(list(HELD_IDLE_STATES)),
@@ -49,7 +55,8 @@ def _parts() -> list[pl.Expr]:
     nothing = pl.when(cost.is_not_null()).then(pl.lit(0, dtype=money.MONEY))
     return [
         pl.col("hour_start").dt.date().alias("day"),
-        pl.col("service_name").fill_null(""),
+        pl.col("service_name").cast(pl.String).fill_null(""),
+        resource.alias("resource_id"),
         *(pl.when(is_so).then(cost).otherwise(nothing).alias(f"{name}_cost") for name, is_so in of.items()),
         *(
             pl.when(is_so).then(seconds).otherwise(pl.lit(0, dtype=pl.Decimal(28, 9))).alias(f"{name}_gpu_seconds")

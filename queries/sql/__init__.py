@@ -1,4 +1,7 @@
-"""Questions over rollups, one `.sql` file each: its header says the question, the grain and the parameters."""
+"""Questions over rollups, one `.sql` file each: its header says the question, the grain and the parameters.
+
+What several questions read in the same way stands in `parts`, once; a question names it in its header: `with: spent`.
+"""
 
 import re
 from dataclasses import dataclass
@@ -48,7 +51,19 @@ def load(name: str) -> Query:
     missing = [word for word in _HEADERS if word not in header]
     if missing:
         raise InputError(f"queries/sql/{name}.sql: the header lacks {', '.join(missing)}")
+    if "with" in header:
+        text = _joined(text, header["with"])
     return Query(name, header["question"], header["grain"], header["params"], text)
+
+
+def _joined(text: str, part: str) -> str:
+    """Return a question that reads a part, with the part in front."""
+    shared = resources.files(__name__).joinpath("parts", f"{part}.sql").read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    first = next(place for place, line in enumerate(lines) if not line.startswith("--"))
+    body = "".join(lines[first:])
+    rest = f", {body.removeprefix('WITH ')}" if body.startswith("WITH ") else f"\n{body}"
+    return f"{''.join(lines[:first])}WITH {part} AS NOT MATERIALIZED (\n{shared}){rest}"
 
 
 def names() -> list[str]:

@@ -1,8 +1,9 @@
 -- question: What did the estate cost, day by day, by team or model, with idle time of each kind told apart?
 -- grain: day, currency, cluster, name, part
 -- params: start, end, cluster ('' for all), team ('' for all), by ('team' or 'model'), measure ('billed' or 'effective'), estate ('in' scope or 'all')
+-- with: spent
 -- Parts: used, allocated_idle and held_idle of who held it; unallocated and unused_commitment of nobody; apart is all else.
-SELECT CAST(hour_start AS DATE) AS day, billing_currency, cluster,
+SELECT day, billing_currency, cluster,
        CASE $by
            WHEN 'model' THEN CASE WHEN model = '' THEN bucket ELSE model END
            ELSE CASE WHEN team = '' THEN bucket ELSE team END
@@ -15,9 +16,7 @@ SELECT CAST(hour_start AS DATE) AS day, billing_currency, cluster,
        END AS part,
        sum(CASE $measure WHEN 'billed' THEN billed_cost ELSE effective_cost END) AS cost,
        bool_or(is_estimated) AS has_estimate
-FROM allocation_hour
-WHERE hour_start >= $start AND hour_start < $end
-  AND ($cluster = '' OR cluster = $cluster) AND ($team = '' OR team = $team)
-  AND ($estate = 'all' OR in_scope)
+FROM spent
+WHERE ($cluster = '' OR cluster = $cluster) AND ($team = '' OR team = $team) AND ($estate = 'all' OR in_scope)
 GROUP BY ALL
 ORDER BY day, billing_currency, cluster, name, part

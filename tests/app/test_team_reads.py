@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from importlib import resources
 from typing import Any
 
 import polars as pl
@@ -16,15 +15,12 @@ from app.context import Context
 from app.data import Scope
 from ledger.errors import InputError
 from ledger.tables import TABLES
+from queries import sql
 from tests.app.conftest import used
 from tests.demo import DEMO_NOW
 
 MONTH = (DEMO_NOW - timedelta(days=31), DEMO_NOW + timedelta(days=1))
-TEXTS = {
-    each.name.removesuffix(".sql"): each.read_text(encoding="utf-8")
-    for each in resources.files("queries").joinpath("sql").iterdir()
-    if each.name.endswith(".sql")
-}
+TEXTS = {name: sql.load(name).text for name in sql.names()}
 ABOUT_A_TEAM = sorted(name for name, text in TEXTS.items() if "$team" in text)
 ABOUT_A_JOB = sorted(name for name in ABOUT_A_TEAM if "$job_id" in TEXTS[name])
 CHOICES: dict[str, tuple[str, ...]] = {

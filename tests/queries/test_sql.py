@@ -12,6 +12,7 @@ import pytest
 from ledger.store import Store
 from ledger.tables import CostHour, Node
 from ledger.units import is_money
+from queries import sql
 from tests.bills import MONTH, NEXT, charge, costs, link, node, rows
 
 QUESTIONS = sorted((Path(__file__).parents[2] / "queries" / "sql").glob("*.sql"))
@@ -32,7 +33,7 @@ def header(text: str, word: str) -> str:
 
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
 def test_a_question_says_what_it_asks_and_what_one_row_is(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
+    text = sql.load(path.stem).text
     assert header(text, "question").endswith("?")
     assert header(text, "grain")
     named = set(re.findall(r"\$([a-z_]+)", text))
@@ -48,7 +49,7 @@ def store() -> Iterator[Store]:
 
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
 def test_a_question_has_an_answer_on_an_empty_store(path: Path, store: Store) -> None:
-    text = path.read_text(encoding="utf-8")
+    text = sql.load(path.stem).text
     params = {name: VALUES.get(name, "") for name in re.findall(r"\$([a-z_]+)", text)}
     answer = store.select(text, **params)
     assert answer.width > 1
@@ -58,8 +59,7 @@ def test_a_question_has_an_answer_on_an_empty_store(path: Path, store: Store) ->
 
 def asked(store: Store, question: str) -> pl.DataFrame:
     """Return the answer to a question about March."""
-    text = next(path for path in QUESTIONS if path.stem == question).read_text(encoding="utf-8")
-    return store.select(text, start=MONTH, end=NEXT)
+    return store.select(sql.load(question).text, start=MONTH, end=NEXT)
 
 
 def test_what_found_no_partner_is_shown_in_money() -> None:

@@ -9,12 +9,21 @@ import pytest
 from app.context import Context
 from app.services import named
 from ledger.config import load
-from ledger.sections import SHARED_COST_RULES, SPLIT_RULES
+from ledger.sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
 from ledger.tables import AllocationHour
-from queries import sql, what_if
+from queries import idle_borne, sql, what_if
 
 NOW = datetime(2026, 11, 18, 9, 30, tzinfo=UTC)
 WINDOW = (NOW.replace(hour=0, minute=0) - timedelta(days=1), NOW.replace(minute=0))
+WINDOWS = (
+    WINDOW,
+    (WINDOW[0] + timedelta(hours=5), WINDOW[1] - timedelta(hours=3)),
+    (WINDOW[0], WINDOW[0] + timedelta(days=1)),
+    (WINDOW[0] + timedelta(hours=2), WINDOW[0] + timedelta(hours=4)),
+    (WINDOW[0] + timedelta(hours=2), WINDOW[0] + timedelta(days=1)),
+    (WINDOW[0] - timedelta(days=300), WINDOW[1]),
+)
+"""With whole days, with hours beside them, and within one."""
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +36,79 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Context:
     context.close()
 
 
+def tried(demo: Context, rules: MoneySettings, window: tuple[datetime, datetime] = WINDOW) -> pl.DataFrame:
+    told: list[float] = []
+    store = demo.store
+    found = what_if.spent(store.read, store.select, demo.settings.money, rules, window, NOW, told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    return found
+
+
+def of_hours(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of `allocation_hour` under the names of costs by day."""
+    return rows.with_columns(
+        pl.col("hour_start").dt.date().alias("day"),
+        pl.col("service_name").fill_null(""),
+        pl.when(pl.col("node") == "").then("resource_id").otherwise(pl.lit("")).alias("resource_id"),
+    )
+
+
 @pytest.mark.parametrize("by", sorted(what_if._NAMES))
 @pytest.mark.parametrize("measure", ["billed", "effective"])
 def test_the_stored_rule_gives_what_the_question_answers(demo: Context, by: str, measure: str) -> None:
     asked = {"cluster": "", "team": "", "by": by, "measure": measure, "estate": "in"}
-    stored = demo.store.select(sql.load("cost_days").text, start=WINDOW[0], end=WINDOW[1], **asked)
-    rows = demo.store.read(AllocationHour, WINDOW)
-    computed = what_if.cost_days(rows, **asked)
+    rows = of_hours(demo.store.read(AllocationHour))
     key = ["day", "billing_currency", "name"]
-    assert not stored.is_empty()
-    assert (
-        computed.sort(key).select(sorted(computed.columns)).rows()
-        == stored.sort(key).select(sorted(stored.columns)).rows()
-    )
+    for window in WINDOWS:
+        stored = demo.store.select(sql.load("cost_days").text, start=window[0], end=window[1], **asked)
+        hours = rows.filter(pl.col("hour_start").is_between(*window, closed="left"))
+        computed = what_if.cost_days(hours, **asked)
+        assert not stored.is_empty()
+        assert computed.sort(key).select(sorted(computed.columns)).rows() == (
+            stored.sort(key).select(sorted(stored.columns)).rows()
+        )
+
+
+@pytest.mark.parametrize("by", ["team", "model"])
+@pytest.mark.parametrize("measure", ["billed", "effective"])
+def test_parts_by_day_are_those_of_the_hours(demo: Context, by: str, measure: str) -> None:
+    asked = {"cluster": "", "team": "", "by": by, "measure": measure, "estate": "in"}
+    rows = of_hours(demo.store.read(AllocationHour))
+    for window in WINDOWS:
+        stored = demo.store.select(sql.load("cost_parts").text, start=window[0], end=window[1], **asked)
+        computed = idle_borne.parts_of(rows.filter(pl.col("hour_start").is_between(*window, closed="left")), **asked)
+        assert computed.sort(computed.columns).rows() == stored.select(computed.columns).sort(computed.columns).rows()
+
+
+def test_names_beyond_the_largest_are_one_row_that_keeps_the_total(demo: Context) -> None:
+    rows = of_hours(demo.store.read(AllocationHour, WINDOW))
+    split = rows.with_columns(pl.format("{} {} {}", "hour_start", "node", "gpu_uuid").alias("team"))
+    asked = {"cluster": "", "team": "", "by": "team", "measure": "effective", "estate": "all"}
+    found = what_if.cost_days(split, **asked)
+    dollars = found.filter(pl.col("billing_currency") == "USD")
+    assert split.filter(pl.col("billing_currency") == "USD")["team"].n_unique() > what_if.MOST + 1
+    assert dollars["name"].n_unique() == what_if.MOST + 1
+    assert what_if.OTHER in dollars["name"]
+    assert found["cost"].sum() == rows["effective_cost"].sum()
+
+
+@pytest.mark.parametrize("rule", [*SPLIT_RULES])
+def test_days_by_another_rule_are_its_hours(demo: Context, rule: str) -> None:
+    rules = what_if.tried(demo.settings.money, rule, None)
+    whole = of_hours(what_if.allocations(demo.store.read, rules, rule, WINDOW, NOW))
+    found = tried(demo, rules)
+    for by in ("team", "state", "resource"):
+        asked = {"cluster": "", "team": "", "by": by, "measure": "effective", "estate": "all"}
+        assert what_if.cost_days(found, **asked).rows() == what_if.cost_days(whole, **asked).rows()
+
+
+@pytest.mark.parametrize("shared", ["even", "direct"])
+def test_days_by_another_rule_of_shared_cost_are_its_hours(demo: Context, shared: str) -> None:
+    rules = what_if.tried(demo.settings.money, "70_30", shared)
+    whole = of_hours(what_if.allocations(demo.store.read, rules, "70_30", WINDOW, NOW))
+    asked = {"cluster": "", "team": "", "by": "team", "measure": "billed", "estate": "all"}
+    assert what_if.cost_days(tried(demo, rules), **asked).rows() == what_if.cost_days(whole, **asked).rows()
 
 
 @pytest.mark.parametrize("shared", SHARED_COST_RULES)

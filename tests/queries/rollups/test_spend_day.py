@@ -58,13 +58,47 @@ def test_parts_sum_to_the_allocations(parts: list[dict[str, Any]]) -> None:
 def test_a_run_that_restarts_is_one_run_and_its_states_are_parts() -> None:
     given_ = [
         hour(MONTH, Decimal(4), held_gpu_seconds=Decimal(3600)),
+        hour(MONTH + HOUR, Decimal(5), restart_count=1, held_gpu_seconds=Decimal(60)),
         hour(MONTH + HOUR, Decimal(3), restart_count=1, state="held_idle", held_gpu_seconds=Decimal(1800)),
         hour(MONTH + 2 * HOUR, Decimal(2), restart_count=1, state="underused", held_gpu_seconds=Decimal(60)),
         hour(MONTH + 2 * HOUR, Decimal(9), bucket="idle", state="unallocated", team="", job_id=""),
     ]
-    made = spent(given_).filter(pl.col("job_id") == "j1").to_dicts()
-    assert len(made) == 1
-    (row,) = made
-    assert (row["effective_cost"], row["productive_cost"], row["idle_cost"]) == (9, 4, 3)
-    assert (row["held_gpu_seconds"], row["productive_gpu_seconds"], row["idle_gpu_seconds"]) == (5460, 3600, 1800)
-    assert (row["first_hour_start"], row["last_hour_end"]) == (MONTH, MONTH + 3 * HOUR)
+    made = spent(given_).filter(pl.col("job_id") == "j1").sort("state")
+    assert made.select("state", "effective_cost", "productive_cost", "idle_cost").rows() == [
+        ("held_idle", 3, 0, 3),
+        ("productive", 9, 9, 0),
+        ("underused", 2, 0, 0),
+    ]
+    seconds = ("held_gpu_seconds", "productive_gpu_seconds", "idle_gpu_seconds")
+    assert [sum(made[name]) for name in seconds] == [5520, 3660, 1800]
+    assert made.filter(pl.col("state") == "productive").select("first_hour_start", "last_hour_end").rows() == [
+        (MONTH, MONTH + 2 * HOUR)
+    ]
+
+
+def test_a_resource_is_named_where_no_node_is() -> None:
+    given_ = [
+        hour(MONTH, Decimal(4)),
+        hour(MONTH, Decimal(1), node="", cluster="", resource_id="vol-1", bucket="unallocable"),
+        hour(MONTH + HOUR, Decimal(2), node="", cluster="", resource_id="vol-1", bucket="unallocable"),
+        hour(MONTH, Decimal(8), node="", cluster="", resource_id="vol-2", bucket="unallocable"),
+    ]
+    made = spent(given_).sort("effective_cost")
+    assert made.select("node", "resource_id", "effective_cost").rows() == [
+        ("", "vol-1", 3), ("a1", "", 4), ("", "vol-2", 8)
+    ]  # fmt: skip
+
+
+def test_text_as_codes_gives_the_same_days() -> None:
+    given_ = rows(AllocationHour, [
+        hour(MONTH, Decimal(4), service_name="EC2"),
+        hour(MONTH, Decimal(1), node="", cluster="", resource_id="vol-1", bucket="unallocable", state="held_idle"),
+    ])  # fmt: skip
+    (source,) = spend_day.sources
+    coded = given_.with_columns(
+        pl.col(name).cast(pl.Enum(given_[name].drop_nulls().unique().sort())) for name in source.read.coded
+    )
+    span = Span(MONTH, NEXT, NEXT)
+    plain = spend_day.function(given_.lazy(), span).collect()
+    assert spend_day.function(coded.lazy(), span).collect().rows() == plain.rows()
+    assert plain.height == 2
