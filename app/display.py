@@ -6,8 +6,10 @@ from datetime import date, timedelta
 import polars as pl
 
 from app import data
+from app.context import Context
 from ledger.config import Settings
-from ledger.exchange import Exchange
+from ledger.exchange import Exchange, Row
+from ledger.sections import MoneySettings
 from ledger.tables import ExchangeRate
 from queries import display
 from queries.display import MARK, Shown
@@ -31,6 +33,18 @@ def rates(imported: pl.DataFrame, settings: Settings) -> Exchange:
         (each.day, each.from_currency, each.to_currency, each.unit_price) for each in settings.money.exchange_rates
     )
     return Exchange([*imported.select(_COLUMNS).rows(), *stated])
+
+
+def known(context: Context) -> Exchange:
+    """Return all known rates, read anew: for mails and files."""
+    rows = context.store.read(ExchangeRate, columns=_COLUMNS).select(_COLUMNS).rows()
+    return _with_stated(rows, context.settings.money)
+
+
+def _with_stated(rows: Sequence[Row], stated: MoneySettings) -> Exchange:
+    return Exchange(
+        [*rows, *((each.day, each.from_currency, each.to_currency, each.unit_price) for each in stated.exchange_rates)]
+    )
 
 
 def shown(frame: pl.DataFrame, columns: Sequence[str], *, day: str = "", on: date | None = None) -> Shown:

@@ -1,10 +1,11 @@
 """The numbers that open the first page and the weekly mail: taken once, so that they cannot differ."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
+from typing import Final, Protocol
 
 import polars as pl
 
@@ -13,10 +14,24 @@ from ledger import money
 from ledger.names import State
 from ledger.tables.partition import after, floor
 from queries import measure
+from queries.display import Shown
 from queries.measures import gpu_time, spending
 
 Answer = Callable[..., pl.DataFrame]
 """Asks a question of `queries/sql` with its parameters."""
+
+FORECAST_COSTS: Final = ("forecast_cost", "lower_cost", "upper_cost")
+_MODEL_COSTS: Final = (
+    *("effective_cost", "productive_cost", "idle_cost"),
+    *("serving_cost", "serving_productive_cost", "prompt_cost", "generated_cost", "training_cost"),
+)
+
+
+class Convert(Protocol):
+    """Gives rows in the display currency: each by the rate of its `day`, or all by that of one day, `on`."""
+
+    def __call__(self, frame: pl.DataFrame, columns: Sequence[str], *, day: str = "", on: date | None = None) -> Shown:
+        """Return the rows, and what was converted."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +119,25 @@ def headline(
         idle=answer("idle_costs", **span, **who),
         models=answer("model_costs", start=(days or window).start, end=(days or window).end, team=team),
     )
+
+
+def in_display_currency(found: Headline, convert: Convert) -> tuple[Headline, tuple[Shown, ...]]:
+    """Return the headline's money in the display currency, and what was converted.
+
+    Spend goes by the rate of each day; what is summed over the window by that of its last day.
+    """
+    on = (found.window.end - timedelta(microseconds=1)).date()
+    spent = convert(found.spend, ("cost",), day="day")
+    idle = convert(found.idle, ("effective_cost",), on=on)
+    models = convert(found.models, _MODEL_COSTS, on=on)
+    if not (spent.words or idle.words or models.words):
+        return found, ()
+    changed = replace(found, spend=spent.frame, idle=_largest_first(idle.frame), models=_largest_first(models.frame))
+    return changed, (spent, idle, models)
+
+
+def _largest_first(costs: pl.DataFrame) -> pl.DataFrame:
+    return costs.sort("effective_cost", descending=True, nulls_last=True, maintain_order=True)
 
 
 def spend(answer: Answer, window: Window, *, cluster: str = "", team: str = "") -> pl.DataFrame:

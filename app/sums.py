@@ -1,6 +1,6 @@
 """Amounts of several currencies and their changes, as people read them: never added."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -8,6 +8,7 @@ import polars as pl
 
 from app import format as written
 from queries import measure
+from queries.display import MARK
 
 _TIMES_FROM: Final = 10
 _MOST_TIMES: Final = 100
@@ -19,11 +20,14 @@ def main_currency(frame: pl.DataFrame, column: str, first: str = "") -> str:
     return first if first in totals else next(iter(totals), "")
 
 
-def shown(totals: Mapping[str, Decimal], *, compact: bool = True) -> str:
-    """Write totals of several currencies beside each other: they are never added."""
+def shown(totals: Mapping[str, Decimal | None], *, compact: bool = True, marked: Collection[str] = ()) -> str:
+    """Write totals of several currencies beside each other, marked where they are converted: they are never added."""
     if not totals:
         return written.UNKNOWN
-    return " + ".join(written.money(amount, currency, compact=compact) for currency, amount in totals.items())
+    return " + ".join(
+        f"{f'{MARK} ' if currency in marked else ''}{written.money(amount, currency, compact=compact)}"
+        for currency, amount in totals.items()
+    )
 
 
 def headline(totals: Mapping[str, Decimal], first: str = "") -> tuple[str, str]:

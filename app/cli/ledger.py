@@ -22,6 +22,14 @@ class Format(StrEnum):
     csv = "csv"
 
 
+SplitRule = Annotated[
+    str | None, typer.Option("--split-rule", metavar="RULE", help="Divide nodes by it, not as in [money].")
+]
+SharedCost = Annotated[
+    str | None, typer.Option("--shared-cost", metavar="RULE", help="Divide what belongs to all by it.")
+]
+
+
 def add(cli: typer.Typer) -> None:
     """Add the commands of this module."""
     for command in (ingest, pull, rollup, reconcile, findings, sql, backup, restore):
@@ -192,12 +200,8 @@ def export_focus(
             help="FOCUS 1.4; or 1.2, whole for its public validator: see x_DerivedColumns.",
         ),
     ] = "1.4",
-    split_rule: Annotated[
-        str | None, typer.Option("--split-rule", metavar="RULE", help="Divide nodes by it, not as in [money].")
-    ] = None,
-    shared_cost: Annotated[
-        str | None, typer.Option("--shared-cost", metavar="RULE", help="Divide what belongs to all by it.")
-    ] = None,
+    split_rule: SplitRule = None,
+    shared_cost: SharedCost = None,
     store: Store = None,
 ) -> None:
     """Write allocations as FOCUS rows, with the columns of FOCUS 1.4 for split costs."""
@@ -242,11 +246,15 @@ def report_weekly(
         Path | None, typer.Option("--out", metavar="DIR", help="Write .eml, .html and .txt there; else here.")
     ] = None,
     send: Annotated[bool, typer.Option("--send", help="Send it; without this nothing leaves the machine.")] = False,
+    split_rule: SplitRule = None,
+    shared_cost: SharedCost = None,
     store: Store = None,
 ) -> None:
     """Write the weekly report, and send it where that is asked for."""
     folder = out or (None if send else Path.cwd())
-    found = asked("report", store, week=week, to=to, out=folder, send=send)
+    found = asked(
+        "report", store, week=week, to=to, out=folder, send=send, split_rule=split_rule, shared_cost=shared_cost
+    )
     for each in found["files"]:
         print(each)
     for each in found["sent"]:
@@ -261,11 +269,13 @@ def report_statement(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write this file; .pdf, .csv or .parquet.")
     ] = None,
+    split_rule: SplitRule = None,
+    shared_cost: SharedCost = None,
     json: Json = False,
     store: Store = None,
 ) -> None:
     """Write what one team is charged for a month, and print its totals."""
-    found = asked("statement", store, team=team, month=month, out=out)
+    found = asked("statement", store, team=team, month=month, out=out, split_rule=split_rule, shared_cost=shared_cost)
     if json:
         as_json(found)
         return
@@ -274,6 +284,15 @@ def report_statement(
         {"billing_currency": code, **{name: found[name][code] for name in measures}} for code in found["billed_cost"]
     ]
     as_records(rows, ("billing_currency", *measures))
-    remark(f"{found['team']}, {found['month']}: {found['reconciliation']}")
+    if found["conversion"]:
+        remark(found["conversion"])
+    for each in found["adjustments"]:
+        remark(
+            f"adjustment for {each['for_month']}, {each['charge_category']}: billed {each['billed_cost'] or 0}, "
+            f"effective {each['effective_cost'] or 0} {each['billing_currency']}"
+        )
+    closed = f", closed at {found['closed_at']}" if found["closed_at"] else ""
+    remark(f"{found['team']}, {found['month']}{closed}: {found['reconciliation']}")
+    remark(f"split rule {found['split_rule']}, shared cost {found['shared_cost']}")
     if found["path"]:
         remark(f"written to {found['path']}")

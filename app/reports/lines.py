@@ -1,11 +1,13 @@
 """The lines of the weekly mail, in the words that it shows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from app import format as written
 from app import sums
+from queries.display import MARK
 from queries.measure import Amount
 
 
@@ -56,10 +58,21 @@ class Action:
     may_be_wrong: str
 
 
-def card(of: Amount, totals: dict[str, Decimal], main: str, detail: str, *, is_bad: bool = False) -> Card:
-    """Return a card with the main currency first, so that cards agree."""
+def card(
+    of: Amount,
+    totals: dict[str, Decimal],
+    main: str,
+    detail: str,
+    *,
+    is_bad: bool = False,
+    billed: str = "",
+    marked: Collection[str] = (),
+) -> Card:
+    """Return a card with the main currency first, so that cards agree; a converted amount with what was `billed`."""
     value, others = sums.headline(totals, main)
-    return Card(of.title, value, f"and {others}" if others else "", detail, is_bad)
+    mark = f"{MARK} " if totals and (main if main in totals else next(iter(totals))) in marked else ""
+    beside = [f"and {others}" if others else "", f"billed {billed}" if mark and billed else ""]
+    return Card(of.title, f"{mark}{value}", ", ".join(each for each in beside if each), detail, is_bad)
 
 
 def changes(now: dict[str, Decimal], before: dict[str, Decimal]) -> str:

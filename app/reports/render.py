@@ -38,7 +38,8 @@ def _facts(weekly: Weekly) -> dict[str, object]:
         "tones": _TONES,
         "footer": (
             f"Made {written.instant(weekly.made_at)} from effective (amortised) cost. Idle is unallocated, "
-            "allocated idle and held idle time; unknown time is never idle. Currencies are never added."
+            f"allocated idle and held idle time; unknown time is never idle. Currencies are never added. {weekly.rules}"
+            f"{f' {weekly.conversion}' if weekly.conversion else ''}"
         ),
     }
 

@@ -1,5 +1,6 @@
 """What one team is charged for one month, and how that was computed: one for page, file and PDF."""
 
+from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,9 +11,12 @@ from typing import Any, Final
 import polars as pl
 
 from app import format as written
+from app import sums
 from ledger import money
+from ledger.exchange import Exchange
 from ledger.sections import MoneySettings
-from queries import measure
+from queries import display, measure
+from queries.display import CURRENCY, Shown
 from queries.measure import UnitCost
 from queries.measures import carbon, per_unit
 from queries.statements import COSTS
@@ -58,7 +62,8 @@ class Statement:
     `charges` are answers of `statement_charges`, of earlier months where these are adjustments; `models`, `users`,
     `runs` of `unit_costs`; `unheld` is what idled between the runs of the team, which is in no total; `invoices` are
     answers of `statement_invoices`, `carbon` those of `carbon`. Of a closed statement charges, models, users and runs
-    are as they were stated.
+    are as they were stated. `rules` are those that it was divided by; where they were tried, `stored` are the others.
+    `exchange` holds the rates by which amounts are told in the display currency too, beside those that are billed.
     """
 
     team: str
@@ -75,6 +80,8 @@ class Statement:
     rules: MoneySettings
     is_over: bool
     closed: Closed | None = None
+    stored: MoneySettings | None = None
+    exchange: Exchange | None = None
 
     @property
     def title(self) -> str:
@@ -95,6 +102,35 @@ class Statement:
     def total(self, currency: str, column: str) -> Decimal | None:
         """Return the sum of a column of the charges in one currency; null where nothing of it is known."""
         return money.total(self.charges.filter(pl.col("billing_currency") == currency)[column])
+
+    @cached_property
+    def converted(self) -> Shown:
+        """The totals in the display currency, by the rates of the month's last day; as billed where none is known."""
+        rows = [{CURRENCY: code, **{name: self.total(code, name) for name in COSTS}} for code in self.currencies]
+        return self._in_display_currency(
+            pl.DataFrame(rows, schema={CURRENCY: pl.String(), **dict.fromkeys(COSTS, money.MONEY)})
+        )
+
+    @property
+    def conversion(self) -> str:
+        """The totals in the display currency in a sentence, with the rates' day; '' where nothing is converted."""
+        found = self.converted
+        if not found.words:
+            return ""
+        marked = {found.currency} if found.converted else set()
+        said = [
+            f"{sums.shown({code: effective}, compact=False, marked=marked)} effective, "
+            f"{sums.shown({code: billed}, compact=False, marked=marked)} billed"
+            for code, effective, billed in found.frame.select(CURRENCY, "effective_cost", "billed_cost").iter_rows()
+        ]
+        return f"In {found.currency}: {' and '.join(said)}. {found.words}" if found.converted else found.words
+
+    def _in_display_currency(self, rows: pl.DataFrame) -> Shown:
+        to = self.rules.display_currency
+        if self.exchange is None or not to or rows.is_empty():
+            return Shown(rows, to)
+        last = date(self.month.year, self.month.month, monthrange(self.month.year, self.month.month)[1])
+        return display.in_currency(rows, self.exchange, to, COSTS, on=last)
 
     def lines(self, currency: str) -> list[dict[str, Any]]:
         """Return one row for each kind of charge in one currency, in the order of a statement, adjustments last."""
@@ -164,6 +200,11 @@ class Statement:
             "Between runs: what of that lay on nodes which the team held on the same day, by its part of their time.",
             "A run that was requeued is one run. A GPU-hour of a slice or a share counts as its fraction.",
         ]
+        if self.stored is not None:
+            said.append(
+                f"These rules were asked for; the ledger's are {self.stored.split_rule} and "
+                f"'{self.stored.shared_cost}'. Nothing of closed statements is in it."
+            )
         said.append(_energy(self.carbon))
         if self.adjusted.height:
             said.append(
@@ -196,15 +237,37 @@ class Statement:
         if self.unheld.height:
             parts.append(self.unheld.with_columns(pl.lit("between runs, in no total").alias("section")))
         parts = [each.with_columns(pl.col("held_gpu_seconds").cast(money.MONEY)) for each in parts]
-        every = pl.concat(parts, how="diagonal")
+        every = self._with_conversions(pl.concat(parts, how="diagonal"))
+        told = [each for each in every.columns if each.startswith("display_")]
         return every.select(
             pl.lit(self.team).alias("team"),
             pl.lit(self.month).alias("month"),
             *("section", pl.col("for_month").fill_null(pl.lit(self.month)), "name", "provider", "service_name"),
             *("charge_category", "billing_currency", *COSTS),
             (pl.col("held_gpu_seconds").cast(pl.Float64) / 3600).alias("gpu_hours"),
-            *("run_count", "has_estimate", "allocated_method_id"),
+            *("run_count", "has_estimate", "allocated_method_id", *told),
         )
+
+    def _with_conversions(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows with their amounts in the display currency beside them; null where no rate is known."""
+        if not self.converted.currency:
+            return rows
+        names = {name: f"display_{name}" for name in COSTS}
+        found = []
+        for mine in rows.with_row_index("row").partition_by(CURRENCY):
+            # The row's number keeps apart what would be one row in one currency.
+            kept = mine.select(pl.col("row").cast(pl.String), CURRENCY, *COSTS)
+            told = self._in_display_currency(kept)
+            is_known = pl.lit(value=bool(told.converted) or mine[CURRENCY][0] == told.currency)
+            found.append(
+                told.frame.select(
+                    pl.col("row").cast(pl.UInt32),
+                    pl.when(is_known).then(pl.lit(told.currency)).alias("display_currency"),
+                    *(pl.when(is_known).then(name).alias(other) for name, other in names.items()),
+                    pl.lit(told.first_day, dtype=pl.Date).alias("display_rate_day"),
+                )
+            )
+        return rows.with_row_index("row").join(pl.concat(found), on="row", maintain_order="left").drop("row")
 
 
 def _energy(rows: pl.DataFrame) -> str:

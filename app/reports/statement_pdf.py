@@ -73,6 +73,11 @@ def _head(page: _Page, statement: Statement) -> None:
         0, 6, f"Statement of GPU and AI cost, {statement.month:%B %Y}{state}", new_x=XPos.LMARGIN, new_y=YPos.NEXT
     )
     page.ln(3)
+    if statement.conversion:
+        page.set_font(_FONT, "", 9)
+        page.set_text_color(*_INK)
+        page.multi_cell(_WIDTH, 5, statement.conversion, new_x=XPos.LMARGIN, new_y=YPos.NEXT, align=Align.L)
+        page.ln(2)
     text, tone = statement.badge
     _badge(page, text, _TONES[tone])
     page.ln(4)

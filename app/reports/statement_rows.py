@@ -8,21 +8,35 @@ import polars as pl
 from app.data import Window
 from app.headline import Answer
 from app.reports.statement import Closed, Statement
+from ledger.exchange import Exchange
 from ledger.sections import MoneySettings
 from ledger.tables.partition import after
 from queries import statements
 from queries.unit_costs import between_runs
 
 
-def gather(answer: Answer, team: str, month: date, now: datetime, rules: MoneySettings) -> Statement:
+def gather(
+    answer: Answer,
+    team: str,
+    month: date,
+    now: datetime,
+    rules: MoneySettings,
+    *,
+    stored: MoneySettings | None = None,
+    exchange: Exchange | None = None,
+) -> Statement:
     """Ask everything that a statement says; `answer` is asked with the team, whoever looks.
 
     The charges of a closed one are what it said. Of the first open month after closed ones, adjustments are among them.
+    With `stored` it is asked by other rules than these: what was stated has no place in it then.
+    `exchange` holds the rates to the display currency.
     """
     start = datetime(month.year, month.month, 1, tzinfo=now.tzinfo)
     window = Window(start, after(start, "month"))
     span = {"start": window.start, "end": window.end}
     closes = answer("statement_closes", team=team)
+    if stored is not None:
+        closes = closes.clear()
     closing = closes.filter(pl.col("month") == start.date())
     told = _stated(answer, start, team) if closing.height else _known(answer, window, team, closes["month"])
     return Statement(
@@ -41,6 +55,8 @@ def gather(answer: Answer, team: str, month: date, now: datetime, rules: MoneySe
         if closing.height
         else rules,
         is_over=window.end <= now,
+        stored=stored,
+        exchange=exchange,
         closed=Closed(*closing.select("closed_at", "closed_by").row(0)) if closing.height else None,
     )
 

@@ -1,28 +1,28 @@
-"""What the weekly mail says: gathered once, from the same questions as the pages."""
+"""What the weekly mail says, in the words and numbers of the pages."""
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
 import polars as pl
 
-from app import budgets as budgeting
 from app import format as written
 from app import sums, trust
-from app.headline import Answer, Headline, MonthEnd, headline, month_end, month_so_far, spend
+from app.headline import (
+    Headline,
+    MonthEnd,
+)
 from app.reports.lines import Action, Card, ModelLine, Part, action, card, changes
 from app.reports.week import Week
 from app.theme import STATE_MEANINGS, STATE_WORDS
 from ledger.names import IDLE_STATES, State
 from queries import measure
-from queries.budgets import Standing
-from queries.measures import gpu_time, spending
+from queries.display import Shown, words
+from queries.measures import spending
 
 TOP_MODELS: Final = 5
 ACTIONS: Final = 3
-UNUSUAL_DAYS: Final = 3
 
 _PARTS: Final[tuple[State, ...]] = (*IDLE_STATES, "orphaned")
 
@@ -31,7 +31,9 @@ _PARTS: Final[tuple[State, ...]] = (*IDLE_STATES, "orphaned")
 class Weekly:
     """One week for one scope: '' is all teams.
 
-    `has_whole_week_before` says whether the week before can be compared with: a ledger begins in some week.
+    `now` and `before` are in the display currency where one is configured: then `shown` says what was converted, and
+    `billed` holds the week as billed. `has_whole_week_before` says whether the week before can be compared with: a
+    ledger begins in some week.
     """
 
     week: Week
@@ -48,6 +50,9 @@ class Weekly:
     has_whole_week_before: bool = True
     budgets: tuple[str, ...] = ()
     unusual_days: tuple[str, ...] = ()
+    rules: str = ""
+    shown: tuple[Shown, ...] = ()
+    billed: Headline | None = None
 
     @property
     def subject(self) -> str:
@@ -55,12 +60,8 @@ class Weekly:
         whose = f", team {self.team}" if self.team else ""
         if not self.now.spent and not self.now.gpu_hours:
             return f"AI cluster week {self.week.name}{whose}: nothing in the ledger"
-        idle = (
-            f"{sums.shown(self.now.idle_cost)} idle"
-            if self.now.idle_cost
-            else f"{written.percent(self.now.idle_ratio, 0)} idle"
-        )
-        return f"AI cluster week {self.week.name}{whose}: {sums.shown(self.now.spent)} spent, {idle}"
+        idle = f"{self.idle} idle" if self.now.idle_cost else f"{written.percent(self.now.idle_ratio, 0)} idle"
+        return f"AI cluster week {self.week.name}{whose}: {self.spent} spent, {idle}"
 
     @property
     def lead(self) -> str:
@@ -84,15 +85,50 @@ class Weekly:
         ends = {end.currency: end.expected for end in self.month}
         idle = f"{self.idle_ratio} of GPU time" + (f", {self.idle_change}" if self.idle_change else "")
         return [
-            card(spending.SPEND, self.now.spent, main, f"{self.spent_change or 'no whole week before'}{estimate}"),
-            card(spending.IDLE_COST, self.now.idle_cost, main, idle, is_bad=True),
-            card(spending.MONTH_END, ends, main, self.month_interval or "no interval yet"),
+            card(
+                spending.SPEND,
+                self.now.spent,
+                main,
+                f"{self.spent_change or 'no whole week before'}{estimate}",
+                billed=self.as_billed,
+                marked=self._marked,
+            ),
+            card(
+                spending.IDLE_COST,
+                self.now.idle_cost,
+                main,
+                idle,
+                is_bad=True,
+                billed=self.idle_as_billed,
+                marked=self._marked,
+            ),
+            card(spending.MONTH_END, ends, main, self.month_interval or "no interval yet", marked=self._marked),
         ]
 
     @property
     def spent(self) -> str:
         """Effective cost of the week."""
-        return sums.shown(self.now.spent)
+        return sums.shown(self.now.spent, marked=self._marked)
+
+    @property
+    def as_billed(self) -> str:
+        """The same in the currencies of the bills; '' where nothing is converted."""
+        return sums.shown(self.billed.spent) if self.billed is not None else ""
+
+    @property
+    def idle_as_billed(self) -> str:
+        """What idled, in the currencies of the bills; '' where nothing is converted."""
+        return sums.shown(self.billed.idle_cost) if self.billed is not None else ""
+
+    @property
+    def _marked(self) -> frozenset[str]:
+        """The currencies that amounts were converted to."""
+        return frozenset(each.currency for each in self.shown if each.converted)
+
+    @property
+    def conversion(self) -> str:
+        """At rates of which days money was converted, and what could not be; '' where it is as billed."""
+        return words(*self.shown)
 
     @property
     def spent_change(self) -> str:
@@ -102,7 +138,7 @@ class Weekly:
     @property
     def idle(self) -> str:
         """Cost of the three idle parts together."""
-        return sums.shown(self.now.idle_cost)
+        return sums.shown(self.now.idle_cost, marked=self._marked)
 
     @property
     def idle_change(self) -> str:
@@ -122,7 +158,7 @@ class Weekly:
     @property
     def month_end(self) -> str:
         """What the month is expected to cost."""
-        return sums.shown({end.currency: end.expected for end in self.month})
+        return sums.shown({end.currency: end.expected for end in self.month}, marked=self._marked)
 
     @property
     def month_interval(self) -> str:
@@ -143,7 +179,7 @@ class Weekly:
             state,
             STATE_WORDS[state],
             STATE_MEANINGS[state],
-            sums.shown(costs),
+            sums.shown(costs, marked=self._marked),
             written.gpu_hours(self.now.state_hours[state]),
             changes(costs, old) if self.has_whole_week_before else written.UNKNOWN,
         )
@@ -164,7 +200,7 @@ class Weekly:
         return [
             ModelLine(
                 row["model"],
-                written.money(row["effective_cost"], currency, compact=True),
+                sums.shown({currency: row["effective_cost"]}, marked=self._marked),
                 written.percent(row[spending.MODELS_PRODUCTIVE.name], 0),
                 sums.change(row["effective_cost"], old.get(row["model"]))
                 if self.has_whole_week_before
@@ -193,58 +229,3 @@ class Weekly:
     def is_empty(self) -> bool:
         """Tell whether the ledger has nothing for the week."""
         return not self.now.gpu_hours and not self.now.spent
-
-
-def gather(
-    answer: Answer,
-    findings: pl.DataFrame,
-    forecast: pl.DataFrame,
-    week: Week,
-    now: datetime,
-    *,
-    team: str = "",
-    url: str = "",
-    mailed: Collection[str] = (),
-    budgets: Sequence[Standing] = (),
-) -> Weekly:
-    """Ask everything that a week's report says.
-
-    `findings` are rows of `finding`, `forecast` of `forecast_day`; `mailed` are findings that this reader has
-    seen within the cool-down: they are not said again.
-    """
-    mine = findings.filter(pl.col("team") == team) if team else findings
-    spent = measure.amounts(spend(answer, month_so_far(now), team=team), spending.SPEND)
-    scope = f"team:{team}" if team else "total"
-    fresh = answer("freshness", now=now.replace(second=0, microsecond=0))
-    return Weekly(
-        week=week,
-        team=team,
-        made_at=now,
-        now=headline(answer, week.window, team=team),
-        before=headline(answer, week.before.window, team=team),
-        month=tuple(month_end(spent, forecast.filter(pl.col("scope") == scope), now)),
-        findings=mine.filter(~pl.col("finding_id").is_in(list(mailed))),
-        all_findings=mine,
-        open_incidents=measure.value(answer("open_incidents", cluster="", team=team), gpu_time.IDLE_INCIDENTS),
-        marks=trust.marks(fresh, now),
-        url=url.rstrip("/"),
-        has_whole_week_before=_is_whole(answer, week.before),
-        budgets=tuple(budgeting.sentence(each) for each in budgets if each.status not in {"on track", "no forecast"}),
-        unusual_days=_unusual(answer, week, team),
-    )
-
-
-def _unusual(answer: Answer, week: Week, team: str) -> tuple[str, ...]:
-    """Return the days of a week on which a scope cost far more or less than usual, in words, the largest first."""
-    window = week.window
-    rows = answer("anomalies", start=window.start, end=window.end, team=team)
-    by_size = rows.sort(pl.col("difference_cost").cast(pl.Float64).abs(), descending=True).head(UNUSUAL_DAYS)
-    return tuple(budgeting.anomaly_sentence(row) for row in by_size.iter_rows(named=True))
-
-
-def _is_whole(answer: Answer, week: Week) -> bool:
-    """Tell whether the ledger knows GPU time from a week's first hour on."""
-    window = week.window
-    hours = answer("state_hours", start=window.start, end=window.end, cluster="", bucket="hour")["at"]
-    first = hours.min()
-    return isinstance(first, datetime) and first < window.start + timedelta(hours=1)

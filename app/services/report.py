@@ -1,6 +1,8 @@
 """The weekly report: written, looked at, or sent once to each of its readers."""
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -9,18 +11,23 @@ from typing import Annotated
 import polars as pl
 from pydantic import Field
 
+from app import display
 from app.budgets import standing as standing_budgets
 from app.context import Context
 from app.data import Scope
+from app.headline import Answer, month_so_far
 from app.reports import message, pictures, render, week
-from app.reports.weekly import Weekly, gather
+from app.reports.weekly import Weekly
+from app.reports.weekly_rows import gather
 from app.services._service import Params, Progress, service
 from app.services.findings import standing
 from ledger.errors import InputError
 from ledger.frames import to_frame
-from ledger.sections import Recipient
+from ledger.sections import MoneySettings, Recipient, SharedCostRule, SplitRule
 from ledger.tables import ForecastDay, ReportDelivery
 from queries import sql
+from queries.divided import divided
+from queries.what_if import tried
 
 _PREVIEW = "preview@localhost"
 
@@ -33,6 +40,12 @@ class Report(Params):
     team: Annotated[str, Field(description="Only this team's numbers, with --to")] = ""
     out: Annotated[Path | None, Field(description="Folder to write .eml, .html and .txt into")] = None
     send: Annotated[bool, Field(description="Hand it to the mail server")] = False
+    split_rule: Annotated[
+        SplitRule | None, Field(description="Divide nodes by this rule, in place of the one in [money]")
+    ] = None
+    shared_cost: Annotated[
+        SharedCostRule | None, Field(description="Divide what belongs to all by this rule, of whatever kind it is")
+    ] = None
 
 
 @service(writes="out")
@@ -46,33 +59,54 @@ def report(context: Context, params: Report, progress: Progress) -> dict[str, ob
     """
     settings = context.settings
     chosen = _week(context, params)
+    rules = tried(settings.money, params.split_rule, params.shared_cost)
     readers = _readers(params, settings.report.recipients)
     if params.send and not readers:
         raise InputError("report: found no reader", hint="give --to, or set [[report.recipients]]")
     done: list[dict[str, object]] = []
     refused: list[message.RefusedError] = []
-    for index, reader in enumerate(readers or [Recipient(address=_PREVIEW, team=params.team)]):
-        progress(f"report for {reader.address}", index / max(len(readers), 1))
-        row: dict[str, object] = {"week": chosen.name, "recipient": reader.address, "team": reader.team}
-        if params.send and not params.to and _was_sent(context, chosen, reader):
-            done.append({**row, "status": "sent before", "subject": "", "files": []})
-            continue
-        weekly = _gathered(context, chosen, reader)
-        mail = message.compose(weekly, settings.mail, reader.address)
-        paths = _write(weekly, mail, params.out) if params.out else []
-        if params.send:
+    with _asked(context, rules, chosen) as answer:
+        for index, reader in enumerate(readers or [Recipient(address=_PREVIEW, team=params.team)]):
+            progress(f"report for {reader.address}", index / max(len(readers), 1))
+            row: dict[str, object] = {"week": chosen.name, "recipient": reader.address, "team": reader.team}
+            if params.send and not params.to and _was_sent(context, chosen, reader):
+                done.append({**row, "status": "sent before", "subject": "", "files": []})
+                continue
+            weekly = _gathered(context, answer, rules, chosen, reader)
             try:
-                message.send([mail], settings.mail)
+                done.append({**row, **_done(context, weekly, reader, params)})
             except message.RefusedError as error:
                 refused.append(error)
-                continue
-            _record(context, weekly, reader, mail)
-        status = "sent" if params.send else "written" if params.out else "dry run"
-        done.append({**row, "status": status, "subject": weekly.subject, "files": [str(path) for path in paths]})
     if refused:
         raise refused[0]
     files = [each for row in done for each in _listed(row["files"])]
     return {"reports": done, "files": files, "sent": [row["recipient"] for row in done if row["status"] == "sent"]}
+
+
+def _done(context: Context, weekly: Weekly, reader: Recipient, params: Report) -> dict[str, object]:
+    """Write or send one reader's report, as far as is asked for, and say what became of it.
+
+    Raises: RefusedError: the mail server does not take the address.
+    """
+    mail = message.compose(weekly, context.settings.mail, reader.address)
+    paths = _write(weekly, mail, params.out) if params.out else []
+    if params.send:
+        message.send([mail], context.settings.mail)
+        _record(context, weekly, reader, mail)
+    status = "sent" if params.send else "written" if params.out else "dry run"
+    return {"status": status, "subject": weekly.subject, "files": [str(path) for path in paths]}
+
+
+@contextmanager
+def _asked(context: Context, rules: MoneySettings, chosen: week.Week) -> Iterator[Answer]:
+    """Give what answers questions: the ledger, or what other rules make of the days that the report is about."""
+    store = context.store
+    if rules == context.settings.money:
+        yield lambda question, **asked: store.select(sql.load(question).text, **asked)
+        return
+    windows = [chosen.window, chosen.before.window, month_so_far(context.now())]
+    with divided(store, rules, windows, context.now()) as answer:
+        yield answer
 
 
 def _listed(value: object) -> list[str]:
@@ -92,18 +126,20 @@ def _readers(params: Report, configured: tuple[Recipient, ...]) -> list[Recipien
     return [Recipient(address=params.to, team=params.team)]
 
 
-def _gathered(context: Context, chosen: week.Week, reader: Recipient) -> Weekly:
-    store = context.store
+def _gathered(context: Context, answer: Answer, rules: MoneySettings, chosen: week.Week, reader: Recipient) -> Weekly:
     return gather(
-        lambda question, **asked: store.select(sql.load(question).text, **asked),
+        answer,
         standing(context),
-        store.read(ForecastDay),
+        context.store.read(ForecastDay),
         chosen,
         context.now(),
         team=reader.team,
         url=context.settings.hub.url,
         mailed=_mailed(context, reader),
         budgets=standing_budgets(context, Scope("team", reader.team) if reader.team else Scope()),
+        rules=rules,
+        stored=context.settings.money,
+        exchange=display.known(context),
     )
 
 

@@ -1,12 +1,13 @@
 """Statements: what one team is charged for a month, as a file."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import polars as pl
 from pydantic import Field
 
+from app import display
 from app.context import Context
 from app.reports.statement import Statement
 from app.reports.statement_pdf import pdf
@@ -14,8 +15,11 @@ from app.reports.statement_rows import gather
 from app.services._service import Params, Progress, service
 from ledger import money
 from ledger.errors import InputError
+from ledger.sections import MoneySettings, SharedCostRule, SplitRule
 from ledger.tables.partition import after, floor
 from queries import sql
+from queries.divided import divided
+from queries.what_if import tried
 
 _SUFFIXES = (".csv", ".parquet", ".pdf")
 
@@ -28,6 +32,12 @@ class Asked(Params):
         str, Field(pattern=r"^(\d{4}-(0[1-9]|1[0-2]))?$", description="Month as YYYY-MM; empty for the last whole one")
     ] = ""
     out: Annotated[Path | None, Field(description="File to write: .csv, .parquet or .pdf")] = None
+    split_rule: Annotated[
+        SplitRule | None, Field(description="Divide nodes by this rule, in place of the one in [money]")
+    ] = None
+    shared_cost: Annotated[
+        SharedCostRule | None, Field(description="Divide what belongs to all by this rule, of whatever kind it is")
+    ] = None
 
 
 @service(writes="out")
@@ -37,7 +47,8 @@ def statement(context: Context, params: Asked, progress: Progress) -> dict[str, 
     Raises: InputError: nothing of the month is charged to the team, or the file cannot be written.
     """
     del progress
-    found = of(context, params.team, _month(context, params))
+    rules = tried(context.settings.money, params.split_rule, params.shared_cost)
+    found = of(context, params.team, _month(context, params), rules)
     if found.charges.is_empty():
         teams = _teams(context, found.month)
         hint = f"charged are {', '.join(teams)}" if teams else "import the month's bills first"
@@ -51,24 +62,34 @@ def statement(context: Context, params: Asked, progress: Progress) -> dict[str, 
         "billed_cost": {code: found.total(code, "billed_cost") for code in found.currencies},
         "effective_cost": {code: found.total(code, "effective_cost") for code in found.currencies},
         "idle_cost": {code: found.total(code, "idle_cost") for code in found.currencies},
+        "conversion": found.conversion,
         "adjustments": _adjustments(found),
         "closed_at": found.closed.at if found.closed else None,
         "is_preliminary": not found.is_over,
         "has_estimate": found.has_estimate,
+        "split_rule": found.rules.split_rule,
+        "shared_cost": found.rules.shared_cost,
         "reconciliation": text,
         "is_ok": is_ok,
         "path": str(params.out) if params.out else "",
     }
 
 
-def of(context: Context, team: str, month: datetime) -> Statement:
-    """Return a team's statement of a month."""
+def of(context: Context, team: str, month: datetime, rules: MoneySettings | None = None) -> Statement:
+    """Return a team's statement of a month; by other rules than the stored it is neither closed nor adjusts."""
+    stored = context.settings.money
 
     def answer(question: str, **asked: object) -> pl.DataFrame:
         return context.store.select(sql.load(question).text, **asked)
 
+    rates = display.known(context)
     with context.store.transaction():
-        return gather(answer, team, month.date(), context.now(), context.settings.money)
+        if rules is None or rules == stored:
+            return gather(answer, team, month.date(), context.now(), stored, exchange=rates)
+        days = answer("statement_days", start=month, end=after(month, "month"))["day"]
+        windows = [(start, after(start, "day")) for start in (datetime.combine(day, time(), UTC) for day in days)]
+        with divided(context.store, rules, windows, context.now()) as other:
+            return gather(other, team, month.date(), context.now(), rules, stored=stored, exchange=rates)
 
 
 def _month(context: Context, params: Asked) -> datetime:

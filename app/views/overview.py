@@ -1,9 +1,7 @@
 """The first page: what the estate costs, what idles, where it goes, and what to do next."""
 
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Final
 
 import polars as pl
 import streamlit as st
@@ -14,7 +12,16 @@ from app import format as written
 from app.budgets_now import current
 from app.charts import money as money_charts
 from app.charts import states as state_charts
-from app.headline import Headline, MonthEnd, headline, month_end, month_so_far, spend
+from app.headline import (
+    FORECAST_COSTS,
+    Headline,
+    MonthEnd,
+    headline,
+    in_display_currency,
+    month_end,
+    month_so_far,
+    spend,
+)
 from app.page import page
 from app.table import Column
 from app.theme import STATE_MEANINGS, STATE_WORDS
@@ -24,24 +31,12 @@ from queries import measure
 from queries.display import Shown, words
 from queries.measures import gpu_time, spending
 
-_FORECAST: Final = ("forecast_cost", "lower_cost", "upper_cost")
-_MODEL_COSTS: Final = (
-    "effective_cost",
-    "productive_cost",
-    "idle_cost",
-    "serving_cost",
-    "serving_productive_cost",
-    "prompt_cost",
-    "generated_cost",
-    "training_cost",
-)
-
 
 @page("Overview", section="Observe", order=0, icon=":material/dashboard:", path="")
 def overview() -> None:
     """Say what the AI estate costs, how much of it idles, and what to change first."""
     window = controls.window()
-    found, shown = _in_display_currency(_found(window))
+    found, shown = in_display_currency(_found(window), display.shown)
     if found.hours.is_empty() and found.spend.is_empty():
         st.info(
             "Nothing is in the ledger yet for this window. Start an agent with `clusterledger agent --hub URL`, "
@@ -61,30 +56,6 @@ def overview() -> None:
     _next_steps()
 
 
-def _in_display_currency(found: Headline) -> tuple[Headline, tuple[Shown, ...]]:
-    """Return the headline's money in the display currency, and what was converted.
-
-    Spend goes by the rate of each day; what is summed over the window by that of its last day.
-    """
-    on = display.last_day(found.window)
-    spent = display.shown(found.spend, ("cost",), day="day")
-    idle = display.shown(found.idle, ("effective_cost",), on=on)
-    models = display.shown(found.models, _MODEL_COSTS, on=on)
-    if not (spent.words or idle.words or models.words):
-        return found, ()
-    changed = replace(
-        found,
-        spend=spent.frame,
-        idle=_largest_first(idle.frame),
-        models=_largest_first(models.frame),
-    )
-    return changed, (spent, idle, models)
-
-
-def _largest_first(costs: pl.DataFrame) -> pl.DataFrame:
-    return costs.sort("effective_cost", descending=True, nulls_last=True, maintain_order=True)
-
-
 def _budgets() -> None:
     """Say which budgets break, where any does."""
     urgent = budgeting.urgent(current(floor(data.now(), "month").date()))
@@ -99,7 +70,7 @@ def _found(window: data.Window) -> Headline:
     cluster, team, bucket, days = controls.cluster(), controls.team(), controls.bucket(window), controls.days(window)
     return data.made(
         "headline",
-        ["gpu_hour", "job_gpu_hour", "allocation_hour", "model_cost_day"],
+        ["gpu_hour", "job_gpu_hour", "allocation_hour", "spend_day", "model_cost_day", "managed_model_day"],
         lambda: headline(
             partial(data.answer, scope=scope), window, cluster=cluster, team=team, bucket=bucket, days=days
         ),
@@ -155,7 +126,7 @@ def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float], Shown]:
     spent = data.once(measure.amounts, days, spending.SPEND)
     scope = f"team:{controls.team()}" if controls.team() else "total"
     rows = data.rows(ForecastDay, scope=controls.scope(), where={"scope": [scope]})
-    rows = display.shown(rows, _FORECAST, on=now.date()).frame
+    rows = display.shown(rows, FORECAST_COSTS, on=now.date()).frame
     ends = [] if controls.cluster() else month_end(spent, rows, now)
     return spent, ends, data.once(_daily, days, next(iter(spent), "")), shown
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, table
+from app import cards, controls, data, display, table
 from app import format as written
 from app.budgets import escaped
 from app.page import page
@@ -20,7 +20,7 @@ from queries import sql
 from queries.measures import per_unit
 
 _MONTHS = 12
-_TABLES = ("spend_day", "job", "reconciliation", "carbon_day", "statement_close", "statement_line")
+_TABLES = ("spend_day", "job", "reconciliation", "carbon_day", "statement_close", "statement_line", "exchange_rate")
 _CLOSED_SAID: Final = "statement_said"
 _SHOWN: Final = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST)
 _BADGE: Final[dict[bool | None, Literal["green", "red", "gray"]]] = {True: "green", False: "red", None: "gray"}
@@ -97,7 +97,7 @@ def _statement(team: str, month: date) -> Statement:
     return data.made(
         "statement",
         _TABLES,
-        partial(gather, answer, team, month, data.now(), data.settings().money),
+        partial(gather, answer, team, month, data.now(), data.settings().money, exchange=display.exchange()),
         scope=scope,
         month=month,
         day=hub.now().date(),
@@ -111,6 +111,8 @@ def _opening(found: Statement) -> None:
     )
     preliminary = "" if found.is_over else " so far"
     st.markdown(f"#### Team {escaped(found.team)} is charged {totals} for {found.month:%B %Y}{preliminary}")
+    if found.conversion:
+        st.markdown(escaped(found.conversion))
     st.badge(text, color=_BADGE[is_ok], icon=":material/verified:" if is_ok else ":material/info:")
     with st.container(horizontal=True):
         st.download_button(

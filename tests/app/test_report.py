@@ -1,6 +1,7 @@
 """The weekly report: its numbers, its words, its files."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from functools import partial
@@ -21,6 +22,9 @@ from queries import measure
 from queries.measures import spending
 from tests.app.conftest import Command
 from tests.app.weekly_mail import WEEK, reported, weekly_of
+from tests.demo import settings_of
+
+UTC_ZONE = week.zone_of("UTC")
 
 
 @pytest.mark.parametrize("team", ["", "vision"])
@@ -140,3 +144,53 @@ def test_the_command_writes_the_last_whole_week(command: Command, home: Path) ->
         {f"weekly-{each}{suffix}" for suffix in (".eml", ".html", ".txt")} for each in (before, after)
     ]
     assert {Path(line).name for line in ended.out.splitlines()} == written_files
+
+
+def test_a_report_by_other_rules_names_them_and_keeps_the_total(demo_context: Context, tmp_path: Path) -> None:
+    texts = {}
+    for name, asked in (("stored", {}), ("tried", {"split_rule": "70_30", "shared_cost": "proportional"})):
+        reported(demo_context, week="2026-W46", out=tmp_path / name, **asked)
+        texts[name] = (tmp_path / name / "weekly-2026-W46.txt").read_text(encoding="utf-8")
+    assert "Cost is divided by the split rule whole_node_to_gpu, shared cost by the rule 'apart'." in texts["stored"]
+    assert "Cost is divided by the split rule 70_30, shared cost by the rule 'proportional'." in texts["tried"]
+    spend, idle = ({name: line(text, word) for name, text in texts.items()} for word in ("Spend", "Idle "))
+    assert spend["stored"] == spend["tried"]
+    assert idle["stored"] != idle["tried"]
+    html = (tmp_path / "tried" / "weekly-2026-W46.html").read_text(encoding="utf-8")
+    assert "the ledger's are whole_node_to_gpu" in html.replace("&#39;", "'")
+
+
+def line(text: str, word: str) -> str:
+    return next(each for each in text.splitlines() if each.startswith(word))
+
+
+def test_the_mail_says_money_in_the_display_currency_beside_what_was_billed(
+    demo_context: Context, tmp_path: Path
+) -> None:
+    rate = {"day": "2026-11-05", "from_currency": "USD", "to_currency": "CHF", "unit_price": "0.5"}
+    money = {"display_currency": "CHF", "exchange_rates": [rate]}
+    path = Path(demo_context.settings.store.url.removeprefix("duckdb:"))
+    converted = replace(demo_context, settings=settings_of(path, money=money), _store=demo_context.store)
+    texts = []
+    for each, name in ((demo_context, "billed"), (converted, "converted")):
+        reported(each, week="2026-W46", out=tmp_path / name)
+        texts.append((tmp_path / name / "weekly-2026-W46.txt").read_text(encoding="utf-8"))
+    shown = line(texts[1], "Spend")
+    plain = headline(partial(data.answered, demo_context, scope=Scope()), week.named("2026-W46", UTC_ZONE).window).spent
+    half = written.money(plain["USD"] / 2, "CHF", compact=True)
+    assert f"\N{ALMOST EQUAL TO} {half}" in shown
+    assert f"(billed {sums.shown(plain)})" in shown
+    assert "is converted from USD to CHF at rates of 2026-11-05." in texts[1]
+    assert "\N{ALMOST EQUAL TO}" not in texts[0]
+    html = (tmp_path / "converted" / "weekly-2026-W46.html").read_text(encoding="utf-8")
+    assert "billed " in html
+    assert "rates of 2026-11-05" in html
+
+
+def test_a_currency_without_a_rate_is_told_as_billed(demo_context: Context, tmp_path: Path) -> None:
+    path = Path(demo_context.settings.store.url.removeprefix("duckdb:"))
+    lacking = settings_of(path, money={"display_currency": "CHF"})
+    reported(replace(demo_context, settings=lacking, _store=demo_context.store), week="2026-W46", out=tmp_path)
+    text = (tmp_path / "weekly-2026-W46.txt").read_text(encoding="utf-8")
+    assert "No rate to CHF is known for all days in EUR, USD: shown as billed." in text
+    assert "\N{ALMOST EQUAL TO}" not in text

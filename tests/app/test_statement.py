@@ -3,8 +3,9 @@
 import re
 import zlib
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import pytest
 from app.context import Context
 from app.data import Scope
 from app.services import named
+from app.services.statement import of
 from ledger import money
 from ledger.errors import InputError
+from queries import what_if
 from tests.app.conftest import Command, used
 from tests.app.opening import opened, said
+from tests.demo import settings_of
 
 MONTH = "2026-11"
 
@@ -118,3 +122,60 @@ def test_an_empty_ledger_says_that_nobody_is_charged(empty_context: Context) -> 
     assert [each.value for each in test.info] == [
         "No team is charged in this month. Import its bills with `clusterledger ingest`, or choose another month."
     ]
+
+
+def test_other_rules_give_another_statement_of_the_same_ledger(demo_context: Context, tmp_path: Path) -> None:
+    """The rows sum to what these rules divide, and the file names them."""
+    stored = written(demo_context)
+    found = written(demo_context, split_rule="95_3_2", shared_cost="even", out=tmp_path / "s.parquet")
+    assert (found["split_rule"], found["shared_cost"]) == ("95_3_2", "even")
+    assert (stored["split_rule"], stored["shared_cost"]) == ("whole_node_to_gpu", "apart")
+    frame = pl.read_parquet(tmp_path / "s.parquet").filter(pl.col("section") == "charges")
+    assert "held" in set(frame["name"])
+    assert any("95_3_2" in str(each) for each in frame["allocated_method_id"])
+    money_ = demo_context.settings.money.model_copy(update={"split_rule": "95_3_2", "shared_cost": "even"})
+    window = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
+    hours = what_if.allocations(demo_context.store.read, money_, "95_3_2", window, demo_context.now())
+    mine = hours.filter((pl.col("team") == "vision") & pl.col("in_scope"))
+    expected = money.summed(mine, by=["billing_currency"], columns=["effective_cost"])
+    assert found["effective_cost"] == dict(expected.iter_rows())
+    assert found["effective_cost"] != stored["effective_cost"]
+
+
+def test_the_notes_of_a_tried_statement_name_both_rules(demo_context: Context) -> None:
+    rules = what_if.tried(demo_context.settings.money, "70_30", None)
+    notes = of(demo_context, "vision", datetime(2026, 11, 1, tzinfo=UTC), rules).notes
+    assert any("split rule 70_30" in each for each in notes)
+    assert any("the ledger's are whole_node_to_gpu and 'apart'" in each for each in notes)
+
+
+def with_rates(context: Context, *codes: str) -> Context:
+    rates = [{"day": "2026-11-05", "from_currency": code, "to_currency": "CHF", "unit_price": "0.5"} for code in codes]
+    path = Path(context.settings.store.url.removeprefix("duckdb:"))
+    chosen = settings_of(path, money={"display_currency": "CHF", "exchange_rates": rates})
+    return replace(context, settings=chosen, _store=context.store)
+
+
+def test_a_statement_says_the_display_currency_beside_what_is_billed(demo_context: Context, tmp_path: Path) -> None:
+    found = written(with_rates(demo_context, "USD", "EUR"), out=tmp_path / "s.parquet")
+    plain = written(demo_context)
+    assert found["effective_cost"] == plain["effective_cost"]
+    assert "is converted from EUR to CHF at rates of 2026-11-05." in found["conversion"]
+    assert plain["conversion"] == ""
+    frame = pl.read_parquet(tmp_path / "s.parquet").filter(pl.col("section") == "charges")
+    assert set(frame["display_currency"]) == {"CHF"}
+    assert {str(each) for each in frame["display_rate_day"]} == {"2026-11-05"}
+    for row in frame.iter_rows(named=True):
+        if row["effective_cost"] is not None:
+            assert row["display_effective_cost"] == money.priced(row["effective_cost"], Fraction(1, 2))
+    written(with_rates(demo_context, "USD"), out=tmp_path / "s.pdf")
+    with used(with_rates(demo_context, "USD", "EUR")):
+        test = opened("statement", team="vision", **{"statement-month": date(2026, 11, 1)})
+    assert "at rates of 2026-11-05" in said(test)
+
+
+def test_a_currency_of_unknown_rate_stays_as_billed_and_is_never_added(demo_context: Context, tmp_path: Path) -> None:
+    found = written(with_rates(demo_context), out=tmp_path / "s.csv")
+    assert found["conversion"].startswith("No rate to CHF is known")
+    frame = pl.read_csv(tmp_path / "s.csv")
+    assert frame["display_effective_cost"].null_count() == frame.height

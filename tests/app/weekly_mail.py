@@ -12,7 +12,8 @@ from app import data
 from app.context import Context
 from app.data import Scope
 from app.reports import week
-from app.reports.weekly import Weekly, gather
+from app.reports.weekly import Weekly
+from app.reports.weekly_rows import gather
 from app.services import named
 from app.services.findings import standing
 from ledger.tables import ForecastDay
@@ -55,6 +56,8 @@ def weekly_of(context: Context, *, team: str = "", of: week.Week = WEEK, mailed:
         team=team,
         url="https://ledger.example.org/",
         mailed=mailed,
+        rules=context.settings.money,
+        stored=context.settings.money,
     )
 
 
