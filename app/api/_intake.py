@@ -5,7 +5,7 @@ Each call waits for the answer to its own batch. A call that comes alone is take
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -118,22 +118,27 @@ class Intake:
                 call.answered.set_result(outcome[place])
 
     def _answers(self, calls: Sequence[_Call]) -> list[Response]:
-        """Return the answers to calls, in their order."""
+        """Return the answers to calls, in their order; no more of them is unpacked at once than one commit takes.
+
+        What agents bring after an outage is small as it comes, and hundreds of megabytes when it is unpacked.
+        """
         limits = self._context.settings.hub
-        found = [accepted(call.body, call.caller, self._pace, limits) for call in calls]
-        batches = [each for each in found if isinstance(each, Batch)]
-        kept_answers = iter([answer for group in _groups(batches) for answer in kept(self._context, group)])
-        return [next(kept_answers) if isinstance(each, Batch) else each for each in found]
+        answers: dict[int, Response] = {}
+        group: dict[int, Batch] = {}
+        rows = 0
+        for place, call in enumerate(calls):
+            found = accepted(call.body, call.caller, self._pace, limits)
+            if isinstance(found, Response):
+                answers[place] = found
+                continue
+            rows += found.row_count
+            if group and rows > _GROUP_ROWS:
+                answers |= self._kept(group)
+                group, rows = {}, found.row_count
+            group[place] = found
+        answers |= self._kept(group)
+        return [answers[place] for place in range(len(calls))]
 
-
-def _groups(batches: Sequence[Batch]) -> list[list[Batch]]:
-    """Return batches in groups of which one commit is made."""
-    groups: list[list[Batch]] = []
-    rows = 0
-    for batch in batches:
-        rows += batch.row_count
-        if not groups or rows > _GROUP_ROWS:
-            groups.append([])
-            rows = batch.row_count
-        groups[-1].append(batch)
-    return groups
+    def _kept(self, group: Mapping[int, Batch]) -> dict[int, Response]:
+        """Return the answers to batches, after their commit."""
+        return dict(zip(group, kept(self._context, list(group.values())), strict=True)) if group else {}

@@ -71,6 +71,19 @@ def test_the_same_batch_in_several_calls_at_once_counts_once(empty_context: Cont
     assert empty_context.store.read(HostSample).height == 1
 
 
+def test_one_commit_takes_so_many_rows_and_each_answer_is_its_own(
+    empty_context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api._intake._GROUP_ROWS", 3)
+    before = turns(empty_context)
+    bodies = [body(f"n{each % 8}") for each in range(10)]
+    found = answers(Intake(empty_context, Pace(60_000)), *bodies[:4], b"none", *bodies[4:])
+    told = [each.status_code for each in found if isinstance(each, Response)]
+    assert told == [200] * 4 + [400] + [200] * 6
+    assert turns(empty_context) - before >= 3
+    assert empty_context.store.read(HostSample).height == 8
+
+
 def test_what_waits_is_bounded(empty_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.api._intake._MOST_BYTES", 1000)
     found = answers(Intake(empty_context, Pace(60_000)), *(body(f"n{each}") for each in range(100)))
