@@ -24,6 +24,8 @@ _LARGE_BYTES: Final = 2 * _BLOCK_BYTES
 
 # A CSV is in memory beside its rows, which are all text: fewer of them at once than of a Parquet file.
 _PART_ROWS: Final = 100_000
+_TAR: Final = b"ustar"
+_TAR_PLACE: Final = 257
 _KNOWN_STARTS: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"%PDF": "a PDF",
@@ -38,6 +40,10 @@ _KNOWN_STARTS: Final = {
 
 def utf8(label: str, content: bytes) -> bytes:
     """Return text as UTF-8 without a byte order mark; UTF-16 is told by its mark."""
+    if content[_TAR_PLACE : _TAR_PLACE + len(_TAR)] == _TAR:
+        raise InputError(
+            f"{label}: found a tar archive, expected CSV, gzipped CSV or Parquet", hint="unpack it, import its folder"
+        )
     for start, meaning in _KNOWN_STARTS.items():
         if content.startswith(start):
             raise InputError(

@@ -280,6 +280,7 @@ def _whole_parquet() -> bytes:
         ("a.csv", bytes(range(256)) * 20, "found binary data"),
         ("a.csv", b"\x93\xff\x91" * 200, "no UTF-8 text at byte 0"),
         ("a.csv", b"PK\x03\x04rest", "found a zip archive or a spreadsheet"),
+        ("a.tar.gz", gzip.compress(b"a.csv".ljust(257, b"\0") + b"ustar".ljust(255, b"\0")), "found a tar archive"),
         (
             "a.csv",
             text([{}], without=["BilledCost", "ProviderName"]).encode(),
