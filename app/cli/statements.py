@@ -46,4 +46,4 @@ def _show(rows: list[dict[str, Any]], *, json: bool) -> None:
         {**row, **{name: ", ".join(f"{amount} {code}" for code, amount in row[name].items()) for name in _AMOUNTS}}
         for row in rows
     ]
-    as_records(written, ("month", "team", *_AMOUNTS, "closed_at", "closed_by", "split_rule", "shared_cost"))
+    as_records(written, ("month", "team", *_AMOUNTS, "closed_at", "closed_by", "split_rule", "shared_cost_rule"))

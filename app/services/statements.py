@@ -107,7 +107,7 @@ def _close(context: Context, start: datetime, team: str, teams: list[str], progr
         "closed_at": context.now(),
         "closed_by": context.actor,
         "split_rule": rules.split_rule,
-        "shared_cost": rules.shared_cost,
+        "shared_cost_rule": rules.shared_cost,
     }
     frames = {StatementLine: pl.concat(rows), StatementClose: to_frame(StatementClose, [close])}
     context.store.append_batch(

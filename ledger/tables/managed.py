@@ -22,5 +22,5 @@ class ManagedModelDay(dy.Schema):
     in_scope = key_flag("It belongs to the AI estate")
     billed_cost = money("What is invoiced", nullable=False)
     effective_cost = money("Amortised cost; null where the provider does not say")
-    consumed_quantity = quantity("FOCUS ConsumedQuantity, in its unit")
+    consumed_unit_count = quantity("FOCUS ConsumedQuantity, in its unit")
     token_count = quantity("The same in tokens; null for what is not billed by the token")

@@ -15,7 +15,7 @@ class StatementClose(dy.Schema):
     closed_at = instant("When", nullable=False)
     closed_by = text("Who closed it", nullable=False)
     split_rule = text("The split rule that its rows were divided by", nullable=False)
-    shared_cost = text("The rule for cost that belongs to all", nullable=False)
+    shared_cost_rule = text("The rule for cost that belongs to all", nullable=False)
 
 
 STATEMENT_SECTIONS = ("charges", "models", "users", "runs", "team")

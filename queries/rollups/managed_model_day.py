@@ -21,7 +21,7 @@ _COLUMNS: Final = (
 )
 _NAMED: Final = Containing(('"ModelId"',))
 _KEY: Final = tuple(ManagedModelDay.primary_key())
-_AMOUNTS: Final = ("billed_cost", "effective_cost", "consumed_quantity", "token_count")
+_AMOUNTS: Final = ("billed_cost", "effective_cost", "consumed_unit_count", "token_count")
 _BLOCK: Final = r"(?i)^(\d*) ?([km]?) ?(?:tokens?|units?|count)?$"
 """A unit that counts tokens, one by one or in blocks: `1K`, `1M tokens`, `Tokens`, `1000 tokens`."""
 
@@ -91,7 +91,7 @@ def _lines(bills: pl.DataFrame, settings: MoneySettings) -> pl.DataFrame:
             pl.when(is_usage).then(pl.max_horizontal("ChargePeriodEnd", instant)).otherwise(instant).alias("until"),
             pl.col("BilledCost").alias("billed_cost"),
             pl.col("EffectiveCost").alias("effective_cost"),
-            pl.col("ConsumedQuantity").alias("consumed_quantity"),
+            pl.col("ConsumedQuantity").alias("consumed_unit_count"),
             _tokens(unit, direction).alias("token_count"),
         )
         .filter(pl.col("model").fill_null("") != "")

@@ -3,7 +3,7 @@
 -- params: start, end, team ('' for all; else what it owns)
 -- Whole UTC days of which at least half lies in the stretch.
 SELECT provider, service_name, model, token_direction, consumed_unit AS unit, team, billing_currency,
-       sum(billed_cost) AS billed_cost, sum(effective_cost) AS effective_cost, sum(consumed_quantity) AS quantity,
+       sum(billed_cost) AS billed_cost, sum(effective_cost) AS effective_cost, sum(consumed_unit_count) AS quantity,
        sum(token_count) AS token_count
 FROM managed_model_day
 WHERE ($team = '' OR team = $team) AND in_scope

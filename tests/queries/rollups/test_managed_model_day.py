@@ -65,7 +65,7 @@ def test_days_sum_to_the_charges_exactly(drawn: list[dict[str, Any]]) -> None:
     ]
     found = made(charges)
     for name, column in (("BilledCost", "billed_cost"), ("EffectiveCost", "effective_cost"),
-                         ("ConsumedQuantity", "consumed_quantity")):  # fmt: skip
+                         ("ConsumedQuantity", "consumed_unit_count")):  # fmt: skip
         known = [each[name] for each in charges if each[name] is not None]
         assert money.add(*found[column].drop_nulls()) == money.add(*known)
     assert made(charges[::-1]).equals(found)
@@ -99,7 +99,7 @@ def test_quantities_are_told_in_tokens_where_the_bill_counts_them(
 ) -> None:
     (row,) = made([tokens(direction=direction, ConsumedUnit=unit or None)]).to_dicts()
     assert row["token_count"] == (None if expected is None else Decimal(expected))
-    assert row["consumed_quantity"] == Decimal(1000)
+    assert row["consumed_unit_count"] == Decimal(1000)
 
 
 def test_usage_is_spread_over_its_days_and_the_rest_booked_whole() -> None:
