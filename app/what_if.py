@@ -1,6 +1,6 @@
 """The same work elsewhere, for the page and the command line: asked once, so that they cannot differ."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from queries import sql
 from queries.scenarios import scenario as scenarios
 from queries.scenarios.offers import STANDARD, Offer, accelerator, offers, unpriced
 from queries.scenarios.options import Assumptions
-from queries.scenarios.owned import Server, from_asset
+from queries.scenarios.owned import Server, exchanged, from_asset
 from queries.scenarios.scenario import Scenario
 from queries.scenarios.work import Work, works
 
@@ -153,30 +153,38 @@ def _scenario(
 ) -> Scenario:
     mine = work if work.currency else replace(work, currency=otherwise)
 
-    def worth(currency: str, on: date) -> Fraction | None:
-        quote = exchange.quote(currency, mine.currency, on)
+    def between(source: str, into: str) -> Fraction | None:
+        quote = exchange.quote(source, into, found.on)
         return None if quote is None else quote.ratio
 
-    offered = offers(found.prices, found.rates, lambda currency, _: worth(currency, found.on))
+    def worth(currency: str, on: date) -> Fraction | None:
+        del on
+        return between(currency, mine.currency)
+
+    offered = offers(found.prices, found.rates, worth)
     target = assumptions.accelerator or work.accelerator
-    asked = replace(assumptions, server=server(found.assets, work, target, bought, mine.currency))
+    asked = replace(assumptions, server=server(found.assets, mine, target, bought, between))
     made = scenarios.scenario(mine, offered, asked, found.interrupted_ratio, worth, found.on)
     here = [each for each in offered if each.accelerator == target]
     return replace(made, unpriced=(*made.unpriced, *unpriced(found.prices, here)))
 
 
-def server(assets: pl.DataFrame, work: Work, target: str, bought: Bought, currency: str) -> Server | None:
-    """Return a server to buy: the newest of the inventory with such GPUs, with what a person states in its place."""
+def server(
+    assets: pl.DataFrame, work: Work, target: str, bought: Bought, between: Callable[[str, str], Fraction | None]
+) -> Server | None:
+    """Return a server to buy: the newest of the inventory with such GPUs, with what a person states in its place.
+
+    What the inventory says is exchanged into the currency that is stated; without a rate what is stated stands alone.
+    """
     watts = work.gpu_watts if target == work.accelerator else None
-    same = (
-        each for each in assets.iter_rows(named=True) if each["gpu_count"] and accelerator(each["gpu_model"]) == target
-    )
-    known = next((from_asset(each, watts) for each in same), None)
-    if known is None:
-        if bought.purchase_cost is None:
-            return None
-        known = _unknown(bought, work, currency)
-    return _with(known, bought)
+    mine = (each for each in assets.iter_rows(named=True) if each["gpu_count"])
+    known = next((from_asset(each, watts) for each in mine if accelerator(each["gpu_model"]) == target), None)
+    if known is not None and bought.billing_currency not in {"", known.billing_currency}:
+        ratio = between(known.billing_currency, bought.billing_currency)
+        known = None if ratio is None else exchanged(known, bought.billing_currency, ratio)
+    if known is None and bought.purchase_cost is None:
+        return None
+    return _with(known or _unknown(bought, work, work.currency), bought)
 
 
 def _with(known: Server, bought: Bought) -> Server:

@@ -47,6 +47,18 @@ def _of_now(options: pl.DataFrame) -> Decimal | None:
     return found[0] if found else None
 
 
+def bound(work: pl.DataFrame) -> str:
+    """Say what of the cost is paid in any case; '' where nothing is.
+
+    Shape: one row of `frames.works`.
+    """
+    for row in work.iter_rows(named=True):
+        if row["sunk_month_cost"]:
+            amount = written.money(row["sunk_month_cost"], row["billing_currency"], compact=True)
+            return f" Of what it costs now, {amount} a month is committed or owned: saved only when that ends."
+    return ""
+
+
 def heads(options: pl.DataFrame) -> tuple[str, str, str]:
     """Write what the work costs now, in the cheapest way that nobody interrupts, and on the cheapest spot."""
     return (

@@ -20,7 +20,7 @@ from app.services._pack import MEDIA_TYPE, chunks, pack, unpack
 from app.services._plain import dumps
 from ledger.errors import ClusterLedgerError, InputError
 
-_QUIET = frozenset({"reconcile", "findings", "incidents", "exemptions", "tokens"})
+_QUIET = frozenset({"reconcile", "findings", "incidents", "exemptions", "tokens", "what_if"})
 """Services that read what every page shows, or that keep a log of their own."""
 
 _MOST_JSON_BYTES = 1_048_576

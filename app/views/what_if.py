@@ -35,7 +35,7 @@ def what_if() -> None:
         st.info("No device was seen in whole days of this window. Start `clusterledger agent` on nodes with GPUs.")
         return
     found, options, works, months, demand = _priced(measured, *choices(measured))
-    _opening(found[0], options, window)
+    _opening(found[0], options, works, window)
     _charts(found[0], months, demand)
     _options(options, window)
     _works(works, window)
@@ -78,12 +78,13 @@ def _priced(measured: asking.Measured, chosen: str, assumptions: Assumptions, bo
     )  # fmt: skip
 
 
-def _opening(found: Scenario, options: pl.DataFrame, window: data.Window) -> None:
+def _opening(found: Scenario, options: pl.DataFrame, works: pl.DataFrame, window: data.Window) -> None:
     """Name the cheapest way in words, then the numbers behind it."""
     shown = display.shown(options, frames.MONEY_COLUMNS, on=display.last_day(window))
     words, is_other = what_if_words.answer(shown.frame)
     if is_other:
-        st.success(escaped(words), icon=":material/savings:")
+        mine = display.shown(works.head(1), frames.WORK_MONEY, on=display.last_day(window))
+        st.success(escaped(words + what_if_words.bound(mine.frame)), icon=":material/savings:")
     else:
         st.info(escaped(words), icon=":material/check_circle:")
     now, best, risky = what_if_words.heads(shown.frame)
@@ -192,12 +193,6 @@ def _works(works: pl.DataFrame, window: data.Window) -> None:
 def _remarks(found: Scenario, window: data.Window) -> None:
     """Say what is bound, what is assumed, and what has no price."""
     lines = []
-    cost = found.work.cost
-    if cost is not None and found.work.sunk_cost:
-        lines.append(
-            "A part of what it costs now is committed or owned: that money is paid until its end, wherever the work "
-            "runs, and saved only from then on."
-        )
     how = "measured: GPU time of runs that ended preempted or with their node" if found.is_rerun_measured else "assumed"
     last = display.last_day(window)
     lines.append(

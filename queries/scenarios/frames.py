@@ -60,7 +60,8 @@ def gpu_months(found: Scenario) -> pl.DataFrame:
         lines += [(f"on demand, {found.rent.instance_type}", used, float(rent * MONTH_HOURS * used)) for used in (0, 1)]
     flat = {each.line: price for each in found.options if (price := _flat(each)) is not None}
     now = found.now
-    if now.month_cost is not None and found.work.existing.total:
+    # A GPU of another kind does not stand beside what the present ones cost.
+    if now.month_cost is not None and found.work.existing.total and found.accelerator == found.work.accelerator:
         per = Fraction(now.month_cost) / (found.work.existing.gpu_hours / found.work.existing.count)
         flat["as it is now"] = per
     lines += [(name, used, float(price)) for name, price in flat.items() for used in (0, 1)]

@@ -1,7 +1,7 @@
 """What having a server costs in an average month, kind by kind, from an inventory or from what a person states."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -69,6 +69,16 @@ class Server:
         """Kinds of cost that nobody states; without them owning looks cheaper than it is."""
         known = self.parts()
         return [each for each in ("energy", "financing", "space", "staff", "support") if each not in known]
+
+
+def exchanged(server: Server, currency: str, ratio: Fraction) -> Server:
+    """Return a server with its amounts in another currency, of which one of its own buys `ratio`."""
+    names = ("purchase_cost", "residual_cost", "financing_cost", "energy_price", *_MONTHLY)
+    amounts = {name: getattr(server, name) for name in names}
+    known: dict[str, Any] = {
+        name: money.priced(amount, ratio) for name, amount in amounts.items() if amount is not None
+    }
+    return replace(server, billing_currency=currency, **known)
 
 
 def from_asset(row: Mapping[str, Any], gpu_watts: float | None) -> Server:

@@ -88,5 +88,13 @@ def scenario(
     if not any(each.category in STANDARD for each in fitting):
         missing.append(Unpriced(f"{target} on demand", "no price list or bill names a price"))
     return Scenario(
-        work, assumptions, demand, ways.now(work, rent), rent, tuple(found), tuple(missing), rerun, is_measured
+        work,
+        assumptions,
+        demand,
+        ways.now(work, rent, assumptions.speed),
+        rent,
+        tuple(found),
+        tuple(missing),
+        rerun,
+        is_measured,
     )

@@ -39,7 +39,7 @@ def fits(work: Work, offer: Offer) -> bool:
     return offer.memory_bytes >= work.peak_memory_bytes
 
 
-def now(work: Work, rent: Offer | None) -> Option:
+def now(work: Work, rent: Offer | None, speed: Decimal) -> Option:
     """Return what the servers cost that are there, and from which use on they cost less than renting as much."""
     cost = work.cost
     told = [f"effective cost of the servers in {work.existing.count:,} measured hours, held or not"]
@@ -56,7 +56,7 @@ def now(work: Work, rent: Offer | None) -> Option:
         told.append("a part is estimated: its bill is not there yet")
     even = None
     if rent is not None and rent.gpu_price and work.existing.total:
-        even = whole / (rent.gpu_price * work.existing.gpu_hours)
+        even = whole * Fraction(speed) / (rent.gpu_price * work.existing.gpu_hours)
     return Option(
         "now",
         "As it is now",

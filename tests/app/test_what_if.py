@@ -88,6 +88,12 @@ def test_assumptions_change_what_follows_from_them(demo_context: Context) -> Non
     (bought, *_) = of_kind(found, "owned")
     assert bought["gpu_count"] == 4
     assert "changed here" in bought["source"] or "stated here" in bought["source"]
+    dollars = asked(demo_context, work=work_on("H100", demo_context), billing_currency="USD", purchase_cost="336350")
+    euros = asked(demo_context, work=work_on("H100", demo_context), purchase_cost="310000")
+    # At 1.085 both prices are the same, and what the inventory says is exchanged with it.
+    in_dollars, in_euros = (of_kind(each, "owned")[0] for each in (dollars, euros))
+    assert (in_dollars["price_currency"], in_euros["price_currency"]) == ("USD", "EUR")
+    assert in_dollars["month_cost"] == pytest.approx(in_euros["month_cost"], abs=Decimal("1e-12"))
     for_nothing = asked(demo_context, one_year_discount="0", three_year_discount="0")
     assumed = [each for each in of_kind(for_nothing, "committed") if "less" in each["source"]]
     assert len(assumed) == 2

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from queries.scenarios.owned import Server, break_even, from_asset
+from queries.scenarios.owned import Server, break_even, exchanged, from_asset
 
 SERVER = Server(
     name="EL-1", billing_currency="EUR", gpu_count=8, purchase_cost=Decimal(300_000), residual_cost=Decimal(12_000),
@@ -45,6 +45,13 @@ def test_break_even_is_owned_a_month_against_the_cloud_for_all_its_hours() -> No
 def test_at_break_even_owning_costs_what_renting_does() -> None:
     ratio = break_even(SERVER.month, 8, Fraction("2.50"))
     assert ratio * 730 * 8 * Fraction("2.50") == SERVER.month
+
+
+def test_a_server_in_another_currency_costs_as_much() -> None:
+    dollars = exchanged(SERVER, "USD", Fraction("1.1"))
+    assert dollars.billing_currency == "USD"
+    assert dollars.purchase_cost == Decimal(330_000)
+    assert dollars.month == SERVER.month * Fraction("1.1")
 
 
 def asset(**given: Any) -> dict[str, Any]:

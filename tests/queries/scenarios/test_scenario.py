@@ -214,6 +214,15 @@ def test_another_gpu_takes_as_long_as_is_stated() -> None:
     assert "an hour of A100 does 0.5 of an hour of H100 (assumed)" in slower.assumptions[0]
 
 
+def test_the_present_gpus_are_held_against_as_much_work() -> None:
+    a100 = offer("4", accelerator="A100", instance_type="p4d")
+    found = made(offer(), a100, accelerator="A100", speed=Decimal("0.5"))
+    # An hour of ours is two of theirs: 146 against 160 GPU-hours x 2 x 0.50.
+    assert found.now.break_even == Fraction(146, 160)
+    assert "as it is now" not in frames.gpu_months(found)["line"].to_list()
+    assert "as it is now" in frames.gpu_months(made(offer()))["line"].to_list()
+
+
 def test_the_rest_is_rented_where_the_work_is_unless_told() -> None:
     far = offer("5", region="us-west-2")
     assert made(offer(), far).rent == offer()
