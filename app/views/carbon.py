@@ -22,7 +22,7 @@ _SHOWN = (
     measures.WHOLE_NODES_KNOWN,
     measures.CARBON_KNOWN,
 )
-_BESIDE = {measures.GRID_INTENSITY.name: "", measures.SITE_ENERGY.name: "with PUE"}
+_BESIDE = {measures.GRID_INTENSITY.name: "", measures.SITE_ENERGY.name: "with the site"}
 
 
 @page("Carbon", section="Money", order=8, icon=":material/eco:")
