@@ -17,6 +17,8 @@ from ledger.errors import ClusterLedgerError
 # Typer keeps its own copy of Click's errors; this is their base, by the one name of it that is public.
 _USAGE_ERROR: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 
+_OURS: Final = frozenset({"app", "collectors", "ledger", "queries"})
+
 _HELP = """Every GPU-second and every dollar of an AI cluster, in one ledger that adds up.
 
 Data goes to stdout and logs to stderr. The exit code is 0, 1 where something failed, or 2 where what was
@@ -63,23 +65,42 @@ def _code(arguments: list[str] | None) -> int:
         return 0
     except (typer.Abort, KeyboardInterrupt):
         return 130
-    except OSError as error:
+    except (OSError, ModuleNotFoundError) as error:
+        return _failed(error)
+    return result if isinstance(result, int) else 0
+
+
+def _failed(error: OSError | ModuleNotFoundError) -> int:
+    """Say in one line what the machine lacks."""
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         complain(f"{where}{error.strerror or error}")
-        return 1
-    return result if isinstance(result, int) else 0
+    elif error.name is None or error.name.partition(".")[0] in _OURS:
+        raise error
+    else:
+        complain(f"found no library {error.name}, expected all that a hub needs", "pip install 'clusterledger[hub]'")
+    return 1
 
 
 def _misused(error: Exception) -> int:
     """Say in one line what was wrong with a command."""
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
-    if not message:  # a bare `clusterledger` shows its help
-        typer.echo(context.get_help() if context is not None else "")
+    usage = context.get_help() if context is not None else ""
+    if message.strip() in {"", usage.strip()}:  # a bare `clusterledger` shows its help
+        typer.echo(usage)
         return 0
     command = context.command_path if context is not None else "clusterledger"
     complain(message.rstrip("."), f"`{command} --help`")
     return 2
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version as installed  # noqa: PLC0415  only here
+
+        typer.echo(installed("clusterledger"))
+        raise typer.Exit
 
 
 def _options(
@@ -91,7 +112,9 @@ def _options(
         str, typer.Option("--log-level", metavar="LEVEL", help="Log debug, info, warning or error.")
     ] = "info",
     log_json: Annotated[bool, typer.Option("--log-json", help="Write each log line as JSON.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[  # noqa: ARG001  it has ended the command by now
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     if log_level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise typer.BadParameter(
@@ -100,8 +123,3 @@ def _options(
     log.configure(json=log_json, level=log_level)
     if config is not None:
         os.environ[FILE_VARIABLE] = str(config)
-    if version:
-        from importlib.metadata import version as installed  # noqa: PLC0415  only here
-
-        typer.echo(installed("clusterledger"))
-        raise typer.Exit

@@ -48,5 +48,6 @@ def collect(
     if json:
         as_json(found)
     else:
-        as_records(found["runs"], ("collector", "ok", "rows", "duration_seconds", "error"), cut=False)
+        runs = [{**each, "duration_seconds": f"{each['duration_seconds']:.6f}"} for each in found["runs"]]
+        as_records(runs, ("collector", "ok", "rows", "duration_seconds", "error"), cut=False)
     return 0 if all(run["ok"] for run in found["runs"]) else 1

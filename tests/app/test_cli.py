@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,36 @@ def test_golden_help(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.environ.get("CLUSTERLEDGER_GOLDEN") == "write":
         GOLDEN.write_text(text, encoding="utf-8")
     assert text == GOLDEN.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [(), ("bills",), ("report",)])
+def test_a_bare_command_shows_its_help(command: Command, path: tuple[str, ...]) -> None:
+    ended = command(*path)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == command(*path, "--help").out
+
+
+def test_the_version_needs_no_command(command: Command) -> None:
+    ended = command("--version")
+    assert (ended.code, ended.out, ended.err) == (0, f"{version('clusterledger')}\n", "")
+
+
+def test_the_agent_alone_says_what_a_hub_needs() -> None:
+    code = """
+import sys
+from importlib.abc import MetaPathFinder
+class Without(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"polars", "dataframely", "duckdb", "streamlit"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Without())
+from app.cli import main
+main(["sql", "SELECT 1"])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: found no library ")
+    assert ended.stderr.endswith("  hint: pip install 'clusterledger[hub]'\n")
 
 
 def test_every_option_is_described_in_a_sentence() -> None:
