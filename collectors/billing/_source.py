@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+import io
 import json
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ if TYPE_CHECKING:  # the name exists for type checkers only
 
 _DATA_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".toml", ".tsv", ".txt", ".jsonl", ".jsonl.gz", ".ndjson", ".json.gz")
 _GZIP_MAGIC = b"\x1f\x8b"
+_PIECE_BYTES = 4 * 2**20
 _HASH_CHARACTERS = 32
 
 # Somebody waits for the answer: a wrong bucket is said in seconds, not after the default three minutes.
@@ -46,8 +49,12 @@ class SourceFile:
         raw = self.load()
         if not raw.startswith(_GZIP_MAGIC):
             return raw
+        # A buffer that grows in its place: joined pieces would be there twice.
+        whole = io.BytesIO()
         try:
-            return gzip.decompress(raw)
+            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
+                shutil.copyfileobj(packed, whole, _PIECE_BYTES)
+            return whole.getvalue()
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(
                 f"{self.label}: found a gzip stream that is cut or damaged ({error}), expected a whole one",
