@@ -29,7 +29,7 @@ from ledger.frames import to_frame
 from ledger.store import Store
 from ledger.tables import AgentToken
 
-_HUB_SECONDS: Final = 60.0
+_HUB_SECONDS: Final = 180.0
 _CUT_SECONDS: Final = 8.0
 _WAYS: Final[tuple[Way, ...]] = ("refused", "cut", "answer lost", "stalled")
 _ENDLESS: Final = resource.RLIM_INFINITY
