@@ -10,11 +10,11 @@ from queries import measure
 
 
 def answer(options: pl.DataFrame) -> tuple[str, bool]:
-    """Say which way is the cheapest that nobody interrupts, and whether it is another one than now.
+    """Say which way is the cheapest of those with a known price that nobody interrupts, and whether it is not now.
 
     Shape: options as `frames.options` returns them, in whatever currency they are shown.
     """
-    rows = options.filter(pl.col("month_cost").is_not_null() & ~pl.col("may_be_interrupted")).to_dicts()
+    rows = _candidates(options).filter(pl.col("month_cost").is_not_null()).to_dicts()
     if not rows:
         return "Nothing can be compared: no bill, price list or inventory says what this work costs.", False
     best = rows[0]
@@ -63,7 +63,7 @@ def heads(options: pl.DataFrame) -> tuple[str, str, str]:
     """Write what the work costs now, in the cheapest way that nobody interrupts, and on the cheapest spot."""
     return (
         _least(options.filter(pl.col("kind") == "now")),
-        _least(options.filter(~pl.col("may_be_interrupted"))),
+        _least(_candidates(options)),
         _least(options.filter("may_be_interrupted")),
     )
 
@@ -75,6 +75,11 @@ def owned_from(options: pl.DataFrame) -> str:
         return written.UNKNOWN
     ratio = found["break_even_ratio"][0]
     return written.percent(ratio, 0) if ratio <= 1 else "never"
+
+
+def _candidates(options: pl.DataFrame) -> pl.DataFrame:
+    """Return the ways that nobody interrupts and whose price somebody names."""
+    return options.filter(~pl.col("may_be_interrupted"), ~pl.col("is_price_assumed"))
 
 
 def _least(options: pl.DataFrame) -> str:

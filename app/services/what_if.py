@@ -15,7 +15,7 @@ from app.services._service import Params, Progress, service
 from ledger.errors import InputError
 from ledger.tables import ExchangeRate
 from queries.scenarios import frames
-from queries.scenarios.options import ONE_YEAR, THREE_YEARS, Assumptions
+from queries.scenarios.options import Assumptions
 from queries.scenarios.scenario import Scenario
 
 Ratio = Annotated[Decimal, Field(ge=0, lt=1, max_digits=9, decimal_places=6)]
@@ -39,8 +39,8 @@ class WhatIf(Params):
         Ratio | None, Field(description="Work that spot does twice; empty for what was measured")
     ] = None
     spot_discount: Annotated[Ratio | None, Field(description="Where no list has spot: below on demand")] = None
-    one_year_discount: Annotated[Ratio | None, Field(description="Commitment of a year below on demand")] = ONE_YEAR
-    three_year_discount: Annotated[Ratio | None, Field(description="Of three years")] = THREE_YEARS
+    one_year_discount: Annotated[Ratio | None, Field(description="Commitment of a year below on demand")] = None
+    three_year_discount: Annotated[Ratio | None, Field(description="Of three years")] = None
     billing_currency: Annotated[str, Field(pattern=r"^([A-Z]{3})?$", description="Currency of what is stated here")] = (
         ""
     )

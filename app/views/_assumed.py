@@ -71,8 +71,8 @@ def _assumed(basis: str, accelerator: str, speed: Decimal, rent: str) -> Assumpt
         rent=rent,
         rerun_ratio=rerun,
         spot_discount=spot,
-        one_year_discount=ONE_YEAR if one is None else one,
-        three_year_discount=THREE_YEARS if three is None else three,
+        one_year_discount=one,
+        three_year_discount=three,
     )
 
 

@@ -90,7 +90,9 @@ def _opening(found: Scenario, options: pl.DataFrame, works: pl.DataFrame, window
     now, best, risky = what_if_words.heads(shown.frame)
     with cards.row():
         cards.card("Now", now, "a month", meaning=_NOW_MEANS)
-        cards.card("Cheapest", best, "a month", meaning="The cheapest way that nobody interrupts.")
+        cards.card(
+            "Cheapest", best, "a month", meaning="The cheapest way that nobody interrupts and whose price is known."
+        )
         cards.card("On spot", risky, "a month", meaning="The cheapest spot offer, with work done twice.")
         cards.card(
             "Held",
@@ -156,6 +158,7 @@ def _options(options: pl.DataFrame, window: data.Window) -> None:
             "price_currency": Column("Priced in"),
             "priced_on": Column("Of", "day"),
             "source": Column("Source"),
+            "is_price_assumed": Column("Price assumed", "flag", "Nobody names it: never called the cheapest."),
             "assumptions": Column("Assumed"),
             "reason": Column("Not priced, since"),
         },

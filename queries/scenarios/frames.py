@@ -23,6 +23,7 @@ _OPTION: Final[Mapping[str, Any]] = {
     "region": pl.String, "instance_type": pl.String, "accelerator": pl.String, "gpu_count": pl.Int64,
     "unit_price": MONEY, "price_currency": pl.String, "priced_on": pl.Date, "source": pl.String,
     "assumptions": pl.String, "reason": pl.String, "is_estimate": pl.Boolean, "may_be_interrupted": pl.Boolean,
+    "is_price_assumed": pl.Boolean,
 }  # fmt: skip
 
 WORK_MONEY: Final = ("month_cost", "sunk_month_cost", "best_month_cost", "saving_month_cost")
@@ -114,6 +115,7 @@ def _option(found: Scenario, option: Option) -> dict[str, Any]:
         "reason": option.reason,
         "is_estimate": option.is_estimate,
         "may_be_interrupted": not option.is_safe,
+        "is_price_assumed": option.is_price_assumed,
     }
     if offer is not None:
         row |= {

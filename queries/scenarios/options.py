@@ -21,7 +21,8 @@ class Assumptions:
     """What is not measured and not on a list; each of them is shown beside what follows from it.
 
     `accelerator` is '' for the present one; `speed` is how much of its work an hour of the other does.
-    `rerun_ratio` is null for what was measured. `rent` names the offer that the rest is rented at, '' for the best.
+    `rerun_ratio` is null for what was measured; discounts of commitments that nobody states are null: what is then
+    assumed is told. `rent` names the offer that the rest is rented at, '' for the best.
     """
 
     basis: str = "held"
@@ -29,8 +30,8 @@ class Assumptions:
     speed: Decimal = Decimal(1)
     rerun_ratio: Decimal | None = None
     spot_discount: Decimal | None = None
-    one_year_discount: Decimal | None = ONE_YEAR
-    three_year_discount: Decimal | None = THREE_YEARS
+    one_year_discount: Decimal | None = None
+    three_year_discount: Decimal | None = None
     rent: str = ""
     server: Server | None = None
 
@@ -62,3 +63,4 @@ class Option:
     line: str = ""
     is_estimate: bool = True
     is_safe: bool = True
+    is_price_assumed: bool = False

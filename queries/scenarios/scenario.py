@@ -37,8 +37,9 @@ class Scenario:
 
     @property
     def best(self) -> Option | None:
-        """The cheapest way that nobody interrupts, what there is now among them."""
-        return self._least([self.now, *(each for each in self.options if each.is_safe)])
+        """The cheapest way that nobody interrupts and whose price somebody names, what there is now among them."""
+        known = (each for each in self.options if each.is_safe and not each.is_price_assumed)
+        return self._least([self.now, *known])
 
     @property
     def best_risky(self) -> Option | None:
@@ -47,8 +48,9 @@ class Scenario:
 
     @property
     def based(self) -> Option | None:
-        """The cheapest way with a base of committed or owned servers."""
-        return self._least([each for each in self.options if each.base_gpu_count])
+        """The cheapest way with a base of committed or owned servers; at an assumed price only if there is no other."""
+        found = [each for each in self.options if each.base_gpu_count]
+        return self._least([each for each in found if not each.is_price_assumed]) or self._least(found)
 
     def saving(self, option: Option) -> Decimal | None:
         """Return by how much an option costs less in a month than what there is now; null where either is unknown."""

@@ -10,7 +10,7 @@ from typing import Final
 from ledger import money
 from queries.scenarios.demand import MONTH_HOURS, Demand, Mix, cheapest, mixes, month
 from queries.scenarios.offers import STANDARD, Convert, Offer, Unpriced
-from queries.scenarios.options import Assumptions, Option
+from queries.scenarios.options import ONE_YEAR, THREE_YEARS, Assumptions, Option
 from queries.scenarios.owned import Server, break_even
 from queries.scenarios.work import Work
 
@@ -152,12 +152,15 @@ def committed(
             beside = reference(work, [one for one in offered if one.place == each.place], demand, "") or rent
             said = "as the bill shows it" if each.category == "committed" else "as listed"
             yield _bound(work, each, beside, demand, said, (*told, _PACKED))
-    for years, discount in (("1 year", assumed.one_year_discount), ("3 years", assumed.three_year_discount)):
-        if discount is not None:
-            price = Fraction(rent.price or 0) * (1 - Fraction(discount))
-            bound = replace(rent, category="committed", price=price, source=f"{rent.source}, less {discount:.0%}")
-            words = (*told, _PACKED, f"{years} cost {discount:.0%} less than on demand (assumed)")
-            yield _bound(work, bound, rent, demand, f"for {years}", words)
+    terms = (("1 year", assumed.one_year_discount, ONE_YEAR), ("3 years", assumed.three_year_discount, THREE_YEARS))
+    for years, stated, otherwise in terms:
+        discount = otherwise if stated is None else stated
+        price = Fraction(rent.price or 0) * (1 - Fraction(discount))
+        bound = replace(rent, category="committed", price=price, source=f"{rent.source}, less {discount:.0%}")
+        how = "assumed" if stated is None else "stated"
+        words = (*told, _PACKED, f"{years} cost {discount:.0%} less than on demand ({how})")
+        found = _bound(work, bound, rent, demand, f"for {years}", words)
+        yield replace(found, is_price_assumed=stated is None)
 
 
 def _bound(work: Work, bound: Offer, rent: Offer, demand: Demand, said: str, told: tuple[str, ...]) -> Option:

@@ -78,13 +78,12 @@ def made(
     worth: Callable[[str, date], Fraction | None] = same,
     **assumed: Any,
 ) -> Scenario:
-    given = {"one_year_discount": None, "three_year_discount": None} | assumed
     lost = None if interrupted is None else Decimal(interrupted)
-    return scenario(of or work(), offered, Assumptions(**given), lost, worth, DAY)
+    return scenario(of or work(), offered, Assumptions(**assumed), lost, worth, DAY)
 
 
 def of_kind(found: Scenario, kind: str) -> list[Option]:
-    return [each for each in found.options if each.kind == kind]
+    return [each for each in found.options if each.kind == kind and not each.is_price_assumed]
 
 
 def test_what_there_is_now_in_an_average_month() -> None:
@@ -117,12 +116,20 @@ def test_a_commitment_takes_the_base_that_costs_the_least() -> None:
     assert found.best == bound
 
 
-def test_a_declared_discount_is_an_assumption_that_is_told() -> None:
+def test_a_discount_that_is_stated_counts_and_one_that_is_assumed_is_told() -> None:
     year, three = of_kind(made(offer(), one_year_discount=Decimal("0.4"), three_year_discount=Decimal("0.6")), "commit")
     assert year.month_cost == Decimal(100 * 73)
-    assert "1 year cost 40% less than on demand (assumed)" in year.assumptions
+    assert "1 year cost 40% less than on demand (stated)" in year.assumptions
     assert three.month_cost == Decimal(80 * 73), "two servers at 4 cost what one at 4 and the rest at 10 does"
     assert three.base_count == 1
+    nobody = made(offer())
+    assumed = [each for each in nobody.options if each.is_price_assumed]
+    assert [each.assumptions[-2] for each in assumed] == [
+        "1 year cost 25% less than on demand (assumed)", "3 years cost 45% less than on demand (assumed)",
+    ]  # fmt: skip
+    assert min(each.month_cost or 0 for each in assumed) < Decimal(140 * 73)
+    assert nobody.best is not None
+    assert nobody.best.kind == "rent", "what nobody names a price for is never called the cheapest"
 
 
 def test_owning_everything_and_owning_a_base() -> None:
