@@ -49,7 +49,7 @@ def _reconciled(row: Mapping[str, Any]) -> Mark:
         return Mark(
             f"{differing} of {all_of} invoices differ",
             "red",
-            "A bill's charges differ from its invoice by more than rounding explains. See Invoices.",
+            "A bill's charges differ from its invoice, or from the totals of its own file. See Invoices.",
         )
     if matching == all_of:
         return Mark(

@@ -22,6 +22,17 @@ def test_refused_rows_are_named_and_good_ones_are_in(command: Command, home: Pat
     assert "hint: 1 row kept; correct the rest and import the file again" in ended.err
 
 
+def test_what_was_refused_explains_a_bill_that_differs_from_its_file(command: Command, home: Path) -> None:
+    bad = TWICE.replace("2026-10-05T00:00:00Z", "yesterday", 1)
+    (home / "bill.csv").write_text(BILL.format(cost="1") + bad, encoding="utf-8")
+    command("ingest", "bill.csv")
+    command("rollup")
+    ended = command("reconcile", "--json")
+    row = json.loads(ended.out)[0]
+    assert (row["status"], row["charged"], row["invoiced"]) == ("differs", "1", None)
+    assert "no invoice: 1 row of bill.csv refused: see `rejected_row`" in ended.err
+
+
 def test_only_the_first_refused_rows_are_named(command: Command, home: Path) -> None:
     bad = "".join(BILL.format(cost="lots").splitlines(keepends=True)[1:])
     (home / "bill.csv").write_text(BILL.format(cost="1") + bad * 9, encoding="utf-8")
