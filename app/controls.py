@@ -3,7 +3,8 @@
 They are drawn once, beside the page, so that they stay when the page changes.
 """
 
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -30,6 +31,9 @@ WINDOWS: Final[dict[str, str]] = {
 
 DEFAULT_WINDOW: Final = "7d"
 
+_HOURS: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d)--(\d{4}-\d\d-\d\dT\d\d)")
+_HOUR: Final = "%Y-%m-%dT%H"
+
 
 def draw() -> None:
     """Draw the choices beside the page."""
@@ -38,9 +42,11 @@ def draw() -> None:
     # Who is in several teams looks at one of them; the others have all of them to choose from.
     teams = list(viewer.teams) if viewer.is_limited else [ALL, *_values(JobUsage, "team")]
     with st.sidebar:
+        # A link may name its own hours, which are one more choice for as long as they are chosen.
+        named = {str(st.query_params.get("window", "")), str(st.session_state.get("window", ""))}
         st.selectbox(
             "Window",
-            list(WINDOWS),
+            [*WINDOWS, *sorted(each for each in named if _between(each))],
             index=list(WINDOWS).index(DEFAULT_WINDOW),
             key="window",
             bind="query-params",
@@ -50,6 +56,23 @@ def draw() -> None:
             st.selectbox("Cluster", [ALL, *clusters], key="cluster", bind="query-params")
         if len(teams) > (1 if viewer.is_limited else 2):
             st.selectbox("Team", teams, key="team", bind="query-params")
+
+
+def token(stretch: Window) -> str:
+    """Return how a stretch of whole hours is named in a URL."""
+    return "--".join(f"{each:{_HOUR}}" for each in stretch)
+
+
+def _between(name: str) -> Window | None:
+    """Return the hours that a name stands for, None where it names none."""
+    found = _HOURS.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        start, end = (datetime.strptime(each, _HOUR).replace(tzinfo=UTC) for each in found.groups())
+    except ValueError:
+        return None
+    return Window(start, end) if start < end else None
 
 
 def _values(schema: type[Node] | type[JobUsage], column: str) -> list[str]:
@@ -62,8 +85,8 @@ def _names(frame: pl.DataFrame, column: str) -> list[str]:
 
 def window() -> Window:
     """Return the chosen stretch of time, in whole hours up to the next one."""
-    token = str(st.session_state.get("window") or DEFAULT_WINDOW)
-    return window_of(token if token in WINDOWS else DEFAULT_WINDOW, data.now())
+    chosen = str(st.session_state.get("window") or DEFAULT_WINDOW)
+    return _between(chosen) or window_of(chosen if chosen in WINDOWS else DEFAULT_WINDOW, data.now())
 
 
 def window_of(name: str, now: datetime) -> Window:

@@ -1,5 +1,6 @@
 """One bill opened downwards: its groups, their charges, and who used what a charge pays for."""
 
+from datetime import timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -8,16 +9,14 @@ import streamlit as st
 from app import controls, data, links, sums, table
 from app import format as written
 from app.table import Column
+from ledger.tables.partition import after, floor
 from queries import measure
 
-_GROUPS: Final = {
-    "line": "Invoice line",
-    "service": "Service",
-    "category": "Category",
-    "resource": "Resource",
-    "day": "Day",
-    "account": "Account",
-}
+_GROUPS: Final = ("line", "service", "category", "resource", "day", "account")
+"""What is chosen stands in the URL as it is shown."""
+
+_TICK: Final = timedelta(microseconds=1)
+_HOUR: Final = timedelta(hours=1)
 
 
 def _asked(row: dict[str, Any]) -> dict[str, Any]:
@@ -33,8 +32,7 @@ def groups(row: dict[str, Any]) -> None:
     """Show what a bill holds by group; a group opens into its charges."""
     by = st.segmented_control(
         "Told apart by",
-        list(_GROUPS),
-        format_func=_GROUPS.__getitem__,
+        _GROUPS,
         default="service",
         key="by",
         bind="query-params",
@@ -49,7 +47,7 @@ def groups(row: dict[str, Any]) -> None:
         if groups["invoiced"].null_count() < groups.height
         else groups.drop("invoiced", "difference", "description"),
         {
-            "name": Column(_GROUPS[asked["by"]]),
+            "name": Column("Invoice line" if by == "line" else asked["by"].capitalize()),
             "description": Column("Of the invoice"),
             "charge_count": Column("Charges", "count"),
             "billed_cost": Column("Billed", "money"),
@@ -100,26 +98,63 @@ def _charges(row: dict[str, Any], charges: pl.DataFrame, group: dict[str, Any]) 
     if picked is None:
         st.caption("Select a charge to see who used what it pays for.")
         return
+    _split(picked)
     _holders(row, picked)
+
+
+def _split(charge: dict[str, Any]) -> None:
+    """Show how the provider divides a node's charge over its pods, where its bill says so."""
+    if not charge["resource_id"]:
+        return
+    found = data.answer(
+        "split_charges",
+        scope=controls.scope(),
+        **{
+            "import": charge["import_id"],
+            "resource": charge["resource_id"],
+            "start": charge["charge_period_start"],
+            "end": charge["charge_period_end"],
+        },
+    )
+    if found.is_empty():
+        return
+    st.markdown(f"**How the bill itself divides {charge['resource_id']} over pods and tasks**")
+    table.show(
+        found,
+        {
+            "resource_id": Column("Pod or task"),
+            "meter": Column("Divided"),
+            "split_cost": Column("Its part", "money"),
+            "unused_cost": Column("Of what nobody asked for", "money"),
+            "reserved_quantity": Column("Asked for", "decimal"),
+            "used_quantity": Column("Used", "decimal"),
+            "split_quantity": Column("Charged for", "decimal", "The larger of both; accelerators as asked for."),
+            "quantity_unit": Column("Unit"),
+            "split_ratio": Column("Of the node", "percent"),
+            "tags": Column("Tags"),
+        },
+        key=f"split-{charge['resource_id']}",
+        file_name="split-charges",
+    )
+    st.caption("The provider's own estimate: in no total here, since the charge above has the money.")
 
 
 def _holders(row: dict[str, Any], charge: dict[str, Any]) -> None:
     """Show to whom the cost of a charge's resource was allocated in this invoice, and what its devices did."""
-    found = data.answer(
-        "invoice_allocations",
-        scope=controls.scope(),
+    of_charge = {
         **_asked(row),
-        resource=charge["resource_id"],
-        service=charge["service_name"] or "",
-        category=charge["charge_category"],
-    )
+        "resource": charge["resource_id"],
+        "service": charge["service_name"] or "",
+        "category": charge["charge_category"],
+    }
+    found = data.answer("invoice_allocations", scope=controls.scope(), **of_charge)
     name = charge["resource_id"] or charge["service_name"] or charge["charge_category"]
     st.markdown(f"**To whom {name} was allocated, over the whole invoice**")
     if found.is_empty():
         st.info("Nothing of it is allocated yet: look again when the next rollup has run.")
         return
     total = data.once(measure.by_currency, found, "billed_cost")
-    st.caption(f"{sums.shown(total, compact=False)} billed. Select a row to see the job's samples.")
+    st.caption(f"{sums.shown(total, compact=False)} billed. Select a row to see its hours.")
     picked = table.show(
         found,
         {
@@ -142,7 +177,52 @@ def _holders(row: dict[str, Any], charge: dict[str, Any]) -> None:
         file_name="invoice-allocations",
         select=True,
     )
+    if picked is None:
+        stretch = data.Window(
+            floor(charge["charge_period_start"], "hour"), after(charge["charge_period_end"] - _TICK, "hour")
+        )
+        links.to("gpus", "What the GPUs did in the time of the charge", window=controls.token(stretch))
+        return
+    _hours(of_charge, picked)
+
+
+def _hours(of_charge: dict[str, Any], holder: dict[str, Any]) -> None:
+    """Show a holder's part hour by hour and device by device; an hour leads to the samples of its device."""
+    found = data.answer(
+        "invoice_hours",
+        scope=controls.scope(),
+        **of_charge,
+        holder=holder["team"],
+        job=holder["job_id"],
+        submitted=holder["submitted_at"],
+        bucket=holder["bucket"],
+        node=holder["node"],
+    )
+    who = f"job {holder['job_id']}" if holder["job_id"] else holder["team"] or holder["bucket"]
+    st.markdown(f"**Hour by hour: {who}{' on ' + holder['node'] if holder['node'] else ''}**")
+    picked = table.show(
+        found,
+        {
+            "hour_start": Column("Hour", "instant"),
+            "gpu": Column("GPU"),
+            "state": Column("State", "state"),
+            "held_gpu_hours": Column("GPU-hours", "decimal"),
+            "billed_cost": Column("Billed", "money"),
+            "effective_cost": Column("Effective", "money"),
+        },
+        key=f"hours-{who}-{holder['node']}-{holder['state']}",
+        file_name="invoice-hours",
+        select=True,
+    )
     with st.container(horizontal=True):
-        if picked and picked["job_id"]:
-            links.to("jobs", f"What job {picked['job_id']} did", **links.to_job(picked))
-        links.to("gpus", "What the GPUs did")
+        if picked and picked["gpu"]:
+            # With the hours beside it: a state is seen to begin and to end.
+            hour = data.Window(picked["hour_start"] - _HOUR, picked["hour_start"] + 2 * _HOUR)
+            label = f"Samples of {picked['gpu']}, {written.instant(picked['hour_start'])}"
+            links.to("gpus", label, window=controls.token(hour), gpu=picked["gpu"])
+        elif holder["node"]:
+            all_of_it = data.Window(holder["first_hour"], after(holder["last_hour"], "hour"))
+            links.to("gpus", "What the GPUs did meanwhile", window=controls.token(all_of_it))
+            st.caption("Select an hour to see the samples of its GPU.")
+        if holder["job_id"]:
+            links.to("jobs", f"What job {holder['job_id']} did", **links.to_job(holder))

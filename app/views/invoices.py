@@ -1,5 +1,6 @@
 """Whether the bills are what was invoiced: from a total down to the line, its charges, and who used them."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -46,8 +47,8 @@ def invoices() -> None:
         return
     _typed.say()
     _headline(found)
-    picked = _table(found)
-    row = picked or _first(found)
+    shown = _of_month(found)
+    row = _table(shown) or _first(shown)
     _opened(row)
     _typed.form(row)
     _late()
@@ -89,12 +90,59 @@ def _compared(found: pl.DataFrame) -> pl.DataFrame:
     return found.filter(pl.col("invoiced").is_not_null())
 
 
+def _of_month(found: pl.DataFrame) -> pl.DataFrame:
+    """Show the totals of each month, and return the bills of the one that is selected, else all."""
+    picked = table.show(
+        data.once(_months, found),
+        {
+            "billing_period_start": Column("Month", "day"),
+            "billing_currency": Column("Currency"),
+            "charged": Column("Charged", "money", "Sum of the rows of its bills."),
+            "invoiced": Column("Invoiced", "money", "Sum of the invoices that are known."),
+            "difference": Column("Difference", "money", "Of the bills whose invoice is known."),
+            "bill_count": Column("Bills", "count"),
+            "compared_count": Column("Compared", "count", "Bills whose invoice is known."),
+            "issuers": Column("Issuers"),
+        },
+        key="months",
+        file_name="invoices-by-month",
+        select=True,
+    )
+    if picked is None:
+        st.caption("Select a month to see its bills alone.")
+        return found
+    return data.once(_bills, found, picked["billing_period_start"], picked["billing_currency"])
+
+
+def _bills(found: pl.DataFrame, month: datetime, currency: str) -> pl.DataFrame:
+    return found.filter(pl.col("billing_period_start") == month, pl.col("billing_currency") == currency)
+
+
+def _months(found: pl.DataFrame) -> pl.DataFrame:
+    """Return what the bills of each month and currency sum to, the newest month first."""
+    key = ["billing_period_start", "billing_currency"]
+    ordered = found.sort("billing_period_start", "billing_currency", descending=[True, False])
+    sums = money.summed(ordered, by=key, columns=["charged", "invoiced", "difference"])
+    return sums.join(
+        ordered.group_by(key).agg(
+            pl.len().alias("bill_count"),
+            pl.col("invoiced").count().alias("compared_count"),
+            pl.col("invoice_issuer").unique().sort().str.join(" · ").alias("issuers"),
+        ),
+        on=key,
+        how="left",
+        maintain_order="left",
+    )
+
+
 def _table(found: pl.DataFrame) -> dict[str, Any] | None:
     return table.show(
         found,
         {
             "billing_period_start": Column("Period", "day"),
             "provider": Column("Provider"),
+            "invoice_issuer": Column("Issuer"),
+            "invoice_id": Column("Invoice", help="Empty while the provider has issued none."),
             "standing": Column("Status"),
             "charged": Column("Charged", "money", "Sum of the bill's rows."),
             "invoiced": Column("Invoiced", "money", "From the invoice itself, never from the bill."),
@@ -102,8 +150,6 @@ def _table(found: pl.DataFrame) -> dict[str, Any] | None:
             "tolerance": Column("Tolerance", "money", "What FOCUS 1.4 allows for rounding."),
             "allocated": Column("Allocated", "money", "Sum of what was allocated of the bill's rows."),
             "billing_currency": Column("Currency"),
-            "invoice_id": Column("Invoice", help="Empty while the provider has issued none."),
-            "invoice_issuer": Column("Issuer"),
             "row_count": Column("Charges", "count"),
             "complete_through": Column("Complete to", "instant"),
         },

@@ -6,7 +6,7 @@ SELECT c.ChargePeriodStart AS charge_period_start, c.ChargePeriodEnd AS charge_p
        c.ChargeDescription AS charge_description, c.ServiceName AS service_name, coalesce(c.ResourceId, '') AS resource_id,
        c.SkuId AS sku_id, c.ConsumedQuantity AS consumed_count, c.ConsumedUnit AS consumed_unit,
        c.BilledCost AS billed_cost, c.EffectiveCost AS effective_cost, c.BillingCurrency AS billing_currency,
-       c.BillingAccountId AS billing_account_id, c.row_index AS row_index, i.path AS path
+       c.BillingAccountId AS billing_account_id, c.row_index AS row_index, c.import_id AS import_id, i.path AS path
 FROM focus_charge AS c
 JOIN bill_import AS i ON i.status = 'current' AND i.import_id = c.import_id
      AND i.billing_account_id = c.BillingAccountId AND i.billing_period_start = c.BillingPeriodStart

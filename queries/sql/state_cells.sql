@@ -1,6 +1,7 @@
 -- question: Which state filled most of each stretch of time of each GPU, and which job held it?
 -- grain: GPU, bucket of time
 -- params: start, end, cluster ('' for all), team ('' for all), bucket ('hour' or 'day')
+-- with: devices
 WITH cells AS (
     SELECT cluster, node, gpu_uuid, date_trunc($bucket, started_at) AS at, state,
            sum(epoch_ms(ended_at) - epoch_ms(started_at)) AS milliseconds,
@@ -9,20 +10,12 @@ WITH cells AS (
     WHERE started_at >= $start AND started_at < $end AND ($cluster = '' OR cluster = $cluster)
       AND ($team = '' OR team = $team)
     GROUP BY ALL
-),
-names AS (
-    SELECT cluster, node, gpu_uuid, max(gpu_index) AS gpu_index, max(parent_gpu_uuid) AS parent_gpu_uuid,
-           max(mig_profile) AS mig_profile
-    FROM gpu GROUP BY ALL
 )
 SELECT cells.cluster, cells.node, cells.gpu_uuid,
-       cells.node || ' · '
-         || coalesce(CAST(names.gpu_index AS VARCHAR), right(cells.gpu_uuid, 6))
-         || CASE WHEN coalesce(names.parent_gpu_uuid, '') = '' THEN '' ELSE ' ' || coalesce(names.mig_profile, 'slice') END
-         AS gpu,
+       coalesce(any_value(devices.gpu), cells.node || ' · ' || right(cells.gpu_uuid, 6)) AS gpu,
        cells.at, arg_max(cells.state, cells.milliseconds) AS state,
        max(cells.milliseconds) / sum(cells.milliseconds) AS share_ratio,
        arg_max(cells.job_id, cells.milliseconds) AS job_id
-FROM cells LEFT JOIN names USING (cluster, node, gpu_uuid)
-GROUP BY cells.cluster, cells.node, cells.gpu_uuid, gpu, cells.at
+FROM cells LEFT JOIN devices USING (cluster, node, gpu_uuid)
+GROUP BY cells.cluster, cells.node, cells.gpu_uuid, cells.at
 ORDER BY cells.cluster, cells.node, gpu, cells.at

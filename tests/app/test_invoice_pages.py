@@ -1,7 +1,7 @@
 """The pages Invoices and Import: what they show is what the store has, and only an admin changes anything."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from app.page import pages
 from app.services import named
 from app.views import imports
 from ledger.store import Store
-from ledger.tables import BillImport, BillingPeriod, Invoice, Reconciliation
+from ledger.tables import BillImport, BillingPeriod, Invoice, Reconciliation, SplitCharge
 from queries import sql
 from tests.app.conftest import used
 from tests.app.opening import metrics, opened, said
@@ -177,3 +177,65 @@ def test_the_charges_of_an_invoice_sum_to_it_in_every_grouping(demo_context: Con
         sql.load("invoice_allocations").text, **asked, resource=largest["name"], service="", category="Usage"
     )
     assert held["billed_cost"].sum() == largest["billed_cost"]
+
+
+def test_months_sum_their_bills(demo_context: Context) -> None:
+    found = demo_context.store.read(Reconciliation)
+    with used(demo_context):
+        shown = next(each.value for each in opened("invoices").dataframe if "compared_count" in each.value.columns)
+    assert shown["bill_count"].sum() == found.height
+    for _, row in shown.iterrows():
+        bills = found.filter(
+            pl.col("billing_period_start") == row["billing_period_start"],
+            pl.col("billing_currency") == row["billing_currency"],
+        )
+        assert row["charged"] == pytest.approx(float(sum(bills["charged"])))
+        assert row["compared_count"] == bills["invoiced"].count()
+        assert set(row["issuers"].split(" · ")) == set(bills["invoice_issuer"])
+
+
+def test_hours_sum_to_what_a_holder_is_allocated(demo_context: Context) -> None:
+    store = demo_context.store
+    largest = store.select(
+        "SELECT invoice_issuer AS issuer, invoice_id AS invoice, billing_period_start AS start, "
+        "billing_currency AS currency, resource_id AS resource, '' AS service, charge_category AS category "
+        "FROM allocation_hour WHERE bucket = 'allocated' AND NOT is_estimated "
+        "GROUP BY ALL ORDER BY count(*) DESC LIMIT 1"
+    ).row(0, named=True)
+    whole = store.select(
+        "SELECT team, job_id, submitted_at, bucket, node, sum(billed_cost) AS billed_cost FROM allocation_hour "
+        "WHERE invoice_issuer = $issuer AND invoice_id = $invoice AND billing_period_start = $start "
+        "AND billing_currency = $currency AND resource_id = $resource AND charge_category = $category "
+        "AND bucket = 'allocated' AND NOT is_estimated GROUP BY ALL ORDER BY billed_cost DESC LIMIT 1",
+        **{name: value for name, value in largest.items() if name != "service"},
+    ).row(0, named=True)
+    names = {"holder": "team", "job": "job_id", "submitted": "submitted_at", "bucket": "bucket", "node": "node"}
+    hours = store.select(
+        sql.load("invoice_hours").text, **largest, **{name: whole[column] for name, column in names.items()}
+    )
+    assert hours["billed_cost"].sum() == whole["billed_cost"]
+    window = {"start": hours["hour_start"].min(), "end": hours["hour_start"].max() + timedelta(hours=1)}
+    cells = store.select(sql.load("state_cells").text, **window, cluster="", team="", bucket="hour")
+    assert set(hours["gpu"]) - {""} <= set(cells["gpu"]), "a link names a device as the page of GPUs does"
+
+
+def test_the_bills_own_division_of_a_node_is_found_by_its_charge(empty_context: Context) -> None:
+    part = {"import_id": "a", "parent_resource_id": "i-A1", "billing_currency": "USD", "meter": "accelerator"}
+    hours = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(3)]
+    rows = [
+        part | {"row_index": index, "resource_id": f"pod/{index % 2}", "split_cost": Decimal(index + 1),
+                "charge_start": hours[index // 2], "charge_end": hours[index // 2 + 1]}
+        for index in range(4)
+    ]  # fmt: skip
+    columns = SplitCharge.create_empty().schema
+    frame = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], schema=columns)
+    empty_context.store.replace(SplitCharge, frame, partitions=["a"], state=None)
+    question = sql.load("split_charges").text
+
+    def found(start: datetime, end: datetime, resource: str = "i-a1") -> list[tuple[object, ...]]:
+        asked = {"import": "a", "resource": resource, "start": start, "end": end}
+        return empty_context.store.select(question, **asked).select("resource_id", "split_cost").rows()
+
+    assert found(hours[0], hours[1]) == [("pod/1", Decimal(2)), ("pod/0", Decimal(1))]
+    assert found(hours[0], hours[2]) == [("pod/1", Decimal(6)), ("pod/0", Decimal(4))]
+    assert found(hours[0], hours[2], "i-b2") == []

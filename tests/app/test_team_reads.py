@@ -31,9 +31,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 ONE_INVOICE: dict[str, Any] = {
     **dict.fromkeys(("account", "category", "invoice", "issuer", "name", "new", "old", "resource", "service"), ""),
+    **dict.fromkeys(("holder", "import", "job", "node"), ""),
     **dict.fromkeys(("allowed", "difference", "rounding"), Decimal(1)),
     "currency": "USD",
     "sources": [],
+    "submitted": DEMO_NOW,
 }
 """What pages give that open one invoice, one difference or one snapshot."""
 

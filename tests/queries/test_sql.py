@@ -22,6 +22,7 @@ VALUES = {
     "now": datetime(2026, 11, 2, tzinfo=UTC),
     "bucket": "hour",
     "restart_count": 0,
+    "submitted": datetime(2026, 11, 1, tzinfo=UTC),
     "submitted_at": datetime(2026, 11, 1, tzinfo=UTC),
 }
 
