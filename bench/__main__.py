@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import agent, ingest, people, prometheus
+from bench import agent, cost_page, ingest, people, prometheus
 from bench._measure import Line, child, p95, table
 from bench.picture import hub
 
@@ -15,6 +15,7 @@ DEMO_GPUS, DEMO_DAYS = 96, 30
 DAY_GPUS = 1_000
 MONTH_GPUS, MONTH_JOBS = 1_000, 20_000
 BILL_ROWS = 5_000_000
+YEAR_GPUS = 96
 NODE_SECONDS = 60
 FLEET_AGENTS = 2_500
 FLEET_SECONDS, LONG_FLEET_SECONDS = 60, 600
@@ -74,6 +75,26 @@ def month(folder: Path) -> list[Line]:
         Line("  processor", f"{found['processor_seconds']:.1f} s"),
         Line("  allocated less than it cost", f"{found['difference']:g}", "0"),
         Line("  peak memory", f"{found['peak_bytes'] / 1e9:.2f} GB"),
+    ]
+
+
+def year(folder: Path) -> list[Line]:
+    """Ask the Cost page for a year of a large bill, over a real websocket, one control changed after the other."""
+    url = f"duckdb:{folder / 'year.duckdb'}"
+    made = child("bench.cost_page", "write", url, str(folder), str(YEAR_GPUS), str(BILL_ROWS))
+    with hub(url) as address:
+        found = cost_page.measure(address)
+    rows = f"{made['charges'] / 1e6:.1f} M charges, {made['allocation_hour'] / 1e6:.1f} M allocations"
+    slowest = max((name for name in found if name.startswith("first ")), key=lambda name: found[name])
+    reruns, changes = f"{found['rerun_count']:.0f} reruns", f"{found['changed_count']:.0f} changed choices"
+    return [
+        Line(f"Cost page on a year ({rows}): p95 of {reruns}", f"{found['rerun_p95_seconds'] * 1000:.0f} ms", "200 ms"),
+        Line("  median", f"{found['rerun_median_seconds'] * 1000:.0f} ms"),
+        Line(f"  first run of each of {changes}: p95", f"{found['changed_p95_seconds'] * 1000:.0f} ms"),
+        Line(f"  the slowest of them, {slowest.removeprefix('first ')}", f"{found[slowest] * 1000:.0f} ms"),
+        Line("  another split rule over the year, computed for who asks", f"{found['split_seconds']:.1f} s"),
+        Line("  the same told apart by model then", f"{found['split_by_seconds'] * 1000:.0f} ms"),
+        Line("  before, its import and all its rollups", f"{made['import_seconds'] + made['rollup_seconds']:.0f} s"),
     ]
 
 
@@ -163,6 +184,7 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {
     "day": day,
     "allocation": month,
     "bills": bills,
+    "cost-page": year,
     "prometheus": metrics,
     "people": pages,
     "agent": node,

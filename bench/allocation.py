@@ -231,10 +231,16 @@ def write(url: str, gpus: int, jobs: int) -> None:
         costs = as_table(CostHour, _costs(_places(gpus, HOURS)))
         store.replace(CostHour, costs, partitions=[f"{START:%Y-%m}"], state=None)
         store.append(Node, nodes(gpus, START), source="bench")
-        told = store.select("SELECT DISTINCT cluster, job_id, submitted_at, restart_count FROM job_gpu_hour")
-        about = {"state": "RUNNING", "source": "bench", "node_count": 1, "cpu_count": 16, "memory_bytes": 128.0 * 2**30}
-        asked = told.with_columns(pl.lit(value).alias(name) for name, value in about.items())
-        store.append(Job, as_table(Job, asked), source="bench")
+        store.append(Job, jobs_of(store), source="bench")
+
+
+def jobs_of(store: Store) -> pl.DataFrame:
+    """Return the jobs that held the devices, as a scheduler tells of them."""
+    held = """SELECT cluster, job_id, submitted_at, restart_count, any_value("user") AS "user", any_value(team) AS team,
+            min(hour_start) AS started_at
+        FROM job_gpu_hour GROUP BY cluster, job_id, submitted_at, restart_count"""
+    about = {"state": "RUNNING", "source": "bench", "node_count": 1, "cpu_count": 16, "memory_bytes": 128.0 * 2**30}
+    return as_table(Job, store.select(held).with_columns(pl.lit(value).alias(name) for name, value in about.items()))
 
 
 def compute(url: str) -> None:

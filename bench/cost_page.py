@@ -24,7 +24,7 @@ from bench import allocation, bills
 from bench._measure import p95, peak_bytes
 from bench.people import opened
 from ledger.config import load
-from ledger.tables import Node, NodeResource, declared
+from ledger.tables import Job, Node, NodeResource, declared
 from ledger.tables.partition import after, floor
 
 YEAR: Final = timedelta(days=365)
@@ -119,6 +119,7 @@ def write(url: str, folder: Path, gpus: int, charges: int) -> None:
             # As retention leaves them: what they were made of is gone.
             context.store.seal(declared(schema).name, partitions)
         passed += month[2]
+    context.store.append(Job, allocation.jobs_of(context.store), source="bench")
     began = time.perf_counter()
     ran = rollup.compute(context, lambda _, __: None)
     found["rollup_seconds"] = time.perf_counter() - began
@@ -172,4 +173,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "write":
         write(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
     else:
-        print(json.dumps(measure(sys.argv[1]), indent=1))
+        print(json.dumps(measure(sys.argv[2])))
