@@ -121,9 +121,11 @@ class Statement:
         said = [
             f"{sums.shown({code: effective}, compact=False, marked=marked)} effective, "
             f"{sums.shown({code: billed}, compact=False, marked=marked)} billed"
-            for code, effective, billed in found.frame.select(CURRENCY, "effective_cost", "billed_cost").iter_rows()
+            for code, effective, billed in found.frame.sort(pl.col(CURRENCY) != found.currency, maintain_order=True)
+            .select(CURRENCY, "effective_cost", "billed_cost")
+            .iter_rows()
         ]
-        return f"In {found.currency}: {' and '.join(said)}. {found.words}" if found.converted else found.words
+        return f"In {found.currency}: {'; as billed: '.join(said)}. {found.words}" if found.converted else found.words
 
     def _in_display_currency(self, rows: pl.DataFrame) -> Shown:
         to = self.rules.display_currency
