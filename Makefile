@@ -2,8 +2,6 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8501
-GPUS ?= 96
-DAYS ?= 30
 
 BIN := .venv/bin
 STAMP := .venv/.installed
