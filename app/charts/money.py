@@ -12,8 +12,8 @@ from app.theme import ACCENT, CATEGORICAL, OTHER_COLOUR, STATE_COLOURS, STATE_WO
 _LABELLED_DAYS: Final = 16
 
 # What means waste or use has its colour wherever it is drawn; the others take turns.
-_OWN_COLOURS: Final = {
-    **STATE_COLOURS,
+_OWN_COLOURS: Final[dict[str, str]] = {
+    **{str(state): colour for state, colour in STATE_COLOURS.items()},
     "idle": STATE_COLOURS["unallocated"],
     "commitment, used": STATE_COLOURS["productive"],
     "commitment, unused": STATE_COLOURS["held_idle"],

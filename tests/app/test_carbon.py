@@ -23,7 +23,8 @@ def day(job: str, joules: float | None, grams: float | None, **given: Any) -> di
     row = {
         "day": date(2026, 3, 18), "cluster": "c", "region": "fra1", "team": "vision", "model": "iris", "job_id": job,
         "restart_count": 0, "submitted_at": NOW, "total_gpu_seconds": Decimal(3600),
-        "known_gpu_seconds": 0.0 if joules is None else 3600.0, "node_known_gpu_seconds": 0.0, "energy_joules": joules, "carbon_grams": grams,
+        "known_gpu_seconds": 0.0 if joules is None else 3600.0, "node_known_gpu_seconds": 0.0,
+        "energy_joules": joules, "carbon_grams": grams,
         "site_joules": None if grams is None or joules is None else joules * 1.5,
     }  # fmt: skip
     return row | given

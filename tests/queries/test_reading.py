@@ -33,16 +33,18 @@ def _input(*columns: str, before: timedelta = 0 * MINUTE) -> Input:
 def network_hour(
     samples: Annotated[dy.LazyFrame[NetworkPortSample], _input("transmit_bytes_total", before=9 * MINUTE)], span: Span
 ) -> dy.LazyFrame[NetworkHour]:
-    """Take what was sent."""
-    raise NotImplementedError
+    """Take what was sent; only what it reads is looked at."""
+    del samples, span
+    return NetworkHour.create_empty(lazy=True)
 
 
 @rollup(rows_at_once=100)
 def node_network_hour(
     samples: Annotated[dy.LazyFrame[NetworkPortSample], _input("receive_bytes_total", before=5 * MINUTE)], span: Span
 ) -> dy.LazyFrame[NodeNetworkHour]:
-    """Take what came."""
-    raise NotImplementedError
+    """Take what came; only what it reads is looked at."""
+    del samples, span
+    return NodeNetworkHour.create_empty(lazy=True)
 
 
 @pytest.fixture
