@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+import polars as pl
+
 from ledger.errors import ConfigError
 from ledger.store import Store, Version
 from ledger.tables.partition import Every, Spanning, Table, Timed, after, declared, floor, partition_key, start_of
@@ -14,6 +16,8 @@ from queries.graph import Rollup, Source, fingerprint
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DAY = timedelta(days=1)
+
+_LENGTHS: dict[Every, str] = {"hour": "1h", "day": "1d", "month": "1mo"}
 
 States = Mapping[str, Version]
 """What `partition_state` says about one table, by partition key."""
@@ -197,16 +201,32 @@ class Inputs:
             parts.append(end.strftime("%Y-%m-%dT%H"))
         return fingerprint(";".join(parts))
 
-    def row_count(self, versions: Versions, start: datetime, end: datetime) -> int:
-        """Return how many rows of the largest input stand behind a stretch of the output."""
-        most = 0
-        for source, group, _ in self.timed:
-            if group.every is None:
-                continue
-            states = versions.of(declared(source.schema).name)
-            keys = (group.prefix + key_of(at, group.every) for at in periods(start, end, group.every))
-            most = max(most, sum(states[key].row_count or 0 for key in keys if key in states))
-        return most
+    def row_counts(self, versions: Versions, start: datetime, end: datetime) -> list[tuple[Every, Mapping[str, int]]]:
+        """Return how many rows of each input lie in each of its partitions, for a stretch of the output."""
+        return [
+            (group.every, _counts(source, group, versions, (start, end)))
+            for source, group, _ in self.timed
+            if group.every is not None
+        ]
+
+
+def most_rows(counts: Sequence[tuple[Every, Mapping[str, int]]], start: datetime, end: datetime) -> int:
+    """Return how many rows of the largest input stand behind a stretch of the output."""
+    return max(
+        (sum(rows.get(key_of(at, every), 0) for at in periods(start, end, every)) for every, rows in counts), default=0
+    )
+
+
+def _counts(
+    source: Source, group: Grouping, versions: Versions, stretch: tuple[datetime, datetime]
+) -> Mapping[str, int]:
+    if group.every is None or not group.prefix:
+        return {key: state.row_count or 0 for key, state in versions.of(declared(source.schema).name).items()}
+    # The versions of a further grouping do not say how many rows it has: months of bills would all be read at once.
+    by, every = source.read.by, group.every
+    times = versions.store.read(source.schema, stretch, by=by, columns=(by,), ordered=False)
+    found = times.group_by(pl.col(by).dt.truncate(_LENGTHS[every])).len()
+    return {key_of(at, every): count for at, count in found.iter_rows() if at is not None}
 
 
 def inputs(rollup: Rollup, versions: Versions) -> Inputs:

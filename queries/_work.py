@@ -7,7 +7,7 @@ from datetime import datetime
 from ledger.config import Settings
 from ledger.store import Version
 from ledger.tables.partition import WHOLE, Every, Keyed, Timed, after, declared, floor
-from queries._due import EPOCH, Inputs, Versions, candidates, inputs, key_of, runs
+from queries._due import EPOCH, Inputs, Versions, candidates, inputs, key_of, most_rows, runs
 from queries._settings import values
 from queries.graph import Rollup, code_version, settings_fingerprint
 
@@ -130,11 +130,12 @@ def calls(work: Work, versions: Versions, due: Sequence[Part]) -> Iterator[list[
         yield from ([part] for part in due)
         return
     by_start = {part.start: part for part in due}
+    counts = work.known.row_counts(versions, due[0].start, due[-1].end) if due else []
     for run in runs(list(by_start), every):
         size = 0
         group: list[Part] = []
         for part in (by_start[start] for start in run):
-            rows = work.known.row_count(versions, part.start, part.end)
+            rows = most_rows(counts, part.start, part.end)
             if group and (size + rows > work.rollup.rows_at_once or len(group) >= _PARTITIONS_AT_ONCE):
                 yield group
                 group, size = [], 0

@@ -1,6 +1,7 @@
 """Rollups that read the same rows read them once, and get what each would have read alone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -12,12 +13,14 @@ from polars.testing import assert_frame_equal
 from ledger.config import Settings
 from ledger.frames import to_frame
 from ledger.store import Store
-from ledger.tables import NetworkHour, NetworkPortSample, NodeNetworkHour
+from ledger.tables import FocusCharge, NetworkHour, NetworkPortSample, NodeNetworkHour
 from queries import _reading
 from queries._due import Versions
 from queries._reading import Together
 from queries._work import Asked, calls, due_of, work_of
 from queries.graph import Input, Rollup, Span, rollup
+from queries.rollups.cost_hour import cost_hour
+from tests.bills import charge, rows
 
 DAY = datetime(2026, 11, 2, tzinfo=UTC)
 NOW = DAY + timedelta(days=1)
@@ -50,7 +53,7 @@ def node_network_hour(
 @pytest.fixture
 def store() -> Iterator[Store]:
     with Store.open("duckdb::memory:", now=lambda: NOW) as opened:
-        rows = [
+        samples = [
             {
                 "sampled_at": DAY + step * MINUTE,
                 "cluster": "c",
@@ -63,7 +66,7 @@ def store() -> Iterator[Store]:
             for step in range(6 * 60)
             for node in range(2)
         ]
-        opened.append(NetworkPortSample, to_frame(NetworkPortSample, rows), source="t")
+        opened.append(NetworkPortSample, to_frame(NetworkPortSample, samples), source="t")
         yield opened
 
 
@@ -110,3 +113,17 @@ def test_who_reads_alone_or_otherwise_is_left_alone(store: Store) -> None:
     (source,) = work.rollup.sources
     span = Span(parts[0].start, parts[-1].end, NOW)
     assert inputs.read(work.rollup, source, span).height == 120
+
+
+def test_a_call_gets_no_more_months_of_bills_than_it_can_hold(store: Store) -> None:
+    months = [datetime(2026, month, 1, tzinfo=UTC) for month in range(1, 7)]
+    charges = [charge(index, BillingPeriodStart=month) for month in months for index in range(120)]
+    charges = [each | {"import_id": f"{each['BillingPeriodStart']:%m}"} for each in charges]
+    store.append(FocusCharge, rows(FocusCharge, charges), source="t")
+    assert store.read(FocusCharge).height == 720
+    together = {
+        limit: [len(parts) for _, parts in planned(store, replace(cost_hour, rows_at_once=limit))]
+        for limit in (100, 240, 10_000)
+    }
+    # Each month has 120 rows.
+    assert together == {100: [1] * 6, 240: [2] * 3, 10_000: [6]}
