@@ -67,6 +67,4 @@ def show(
     """
     chart = data.once(drawn, frame, draw, *args, **kwargs)
     mode: Literal["rerun", "ignore"] = "rerun" if select else "ignore"
-    return st.plotly_chart(
-        chart, key=key, config=_QUIET, alt=alt or None, on_select=mode, selection_mode=("points", "box")
-    )
+    return st.plotly_chart(chart, key=key, config=_QUIET, alt=alt or None, on_select=mode, selection_mode="points")

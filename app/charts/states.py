@@ -1,5 +1,6 @@
 """GPU time by state: over time, in one bar, and as a heatmap of devices."""
 
+from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 from plotly import graph_objects as go
 
 from app.charts._base import TIME_AXIS, Numbers, figure, instants, pivot
-from app.theme import STATE_COLOURS, STATE_MEANINGS, STATE_ORDER, STATE_WORDS
+from app.theme import OTHER_COLOUR, STATE_COLOURS, STATE_MEANINGS, STATE_ORDER, STATE_WORDS
 from ledger.names import IDLE_STATES
 from queries import measure
 from queries.measures import gpu_time
@@ -98,7 +99,7 @@ def heatmap(frame: pl.DataFrame) -> go.Figure:
     """Draw devices against time; a cell has the colour of the state that filled most of it.
 
     Shape: rows of `gpu` (label), `at` (instant), `state`, `share_ratio` (of that state in the cell),
-    `job_id`, `gpu_uuid`. A click gives the label and the instant.
+    `job_id`, `gpu_uuid`. A click on the mark before a row gives its label: Plotly selects no cell of a heatmap.
     """
     labels = frame["gpu"].unique(maintain_order=True).to_list()
     times = frame["at"].unique().sort()
@@ -121,6 +122,14 @@ def heatmap(frame: pl.DataFrame) -> go.Figure:
         ygap=1,
         hovertemplate="<b>%{y}</b> %{x|%a %-d %b %H:%M}<br>%{text}<extra></extra>",
     )
+    marks = go.Scatter(
+        x=instants([_before(times)] * len(labels)),
+        y=labels,
+        mode="markers",
+        marker={"symbol": "triangle-right", "size": 9, "color": OTHER_COLOUR},
+        hovertemplate="Look at <b>%{y}</b><extra></extra>",
+        showlegend=False,
+    )
     present = set(frame["state"].unique())
     keys = [
         go.Scatter(
@@ -133,9 +142,16 @@ def heatmap(frame: pl.DataFrame) -> go.Figure:
         for state in STATE_ORDER
         if state in present
     ]
-    chart = figure([cells, *keys], height=max(160, 60 + 14 * len(labels)), dragmode="select", xaxis=TIME_AXIS)
+    chart = figure([cells, marks, *keys], height=max(160, 60 + 14 * len(labels)), dragmode=False, xaxis=TIME_AXIS)
     chart.update_yaxes(autorange="reversed", showgrid=False, tickfont={"size": 10}, dtick=1)
     return chart
+
+
+def _before(times: pl.Series) -> datetime:
+    """Return an instant one cell before the first."""
+    first, second = (times[0], times[1]) if times.len() > 1 else (times[0], times[0] + timedelta(hours=1))
+    before: datetime = first - (second - first)
+    return before
 
 
 def _cells(frame: pl.DataFrame, labels: list[str], times: pl.Series) -> tuple[Numbers, list[list[str]]]:

@@ -164,12 +164,16 @@ def _heatmap(cells: pl.DataFrame) -> None:
             f"{state_charts.MOST_DEVICES} of {drawn['gpu'].n_unique():,} GPUs: those that idled longest. "
             "Choose a cluster or a team to see others."
         )
+    st.caption("A click on the mark before a row opens that GPU below.")
     event = chart.show(
         state_charts.heatmap, shown, key="heatmap", alt="Dominant state of each GPU over time", select=True
     )
-    picked = event.selection.points
-    if picked:
-        st.session_state["gpu"] = picked[0]["y"]
+    picked = next((point["y"] for point in event.selection.points), None)
+    # A mark stays selected; only a new choice moves what was chosen below meanwhile.
+    if picked != st.session_state.get("marked"):
+        st.session_state["marked"] = picked
+        if picked is not None:
+            st.session_state["gpu"] = picked
 
 
 def _one_gpu(cells: pl.DataFrame, window: Window) -> None:

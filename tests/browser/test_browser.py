@@ -119,6 +119,27 @@ def test_the_heatmap_draws(browser: Browser, served: Served) -> None:
         assert box["height"] > 150
 
 
+def test_a_mark_of_the_heatmap_opens_its_gpu(browser: Browser, served: Served) -> None:
+    with visiting(browser, served) as page:
+        page.goto(f"{served.url}/gpus")
+        settled(page, "GPUs")
+        heatmap = page.locator(".js-plotly-plot").filter(has=page.locator(".heatmaplayer image"))
+        mark = heatmap.locator(".scatterlayer .points path.point").nth(5)
+        mark.wait_for(state="attached")
+        mark.scroll_into_view_if_needed()
+        box = mark.bounding_box()
+        assert box is not None
+        # Plotly listens on a layer above its marks: a hand points at the place.
+        at = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.move(*at)
+        said = heatmap.locator(".hoverlayer")
+        expect(said).to_contain_text("Look at", timeout=PATIENCE)
+        gpu = (said.text_content() or "").removeprefix("Look at ")
+        page.mouse.click(*at)
+        page.wait_for_url(re.compile("gpu="))
+        assert asked_for(page)["gpu"] == [gpu]
+
+
 def test_the_window_stands_in_the_url(browser: Browser, served: Served) -> None:
     with visiting(browser, served) as page:
         page.goto(f"{served.url}/cost")
