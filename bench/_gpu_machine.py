@@ -109,7 +109,13 @@ def unprivileged(library: Any, wanted: str, sleep: Callable[[float], None] = tim
     before a session with the driver begins here, for sessions do not survive a fork.
     """
     reading, writing = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        # A process of many gigabytes may not be doubled, not even for a moment.
+        os.close(reading)
+        os.close(writing)
+        return f"not tried: {error.strerror}"
     if child:
         os.close(writing)
         with os.fdopen(reading, encoding="utf-8") as answer:

@@ -8,6 +8,7 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
+from ledger.frames import dtypes
 from ledger.sections import MoneySettings
 from ledger.tables import (
     BillImport,
@@ -58,7 +59,7 @@ def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
 
 def rows(schema: type[dy.Schema], given: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows typed as a table, null where nothing is given, validated."""
-    columns = schema.create_empty().schema
+    columns = dtypes(schema)
     frame = pl.DataFrame([{name: row.get(name) for name in columns} for row in given], schema=columns)
     return schema.validate(frame)
 

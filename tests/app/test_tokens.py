@@ -72,7 +72,7 @@ def test_a_token_is_rotated_without_a_gap(here: Context) -> None:
         tokens(here, action="revoke", node="n1")
     log = here.store.read(Audit).sort("occurred_at")
     assert log["action"].to_list() == ["token created"] * 3 + ["token revoked"] * 3
-    assert log["detail"].to_list()[3:] == ["1 tokens", "0 tokens", "1 tokens"]
+    assert log["detail"].to_list()[3:] == ["1 token", "0 tokens", "1 token"]
 
 
 def test_one_name_in_two_clusters_is_two_nodes(here: Context) -> None:

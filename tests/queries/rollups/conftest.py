@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -51,6 +52,11 @@ def window(rows: pl.DataFrame, schema: type[dy.Schema], read: Input, span: Span)
     return rows.select(read.columns) if read.columns else rows
 
 
+@cache
+def _empty(name: str) -> pl.DataFrame:
+    return TABLES[name].schema.create_empty()
+
+
 @dataclass
 class Ledger:
     """Tables by name, and what is computed from them."""
@@ -64,7 +70,7 @@ class Ledger:
 
     def get(self, name: str) -> pl.DataFrame:
         """Return a table."""
-        return self.tables.get(name, TABLES[name].schema.create_empty())
+        return self.tables[name] if name in self.tables else _empty(name)
 
     def compute(self, name: str, span: Span, **settings: object) -> pl.DataFrame:
         """Compute a rollup for a span, check its rows against the table and keep them."""
