@@ -17,11 +17,10 @@ from ledger import memory
 from ledger.config import Settings
 from ledger.errors import ConfigError, SealedError
 from ledger.store import RollupState, Store
-from ledger.tables.partition import declared
-from queries._due import Versions
-from queries._reading import Together
-from queries._work import Asked, Part, Work, calls, due_of, reads_itself, together, work_of
-from queries.graph import Rollup, Span, load
+from ledger.tables.partition import Keyed, declared
+from queries._due import Versions, window
+from queries._work import Asked, Part, Work, calls, due_of, every_of, reads_itself, together, work_of
+from queries.graph import Rollup, Source, Span, load
 
 _CALLS_AT_ONCE = 2
 # DuckDB writes whole row groups of 122,880 rows at once and what is left twice: through its log, then into the table.
@@ -184,17 +183,15 @@ def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Tally, 
     Most of a call runs on one processor; while one reads, the other computes.
     """
     at_once = 1 if any(reads_itself(tally.work.rollup) for tally in tallies) else _CALLS_AT_ONCE
-    made = [(tally, parts) for tally in tallies for parts in calls(tally.work, this.versions, tally.due)]
-    inputs = Together(this.store, [(tally.work, parts) for tally, parts in made])
     waiting: deque[tuple[_Tally, list[Part], Future[_Rows]]] = deque()
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="rollups") as pool:
-        for place in inputs.order:
-            if this.is_stopped:
-                break
-            tally, parts = made[place]
-            waiting.append((tally, parts, pool.submit(_compute, this, inputs, tally.work, parts)))
-            if len(waiting) >= at_once:
-                yield _settled(*waiting.popleft())
+        for tally in tallies:
+            for parts in calls(tally.work, this.versions, tally.due):
+                if this.is_stopped:
+                    break
+                waiting.append((tally, parts, pool.submit(_compute, this, tally.work, parts)))
+                if len(waiting) >= at_once:
+                    yield _settled(*waiting.popleft())
         while waiting:
             yield _settled(*waiting.popleft())
 
@@ -203,7 +200,7 @@ def _settled(tally: _Tally, parts: list[Part], future: Future[_Rows]) -> tuple[_
     return tally, parts, future.result()
 
 
-def _compute(this: Round, inputs: Together, work: Work, parts: list[Part]) -> _Rows:
+def _compute(this: Round, work: Work, parts: list[Part]) -> _Rows:
     """Return the rows of one stretch of partitions."""
     began = time.perf_counter()
     span = Span(parts[0].start, parts[-1].end, this.versions.now)
@@ -212,11 +209,30 @@ def _compute(this: Round, inputs: Together, work: Work, parts: list[Part]) -> _R
         arguments[work.rollup.takes_span] = span
     with this.store.transaction():
         for source in work.rollup.sources:
-            arguments[source.parameter] = inputs.read(work.rollup, source, span).lazy()
+            arguments[source.parameter] = _read(this.store, work.rollup, source, span).lazy()
     frame: pl.DataFrame = work.rollup.function(**arguments).collect()
     # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.
     own = frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
     return _Rows(own, time.perf_counter() - began)
+
+
+def _read(store: Store, rollup: Rollup, source: Source, span: Span) -> pl.DataFrame:
+    """Return the rows of one input that a stretch of the output needs."""
+    read = source.read
+    where: dict[str, tuple[object, ...]] = dict(read.where)
+    stretch = window(source, span.start, span.end)
+    if every_of(rollup) is None and stretch is not None:
+        stretch = None if read.recent is None else (span.end - read.recent, span.end)
+    if source.schema is rollup.schema:
+        if isinstance(declared(rollup.schema).partition, Keyed):
+            where["rule"] = (rollup.name,)
+        elif stretch is not None:
+            # Its own earlier output, never what it is about to write.
+            stretch = (stretch[0], span.start)
+    # A rollup does not depend on the order of rows, and sorting them would take as long as reading them.
+    return store.read(
+        source.schema, stretch, by=read.by, columns=read.columns, where=where or None, ordered=False, coded=read.coded
+    )
 
 
 def _refusal(rollup: Rollup, sealed: list[str]) -> str:

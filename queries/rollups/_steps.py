@@ -17,10 +17,6 @@ GAP_STEPS: Final = 3
 LONGEST_STEP: Final = timedelta(minutes=5)
 """So much of the neighbouring hours is read for the steps at the edges: paces of up to 100 seconds fit."""
 
-LOOKBACK: Final = LONGEST_STEP + timedelta(minutes=10)
-"""How far before an hour its samples are read: a stray process must have been seen for its grace, at most nine
-minutes, before the hour begins. All who read them read as far, and so together."""
-
 _LONGEST: Final = LONGEST_STEP // timedelta(milliseconds=1)
 
 _ASSUMED_PACE: Final = 10.0
