@@ -123,7 +123,8 @@ def unusual(
 ) -> Found | None:
     """Return what is unusual of a day; None where nothing is, or too little is known.
 
-    It must be unlike its weekdays, and unlike the week before it: what has become the new level is no news.
+    It must be unlike its weekdays, unlike the week before it, and further off than any day of that week was: what has
+    become the new level is no news, and a step that lasts is told once.
     """
     actual, before = series.get(day), weekdays(series, day, weeks)
     if actual is None or len(before) < least:
@@ -136,13 +137,31 @@ def unusual(
     is_far = float(abs(difference)) > spreads * deviation
     recent = [each for index in range(1, 8) if (each := series.get(day - index * _DAY)) is not None]
     from_recent = money.difference(actual, middle(recent)) if recent else difference
+    from_told = money.difference(difference, _furthest(series, day, weeks, rises=difference > 0))
     is_large = all(
         abs(each) >= least_cost and float(abs(each)) > least_ratio * abs(float(usual))
-        for each, usual in ((difference, expected), (from_recent, middle(recent) if recent else expected))
+        for each, usual in (
+            (difference, expected),
+            (from_recent, middle(recent) if recent else expected),
+            (from_told, expected),
+        )
     )
-    is_same_way = (from_recent > 0) == (difference > 0)
+    is_same_way = (difference > 0) == (from_recent > 0) == (from_told > 0)
     found = Found(actual, expected, spread, far, difference, len(before))
     return found if is_far and is_large and is_same_way else None
+
+
+def _furthest(series: Series, day: date, weeks: int, *, rises: bool) -> Decimal:
+    """Return how far the week before a day went from its own weekdays, in one direction; 0 where it did not."""
+    week = [day - index * _DAY for index in range(1, 8)]
+    known = [
+        (cost, same)
+        for each in week
+        if (cost := series.get(each)) is not None
+        if (same := weekdays(series, each, weeks))
+    ]
+    distances = [_NOTHING, *(money.difference(cost, middle(same)) for cost, same in known)]
+    return max(distances) if rises else min(distances)
 
 
 def cause(rows: pl.DataFrame, day: date, complete: Sequence[date], *, weeks: int, rises: bool) -> Part:

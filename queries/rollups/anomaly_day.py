@@ -1,5 +1,6 @@
 """Days on which a scope cost far more or less than the same weekdays before, and which part of it that was."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,9 +20,11 @@ _DAY: Final = timedelta(days=1)
 _WEEK: Final = 7
 _WEEKS: Final = 8
 _HOURS: Final = timedelta(hours=24)
+# The week before a day is judged by its own weekdays.
+_BEFORE: Final = (_WEEKS + 1) * _WEEK * _DAY
 
 _READ: Final = Input(
-    before=_WEEKS * _WEEK * _DAY,
+    before=_BEFORE,
     # Usage of a day is billed when something later is.
     after=3 * _DAY,
     columns=(
@@ -52,7 +55,7 @@ class Anomalies(BaseModel):
     least_weekdays: Annotated[int, Field(ge=3, le=_WEEKS, description="Same weekdays that must lie before it")] = 4
 
 
-@rollup()
+@rollup(version=2)
 def anomaly_day(
     days: Annotated[dy.LazyFrame[SpendDay], _READ], span: Span, anomalies: Anomalies
 ) -> dy.LazyFrame[AnomalyDayTable]:
@@ -106,13 +109,18 @@ def _scopes(rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 def _of_scope(
     rows: pl.DataFrame, estate: Usual, asked: list[date], complete: list[date], settings: Anomalies
 ) -> Iterator[dict[str, Any]]:
-    """Yield the unusual ones of the days that are asked for."""
+    """Yield the unusual ones of the days that are asked for.
+
+    Before its first charge in the weeks that are looked at, a scope is not known to have cost nothing: it had no bill.
+    """
     whole = Usual.of(rows, (), complete)
+    charged = sorted(set(rows["day"]))
     for day in asked:
+        since = charged[bisect_left(charged, day - _BEFORE) :][:1]
         usual = estate.median((), day, _WEEKS)
         least_part = money.share(usual, Decimal(str(settings.least_estate_ratio)))
         found = unusual(
-            whole.series(()),
+            {each: cost for each, cost in whole.series(()).items() if since and each >= since[0]},
             day,
             weeks=_WEEKS,
             least=settings.least_weekdays,

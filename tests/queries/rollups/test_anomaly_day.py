@@ -100,9 +100,24 @@ def test_estimates_and_days_that_are_not_billed_to_their_end_are_not_judged() ->
 def test_too_few_weekdays_and_what_has_become_usual_are_not_told() -> None:
     jump = days(lambda index: Decimal(5000) if index >= 40 else Decimal(100))
     told = anomalies(jump).filter(pl.col("scope") == "total")["day"].to_list()
-    assert told == [date(2026, 3, 14) + index * DAY for index in range(len(told))]
-    assert 1 <= len(told) <= 4
+    assert told == [date(2026, 3, 14)]
+    twice = days(lambda index: Decimal(9000 if index >= 43 else 5000) if index >= 40 else Decimal(100))
+    steps = anomalies(twice).filter(pl.col("scope") == "total")["day"].to_list()
+    assert steps == [date(2026, 3, 14), date(2026, 3, 17)]
     assert anomalies(days(lambda index: Decimal(9000) if index == 27 else Decimal(100), 28)).is_empty()
+
+
+def test_before_its_first_charge_a_team_is_not_known_to_have_cost_nothing() -> None:
+    """The estate is 15 times larger from its 31st day on, when a team comes; only the whole has a past to compare."""
+    small = days(lambda _: Decimal(100))
+    late = [row for row in days(lambda _: Decimal(1400), team="blue") if row["hour_start"] >= FIRST + 30 * DAY]
+    told = anomalies(small + late)
+    assert sorted(zip(told["scope"], told["day"], strict=True)) == [
+        ("provider:AWS", date(2026, 3, 4)),
+        ("total", date(2026, 3, 4)),
+    ]
+    assert set(told["cause"]) == {"new"}
+    assert set(told["cause_team"]) == {"blue"}
 
 
 def test_what_comes_in_bursts_is_unusual_only_beyond_its_bursts() -> None:
