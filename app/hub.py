@@ -116,7 +116,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
     scheme, path = ("https", str(certificate.path.absolute())) if certificate else ("http", "")
     refuse_second(settings.store.url)
     # Opened before the address is taken: a store that cannot be opened serves nobody.
-    _ = context.store
+    context.store.checkpoint_beside()
     with listening(settings.hub) as listener:
         host, port = listener.getsockname()[:2]
         configure(settings.hub, port)

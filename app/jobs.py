@@ -95,6 +95,7 @@ def expire(context: Context, due_at: datetime) -> str:
     with context.work:
         gone = retention.expire(context.store, context.settings, now=context.now())
         _forget_runs(context)
+        context.store.join_groups()
     context.changed()
     return f"{amount(sum(gone.values()), 'row')} dropped"
 

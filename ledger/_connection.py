@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from ledger._checkpoints import BESIDE
 from ledger.errors import ConfigError, StoreError
 
 _SCHEME: Final = "duckdb:"
@@ -67,6 +68,7 @@ def connect(url: str, memory_limit: str = "", *, for_reading: bool = False) -> d
             connection.execute("SET GLOBAL arrow_output_version = '1.4'")
             # A checkpoint writes changed row groups again: at the default of 16 MB a bulk load writes each one often.
             connection.execute("SET GLOBAL wal_autocheckpoint = '128MB'")
+            connection.execute(f"SET GLOBAL allowed_configs = {list(BESIDE)}")
             connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
         raise explained(url, error) from error

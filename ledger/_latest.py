@@ -20,6 +20,8 @@ _NODE: Final = ("cluster", "node")
 # The first write of a short command is checked by its keys; only who writes again and again reads it all.
 _WRITES_BEFORE_READING: Final = 2
 
+_FEW_ROWS: Final = 5_000
+
 
 class Latest:
     """What one store knows about the ends of its tables, as of one count of the fence."""
@@ -54,8 +56,8 @@ class Latest:
             found, self._since[table.name] = read()
             self._edges[table.name] = {(cluster, node): last for cluster, node, last in found.iter_rows()}
         known, since = self._edges[table.name], self._since[table.name]
-        first = frame.group_by(_NODE).agg(pl.col(column).min())
-        return {(cluster, node) for cluster, node, at in first.iter_rows() if at <= known.get((cluster, node), since)}
+        first = _ends(frame, column, last=False)
+        return {node for node, at in first.items() if at <= known.get(node, since)}
 
     def commit(
         self,
@@ -72,12 +74,25 @@ class Latest:
             known = self._edges.get(table.name)
             if column is None or known is None:
                 continue
-            for cluster, node, at in frame.group_by(_NODE).agg(pl.col(column).max()).iter_rows():
-                known[cluster, node] = max(at, known.get((cluster, node), at))
+            for node, at in _ends(frame, column, last=True).items():
+                known[node] = max(at, known.get(node, at))
         for name in rewritten:
             self._edges.pop(name, None)
             if name == "batch":
                 self.batches.forget()
+
+
+def _ends(frame: pl.DataFrame, column: str, *, last: bool) -> Edges:
+    """Return the first or the last instant of each node."""
+    if frame.height > _FEW_ROWS:
+        at = pl.col(column).max() if last else pl.col(column).min()
+        return {(cluster, node): each for cluster, node, each in frame.group_by(_NODE).agg(at).iter_rows()}
+    # In this thread: what waits for the threads of Polars waits for all that is computed meanwhile.
+    further = max if last else min
+    found: Edges = {}
+    for cluster, node, each in zip(*(frame[name].to_list() for name in (*_NODE, column)), strict=True):
+        found[cluster, node] = further(each, found.get((cluster, node), each))
+    return found
 
 
 def time_of(table: Table) -> str | None:

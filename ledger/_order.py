@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+_FEW_ROWS: Final = 5_000
 _MANY_ROWS: Final = 50_000
 _MOST_LABELS: Final = 200_000
 _LIMIT: Final = 2**62
@@ -12,6 +13,9 @@ _LIMIT: Final = 2**62
 
 def has_repeats(frame: pl.DataFrame, columns: Sequence[str]) -> bool:
     """Tell whether two rows are equal in some columns."""
+    if frame.height < _FEW_ROWS:
+        # In this thread: what waits for the threads of Polars waits for all that is computed meanwhile.
+        return len(set(zip(*(frame[name].to_list() for name in columns), strict=True))) < frame.height
     if frame.height < _MANY_ROWS or (packed := _packed(frame, columns)) is None:
         return bool(frame.select(pl.struct(columns).n_unique()).item() < frame.height)
     return packed.n_unique() < frame.height

@@ -173,8 +173,10 @@ def _to_instant(series: pl.Series, dtype: pl.DataType) -> pl.Series:
         series, kind = _to_integer(series, pl.Int64()), pl.Int64()
     if kind.is_integer():
         whole = series.cast(pl.Int64, strict=False)
-        is_date = whole.is_between(_FIRST_MILLISECOND, _LAST_MILLISECOND)
-        return _where(whole, is_date).cast(pl.Datetime("ms", "UTC")).cast(dtype, strict=False)
+        low, high = whole.min(), whole.max()
+        if isinstance(low, int) and isinstance(high, int) and (low < _FIRST_MILLISECOND or high > _LAST_MILLISECOND):
+            whole = _where(whole, (whole >= _FIRST_MILLISECOND) & (whole <= _LAST_MILLISECOND))
+        return whole.cast(pl.Datetime("ms", "UTC")).cast(dtype, strict=False)
     if isinstance(kind, pl.Datetime):
         aware = series.dt.replace_time_zone("UTC") if kind.time_zone is None else series.dt.convert_time_zone("UTC")
         return aware.cast(dtype, strict=False)

@@ -19,6 +19,7 @@ import polars as pl
 
 from ledger import _people_sql
 from ledger._backup import load, write_copy
+from ledger._checkpoints import Checkpoints
 from ledger._coded import read_coded
 from ledger._commit import Commit, Sender
 from ledger._connection import connect, explained, fetch, fetch_row, path_of, read_only
@@ -64,6 +65,7 @@ class Store:
         self._local = threading.local()
         self._latest = Latest()
         self._writer = Writer(url)
+        self._checkpoints: Checkpoints | None = None
 
     @classmethod
     def open(cls, url: str, *, now: Callable[[], datetime] = utcnow, memory_limit: str = "") -> Self:
@@ -73,7 +75,20 @@ class Store:
     def close(self) -> None:
         """Finish the writes that were submitted, and give the file back."""
         self._writer.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._connection.close()
+
+    def checkpoint_beside(self) -> None:
+        """Let checkpoints run beside commits from now on, as a store needs that takes rows all the time."""
+        path = path_of(self.url)
+        if path is not None and self._checkpoints is None:
+            self._checkpoints = Checkpoints(self._cursor, path)
+
+    def join_groups(self) -> None:
+        """Join the small groups of rows that checkpoints beside commits have left; commits may wait for a moment."""
+        if self._checkpoints is not None:
+            self._checkpoints.join()
 
     def now(self) -> datetime:
         """Return what time it is, by the clock that the store was opened with."""

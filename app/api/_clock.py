@@ -43,9 +43,14 @@ def timely(joints: Sequence[Joint], senders: Sequence[Sender], now: datetime) ->
         if column not in joint.frame.columns:
             continue
         at = typed(joint.frame[column], columns_of(joint.schema)[column], f"{table.name}: {column}")
-        wrong = ((at > now + AHEAD) | (at < now - BEHIND)).fill_null(value=False)
-        if not wrong.any():
+        low, high = at.min(), at.max()
+        if (
+            not isinstance(low, datetime)
+            or not isinstance(high, datetime)
+            or (low >= now - BEHIND and high <= now + AHEAD)
+        ):
             continue
+        wrong = ((at > now + AHEAD) | (at < now - BEHIND)).fill_null(value=False)
         kept[-1] = joint.where(~wrong)
         rows = joint.frame.with_columns(at).filter(wrong).iter_rows(named=True)
         for place, row in zip(map(joint.owner, wrong.arg_true()), rows, strict=True):
