@@ -78,10 +78,16 @@ class Spool:
             if oldest is None:
                 return None
             batch_id = oldest[0] or self._name(connection)
-            bodies = connection.execute("SELECT body FROM entry WHERE batch_id = ? ORDER BY id", (batch_id,)).fetchall()
+            found = "SELECT row_count, body FROM entry WHERE batch_id = ? ORDER BY id"
+            kept = connection.execute(found, (batch_id,)).fetchall()
         tables: Tables = {}
-        for (body,) in bodies:
-            content = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(body))
+        for count, body in kept:
+            try:
+                content = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(body))
+            except (zstandard.ZstdError, msgspec.DecodeError) as error:
+                # A disk that forgot: what it damaged is gone with its batch, and the rows beside it are not.
+                log.error("rows in the spool are damaged", batch_id=batch_id, row_count=count, error=str(error))
+                continue
             for name, rows in content.items():
                 tables.setdefault(name, []).extend(rows)
         return Sealed(batch_id, tables)

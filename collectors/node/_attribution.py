@@ -16,9 +16,10 @@ from typing import Final, NamedTuple
 
 from collectors.node._files import text
 from collectors.node._pod_resources import Latest
+from collectors.node._sluid import Sluids, is_sluid
 
 _SLURM_JOB: Final = re.compile(r"slurm[^:]*?/job_(\d+)(?:/|$)")
-# Since Slurm 26.05 the folder carries the job's SLUID; the scheduler's records translate it.
+# Since Slurm 26.05 the folder carries the job's SLUID: `Sluids` tells its id.
 _SLURM_SLUID: Final = re.compile(r"slurm[^:]*?/(s[0-9A-Z]{5,})(?:/|$)")
 _POD_UID: Final = r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})"
 _POD: Final = re.compile(rf"kubepods[^:]*?{_POD_UID}")
@@ -54,7 +55,8 @@ class Attribution:
     """How processes of this node are given to jobs.
 
     `job_map` is the folder in which a prolog notes which job got which device; `variables` are the only ones that are
-    looked at in an environment, the first that is there wins; `pods` is what the kubelet said last.
+    looked at in an environment, the first that is there wins; `pods` is what the kubelet said last; `cgroups` is where
+    the host's cgroups lie, which say the job behind a SLUID.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Attribution:
         variables: Sequence[str] = (),
         pods: Latest | None = None,
         clock: Callable[[], float] = time.monotonic,
+        cgroups: Path | None = None,
     ) -> None:
         self._procfs = procfs
+        self._sluids = Sluids(procfs, cgroups or procfs.parent / "sys/fs/cgroup")
         self._job_map = job_map
         self._variables = tuple(variables)
         self._pods = pods or Latest()
@@ -99,10 +103,11 @@ class Attribution:
         )
 
     def _job(self, pid: int, index: int, uid: str, device: str) -> tuple[str, str, float | None]:
-        """Return the job, where that is known from, and how sure it is."""
-        job = job_of(text(self._procfs / str(pid) / "cgroup") or "")
+        """Return the job, where that is known from, and how sure it is; a SLUID only where nobody knows the id."""
+        cgroup = text(self._procfs / str(pid) / "cgroup") or ""
+        job = self._sluids.job(job_of(cgroup), cgroup)
         mapped, given = self._mapped(index, uid), self._pods.jobs(device, self._clock())
-        if job:
+        if job and not is_sluid(job):
             return job, "cgroup", _BOTH_CONFIDENCE if job in mapped or job in given else _CGROUP_CONFIDENCE
         if len(mapped) == 1:
             return mapped[0], "prolog", _PROLOG_CONFIDENCE
@@ -111,7 +116,7 @@ class Attribution:
         said = self._said(pid)
         if said and (not mapped or said in mapped):
             return said, "environ", _PROLOG_CONFIDENCE if mapped else _ENVIRON_CONFIDENCE
-        return "", "none", None
+        return (job, "cgroup", _CGROUP_CONFIDENCE) if job else ("", "none", None)
 
     def _mapped(self, index: int, uid: str) -> list[str]:
         """Return the jobs of this user that got the device, by the prolog's map; a line without a user is anybody's."""

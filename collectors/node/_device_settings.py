@@ -28,7 +28,8 @@ class DeviceSettings(CollectorSettings):
         """
         beside = procfs.parent if root is None else root
         job_map = beside / self.job_map.lstrip("/") if self.job_map else None
-        return Attribution(procfs, job_map, self.job_variables, latest(beside))
+        cgroups = beside / "sys/fs/cgroup"
+        return Attribution(procfs, job_map, self.job_variables, latest(beside), cgroups=cgroups)
 
 
 class HealthSettings(DeviceSettings):

@@ -7,6 +7,7 @@ from typing import Final
 from collectors.node import _cgroup_v1, _cgroup_v2
 from collectors.node._cgroup import Devices, Group, groups, has_scheduler
 from collectors.node._files import listed
+from collectors.node._sluid import Sluids, is_sluid
 from collectors.node._stalls import stalls
 from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
@@ -15,30 +16,31 @@ _RESOURCES: Final = ("cpu", "io", "memory")
 
 
 @collector(emits=("job_cgroup_sample", "pressure_sample"), every_seconds=30)
-def job_cgroup(sysfs: Path = Path("/sys")) -> Emitted:
+def job_cgroup(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> Emitted:
     """Yield one row per job of Slurm and pod of Kubernetes, and one per resource that it waited for.
 
     A job that ends while it is read has no row. Requests to a device that stands on another (dm, md, loop) are
     counted on the lower one alone. Cached files are part of the memory that is charged to a job, and shared memory
-    is part of the cache there: both are set apart.
+    is part of the cache there: both are set apart. A job that Slurm names by its SLUID has its id where the titles of
+    its steps tell it.
 
     Raises: SourceMissing: no scheduler keeps cgroups here. Nulls: what a controller that is off would measure; the
     limit of a job without one; the peak before Linux 5.19; with the older cgroups all pressure.
     Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1; Slurm's cgroup.conf; the kubelet's QoS classes.
     """
     root, devices = sysfs / "fs/cgroup", Devices(sysfs)
-    trees = _trees(root)
+    trees, sluids = _trees(root), Sluids(procfs, root)
     if not any(has_scheduler(tree) for tree in trees.values()):
         raise SourceMissing(
             f"{root} has no cgroup of Slurm or Kubernetes",
             hint="set collectors.job_cgroup.enabled = false on this node",
         )
     if "" in trees:
-        for group in _each_once(trees[""]).values():
+        for group in _each_once(trees[""], sluids).values():
             yield from _rows(group, "v2", _cgroup_v2.usage(group.path, devices))
             yield from _pressure(group)
         return
-    found = {name: _each_once(tree) for name, tree in trees.items()}
+    found = {name: _each_once(tree, sluids) for name, tree in trees.items()}
     for group in {job: group for each in found.values() for job, group in each.items()}.values():
         paths = {name: each[group.job_id].path for name, each in found.items() if group.job_id in each}
         yield from _rows(group, "v1", _cgroup_v1.usage(paths, devices))
@@ -56,10 +58,11 @@ def _trees(root: Path) -> dict[str, Path]:
     }
 
 
-def _each_once(tree: Path) -> dict[str, Group]:
+def _each_once(tree: Path, sluids: Sluids) -> dict[str, Group]:
     found: dict[str, Group] = {}
     for group in groups(tree):
-        found.setdefault(group.job_id, group)
+        job_id = (sluids.of(group.path) if is_sluid(group.job_id) else "") or group.job_id
+        found.setdefault(job_id, group._replace(job_id=job_id))
     return found
 
 

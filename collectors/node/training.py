@@ -15,6 +15,7 @@ from pydantic import Field
 from collectors._settings import CollectorSettings
 from collectors.node._attribution import job_of
 from collectors.node._files import text
+from collectors.node._sluid import Sluids, is_sluid
 from collectors.progress import FOLDER, VERSION
 from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
@@ -52,6 +53,7 @@ def training(
     folder = (settings or TrainingSettings()).folder
     pace = (settings.every_seconds if settings else None) or _PACE_SECONDS
     seen: dict[str, int] = {}
+    sluids = Sluids(procfs, procfs.parent / "sys/fs/cgroup")
 
     def one_round() -> Emitted:
         if not folder.is_dir():
@@ -69,7 +71,7 @@ def training(
             process = _process(procfs, row)
             if process is None and written <= seen.get(name, recently):
                 continue
-            yield "training_sample", _told(row, process)
+            yield "training_sample", _told(row, sluids.job(job_of(process or ""), process or ""))
         seen.clear()
         seen.update(present)
 
@@ -129,14 +131,16 @@ def _process(procfs: Path, row: Row) -> str | None:
     return text(procfs / str(row["pid"]) / "cgroup") or ""
 
 
-def _told(row: dict[str, Any], process: str | None) -> Row:
-    job = job_of(process or "")
+def _told(row: dict[str, Any], job: str) -> Row:
+    """Return the row of a training whose cgroup names a job; '' where that cannot be seen."""
+    # A SLUID that nobody translates joins with nothing; what the file claims may.
+    is_claimed = not job or (is_sluid(job) and bool(row["job_id"]))
     return {
-        "job_id": job or row["job_id"],
+        "job_id": row["job_id"] if is_claimed else job,
         "run": row["run"],
         "rank_index": row["rank"],
         "started_at": row["started_at"],
         "model": row["model"] or None,
-        "is_job_seen": bool(job),
+        "is_job_seen": bool(job) and not is_claimed,
         **{f"{name}_total": row[name] for name in _COUNTS},
     }

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from collectors._spool import Spool
 from ledger.errors import StoreError
@@ -56,6 +57,25 @@ def test_a_damaged_spool_is_put_aside(tmp_path: Path) -> None:
     spool = Spool(path, 1 << 20)
     assert spool.seal() is None
     assert (tmp_path / "spool.db.damaged").exists()
+    spool.close()
+
+
+def test_rows_that_a_disk_has_damaged_hold_up_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path, 1 << 20)
+    for number in range(3):
+        spool.append({"t": [{"n": number}]})
+    spool.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE entry SET body = x'00112233' WHERE id = 1")
+        connection.execute("UPDATE entry SET body = ? WHERE id = 2", (zstandard.compress(b"\xc1"),))
+    connection.close()
+    spool = Spool(path, 1 << 20)
+    sealed = spool.seal()
+    assert sealed is not None
+    assert sealed.tables == {"t": [{"n": 2}]}
+    spool.forget(sealed.batch_id)
+    assert spool.seal() is None
     spool.close()
 
 

@@ -3,11 +3,13 @@
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from collectors.node._files import listed, text
 from ledger.tables import Job, JobGpu
 from ledger.tables.partition import declared
 from tests.collectors.cluster.slurm_ledger import RUN, WAYS, Ledger
@@ -96,6 +98,29 @@ def test_tasks_of_an_array_and_parts_of_a_het_job_are_jobs(ledger: Ledger, way: 
         f'{{"JobID": "{array}_{each}"}}' for each in range(4)
     ]
     assert ledger.read(JobGpu).filter(pl.col("held_end").is_null()).height == 5
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_steps_are_part_of_their_job_and_no_jobs(ledger: Ledger, way: str) -> None:
+    cluster = ledger.cluster
+    script = "srun --ntasks=1 --gres=gpu:1 true; srun --ntasks=1 --gres=gpu:2 sleep 120"
+    job = cluster.submit("--gres=gpu:2", script=script)
+    ask = ("sacct", "--noheader", "--parsable2", "--format=JobID", "--job", job)
+    cluster.until(lambda: f"{job}.1" in cluster.run(*ask).split(), "no second step")
+    ledger.pull(way)
+    (run,) = ledger.runs(job)
+    assert (run["state"], run["gpu_count"]) == ("RUNNING", 2)
+    assert [is_held for _, is_held in ledger.held(job)] == [True, True]
+    shown = [text(each / "cmdline") or "" for each in listed(Path("/proc")) if each.name.isdecimal()]
+    titles = [title for title in shown if title.startswith(f"slurmstepd: [{job}.")]
+    assert titles, "what the id behind a SLUID is told by"
+    cluster.run("scancel", job)
+    cluster.until_recorded(job, "CANCELLED")
+    ledger.pull(way)
+    assert ledger.read(Job).filter(pl.col("job_id").str.starts_with(f"{job}.")).is_empty()
+    (run,) = ledger.runs(job)
+    assert (run["state"], run["gpu_count"]) == ("CANCELLED", 2)
+    assert [is_held for _, is_held in ledger.held(job)] == [False, False]
 
 
 def test_a_whole_node_has_a_name_without_an_index(ledger: Ledger) -> None:

@@ -1,0 +1,60 @@
+"""The job behind a SLUID: by default Slurm 26.05 names a job's cgroup by it, and it holds no job id.
+
+The daemon of each step lies in the job's cgroup and says in its title whose step it runs: `slurmstepd: [42.batch]`.
+Any user may read both, unless /proc hides the processes of others; no user can put a process there.
+
+Source: Slurm's guide to cgroup v2, its tree of processes; cgroup.conf(5), CgroupJobIdPaths.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from collectors.node._files import listed, text
+
+_SLUID: Final = re.compile(r"s[0-9A-Z]{5,}")
+_PLACE: Final = re.compile(r"^\d+::/(?:\.\./)*([^:\n]*?slurm[^:/\n]*/s[0-9A-Z]{5,})(?:/|$)", re.MULTILINE)
+_TITLE: Final = re.compile(r"slurmstepd: \[(\d+)[.+\]]")
+_MOST_KNOWN: Final = 4096
+
+# From inside of a container the path may begin below the folder in which both are.
+_ABOVE: Final = ("", "system.slice")
+
+
+def is_sluid(name: str) -> bool:
+    """Tell whether the name of a job is a SLUID."""
+    return _SLUID.fullmatch(name) is not None
+
+
+class Sluids:
+    """Which job each SLUID of this node is; what was told once is remembered."""
+
+    def __init__(self, procfs: Path, cgroups: Path) -> None:
+        self._procfs = procfs
+        self._cgroups = cgroups
+        self._known: dict[str, str] = {}
+
+    def job(self, name: str, cgroup: str) -> str:
+        """Return the id of the job that the text of a process's /proc/PID/cgroup names, or that name as it is."""
+        place = _PLACE.search(cgroup) if is_sluid(name) else None
+        if place is None:
+            return name
+        found = (self.of(self._cgroups / above / place[1]) for above in _ABOVE)
+        return next(filter(None, found), name)
+
+    def of(self, folder: Path) -> str:
+        """Return the id of the job whose cgroup a folder is; '' where nobody tells it."""
+        found = self._known.get(folder.name) or self._told(folder)
+        if found and len(self._known) < _MOST_KNOWN:
+            self._known[folder.name] = found
+        return found
+
+    def _told(self, folder: Path) -> str:
+        """Return the job by the first title that tells it."""
+        for step in listed(folder):
+            content = text(step / "slurm/cgroup.procs") if step.name.startswith("step_") else None
+            for pid in (content or "").split():
+                title = _TITLE.match(text(self._procfs / pid / "cmdline") or "")
+                if title is not None:
+                    return title[1]
+        return ""
