@@ -33,7 +33,7 @@ NAMES: Final[Mapping[str, str]] = {
 
 _PERIODS: Final = ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
 _PROVIDER: Final = "Microsoft"
-_ZERO: Final = r"^[-+]?0*\.?0*(?:[eE][-+]?[0-9]+)?$"
+_ZERO: Final = r"^[-+]?0*[.,]?0*(?:[eE][-+]?[0-9]+)?$"
 _UNIT: Final = r"^[0-9][0-9.,]*\s*([A-Za-z]{2}.*)$"
 _RATE: Final = r"^[0-9][0-9.,]*\s*(/\s*[A-Za-z]{2}.*)$"
 _SCALE_SET: Final = r"(?i)/virtualMachineScaleSets/([^/]+)$"

@@ -1,11 +1,18 @@
-"""The columns of Azure's cost exports under one name each, whatever the agreement, version or language writes."""
+"""The columns of Azure's cost exports under one name each, whatever the agreement, version or language writes.
 
+Localised exports have Azure's own name in brackets after the translated one, `Coût (Cost)`: that one counts, for
+translations are not dependable (one of Spanish calls SubscriptionGuid the place of the resources).
+Source: headers of German, Spanish and French exports in public reports of others who read them.
+"""
+
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import polars as pl
 
 from collectors.billing._cells import NULL_WORDS
+from collectors.billing._typed import as_text
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "cost": (
@@ -91,6 +98,8 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Each column's names, folded, the surest first."""
 
+_ALL_NAMES: Final = frozenset(each for names in ALIASES.values() for each in names)
+
 TELLING: Final = ("cost", "day", "meter_category")
 """What an export has in every variant, together with the subscription or the account."""
 
@@ -99,12 +108,27 @@ DAYS: Final = ("day", "period_start", "period_end")
 
 _MCA: Final = frozenset({"pricingcurrency", "exchangeratepricingtobilling", "costinpricingcurrency", "partnername"})
 _FOLD: Final = str.maketrans("äöüéèêàâôûîçñóíáú", "aoueeeaaouicnoiau")
+_IN_BRACKETS: Final = re.compile(r".*[(（]\s*([A-Za-z][A-Za-z0-9]*)\s*[)）]\s*", re.DOTALL)
 
 
 def folded(name: str) -> str:
-    """Return a column's name without case, accents, spaces and signs."""
-    plain = name.strip().casefold().translate(_FOLD)
+    """Return a column's name without case, accents, spaces and signs; of a translated one Azure's own."""
+    own = _IN_BRACKETS.fullmatch(name)
+    plain = (own[1] if own else name).strip().casefold().translate(_FOLD)
     return "".join(each for each in plain if each.isalnum())
+
+
+def is_translated(name: str) -> bool:
+    """Tell whether a column has another name before Azure's own in brackets."""
+    own = _IN_BRACKETS.fullmatch(name)
+    return own is not None and folded(re.split("[(（]", name)[0]) != folded(own[1])
+
+
+class Known:
+    """The columns of a file that are read, by any of their names."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and folded(name) in _ALL_NAMES
 
 
 def found(names: Iterable[str]) -> dict[str, str]:
@@ -135,9 +159,9 @@ def known(frame: pl.DataFrame) -> pl.DataFrame:
     columns = []
     for ours in ALIASES:
         if ours not in names:
-            columns.append(pl.lit(None, dtype=pl.String).alias(ours))
+            columns.append(pl.repeat(None, frame.height, dtype=pl.String, eager=True).alias(ours))
             continue
-        stripped = pl.col(names[ours]).str.strip_chars()
-        is_null = stripped.str.to_lowercase().is_in(NULL_WORDS)
-        columns.append(pl.when(~is_null).then(stripped).alias(ours))
-    return frame.select(columns)
+        stripped = as_text(frame[names[ours]]).str.strip_chars()
+        is_word = stripped.str.to_lowercase().is_in(NULL_WORDS)
+        columns.append(pl.select(pl.when(~is_word).then(stripped)).to_series().alias(ours))
+    return pl.DataFrame(columns)

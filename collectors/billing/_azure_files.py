@@ -3,13 +3,15 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
 from collectors.billing._azure_charges import ACTUAL, AMORTISED
+from collectors.billing._azure_columns import Known
+from collectors.billing._csv import header, utf8
 from collectors.billing._source import SourceFile
-from collectors.billing._texts import Texts, read_texts
+from collectors.billing._texts import Texts, read_parts
 from ledger.errors import InputError
 
 _PERIOD: Final = re.compile(r"\d{8}-\d{8}")
@@ -53,21 +55,30 @@ def latest_runs(files: Sequence[SourceFile]) -> tuple[tuple[SourceFile, ...], tu
     return tuple(sorted(kept, key=lambda each: order[each.label])), tuple(remarks)
 
 
-def whole_texts(file: SourceFile) -> tuple[Texts, tuple[str, ...]]:
-    """Return the texts of a file; where every row lacks the same last cells, these columns are empty.
+def parts_of(file: SourceFile) -> Iterator[tuple[Texts, tuple[str, ...]]]:
+    """Yield a file some rows at a time, with the columns that all of its rows end before: these are left out.
 
     One short row among whole ones stays a broken row: that is how a cut file looks.
     """
     content = file.content()
-    texts = read_texts(file, content)
+    for texts in read_parts(file, content, Known()):
+        lacking = _lacking(texts)
+        if not lacking:
+            yield texts, ()
+            continue
+        # Such a file comes in one part, for no row of it fits its header: read again with a header that fits.
+        whole = utf8(file.label, content)
+        names, mark = header(whole)
+        kept = io.StringIO()
+        csv.writer(kept, delimiter=mark, lineterminator="\n").writerow(names[: -len(lacking)])
+        for fitting in read_parts(file, kept.getvalue().encode() + whole.partition(b"\n")[2], Known()):
+            yield fitting, lacking
+
+
+def _lacking(texts: Texts) -> tuple[str, ...]:
+    """Return the last columns of the header, where all rows have the same number of cells and fewer than it."""
+    if texts.frame.height or not texts.broken:
+        return ()
     widths = {int(found[1]) for each in texts.broken if (found := _CELLS.fullmatch(each.found))}
-    width = len(texts.frame.columns)
-    if texts.frame.height or len(widths) != 1 or max(widths) >= width:
-        return texts, ()
-    lacking = texts.frame.columns[max(widths) :]
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
-    out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows(
-        [*row, *[""] * (width - len(row))] if len(row) == max(widths) else row for row in rows
-    )
-    return read_texts(file, out.getvalue().encode()), (f"no row has a cell for {', '.join(lacking)}: read as null",)
+    columns = texts.frame.columns
+    return tuple(columns[max(widths) :]) if len(widths) == 1 and max(widths) < len(columns) else ()

@@ -96,13 +96,24 @@ class Imported:
 
 
 @dataclass(frozen=True)
+class Near:
+    """What a file has that no format knows, and what one expects whose file it may be."""
+
+    found: str
+    expected: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class BillFormat:
     """One format: how it is told from others (its version, or None), and how it is read.
 
-    `read` raises InputError when nothing of the delivery can be kept; single bad rows are in `rejected`.
+    `near` says of a file that no format knows what it lacks to be of this one. `read` raises InputError when nothing
+    of the delivery can be kept; single bad rows are in `rejected`.
     """
 
     name: str
     detect: Callable[[Head], str | None]
     read: Callable[[Request], Imported]
     module: str = ""
+    near: Callable[[Head], Near | None] | None = None

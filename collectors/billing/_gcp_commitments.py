@@ -18,6 +18,21 @@ from ledger import money
 
 _Place = tuple[object, object, object, object, object]
 
+SPREAD_BY: Final = (
+    "billing_account_id",
+    "invoice_month",
+    "currency",
+    "cost",
+    "billed",
+    "covered_by",
+    "covered_cost",
+    "kind",
+    "location_region",
+    "sku_description",
+    "usage_amount",
+)
+"""What `amortised` reads of a row, beside whether it is a fee."""
+
 _WHOLE_WEIGHT: Final = 2**60
 _PLACE: Final = re.compile(r"\b(?:running )?in [a-z].*$|\bfor [13] years?\b.*$")
 _NOISE: Final = frozenset(

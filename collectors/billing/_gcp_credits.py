@@ -82,6 +82,12 @@ def credited(rows: pl.DataFrame) -> Credited:
     )
 
 
+def is_maybe_committed() -> pl.Expr:
+    """Tell which rows may be fees, or usage that a commitment covers, before their credits are taken apart."""
+    is_fee = pl.col("sku_description").str.contains(_FEE).fill_null(value=False)
+    return is_fee | pl.col("credits").str.contains("(?i)committed_usage_discount").fill_null(value=False)
+
+
 def _fees() -> list[pl.Expr]:
     """Tell which rows are fees of committed use, and whether money or a resource was committed."""
     is_fee = (KIND == "regular") & pl.col("sku_description").str.contains(_FEE).fill_null(value=False)

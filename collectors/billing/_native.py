@@ -1,6 +1,6 @@
 """From a provider's own bill to FOCUS charges: what native formats share after their columns are mapped."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -20,11 +20,11 @@ _SHOWN_DIFFERENCES: Final = 3
 
 @dataclass(frozen=True)
 class Native:
-    """What a native format has made of a delivery, before it becomes an import."""
+    """What a native format makes of a delivery, before it becomes an import; `controls` may be filled by its parts."""
 
     format: str
     version: str
-    files: Sequence[Charges]
+    files: Iterable[Charges]
     remarks: tuple[str, ...] = ()
     controls: Controls | None = None
 
@@ -51,13 +51,10 @@ def imported(request: Request, native: Native) -> Imported:
     return replace(whole, imports=imports, remarks=(*whole.remarks, *differences))
 
 
-def control_totals(files: Iterable[Charges]) -> dict[tuple[object, ...], Decimal]:
-    """Return what the rows of some files are billed together, by account, period and currency."""
-    totals: dict[tuple[object, ...], Decimal] = {}
-    for each in files:
-        for unit, stated in each.totals.items():
-            totals[unit] = money.add(totals.get(unit, Decimal(0)), stated.billed_cost)
-    return totals
+def with_totals(totals: dict[tuple[object, ...], Decimal], part: Charges) -> None:
+    """Add what the rows of a part are billed to totals by account, period and currency."""
+    for unit, stated in part.totals.items():
+        totals[unit] = money.add(totals.get(unit, Decimal(0)), stated.billed_cost)
 
 
 def _controlled(imports: pl.DataFrame, controls: Controls) -> tuple[pl.DataFrame, tuple[str, ...]]:

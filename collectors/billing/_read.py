@@ -96,6 +96,8 @@ def _told(
     found = {name: version for name, each in known.items() if (version := each.detect(head)) is not None}
     if wanted is not None:
         found = {wanted: found.get(wanted, "")}
+    if not found:
+        _tell_near(file.label, head, known)
     if len(found) != 1:
         several = f"what could be {' or '.join(found)}" if found else _shown(columns, content)
         raise InputError(
@@ -104,6 +106,14 @@ def _told(
         )
     name, version = next(iter(found.items()))
     return known[name], version
+
+
+def _tell_near(label: str, head: Head, known: Mapping[str, BillFormat]) -> None:
+    """Refuse a file that is nearly of one format in that format's words."""
+    for each in known.values():
+        near = each.near(head) if each.near is not None and head.columns else None
+        if near is not None:
+            raise InputError(f"{label}: line 1: found {near.found}, expected {near.expected}", hint=near.hint)
 
 
 def _shown(columns: tuple[str, ...], content: bytes) -> str:

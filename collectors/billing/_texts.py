@@ -15,13 +15,20 @@ from collectors.billing._source import SourceFile
 from collectors.billing._typed import Broken, Texts, as_text, coded_of, frame_of, listed, naive_columns
 from ledger.errors import InputError
 
-__all__ = ["Broken", "Texts", "columns_of", "read_parts", "read_texts"]
+__all__ = ["Broken", "Everything", "Texts", "columns_of", "read_parts", "read_texts", "tables"]
 
 _PARQUET: Final = b"PAR1"
 _BATCH_ROWS: Final = 50_000
 _PART_ROWS: Final = 250_000
 # What Arrow raises for bytes that are not what their footer says.
 _DAMAGE: Final = (pa.ArrowException, OSError, ValueError)
+
+
+class Everything:
+    """Every column is wanted: tags are columns of any name."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
 
 
 def columns_of(file: SourceFile, content: bytes) -> tuple[str, ...]:
@@ -89,7 +96,7 @@ def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterat
     coded = [name for name in names if schema.field(name).type in {pa.string(), pa.large_string()}]
     opened = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=coded)
     first = 1
-    for table in _tables(opened, names):
+    for table in tables(opened, names):
         table.validate(full=True)
         codes = {name: coded_of(table[name]) for name in coded}
         plain = frame_of(table.drop_columns(coded)) if len(coded) < len(names) else pl.DataFrame()
@@ -108,7 +115,7 @@ def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterat
         first += frame.height
 
 
-def _tables(file: parquet.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
+def tables(file: parquet.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
     """Yield the rows of a Parquet file in tables of about one size, however small its row groups are."""
     if not file.metadata.num_rows:
         yield file.schema_arrow.empty_table().select(names)

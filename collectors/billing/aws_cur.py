@@ -28,7 +28,7 @@ from collectors.billing._charges import Charges, charges_of
 from collectors.billing._format import BillFormat, Head, Imported, Request
 from collectors.billing._native import in_own_words
 from collectors.billing._source import SourceFile
-from collectors.billing._texts import Texts, read_parts, read_texts
+from collectors.billing._texts import Everything, Texts, read_parts, read_texts
 from collectors.billing._whole import imported
 from ledger.errors import InputError
 from ledger.tables import FocusCharge, SplitCharge, declared
@@ -55,13 +55,6 @@ class _Seen:
     left_out: set[str] = field(default_factory=set)
     lacking: set[str] = field(default_factory=set)
     kinds: dict[str, int] = field(default_factory=dict)
-
-
-class _All:
-    """Every column is wanted: tags are columns of any name."""
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str)
 
 
 def _version(head: Head) -> str | None:
@@ -109,7 +102,7 @@ def _parts(request: Request, seen: _Seen) -> Iterator[Charges]:
 def _texts(file: SourceFile, seen: _Seen) -> Iterator[Texts]:
     """Yield a file's rows; where every row ends before the header does, without the columns that none has."""
     content = file.content()
-    for texts in read_parts(file, content, _All()):
+    for texts in read_parts(file, content, Everything()):
         lacking = _lacking(content) if texts.broken and not texts.frame.height else []
         if not lacking or {canonical(each) for each in lacking} & {canonical(each) for each in _MANDATORY}:
             yield texts

@@ -218,6 +218,7 @@ def test_zeros_that_mean_unknown_are_null(tmp_path: Path) -> None:
 )
 def test_days_and_numbers_of_any_place(tmp_path: Path, day: str, cost: str, mark: str) -> None:
     row = {"Date": day, "CostInBillingCurrency": cost, "BillingPeriodStartDate": "", "BillingPeriodEndDate": ""}
+    row["UnitPrice"] = "98.32" if cost.endswith(".68") else "98,32"
     charge = _charges(read_bill(_export(tmp_path / "cost.csv", row, mark=mark))).row(0, named=True)
     assert charge["BilledCost"] == Decimal("2359.68")
     assert charge["ChargePeriodStart"] == datetime(2026, 9, 13, tzinfo=UTC)

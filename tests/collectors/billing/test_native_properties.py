@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.billing._read import read_bill
-from collectors.billing._written_in import plain_days, plain_numbers
+from collectors.billing._written_in import Evidence, Ways, plain_days, plain_numbers
 from ledger.errors import InputError
 from ledger.tables import FocusCharge
 
@@ -81,27 +82,74 @@ def test_billed_is_the_actual_and_effective_the_amortised_cost(
     assert charges.filter(CommitmentDiscountStatus="Unused").height == len(unused)
 
 
+def _ways(frame: pl.DataFrame, *, is_local: bool = True) -> Ways:
+    seen = Evidence()
+    for part in frame.iter_slices(2):
+        seen.see(part, [name for name in frame.columns if name == "cost"], [each for each in ("day",) if each in frame])
+    return seen.ways("cost.csv", {}, is_local=is_local)
+
+
+def _ways_or_refusal(frame: pl.DataFrame, *, is_local: bool = True) -> Ways | InputError:
+    try:
+        return _ways(frame, is_local=is_local)
+    except InputError as error:
+        return error
+
+
 @given(st.lists(st.decimals("-99999999", "99999999", places=4), min_size=1, max_size=8))
 def test_numbers_of_another_place_are_the_same_numbers(numbers: list[Decimal]) -> None:
     english = [f"{each:,f}" for each in numbers]
     german = [each.translate(str.maketrans(",.", ".,")) for each in english]
     french = [each.replace(",", "\u202f").replace(".", ",") for each in english]
-    for texts in (english, german, french, [str(each) for each in numbers]):
-        frame, _ = plain_numbers(pl.DataFrame({"cost": texts}), ["cost"])
-        assert [Decimal(each) for each in frame["cost"].to_list()] == numbers
+    swiss = [each.replace(",", "\u2019") for each in english]
+    for texts in (english, german, french, swiss, [f"{each:f}" for each in numbers]):
+        frame = pl.DataFrame({"cost": texts})
+        plain = plain_numbers(frame, ["cost"], _ways(frame))
+        assert [Decimal(each) for each in plain["cost"].to_list()] == numbers
+
+
+@given(
+    st.lists(st.decimals("-9999999", "9999999", places=3).map(lambda each: each.normalize()), min_size=1, max_size=6),
+    st.sampled_from([",.", ".,", ".\u202f", ",\u00a0"]),
+    st.booleans(),
+)
+def test_a_number_is_read_as_it_was_meant_or_not_at_all(numbers: list[Decimal], marks: str, is_local: bool) -> None:
+    """`1.234,56` and `1,234` of any place: the number that was written, or one line that says what is not clear."""
+    group, mark = marks[::-1] if marks in {".\u202f", ",\u00a0"} else marks
+    written = [f"{each:,f}".replace(",", "#").replace(".", mark).replace("#", group) for each in numbers]
+    frame = pl.DataFrame({"cost": written})
+    # A file in English writes numbers as English does; there no doubt is left.
+    is_english = (group, mark) == (",", ".") or mark == "."
+    ways = _ways_or_refusal(frame, is_local=is_local or not is_english)
+    if isinstance(ways, InputError):
+        assert ways.message.startswith("cost.csv: found ")
+        assert "\n" not in ways.message
+        assert ways.hint
+        return
+    plain = plain_numbers(frame, ["cost"], ways)["cost"].to_list()
+    assert [Decimal(each) for each in plain] == numbers
 
 
 @given(st.lists(st.dates().filter(lambda day: day.year >= 1000), min_size=1, max_size=8))
-def test_days_of_one_file_are_read_in_one_order(days: list[object]) -> None:
+def test_days_of_one_file_are_read_in_one_order(days: list[date]) -> None:
     for pattern in ("%d.%m.%Y", "%Y/%m/%d", "%Y-%m-%d", "%m/%d/%Y"):
-        texts = [day.strftime(pattern) for day in days]  # type: ignore[attr-defined]  a date
-        frame, order = plain_days(pl.DataFrame({"day": texts}), ["day"])
-        assert frame["day"].to_list() == [str(day) for day in days]
-        assert order.is_day_first == (pattern == "%d.%m.%Y")
-    british = [day.strftime("%d/%m/%Y") for day in days]  # type: ignore[attr-defined]  as above
-    frame, order = plain_days(pl.DataFrame({"day": british}), ["day"])
-    if not order.is_guess:
-        assert frame["day"].to_list() == [str(day) for day in days]
+        frame = pl.DataFrame({"day": [day.strftime(pattern) for day in days]})
+        ways = _ways(frame, is_local=False)
+        assert plain_days(frame, ["day"], ways)["day"].to_list() == [str(day) for day in days]
+
+
+@given(
+    st.lists(st.dates(min_value=date(2000, 1, 1)), min_size=1, max_size=8),
+    st.sampled_from(["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%Y"]),
+)
+def test_a_day_is_read_as_it_was_meant_or_not_at_all(days: list[date], pattern: str) -> None:
+    frame = pl.DataFrame({"day": [day.strftime(pattern) for day in days]})
+    ways = _ways_or_refusal(frame)
+    if isinstance(ways, InputError):
+        assert all(day.day <= 12 for day in days)
+        assert "no day after the 12th" in ways.message
+        return
+    assert plain_days(frame, ["day"], ways)["day"].to_list() == [str(day) for day in days]
 
 
 GOOD = {
