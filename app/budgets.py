@@ -10,6 +10,7 @@ from app import format as written
 from app.context import Context
 from app.data import Scope, Window, answered
 from app.headline import Answer
+from app.lengths import length
 from ledger.tables import Budget, BudgetDecision, Team
 from ledger.tables.partition import after, floor
 from queries.budgets import Standing, in_force, standings
@@ -100,7 +101,7 @@ def cumulated(each: Standing, spent: pl.DataFrame, forecast: pl.DataFrame, now: 
     )
     newest = forecast.filter(mine).filter(pl.col("made_on") == pl.col("made_on").max())
     coming = newest.filter(pl.col("day") > now.date()).sort("day")
-    base = float(each.spent)
+    base = length(each.spent)
     rising = coming.select(
         "day",
         *(

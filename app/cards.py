@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import data, sums
 from app import format as written
+from app.lengths import length
 from queries import measure
 from queries.measure import Amount, Measure, Part, UnitCost
 
@@ -70,11 +71,11 @@ def money(
     *,
     label: str = "",
     first: str = "",
-    chart: Sequence[float] = (),
+    chart: Sequence[Decimal] = (),
 ) -> None:
     """Draw an amount: one currency as the number, the others in the small print. They are never added."""
     value, others = sums.headline(totals, first)
-    card(label or of.title, value, f"and {others}" if others else "", meaning=of.means, chart=chart)
+    card(label or of.title, value, f"and {others}" if others else "", meaning=of.means, chart=[*map(length, chart)])
 
 
 def parted(of: Part, frame: pl.DataFrame) -> None:

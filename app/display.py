@@ -9,7 +9,7 @@ from app import data
 from app.context import Context
 from ledger.config import Settings
 from ledger.exchange import Exchange, Row
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import ExchangeRate
 from queries import display
 from queries.display import MARK, Shown

@@ -19,15 +19,43 @@ _START = datetime(2026, 10, 1, tzinfo=UTC)
 _END = datetime(2026, 11, 1, tzinfo=UTC)
 _BATCH = 500_000
 _ROW_GROUP = 250_000
-_PROVIDERS = ("AWS", "Amazon Web Services")
+_IS_COVERED = pl.col("row") % 10 == 0
+
+# What is the same in every row.
+_SAME = {
+    "BillingAccountId": "123456789012",
+    "BillingAccountName": "payer",
+    "BillingCurrency": "USD",
+    "ChargeCategory": "Usage",
+    "ChargeFrequency": "Usage-Based",
+    "ConsumedUnit": "Hours",
+    "InvoiceId": "INV-1",
+    "InvoiceIssuerName": "Amazon Web Services",
+    "PricingCategory": "Standard",
+    "PricingUnit": "Hrs",
+    "ProviderName": "AWS",
+    "PublisherName": "AWS",
+    "RegionId": "us-east-1",
+    "RegionName": "US East (N. Virginia)",
+    "ResourceType": "Instance",
+    "ServiceCategory": "Compute",
+    "ServiceName": "Amazon Elastic Compute Cloud",
+    "ServiceSubcategory": "Virtual Machines",
+}
+_COMMITMENT = {
+    "CommitmentDiscountCategory": "Spend",
+    "CommitmentDiscountId": "arn:aws:savingsplans::123456789012:savingsplan/1",
+    "CommitmentDiscountStatus": "Used",
+    "CommitmentDiscountType": "Compute Savings Plan",
+}
 
 # How many different values a column has: accounts, resources, SKUs and sets of tags of a large customer.
 _ACCOUNTS, _RESOURCES, _SKUS, _TAGS, _ZONES = 40, 30_000, 2_000, 1_500, 12
 
 
-def _pick(seed: int, values: pl.Series, rows: pl.Expr) -> pl.Expr:
+def _pick(seed: int, values: pl.Series) -> pl.Expr:
     """Return one of some values for each row; the same seed gives the same."""
-    code = (rows.hash(seed) % len(values)).cast(pl.UInt32)
+    code = (pl.col("row").hash(seed) % len(values)).cast(pl.UInt32)
     return pl.lit(values).gather(code)
 
 
@@ -38,65 +66,59 @@ def _names(pattern: str, count: int) -> pl.Series:
 def batch(first: int, rows: int, start: datetime = _START, end: datetime = _END) -> pl.DataFrame:
     """Return some rows of the bill, as an export of FOCUS 1.2 writes them: costs as doubles, instants with a zone."""
     hours = (end - start) // timedelta(hours=1)
-    row = pl.int_range(first, first + rows, dtype=pl.Int64, eager=False).alias("row")
-    frame = pl.select(row)
-    at = pl.lit(start).cast(pl.Datetime("us", "UTC")) + pl.duration(hours=pl.col("row") % hours)
+    period_start, period_end = (pl.lit(each).cast(pl.Datetime("us", "UTC")) for each in (start, end))
+    at = period_start + pl.duration(hours=pl.col("row") % hours)
+    columns = {
+        "BillingPeriodStart": period_start,
+        "BillingPeriodEnd": period_end,
+        "ChargePeriodStart": at,
+        "ChargePeriodEnd": at + pl.duration(hours=1),
+        "ChargeClass": pl.lit(None, dtype=pl.String),
+        "ResourceName": pl.lit(None, dtype=pl.String),
+        **{name: pl.lit(text) for name, text in _SAME.items()},
+        **_amounts(),
+        **_commitments(),
+        **_varied(),
+    }
+    frame = pl.select(pl.int_range(first, first + rows, dtype=pl.Int64, eager=False).alias("row"))
+    return frame.select(columns[name].alias(name) for name in sorted(columns))
+
+
+def _amounts() -> dict[str, pl.Expr]:
     # Every third cost is so small that a double's text has an exponent, as requests and transfer have.
     scale = pl.when(pl.col("row") % 3 == 0).then(1e-12).otherwise(1e-6)
     listed = ((pl.col("row").hash(1) % 10_000_000).cast(pl.Float64) * scale).round(12)
     charged = (listed * 0.8).round(12)
     quantity = (pl.col("row").hash(2) % 1000).cast(pl.Float64) / 1000
-    tags = _names('{{"team": "team-{0}", "env": "prod", "job": "job-{0}"}}', _TAGS)
-    sku = _names("SKU{:08d}", _SKUS)
-    period_start, period_end = (pl.lit(each).cast(pl.Datetime("us", "UTC")) for each in (start, end))
-    is_covered = pl.col("row") % 10 == 0
-    return frame.select(
-        AvailabilityZone=_pick(3, _names("us-east-1{}", _ZONES), pl.col("row")),
-        BilledCost=pl.when(is_covered).then(0.0).otherwise(charged),
-        BillingAccountId=pl.lit("123456789012"),
-        BillingAccountName=pl.lit("payer"),
-        BillingCurrency=pl.lit("USD"),
-        BillingPeriodEnd=period_end,
-        BillingPeriodStart=period_start,
-        ChargeCategory=pl.lit("Usage"),
-        ChargeClass=pl.lit(None, dtype=pl.String),
-        ChargeDescription=_pick(4, _names("$0.{} per On Demand Linux instance hour", _SKUS), pl.col("row")),
-        ChargeFrequency=pl.lit("Usage-Based"),
-        ChargePeriodEnd=at + pl.duration(hours=1),
-        ChargePeriodStart=at,
-        CommitmentDiscountCategory=pl.when(is_covered).then(pl.lit("Spend")),
-        CommitmentDiscountId=pl.when(is_covered).then(pl.lit("arn:aws:savingsplans::123456789012:savingsplan/1")),
-        CommitmentDiscountStatus=pl.when(is_covered).then(pl.lit("Used")),
-        CommitmentDiscountType=pl.when(is_covered).then(pl.lit("Compute Savings Plan")),
-        ConsumedQuantity=quantity,
-        ConsumedUnit=pl.lit("Hours"),
-        ContractedCost=charged,
-        ContractedUnitPrice=pl.lit(None, dtype=pl.Float64),
-        EffectiveCost=(charged * 0.9).round(12),
-        InvoiceId=pl.lit("INV-1"),
-        InvoiceIssuerName=pl.lit(_PROVIDERS[1]),
-        ListCost=listed,
-        ListUnitPrice=listed,
-        PricingCategory=pl.lit("Standard"),
-        PricingQuantity=quantity,
-        PricingUnit=pl.lit("Hrs"),
-        ProviderName=pl.lit(_PROVIDERS[0]),
-        PublisherName=pl.lit(_PROVIDERS[0]),
-        RegionId=pl.lit("us-east-1"),
-        RegionName=pl.lit("US East (N. Virginia)"),
-        ResourceId=_pick(5, _names("arn:aws:ec2:us-east-1:123456789012:instance/i-{:017x}", _RESOURCES), pl.col("row")),
-        ResourceName=pl.lit(None, dtype=pl.String),
-        ResourceType=pl.lit("Instance"),
-        ServiceCategory=pl.lit("Compute"),
-        ServiceName=pl.lit("Amazon Elastic Compute Cloud"),
-        ServiceSubcategory=pl.lit("Virtual Machines"),
-        SkuId=_pick(6, sku, pl.col("row")),
-        SkuMeter=_pick(6, _names("BoxUsage:p5.{}xlarge", _SKUS), pl.col("row")),
-        SkuPriceId=_pick(6, _names("SKU{:08d}.JRTCKXETXF.6YS6EN2CT7", _SKUS), pl.col("row")),
-        SubAccountId=_pick(7, _names("2{:011d}", _ACCOUNTS), pl.col("row")),
-        SubAccountName=_pick(7, _names("account {}", _ACCOUNTS), pl.col("row")),
-        Tags=_pick(8, tags, pl.col("row")),
-    )
+    return {
+        "BilledCost": pl.when(_IS_COVERED).then(0.0).otherwise(charged),
+        "EffectiveCost": (charged * 0.9).round(12),
+        "ContractedCost": charged,
+        "ContractedUnitPrice": pl.lit(None, dtype=pl.Float64),
+        "ListCost": listed,
+        "ListUnitPrice": listed,
+        "ConsumedQuantity": quantity,
+        "PricingQuantity": quantity,
+    }
+
+
+def _commitments() -> dict[str, pl.Expr]:
+    return {name: pl.when(_IS_COVERED).then(pl.lit(text)) for name, text in _COMMITMENT.items()}
+
+
+def _varied() -> dict[str, pl.Expr]:
+    """Return the columns of which a large customer has many values; those of a SKU go together."""
+    return {
+        "AvailabilityZone": _pick(3, _names("us-east-1{}", _ZONES)),
+        "ChargeDescription": _pick(4, _names("$0.{} per On Demand Linux instance hour", _SKUS)),
+        "ResourceId": _pick(5, _names("arn:aws:ec2:us-east-1:123456789012:instance/i-{:017x}", _RESOURCES)),
+        "SkuId": _pick(6, _names("SKU{:08d}", _SKUS)),
+        "SkuMeter": _pick(6, _names("BoxUsage:p5.{}xlarge", _SKUS)),
+        "SkuPriceId": _pick(6, _names("SKU{:08d}.JRTCKXETXF.6YS6EN2CT7", _SKUS)),
+        "SubAccountId": _pick(7, _names("2{:011d}", _ACCOUNTS)),
+        "SubAccountName": _pick(7, _names("account {}", _ACCOUNTS)),
+        "Tags": _pick(8, _names('{{"team": "team-{0}", "env": "prod", "job": "job-{0}"}}', _TAGS)),
+    }
 
 
 def write(path: Path, rows: int) -> None:

@@ -29,15 +29,13 @@ from pydantic_settings.exceptions import SettingsError
 from ledger.budget_rule import BudgetRule
 from ledger.errors import ConfigError
 from ledger.explain import nearest, problem
+from ledger.money_sections import BillPlace, MoneySettings, NodeResource
 from ledger.sections import (
     AgentSettings,
     AuthSettings,
-    BillPlace,
     HubSettings,
     MailSettings,
     Match,
-    MoneySettings,
-    NodeResource,
     Receiver,
     ReportSettings,
     StoreSettings,

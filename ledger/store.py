@@ -5,34 +5,32 @@ in one transaction; reads give frames in exactly the types of their table.
 """
 
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
 import dataframely as dy
 import duckdb
 import polars as pl
 
 from ledger import _people_sql
+from ledger._access import Access
 from ledger._backup import load, write_copy
 from ledger._checkpoints import Checkpoints
 from ledger._coded import read_coded
 from ledger._commit import Commit, Sender
-from ledger._connection import connect, explained, fetch, fetch_row, path_of, read_only
-from ledger._ddl import FENCE, quoted
+from ledger._connection import explained, path_of, read_only
+from ledger._ddl import quoted
 from ledger._door import Written, admit
 from ledger._erasure import erase_user
 from ledger._group import Joint, append_group, joints_of, ready
-from ledger._latest import Latest
-from ledger._opening import opened, reading
+from ledger._opening import reading
 from ledger._order import arranged
 from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, rows_of, versions_query
 from ledger._replaced import RollupState, checked, extend, replace
-from ledger._writer import Writer
+from ledger._transactions import Transactions
 from ledger.errors import StoreError
 from ledger.frames import columns_of
 from ledger.tables import TABLES, declared
@@ -41,9 +39,6 @@ from ledger.tables.partition import Timed, floor
 T = TypeVar("T")
 
 Schema = type[dy.Schema]
-
-# A conflict means that somebody else committed meanwhile: soon again, then with patience.
-_PAUSES_SECONDS: Final = (0.001, 0.002, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def utcnow() -> datetime:
@@ -60,11 +55,8 @@ class Store:
     def __init__(self, url: str, now: Callable[[], datetime], memory_limit: str) -> None:
         self.url = url
         self._now = now
-        self._memory_limit = memory_limit
-        self._connection, self._prefix = opened(url, memory_limit)
-        self._local = threading.local()
-        self._latest = Latest()
-        self._writer = Writer(url)
+        self._access = Access(url, memory_limit)
+        self._transactions = Transactions(self._access, now)
         self._checkpoints: Checkpoints | None = None
 
     @classmethod
@@ -74,16 +66,16 @@ class Store:
 
     def close(self) -> None:
         """Finish the writes that were submitted, and give the file back."""
-        self._writer.close()
+        self._transactions.close()
         if self._checkpoints is not None:
             self._checkpoints.close()
-        self._connection.close()
+        self._access.close()
 
     def checkpoint_beside(self) -> None:
         """Let checkpoints run beside commits from now on, as a store needs that takes rows all the time."""
         path = path_of(self.url)
         if path is not None and self._checkpoints is None:
-            self._checkpoints = Checkpoints(self._cursor, path)
+            self._checkpoints = Checkpoints(self._access.cursor, path)
 
     def join_groups(self) -> None:
         """Join the small groups of rows that checkpoints beside commits have left; commits may wait for a moment."""
@@ -196,62 +188,49 @@ class Store:
         """
         table = declared(schema)
         names = list(columns) or list(columns_of(schema))
-        rows, params = rows_of(table, f"{self._prefix}{quoted(table.name)}", names, window, by=by, where=where or {})
+        stored = f"{self._access.prefix}{quoted(table.name)}"
+        rows, params = rows_of(table, stored, names, window, by=by, where=where or {})
         order = f" ORDER BY {', '.join(quoted(name) for name in table.order or table.key)}" if ordered else ""
-        with self._reading() as cursor:
-            if coded:
-                frame = read_coded(lambda query: self._fetch(cursor, query, params), rows, order, names, coded)
-            else:
-                frame = self._fetch(cursor, f"SELECT {', '.join(map(quoted, names))}{rows}{order}", params)
+        if coded:
+            with self._access.snapshot():
+                frame = read_coded(lambda query: self._access.rows(query, params), rows, order, names, coded)
+        else:
+            frame = self._access.rows(f"SELECT {', '.join(map(quoted, names))}{rows}{order}", params)
         return frame.select(
             pl.col(name) if name in coded else pl.col(name).cast(columns_of(schema)[name].dtype) for name in names
         )
 
     def select(self, sql: str, **params: object) -> pl.DataFrame:
         """Return the rows of our own SQL text, which names its parameters as $name."""
-        with self._reading() as cursor:
-            return self._fetch(cursor, sql, params)
+        return self._access.rows(sql, params)
 
     def people_sql(self, sql: str, *, limit: int = 10_000, timeout_seconds: float = 30) -> pl.DataFrame:
         """Return the rows of one SELECT that a person wrote.
 
         Raises: InputError: it is anything else, it fails, takes longer, or has more rows.
         """
-        with self._cursor() as cursor, read_only(cursor):
+        with self._access.cursor() as cursor, read_only(cursor):
             return _people_sql.run(cursor, sql, limit=limit, timeout_seconds=timeout_seconds)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Let all reads of this thread see one snapshot, until the block ends."""
-        if getattr(self._local, "cursor", None) is not None:
-            yield
-            return
-        with self._cursor() as cursor, read_only(cursor):
-            # A snapshot begins with the first read, not with BEGIN.
-            self._fetch(cursor, f"SELECT turn_count FROM {self._prefix}{FENCE}", {})
-            self._local.cursor = cursor
-            try:
-                yield
-            finally:
-                self._local.cursor = None
+        return self._access.snapshot()
 
     def versions(self, table_name: str, since_key: str | None = None) -> dict[str, PartitionStateRow]:
         """Return what is known of a table's partitions, and of its other groupings, from one key on."""
-        query, params = versions_query(f"{self._prefix}partition_state", table_name, since_key)
-        with self._reading() as cursor:
-            rows = self._fetch(cursor, query, params)
+        query, params = versions_query(f"{self._access.prefix}partition_state", table_name, since_key)
+        rows = self._access.rows(query, params)
         return {row[0]: PartitionStateRow(*row) for row in rows.rows()}
 
     def current(self, table_name: str | None = None) -> dict[str, dict[str, Version]]:
         """Return the version of each partition, by table and key, of one table or of all with one read."""
-        with self._reading() as cursor:
-            return by_table(self._fetch(cursor, *current_query(f"{self._prefix}partition_state", table_name)).rows())
+        return by_table(self._access.rows(*current_query(f"{self._access.prefix}partition_state", table_name)).rows())
 
     def backup(self, path: Path) -> None:
         """Write a copy of the whole store, as it is at one instant, into a new file that opens as a store."""
-        with self._cursor() as cursor, read_only(cursor):
+        with self._access.cursor() as cursor, read_only(cursor):
             try:
-                write_copy(cursor, self._prefix, Path(path))
+                write_copy(cursor, self._access.prefix, Path(path))
             except duckdb.Error as error:
                 raise explained(f"backup {path}", error) from error
 
@@ -273,68 +252,9 @@ class Store:
         with cls.open(url) as store:
             store.load(path)
 
-    def _fetch(self, cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object]) -> pl.DataFrame:
-        try:
-            return fetch(cursor, query, params)
-        except duckdb.Error as error:
-            raise explained(self.url, error) from error
-
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        try:
-            cursor = self._connection.cursor()
-        except duckdb.Error as error:
-            raise explained(self.url, error) from error
-        try:
-            yield cursor
-        finally:
-            cursor.close()
-
-    @contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        held: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
-        if held is not None:
-            yield held
-            return
-        with self._cursor() as cursor, read_only(cursor):
-            yield cursor
-
     def _commit(self, work: Callable[[Commit], T]) -> T:
-        """Run a closure in the writer thread as one transaction; it is repeated whole on a conflict."""
-        return self._writer.run(lambda: self._attempts(work))
-
-    def _attempts(self, work: Callable[[Commit], T]) -> T:
-        for pause in (*_PAUSES_SECONDS, None):
-            try:
-                return self._attempt(work)
-            except duckdb.Error as error:
-                is_conflict = isinstance(error, duckdb.TransactionException) and "onflict" in str(error)
-                if not is_conflict or pause is None:
-                    self._recover(error)
-                    raise explained(self.url, error) from error
-                time.sleep(pause)
-        raise AssertionError  # the last attempt returned or raised
-
-    def _attempt(self, work: Callable[[Commit], T]) -> T:
-        with self._cursor() as cursor:
-            cursor.execute("BEGIN TRANSACTION")
-            # Without this row two writers of one empty partition would both commit.
-            cursor.execute(f"UPDATE {self._prefix}{FENCE} SET turn_count = turn_count + 1")
-            (turn,) = fetch_row(cursor, f"SELECT turn_count FROM {self._prefix}{FENCE}")
-            self._latest.begin(int(str(turn)))
-            commit = Commit(cursor, self._prefix, self._now(), self._latest)
-            result = work(commit)
-            commit.finish()
-            cursor.execute("COMMIT")
-            self._latest.commit(int(str(turn)), commit.added, commit.rewritten, commit.recorded)
-            return result
-
-    def _recover(self, error: duckdb.Error) -> None:
-        """Open the file again where a failed write has made the database refuse everything."""
-        if path_of(self.url) is None or not isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
-            return
-        self._connection.close()
-        self._connection = connect(self.url, self._memory_limit)
+        """Run a closure as one transaction."""
+        return self._transactions.run(work)
 
 
 __all__ = ["Joint", "PartitionStateRow", "RollupState", "Sender", "Store", "Version", "Written", "utcnow"]

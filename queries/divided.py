@@ -8,7 +8,7 @@ from typing import Final
 import dataframely as dy
 import polars as pl
 
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.store import Store
 from ledger.tables import (
     TABLES,
@@ -21,7 +21,7 @@ from ledger.tables import (
     declared,
 )
 from ledger.tables.partition import after, floor
-from queries import sql, what_if
+from queries import other_rules, sql
 from queries.graph import Span
 from queries.rollups.model_cost_day import model_cost_day
 from queries.rollups.spend_day import spend_day
@@ -74,7 +74,7 @@ def _fill(made: Store, store: Store, rules: MoneySettings, start: datetime, now:
     """Divide one day: a month is never in memory at once."""
     span = Span(start, after(start, "day"), now)
     window = (span.start, span.end)
-    hours = what_if.allocations(store.read, rules, rules.split_rule, window, now)
+    hours = other_rules.allocations(store.read, rules, rules.split_rule, window, now)
     held = store.read(JobGpuHour, window)
     spent: dy.LazyFrame[SpendDay] = spend_day.function(hours.lazy(), span)
     models: dy.LazyFrame[ModelCostDay] = model_cost_day.function(

@@ -12,7 +12,7 @@ from typing import Final
 import dataframely as dy
 import polars as pl
 
-from ledger import sections
+from ledger import money_sections
 from ledger.tables import FocusCharge, Node, NodeResource
 from queries.rollups._scope import tags_of
 
@@ -38,7 +38,7 @@ _SCHEDULERS: Final = ("slurm", "kubernetes")
 def node_resources(
     nodes: dy.DataFrame[Node],
     charges: dy.DataFrame[FocusCharge],
-    configured: Sequence[sections.NodeResource] = (),
+    configured: Sequence[money_sections.NodeResource] = (),
     tag_keys: Sequence[str] = TAG_KEYS,
 ) -> dy.DataFrame[NodeResource]:
     """Return the links between nodes and the resources of bills; each holds while its node exists.
@@ -108,7 +108,7 @@ def _by_instance(nodes: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_configuration(
-    nodes: pl.DataFrame, resources: pl.DataFrame, configured: Sequence[sections.NodeResource]
+    nodes: pl.DataFrame, resources: pl.DataFrame, configured: Sequence[money_sections.NodeResource]
 ) -> pl.DataFrame:
     """Match by what a person stated."""
     stays = _stays(nodes).with_columns(pl.lit("stated").alias("match_method"))

@@ -9,7 +9,7 @@ import dataframely as dy
 import polars as pl
 
 from ledger.frames import dtypes
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import (
     BillImport,
     CostHour,

@@ -1,15 +1,18 @@
 """A month's running total against what may be spent."""
 
+from decimal import Decimal
+
 import polars as pl
 from plotly import graph_objects as go
 
 from app.charts._base import figure
+from app.lengths import length
 from app.theme import ACCENT
 
 _OVER = "#b23a4b"
 
 
-def against(frame: pl.DataFrame, budget: float, currency: str) -> go.Figure:
+def against(frame: pl.DataFrame, budget: Decimal, currency: str) -> go.Figure:
     """Draw what was spent by each day, what is expected to be, with its interval, and the budget as a line.
 
     Shape: rows of `day`, `spent`, `expected`, `lower`, `upper`: running totals.
@@ -46,7 +49,7 @@ def against(frame: pl.DataFrame, budget: float, currency: str) -> go.Figure:
     every = frame["day"].to_list()
     limit = go.Scatter(
         x=[every[0], every[-1]] if every else [],
-        y=[budget, budget] if every else [],
+        y=[length(budget)] * 2 if every else [],
         mode="lines",
         line={"color": _OVER, "width": 1.5},
         name="budget",

@@ -7,6 +7,7 @@ import polars as pl
 from plotly import graph_objects as go
 
 from app.charts._base import figure, largest, pivot
+from app.lengths import lengths
 from app.theme import ACCENT, CATEGORICAL, OTHER_COLOUR, STATE_COLOURS, STATE_WORDS
 
 _LABELLED_DAYS: Final = 16
@@ -92,7 +93,7 @@ def by_state(frame: pl.DataFrame, currency: str) -> go.Figure:
     mine = frame.filter(pl.col("billing_currency") == currency)
     mine = mine.sort("effective_cost", descending=True, nulls_last=True)
     states = mine["state"].to_list()
-    costs = mine["effective_cost"].cast(pl.Float64).to_list()
+    costs = lengths(mine["effective_cost"])
     return ranked([STATE_WORDS[each] for each in states], costs, [STATE_COLOURS[each] for each in states], currency)
 
 
@@ -118,10 +119,7 @@ def forecast(actual: pl.DataFrame, expected: pl.DataFrame, currency: str) -> go.
     days = expected["day"].to_list()
     band = go.Scatter(
         x=days + days[::-1],
-        y=[
-            *expected["upper_cost"].cast(pl.Float64).to_list(),
-            *expected["lower_cost"].cast(pl.Float64).to_list()[::-1],
-        ],
+        y=[*lengths(expected["upper_cost"]), *lengths(expected["lower_cost"])[::-1]],
         fill="toself",
         fillcolor="rgba(26, 127, 142, 0.16)",
         line={"width": 0},
@@ -130,7 +128,7 @@ def forecast(actual: pl.DataFrame, expected: pl.DataFrame, currency: str) -> go.
     )
     line = go.Scatter(
         x=days,
-        y=expected["forecast_cost"].cast(pl.Float64).to_list(),
+        y=lengths(expected["forecast_cost"]),
         mode="lines",
         line={"color": ACCENT, "dash": "dot", "width": 2},
         name="forecast",
@@ -138,7 +136,7 @@ def forecast(actual: pl.DataFrame, expected: pl.DataFrame, currency: str) -> go.
     )
     past = go.Bar(
         x=actual["day"].to_list(),
-        y=actual["cost"].cast(pl.Float64).to_list(),
+        y=lengths(actual["cost"]),
         marker={"color": ACCENT},
         name="so far",
         hovertemplate=f"%{{x|%a %-d %b}}<br>%{{y:,.2f}} {currency}<extra></extra>",

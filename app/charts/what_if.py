@@ -6,6 +6,7 @@ import polars as pl
 from plotly import graph_objects as go
 
 from app.charts._base import MOST_POINTS, figure
+from app.lengths import length
 from app.theme import ACCENT, CATEGORICAL
 
 _MARK: Final = "#b23a4b"
@@ -20,7 +21,7 @@ def break_even(frame: pl.DataFrame, currency: str, held: float | None) -> go.Fig
     traces = []
     for index, (name,) in enumerate(frame.select("line").unique(maintain_order=True).iter_rows()):
         rows = frame.filter(pl.col("line") == name).sort("used_ratio")
-        low, high = rows["cost"].to_list()
+        low, high = map(length, rows["cost"])
         # Points between the ends have something to say where the pointer stands.
         shares = [step / 20 for step in range(21)]
         traces.append(
@@ -34,7 +35,7 @@ def break_even(frame: pl.DataFrame, currency: str, held: float | None) -> go.Fig
             )
         )
     if held is not None and not frame.is_empty():
-        most = float(str(frame["cost"].max()))
+        most = max(map(length, frame["cost"]))
         traces.append(
             go.Scatter(
                 x=[held, held],

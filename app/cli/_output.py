@@ -33,6 +33,14 @@ def as_records(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, cut
     as_table(columns, [[row.get(name) for name in columns] for row in rows], cut=cut)
 
 
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json: bool, cut: bool = True) -> None:
+    """Print objects: all they hold as one JSON document, or some columns of them for the eye."""
+    if json:
+        as_json(rows)
+    else:
+        as_records(rows, columns, cut=cut)
+
+
 def complain(message: str, hint: str = "") -> None:
     """Say what went wrong, a line for each problem, on stderr."""
     for line in message.splitlines() or [""]:

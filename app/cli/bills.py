@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli._options import Json, Store, asked
-from app.cli._output import as_json, as_records, complain, remark
+from app.cli._output import as_json, as_records, complain, remark, show
 
 Import = Annotated[str, typer.Argument(metavar="IMPORT", help="Id of the import, or the start of it, as listed.")]
 
@@ -86,10 +86,7 @@ def diff(
 def accept(import_id: Import, json: Json = False, store: Store = None) -> None:
     """Let an import that waits count, in the place of the one before it."""
     rows = asked("bills", store, action="accept", import_id=import_id)
-    if json:
-        as_json(rows)
-    else:
-        as_records(rows, ("import_id", "status", "billing_account_id", "billing_period_start", "billed_cost"))
+    show(rows, ("import_id", "status", "billing_account_id", "billing_period_start", "billed_cost"), json=json)
 
 
 Issuer = Annotated[str, typer.Argument(metavar="ISSUER", help="Who sends the invoice, as bills name it.")]
@@ -107,7 +104,4 @@ def reopen(issuer: Issuer, period: Period, json: Json = False, store: Store = No
 
 
 def _show(rows: list[dict[str, Any]], *, json: bool) -> None:
-    if json:
-        as_json(rows)
-    else:
-        as_records(rows, ("invoice_issuer", "billing_period_start", "status", "changed_at", "changed_by"))
+    show(rows, ("invoice_issuer", "billing_period_start", "status", "changed_at", "changed_by"), json=json)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli._options import Json, Store, asked
-from app.cli._output import as_json, as_records
+from app.cli._output import show
 from ledger.budget_rule import DEFAULT_THRESHOLDS
 
 Month = Annotated[
@@ -74,8 +74,5 @@ def ended(
 
 
 def _show(rows: list[dict[str, Any]], *, json: bool) -> None:
-    if json:
-        as_json(rows)
-    else:
-        columns = ("scope", "billing_currency", "status", "spent_cost", "budget_cost", "expected_cost", "over_cost")
-        as_records(rows, (*columns, "breaks_on", "owner", "source"))
+    columns = ("scope", "billing_currency", "status", "spent_cost", "budget_cost", "expected_cost", "over_cost")
+    show(rows, (*columns, "breaks_on", "owner", "source"), json=json)

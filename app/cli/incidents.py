@@ -1,17 +1,20 @@
 """Commands about idle incidents."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from app.cli._options import Json, Store, asked, instant
-from app.cli._output import as_json, as_records
+from app.cli._output import show
 from ledger.errors import InputError
 
 Device = Annotated[str, typer.Argument(metavar="[GPU]", help="The device's uuid, as listed.")]
 Job = Annotated[str, typer.Option("--job", metavar="ID", help="All devices of this job that idle.")]
 Comment = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why, for those who ask later.")]
+
+_INCIDENT = ("gpu_uuid", "node", "opened_at", "idle_seconds", "job_id", "user", "team", "status", "decided_by")
+_RULE = ("exemption_id", "node", "user", "job", "model", "cluster", "starts_at", "ends_at", "reason", "made_by")
 
 
 def add(cli: typer.Typer) -> None:
@@ -35,7 +38,7 @@ def listed(
     store: Store = None,
 ) -> None:
     """List held GPUs that idle for too long, the longest first."""
-    _show(asked("incidents", store, status=status, lasting=not past), json=json)
+    show(asked("incidents", store, status=status, lasting=not past), _INCIDENT, json=json)
 
 
 def acknowledge(
@@ -88,7 +91,7 @@ def exempt(
         ends_at=instant(until, "--until"),
         reason=reason,
     )
-    _show_rules(made, json=json)
+    show(made, _RULE, json=json)
 
 
 def exemptions(
@@ -97,7 +100,7 @@ def exemptions(
     store: Store = None,
 ) -> None:
     """List the rules that exempt."""
-    _show_rules(asked("exemptions", store, past=past), json=json)
+    show(asked("exemptions", store, past=past), _RULE, json=json)
 
 
 def withdraw(
@@ -106,7 +109,7 @@ def withdraw(
     store: Store = None,
 ) -> None:
     """Withdraw a rule that exempts."""
-    _show_rules(asked("exemptions", store, action="withdraw", exemption_id=exemption), json=json)
+    show(asked("exemptions", store, action="withdraw", exemption_id=exemption), _RULE, json=json)
 
 
 def _decide(
@@ -117,31 +120,4 @@ def _decide(
     decided = asked(
         "incidents", store, gpu_uuid=gpu, job_id=job, decision=decision, comment=comment, snoozed_until=until
     )
-    _show(decided, json=json)
-
-
-def _show(rows: list[dict[str, Any]], *, json: bool) -> None:
-    if json:
-        as_json(rows)
-    else:
-        columns = ("gpu_uuid", "node", "opened_at", "idle_seconds", "job_id", "user", "team", "status", "decided_by")
-        as_records(rows, columns)
-
-
-def _show_rules(rows: list[dict[str, Any]], *, json: bool) -> None:
-    if json:
-        as_json(rows)
-    else:
-        columns = (
-            "exemption_id",
-            "node",
-            "user",
-            "job",
-            "model",
-            "cluster",
-            "starts_at",
-            "ends_at",
-            "reason",
-            "made_by",
-        )
-        as_records(rows, columns)
+    show(decided, _INCIDENT, json=json)

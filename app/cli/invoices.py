@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli._options import Json, Store, asked
-from app.cli._output import as_json, as_records
+from app.cli._output import show
 
 Issuer = Annotated[str, typer.Argument(metavar="ISSUER", help="Who sends it, as bills name it.")]
 Number = Annotated[str, typer.Argument(metavar="INVOICE", help="Its number, as bills name it.")]
@@ -56,8 +56,5 @@ def remove(issuer: Issuer, number: Number, json: Json = False, store: Store = No
 
 
 def _show(rows: list[dict[str, Any]], *, json: bool) -> None:
-    if json:
-        as_json(rows)
-    else:
-        columns = ("invoice_issuer", "invoice_id", "billing_period_start", "billing_currency", "invoiced")
-        as_records(rows, (*columns, "issue_status", "source"))
+    columns = ("invoice_issuer", "invoice_id", "billing_period_start", "billing_currency", "invoiced")
+    show(rows, (*columns, "issue_status", "source"), json=json)

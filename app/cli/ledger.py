@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli._options import Json, Store, asked, instant
-from app.cli._output import as_json, as_records, as_table, complain, remark
+from app.cli._output import as_json, as_records, as_table, complain, remark, show
 from ledger.errors import InputError
 from ledger.words import amount
 
@@ -151,10 +151,7 @@ def reconcile(json: Json = False, store: Store = None) -> None:
     rows = asked("reconcile", store)
     key = ("provider", "invoice_id", "billing_period_start", "billing_currency")
     columns = (*key, "charged", "allocated", "estimated", "invoiced")
-    if json:
-        as_json(rows)
-    else:
-        as_records(rows, (*columns, "difference", "tolerance", "status"))
+    show(rows, (*columns, "difference", "tolerance", "status"), json=json)
     for row in rows:
         for cause in row["causes"]:
             remark(f"{row['invoice_id'] or 'no invoice'}: {cause['words']}")
@@ -164,10 +161,7 @@ def findings(json: Json = False, store: Store = None) -> None:
     """List open recommendations, those that save most first."""
     rows = asked("findings", store)
     columns = ("finding_id", "title", "owner", "saving_cash_month", "saving_effective_month", "billing_currency")
-    if json:
-        as_json(rows)
-    else:
-        as_records(rows, (*columns, "confidence", "directive"))
+    show(rows, (*columns, "confidence", "directive"), json=json)
 
 
 def sql(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli._options import Json, Store, asked, settings
-from app.cli._output import as_json, as_records, remark
+from app.cli._output import as_json, remark, show
 from ledger.errors import ConfigError
 
 
@@ -40,10 +40,7 @@ def config(json: Json = False) -> None:
     from app.services.config import every_key  # noqa: PLC0415  as above
 
     found = every_key()
-    if json:
-        as_json(found)
-    else:
-        as_records(found, ("key", "default", "range", "meaning"), cut=False)
+    show(found, ("key", "default", "range", "meaning"), cut=False, json=json)
     try:
         refuse_problems(settings(None))
     except ConfigError as error:
@@ -87,7 +84,4 @@ def listed(json: Json = False, store: Store = None) -> None:
 
 
 def _show(rows: list[dict[str, object]], *, json: bool) -> None:
-    if json:
-        as_json(rows)
-    else:
-        as_records(rows, ("cluster", "node", "created_at", "revoked_at", "token_sha256"))
+    show(rows, ("cluster", "node", "created_at", "revoked_at", "token_sha256"), json=json)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from app import format as written
 from app import sums
 from app.headline import Headline
+from app.lengths import length
 from app.reports.weekly import Weekly
 from app.theme import ACCENT, MAIL, STATE_COLOURS, STATE_ORDER, STATE_WORDS
 from queries import measure
@@ -76,7 +77,7 @@ def spend(now: Headline, before: Headline) -> bytes:
         mine = sums.in_currency(found.spend, currency)
         daily = measure.grouped(mine, ["day"], spending.SPEND)
         first = found.window.start.date()
-        columns.append({(day - first).days: float(cost) for day, cost in daily.iter_rows() if cost is not None})
+        columns.append({(day - first).days: length(cost) for day, cost in daily.iter_rows() if cost is not None})
     last = max((index for column in columns for index in column), default=-1)
     labels = [
         f"{now.window.start.date().fromordinal(now.window.start.date().toordinal() + index):%a %-d}"

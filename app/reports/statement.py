@@ -14,7 +14,7 @@ from app import format as written
 from app import sums
 from ledger import money
 from ledger.exchange import Exchange
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from queries import display, measure
 from queries.display import CURRENCY, Shown
 from queries.measure import UnitCost

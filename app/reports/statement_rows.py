@@ -9,7 +9,7 @@ from app.data import Window
 from app.headline import Answer
 from app.reports.statement import Closed, Statement
 from ledger.exchange import Exchange
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables.partition import after
 from queries import statements
 from queries.unit_costs import between_runs

@@ -22,8 +22,9 @@ from app.headline import (
 )
 from app.reports.week import Week
 from app.reports.weekly import Weekly
+from ledger import money
 from ledger.exchange import Exchange
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from queries import display, measure
 from queries.budgets import Standing
 from queries.display import Shown
@@ -109,7 +110,7 @@ def _unusual(answer: Answer, week: Week, team: str) -> tuple[str, ...]:
     """Return the days of a week on which a scope cost far more or less than usual, in words, the largest first."""
     window = week.window
     rows = answer("anomalies", start=window.start, end=window.end, team=team)
-    by_size = rows.sort(pl.col("difference_cost").cast(pl.Float64).abs(), descending=True).head(UNUSUAL_DAYS)
+    by_size = rows.sort(money.to_units("difference_cost").abs(), descending=True).head(UNUSUAL_DAYS)
     return tuple(budgeting.anomaly_sentence(row) for row in by_size.iter_rows(named=True))
 
 

@@ -20,7 +20,7 @@ from ledger.config import HINT, Settings
 from ledger.errors import ClusterLedgerError, ConfigError, InputError, SourceError
 from ledger.explain import nearest
 from ledger.frames import to_frame
-from ledger.sections import BillPlace
+from ledger.money_sections import BillPlace
 from ledger.tables import BillObject
 from ledger.tables.partition import WHOLE
 

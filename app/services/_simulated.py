@@ -5,7 +5,8 @@ import polars as pl
 from app.context import Context
 from collectors import simulate
 from ledger.config import Settings
-from ledger.sections import Match, ScopeSettings
+from ledger.money_sections import ScopeSettings
+from ledger.sections import Match
 from ledger.tables import Node
 
 

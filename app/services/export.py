@@ -14,11 +14,11 @@ from app.services._focus import COST_COLUMNS, focus
 from app.services._focus_version import Version, in_version
 from app.services._service import Params, Progress, service
 from ledger.errors import InputError
-from ledger.sections import SharedCostRule, SplitRule
+from ledger.money_sections import SharedCostRule, SplitRule
 from ledger.tables import AllocationHour, CostHour
 from ledger.tables.partition import after, floor, start_of
-from queries import sql, what_if
-from queries.what_if import tried
+from queries import other_rules, sql
+from queries.other_rules import tried
 
 _WORDS = ("billing_accounts", "service_categories")
 _SUFFIXES = (".csv", ".parquet")
@@ -84,7 +84,7 @@ def _day(context: Context, params: Target, start: datetime, words: tuple[pl.Data
     if rules == context.settings.money:
         allocations = context.store.read(AllocationHour, window)
     else:
-        allocations = what_if.allocations(context.store.read, rules, rules.split_rule, window, context.now())
+        allocations = other_rules.allocations(context.store.read, rules, rules.split_rule, window, context.now())
     costs = context.store.read(CostHour, window, by="hour_start", columns=COST_COLUMNS)
     return focus(allocations, costs, *words)
 

@@ -23,11 +23,12 @@ from app.services._service import Params, Progress, service
 from app.services.findings import standing
 from ledger.errors import InputError
 from ledger.frames import to_frame
-from ledger.sections import MoneySettings, Recipient, SharedCostRule, SplitRule
+from ledger.money_sections import MoneySettings, SharedCostRule, SplitRule
+from ledger.sections import Recipient
 from ledger.tables import ForecastDay, ReportDelivery
 from queries import sql
 from queries.divided import divided
-from queries.what_if import tried
+from queries.other_rules import tried
 
 _PREVIEW = "preview@localhost"
 

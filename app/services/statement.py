@@ -15,11 +15,11 @@ from app.reports.statement_rows import gather
 from app.services._service import Params, Progress, service
 from ledger import money
 from ledger.errors import InputError
-from ledger.sections import MoneySettings, SharedCostRule, SplitRule
+from ledger.money_sections import MoneySettings, SharedCostRule, SplitRule
 from ledger.tables.partition import after, floor
 from queries import sql
 from queries.divided import divided
-from queries.what_if import tried
+from queries.other_rules import tried
 
 _SUFFIXES = (".csv", ".parquet", ".pdf")
 

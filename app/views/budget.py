@@ -119,7 +119,7 @@ def _chart(shown: Standing, month: date) -> None:
     chart.show(
         budget_charts.against,
         lines,
-        float(shown.budget.cost),
+        shown.budget.cost,
         shown.budget.currency,
         key="against",
         alt=f"Running total of {named} against its budget",

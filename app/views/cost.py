@@ -10,8 +10,8 @@ from app import format as written
 from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
-from ledger.sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
-from queries import idle_borne, measure, what_if
+from ledger.money_sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
+from queries import idle_borne, measure, other_rules
 from queries.measures import spending
 
 _AMOUNTS = {
@@ -80,10 +80,10 @@ def cost() -> None:
         f"Idle time is borne by {_IDLE_BORNE[idle]}."
         + (f" Computed for you in {_tried(window, rules)[1]:.1f} s." if rules != stored else "")
     )
-    if what_if.OTHER in days["name"]:
+    if other_rules.OTHER in days["name"]:
         st.caption(
-            f"The {what_if.MOST} names with the largest cost have a row; `{what_if.OTHER}` is all that is left. "
-            "A shorter window, or a team, shows more of them."
+            f"The {other_rules.MOST} names with the largest cost have a row; `{other_rules.OTHER}` is all that is "
+            "left. A shorter window, or a team, shows more of them."
         )
 
 
@@ -95,7 +95,7 @@ def _days(window: data.Window, rules: MoneySettings, idle: str, asked: dict[str,
         return data.once(idle_borne.borne, controls.answer("cost_parts", window, **asked), idle)
     spent, _ = _tried(window, rules)
     if idle == "holder":
-        return data.once(what_if.cost_days, spent, **asked)
+        return data.once(other_rules.cost_days, spent, **asked)
     return data.once(idle_borne.borne, data.once(idle_borne.parts_of, spent, **asked), idle)
 
 
@@ -106,7 +106,7 @@ def _tried(window: data.Window, rules: MoneySettings) -> tuple[pl.DataFrame, flo
     def make() -> tuple[pl.DataFrame, float]:
         began = time.perf_counter()
         bar = st.progress(0.0, _TRYING)
-        spent = what_if.spent(
+        spent = other_rules.spent(
             hub.store.read,
             hub.store.select,
             data.settings().money,
@@ -177,7 +177,7 @@ def _rules(by: str) -> tuple[MoneySettings, str]:
             "Kinds of cost may have rules of their own, in `money.shared_cost_rules`.",
         )
         idle = _idle_borne(by)
-    return what_if.tried(stored, split, shared), idle
+    return other_rules.tried(stored, split, shared), idle
 
 
 def _idle_borne(by: str) -> str:

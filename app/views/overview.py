@@ -116,7 +116,7 @@ def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
         st.caption(" ".join(said))
 
 
-def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float], Shown]:
+def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[Decimal], Shown]:
     """Return what the month has cost, what it is expected to cost, its days in the main currency, and its rates."""
     now = data.now()
     answer = partial(data.answer, scope=controls.scope())
@@ -131,9 +131,9 @@ def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[float], Shown]:
     return spent, ends, data.once(_daily, days, next(iter(spent), "")), shown
 
 
-def _daily(days: pl.DataFrame, currency: str) -> list[float]:
+def _daily(days: pl.DataFrame, currency: str) -> list[Decimal]:
     found = measure.grouped(sums.in_currency(days, currency), ["day"], spending.SPEND).sort("day")["cost"]
-    return [float(cost) for cost in found.drop_nulls()]
+    return found.drop_nulls().to_list()
 
 
 def _idle_parts(idle: pl.DataFrame, first: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from collectors.billing._aws_services import model_of, region_of, service_category, tokens_of
+from collectors.billing._aws_services import TOKENS, model_of, region_of, service_category
 
 Codes = tuple[str | None, ...]
 
@@ -54,7 +54,7 @@ def details_of(codes: Mapping[str, str | None]) -> str | None:
 def _model(words: Sequence[str]) -> dict[str, str]:
     """Return the model that the first of some words name, and what they say of its tokens; nothing without a model."""
     named = [model for each in words if (model := model_of(each))]
-    return {"ModelId": named[0], **tokens_of(words[-1])} if named else {}
+    return {"ModelId": named[0], **TOKENS.said(words[-1])} if named else {}
 
 
 def _worked_out(

@@ -4,94 +4,94 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-_COMPUTE: Final = "Compute"
-_OTHER: Final = ("Other", "Other (Other)")
+from collectors.billing._service_categories import OTHER, with_category
+from collectors.billing._token_words import TokenWords
 
-_SERVICES: Final[Mapping[str, tuple[str, str]]] = {
-    "amazonec2": (_COMPUTE, "Virtual Machines"),
-    "awslambda": (_COMPUTE, "Serverless Compute"),
-    "amazonecs": (_COMPUTE, "Containers"),
-    "amazoneks": (_COMPUTE, "Containers"),
-    "amazonecr": (_COMPUTE, "Containers"),
-    "amazonlightsail": (_COMPUTE, "Virtual Machines"),
-    "awsbatch": (_COMPUTE, "Other (Compute)"),
-    "awsparallelcluster": (_COMPUTE, "Other (Compute)"),
-    "awspcs": (_COMPUTE, "Other (Compute)"),
-    "amazons3": ("Storage", "Object Storage"),
-    "amazonglacier": ("Storage", "Object Storage"),
-    "amazonefs": ("Storage", "File Storage"),
-    "amazonfsx": ("Storage", "File Storage"),
-    "awsbackup": ("Storage", "Backup Storage"),
-    "awsstoragegateway": ("Storage", "Other (Storage)"),
-    "awsdatatransfer": ("Networking", "Other (Networking)"),
-    "amazonvpc": ("Networking", "Network Infrastructure"),
-    "awselb": ("Networking", "Application Networking"),
-    "amazoncloudfront": ("Networking", "Content Delivery"),
-    "amazonroute53": ("Networking", "Application Networking"),
-    "awsdirectconnect": ("Networking", "Network Connectivity"),
-    "awsglobalaccelerator": ("Networking", "Application Networking"),
-    "amazonapigateway": ("Networking", "Application Networking"),
-    "awsmigrationhubrefactorspaces": ("Migration", "Other (Migration)"),
-    "amazonsagemaker": ("AI and Machine Learning", "AI Platforms"),
-    "amazonbedrock": ("AI and Machine Learning", "Generative AI"),
-    "amazonbedrockagentcore": ("AI and Machine Learning", "Generative AI"),
-    "amazonrekognition": ("AI and Machine Learning", "Other (AI and Machine Learning)"),
-    "amazontextract": ("AI and Machine Learning", "Natural Language Processing"),
-    "comprehend": ("AI and Machine Learning", "Natural Language Processing"),
-    "transcribe": ("AI and Machine Learning", "Natural Language Processing"),
-    "translate": ("AI and Machine Learning", "Natural Language Processing"),
-    "amazonpolly": ("AI and Machine Learning", "Natural Language Processing"),
-    "amazonlex": ("AI and Machine Learning", "Bots"),
-    "amazonrds": ("Databases", "Relational Databases"),
-    "amazondynamodb": ("Databases", "NoSQL Databases"),
-    "amazonelasticache": ("Databases", "Caching"),
-    "amazonredshift": ("Databases", "Data Warehouses"),
-    "amazondocdb": ("Databases", "NoSQL Databases"),
-    "amazonneptune": ("Databases", "NoSQL Databases"),
-    "amazonathena": ("Analytics", "Analytics Platforms"),
-    "awsglue": ("Analytics", "Data Processing"),
-    "elasticmapreduce": ("Analytics", "Data Processing"),
-    "amazonkinesis": ("Analytics", "Streaming Analytics"),
-    "amazonmsk": ("Integration", "Messaging"),
-    "amazones": ("Analytics", "Search"),
-    "amazonquicksight": ("Analytics", "Business Intelligence"),
-    "awsqueueservice": ("Integration", "Messaging"),
-    "amazonsns": ("Integration", "Messaging"),
-    "amazonstates": ("Integration", "Orchestration"),
-    "awsevents": ("Integration", "Messaging"),
-    "amazoncloudwatch": ("Management and Governance", "Observability"),
-    "awscloudtrail": ("Management and Governance", "Compliance"),
-    "awsconfig": ("Management and Governance", "Compliance"),
-    "awssystemsmanager": ("Management and Governance", "Other (Management and Governance)"),
-    "awscostexplorer": ("Management and Governance", "Cost Management"),
-    "awssupportenterprise": ("Management and Governance", "Support"),
-    "awssupportbusiness": ("Management and Governance", "Support"),
-    "awsdevelopersupport": ("Management and Governance", "Support"),
-    "ocbpremiumsupport": ("Management and Governance", "Support"),
-    "awscloudshell": ("Developer Tools", "Developer Platforms"),
-    "codebuild": ("Developer Tools", "Continuous Integration and Deployment"),
-    "awskms": ("Security", "Other (Security)"),
-    "awssecretsmanager": ("Security", "Secret Management"),
-    "awswaf": ("Security", "Application Security"),
-    "amazonguardduty": ("Security", "Threat Detection and Response"),
-    "amazoncognito": ("Identity", "Identity and Access Management"),
-    "awsdirectoryservice": ("Identity", "Identity and Access Management"),
-    "awsiot": ("Internet of Things", "IoT Platforms"),
-    "computesavingsplans": (_COMPUTE, "Virtual Machines"),
-    "machinelearningsavingsplans": ("AI and Machine Learning", "AI Platforms"),
+_SERVICES: Final[Mapping[str, str]] = {
+    "amazonec2": "Virtual Machines",
+    "awslambda": "Serverless Compute",
+    "amazonecs": "Containers",
+    "amazoneks": "Containers",
+    "amazonecr": "Containers",
+    "amazonlightsail": "Virtual Machines",
+    "awsbatch": "Other (Compute)",
+    "awsparallelcluster": "Other (Compute)",
+    "awspcs": "Other (Compute)",
+    "amazons3": "Object Storage",
+    "amazonglacier": "Object Storage",
+    "amazonefs": "File Storage",
+    "amazonfsx": "File Storage",
+    "awsbackup": "Backup Storage",
+    "awsstoragegateway": "Other (Storage)",
+    "awsdatatransfer": "Other (Networking)",
+    "amazonvpc": "Network Infrastructure",
+    "awselb": "Application Networking",
+    "amazoncloudfront": "Content Delivery",
+    "amazonroute53": "Application Networking",
+    "awsdirectconnect": "Network Connectivity",
+    "awsglobalaccelerator": "Application Networking",
+    "amazonapigateway": "Application Networking",
+    "awsmigrationhubrefactorspaces": "Other (Migration)",
+    "amazonsagemaker": "AI Platforms",
+    "amazonbedrock": "Generative AI",
+    "amazonbedrockagentcore": "Generative AI",
+    "amazonrekognition": "Other (AI and Machine Learning)",
+    "amazontextract": "Natural Language Processing",
+    "comprehend": "Natural Language Processing",
+    "transcribe": "Natural Language Processing",
+    "translate": "Natural Language Processing",
+    "amazonpolly": "Natural Language Processing",
+    "amazonlex": "Bots",
+    "amazonrds": "Relational Databases",
+    "amazondynamodb": "NoSQL Databases",
+    "amazonelasticache": "Caching",
+    "amazonredshift": "Data Warehouses",
+    "amazondocdb": "NoSQL Databases",
+    "amazonneptune": "NoSQL Databases",
+    "amazonathena": "Analytics Platforms",
+    "awsglue": "Data Processing",
+    "elasticmapreduce": "Data Processing",
+    "amazonkinesis": "Streaming Analytics",
+    "amazonmsk": "Messaging",
+    "amazones": "Search",
+    "amazonquicksight": "Business Intelligence",
+    "awsqueueservice": "Messaging",
+    "amazonsns": "Messaging",
+    "amazonstates": "Workflow Orchestration",
+    "awsevents": "Messaging",
+    "amazoncloudwatch": "Observability",
+    "awscloudtrail": "Compliance",
+    "awsconfig": "Compliance",
+    "awssystemsmanager": "Other (Management and Governance)",
+    "awscostexplorer": "Cost Management",
+    "awssupportenterprise": "Support",
+    "awssupportbusiness": "Support",
+    "awsdevelopersupport": "Support",
+    "ocbpremiumsupport": "Support",
+    "awscloudshell": "Developer Platforms",
+    "codebuild": "Continuous Integration and Deployment",
+    "awskms": "Other (Security)",
+    "awssecretsmanager": "Secret Management",
+    "awswaf": "Other (Security)",
+    "amazonguardduty": "Threat Detection and Response",
+    "amazoncognito": "Identity and Access Management",
+    "awsdirectoryservice": "Identity and Access Management",
+    "awsiot": "IoT Platforms",
+    "computesavingsplans": "Virtual Machines",
+    "machinelearningsavingsplans": "AI Platforms",
 }
 
-_FAMILIES: Final[Mapping[str, tuple[str, str]]] = {
-    "data transfer": ("Networking", "Other (Networking)"),
-    "storage": ("Storage", "Block Storage"),
-    "system operation": ("Storage", "Block Storage"),
-    "provisioned throughput": ("Storage", "Block Storage"),
-    "storage snapshot": ("Storage", "Backup Storage"),
-    "ip address": ("Networking", "Network Infrastructure"),
-    "nat gateway": ("Networking", "Network Infrastructure"),
-    "load balancer-application": ("Networking", "Application Networking"),
-    "load balancer-network": ("Networking", "Application Networking"),
-    "load balancer": ("Networking", "Application Networking"),
+_FAMILIES: Final[Mapping[str, str]] = {
+    "data transfer": "Other (Networking)",
+    "storage": "Block Storage",
+    "system operation": "Block Storage",
+    "provisioned throughput": "Block Storage",
+    "storage snapshot": "Backup Storage",
+    "ip address": "Network Infrastructure",
+    "nat gateway": "Network Infrastructure",
+    "load balancer-application": "Application Networking",
+    "load balancer-network": "Application Networking",
+    "load balancer": "Application Networking",
 }
 """Of EC2, which bills disks, addresses and transfer too."""
 
@@ -137,18 +137,20 @@ _MODEL: Final = re.compile(
     r"(?=[-_ ]*(?:(?:prompt-)?cache|(?:input|output|response)\b|tokens?\b|batch|cross-region|provisioned|latency"
     r"|\(|$|:))"
 )
-_OUTPUT: Final = re.compile(r"(?i)output|response|generated")
-_INPUT: Final = re.compile(r"(?i)input|prompt")
-_READ: Final = re.compile(r"(?i)cache-?read")
-_WRITE: Final = re.compile(r"(?i)cache-?write")
+TOKENS: Final = TokenWords(
+    output=re.compile(r"(?i)output|response|generated"),
+    input=re.compile(r"(?i)input|prompt"),
+    cache_read=re.compile(r"(?i)cache-?read"),
+    cache_write=re.compile(r"(?i)cache-?write"),
+)
 
 
 def service_category(code: str, family: str) -> tuple[str, str]:
     """Return FOCUS ServiceCategory and ServiceSubcategory of a product code and family."""
     code, family = code.casefold(), family.casefold()
     if code == "amazonec2" and family in _FAMILIES:
-        return _FAMILIES[family]
-    return _SERVICES.get(code, _OTHER)
+        return with_category(_FAMILIES[family])
+    return with_category(_SERVICES.get(code, OTHER))
 
 
 def region_of(zone: str, usage_type: str) -> str | None:
@@ -165,20 +167,3 @@ def model_of(words: str) -> str | None:
     """Return the model that words name, in small letters with hyphens; null where they name none."""
     found = _MODEL.search(words)
     return None if found is None else re.sub(r"[\s_]+", "-", found[1].strip(" -_").lower())
-
-
-def tokens_of(words: str) -> dict[str, str]:
-    """Return what a token meter's words say: TokenDirection, TokenCacheAction (FOCUS working draft).
-
-    Nulls: a key is absent where the words do not say it.
-    """
-    said = {}
-    if _OUTPUT.search(words):
-        said["TokenDirection"] = "Output"
-    elif _INPUT.search(words):
-        said["TokenDirection"] = "Input"
-    if _READ.search(words):
-        said["TokenCacheAction"] = "Read"
-    elif _WRITE.search(words):
-        said["TokenCacheAction"] = "Write"
-    return said

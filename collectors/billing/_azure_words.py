@@ -6,7 +6,8 @@ from typing import Final
 
 import polars as pl
 
-from collectors.billing._azure_services import model_of, region_id, service_category
+from collectors.billing._azure_services import region_id, service_category
+from collectors.billing._token_words import model_and_tokens
 
 _PAIR: Final = re.compile(r'"((?:[^"\\]|\\.)+)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _SIZE: Final = r'"ServiceType"\s*:\s*"((?:Standard|Basic)_[^"]+)"'
@@ -41,7 +42,7 @@ def _details(rows: pl.DataFrame) -> pl.Series:
     made: dict[tuple[str | None, str | None], str | None] = {}
     for each in words.unique().to_list():
         details = {"InstanceType": each["size"]} if each["size"] else {}
-        details |= model_of(each["words"] or "")
+        details |= model_and_tokens(each["words"] or "")
         made[each["size"], each["words"]] = json.dumps(details, sort_keys=True) if details else None
     return pl.Series(
         "SkuPriceDetails", [made[each["size"], each["words"]] for each in words.to_list()], dtype=pl.String

@@ -10,10 +10,10 @@ from typing import Final
 
 import polars as pl
 
-from collectors.billing._azure_services import model_of
 from collectors.billing._gcp_credits import KIND
 from collectors.billing._gcp_rows import listed
 from collectors.billing._gcp_services import service_category
+from collectors.billing._token_words import model_and_tokens
 
 NAMES: Final[Mapping[str, str]] = {
     "BilledCost": "cost",
@@ -265,5 +265,5 @@ def _details(system_labels: str | None, service: str | None, sku: str | None) ->
     machine = _pairs(system_labels).get(_MACHINE)
     details = {"InstanceType": str(machine)} if machine else {}
     if service and service_category(service)[0] == "AI and Machine Learning":
-        details |= model_of(sku or "")
+        details |= model_and_tokens(sku or "")
     return json.dumps(details, sort_keys=True) if details else None

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from ledger.sections import RateCard
+from ledger.money_sections import RateCard
 from ledger.tables import Price
 
 RATE_CARD: Final = "rate_card"

@@ -19,6 +19,7 @@ from collectors.billing._cells import NULL_WORDS, Cells
 from collectors.billing._charges import Charges, charges_of
 from collectors.billing._format import BillFormat, Head, Imported, Request
 from collectors.billing._native import in_own_words
+from collectors.billing._service_categories import OTHER, with_category
 from collectors.billing._source import Source, SourceFile
 from collectors.billing._texts import Texts, read_texts
 from collectors.billing._whole import imported
@@ -47,34 +48,33 @@ _NAMES: Final[Mapping[str, str]] = {
     "ContractedUnitPrice": "cost/unitPrice",
 }
 
-_SERVICES: Final[Mapping[str, tuple[str, str]]] = {
-    "compute": ("Compute", "Virtual Machines"),
-    "kubernetes_engine": ("Compute", "Containers"),
-    "oke_control_plane": ("Compute", "Containers"),
-    "functions": ("Compute", "Serverless Compute"),
-    "block_storage": ("Storage", "Block Storage"),
-    "objectstore": ("Storage", "Object Storage"),
-    "file_storage": ("Storage", "File Storage"),
-    "filestorage": ("Storage", "File Storage"),
-    "network": ("Networking", "Network Infrastructure"),
-    "load_balancer": ("Networking", "Application Networking"),
-    "lbaas": ("Networking", "Application Networking"),
-    "fastconnect": ("Networking", "Network Connectivity"),
-    "database": ("Databases", "Relational Databases"),
-    "mysql": ("Databases", "Relational Databases"),
-    "postgresql": ("Databases", "Relational Databases"),
-    "nosql": ("Databases", "NoSQL Databases"),
-    "generative_ai": ("AI and Machine Learning", "Generative AI"),
-    "data_science": ("AI and Machine Learning", "AI Platforms"),
-    "ai_services": ("AI and Machine Learning", "Other (AI and Machine Learning)"),
-    "telemetry": ("Management and Governance", "Observability"),
-    "logging": ("Management and Governance", "Observability"),
-    "oracle_streaming_service": ("Integration", "Messaging"),
-    "oracle_notification_service": ("Integration", "Messaging"),
-    "kms": ("Security", "Other (Security)"),
-    "waf": ("Security", "Application Security"),
+_SERVICES: Final[Mapping[str, str]] = {
+    "compute": "Virtual Machines",
+    "kubernetes_engine": "Containers",
+    "oke_control_plane": "Containers",
+    "functions": "Serverless Compute",
+    "block_storage": "Block Storage",
+    "objectstore": "Object Storage",
+    "file_storage": "File Storage",
+    "filestorage": "File Storage",
+    "network": "Network Infrastructure",
+    "load_balancer": "Application Networking",
+    "lbaas": "Application Networking",
+    "fastconnect": "Network Connectivity",
+    "database": "Relational Databases",
+    "mysql": "Relational Databases",
+    "postgresql": "Relational Databases",
+    "nosql": "NoSQL Databases",
+    "generative_ai": "Generative AI",
+    "data_science": "AI Platforms",
+    "ai_services": "Other (AI and Machine Learning)",
+    "telemetry": "Observability",
+    "logging": "Observability",
+    "oracle_streaming_service": "Messaging",
+    "oracle_notification_service": "Messaging",
+    "kms": "Other (Security)",
+    "waf": "Other (Security)",
 }
-_OTHER: Final = ("Other", "Other (Other)")
 _TAG: Final = re.compile(r"^tags/(?=.)", re.IGNORECASE)
 _MODEL: Final = re.compile(r"(?i)\b((?:meta llama|llama|cohere|command|grok|gemini|gpt)[a-z0-9. -]*?)(?: -|,|$)")
 
@@ -135,7 +135,7 @@ def _charges_as_text(rows: pl.DataFrame, names: Mapping[str, str], billed: str) 
     cost, overage = own("cost/mycost"), own("cost/mycostoverage")
     month = own("lineitem/intervalusagestart").str.head(10).str.to_date("%Y-%m-%d", strict=False).dt.month_start()
     start = own("lineitem/intervalusagestart")
-    categories = [_SERVICES.get((each or "").casefold(), _OTHER) for each in rows["product/service"]]
+    categories = [with_category(_SERVICES.get((each or "").casefold(), OTHER)) for each in rows["product/service"]]
     is_correction = own("lineitem/iscorrection").str.to_lowercase() == "true"
     ends = pl.coalesce(month.dt.offset_by("1mo").dt.strftime("%Y-%m-%dT00:00:00Z"), start)
     return rows.select(

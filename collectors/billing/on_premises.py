@@ -3,9 +3,6 @@
 In TOML, keys at the top are the value of every `[[asset]]` that does not state its own.
 """
 
-import tomllib
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Final
 from zoneinfo import available_timezones
 
@@ -14,9 +11,8 @@ import polars as pl
 from collectors.billing._cells import Cells
 from collectors.billing._charges import import_frame
 from collectors.billing._format import BillFormat, Head, Imported, Rejected, Request
-from collectors.billing._source import SourceFile
 from collectors.billing._tariff import tariff
-from collectors.billing._texts import Texts, read_texts
+from collectors.billing._toml import has_tables, stated_texts
 from ledger.errors import InputError
 from ledger.tables import Asset, NodeResource, declared
 
@@ -45,14 +41,13 @@ _NUMBERS: Final = ("power_watts", "host_power_watts", "pue_ratio")
 _LEAST_PUE: Final = 1.0
 _MOST_PUE: Final = 5.0
 _TABLE: Final = "asset"
-_LIKELY_TOML: Final = b"[[asset]]"
 
 
 def _kind(head: Head) -> str | None:
     """Return toml or csv where the file is a table of assets."""
     if {"asset_id", "purchase_cost"} <= head.folded:
         return "csv"
-    return "toml" if head.name.lower().endswith(".toml") and _LIKELY_TOML in head.start else None
+    return "toml" if has_tables(head, _TABLE) else None
 
 
 def _read(request: Request) -> Imported:
@@ -61,9 +56,7 @@ def _read(request: Request) -> Imported:
     rejected: list[Rejected] = []
     remarks: list[str] = []
     for file in request.source.files:
-        content = file.content()
-        is_toml = file.name.lower().endswith(".toml")
-        cells = Cells(_toml_texts(file, content) if is_toml else read_texts(file, content), declared(Asset).name)
+        cells = Cells(stated_texts(file, _TABLE, Asset.column_names()), declared(Asset).name)
         frames.append(_assets(cells, request))
         rejected.extend(cells.rejected())
         unknown = sorted(cells.columns.keys() - set(Asset.column_names()))
@@ -84,33 +77,6 @@ def _read(request: Request) -> Imported:
         rejected=tuple(rejected),
         remarks=tuple(remarks),
     )
-
-
-def _toml_texts(file: SourceFile, content: bytes) -> Texts:
-    """Return the assets of a TOML file as texts; a number keeps every digit that was written."""
-    try:
-        document = tomllib.loads(content.decode(), parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file.label}: found text that is no TOML ({error}), expected [[asset]] tables") from error
-    listed = document.pop(_TABLE, [])
-    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
-        raise InputError(f"{file.label}: found [asset], expected [[asset]], once per asset")
-    columns = Asset.column_names()
-    for place, table in [("the top", document), *((f"asset {index}", each) for index, each in enumerate(listed, 1))]:
-        strange = next((name for name in table if name not in columns), None)
-        if strange is not None:
-            raise InputError(
-                f"{file.label}: {place}: found {strange!r}, expected one of {', '.join(columns)}",
-                hint="correct the name of the key",
-            )
-    rows = [{name: _written({**document, **each}, name) for name in columns} for each in listed]
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
-    return Texts(file.label, frame, pl.int_range(1, frame.height + 1, eager=True), (), is_line=False)
-
-
-def _written(table: Mapping[str, object], name: str) -> str | None:
-    value = table.get(name)
-    return None if value is None else str(value)
 
 
 def _assets(cells: Cells, request: Request) -> pl.DataFrame:

@@ -1,8 +1,5 @@
 """Rate cards: what was agreed with a provider, dated; a TOML file of `[[rate]]` tables, or a CSV table."""
 
-import tomllib
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Final
 
 import polars as pl
@@ -11,14 +8,13 @@ from collectors.billing._cells import Cells
 from collectors.billing._charges import import_frame
 from collectors.billing._format import BillFormat, Head, Imported, Rejected, Request
 from collectors.billing._rates import RATE_CARD
-from collectors.billing._source import SourceFile
-from collectors.billing._texts import Texts, read_texts
+from collectors.billing._toml import has_tables, stated_texts
 from ledger.errors import InputError
 from ledger.tables import Price, declared
 
 _COLUMNS: Final = ("provider", "sku", "unit_price", "currency", "unit", "region", "valid_from")
 _NEEDED: Final = ("provider", "sku", "unit_price")
-_LIKELY_TOML: Final = b"[[rate]]"
+_TABLE: Final = "rate"
 _ALWAYS: Final = "2000-01-01"
 _KEY: Final = ("provider", "region", "instance_type", "price_category", "billing_currency", "valid_start")
 
@@ -27,7 +23,7 @@ def _kind(head: Head) -> str | None:
     """Return toml or csv where the file is a rate card."""
     if set(_NEEDED) <= head.folded:
         return "csv"
-    return "toml" if head.name.lower().endswith(".toml") and _LIKELY_TOML in head.start else None
+    return "toml" if has_tables(head, _TABLE) else None
 
 
 def _read(request: Request) -> Imported:
@@ -35,9 +31,7 @@ def _read(request: Request) -> Imported:
     frames: list[pl.DataFrame] = []
     rejected: list[Rejected] = []
     for file in request.source.files:
-        content = file.content()
-        is_toml = file.name.lower().endswith(".toml")
-        cells = Cells(_toml(file, content) if is_toml else read_texts(file, content), declared(Price).name)
+        cells = Cells(stated_texts(file, _TABLE, _COLUMNS), declared(Price).name)
         frames.append(_rates(cells, request))
         rejected.extend(cells.rejected())
     rates = pl.concat(frames).unique(_KEY, keep="first", maintain_order=True)
@@ -54,32 +48,6 @@ def _read(request: Request) -> Imported:
         imports=import_frame([]),
         rejected=tuple(rejected),
     )
-
-
-def _toml(file: SourceFile, content: bytes) -> Texts:
-    """Return the rates of a TOML file as texts; keys at the top are the value of each that has none of its own."""
-    try:
-        document = tomllib.loads(content.decode(), parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file.label}: found text that is no TOML ({error}), expected [[rate]] tables") from error
-    listed = document.pop("rate", [])
-    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
-        raise InputError(f"{file.label}: found [rate], expected [[rate]], once for each rate")
-    for each in (document, *listed):
-        strange = next((name for name in each if name not in _COLUMNS), None)
-        if strange is not None:
-            raise InputError(
-                f"{file.label}: found {strange!r}, expected one of {', '.join(_COLUMNS)}",
-                hint="correct the name of the key",
-            )
-    rows = [{name: _written({**document, **each}, name) for name in _COLUMNS} for each in listed]
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String))
-    return Texts(file.label, frame, pl.int_range(1, frame.height + 1, eager=True), (), is_line=False)
-
-
-def _written(table: Mapping[str, object], name: str) -> str | None:
-    value = table.get(name)
-    return None if value is None else str(value)
 
 
 def _rates(cells: Cells, request: Request) -> pl.DataFrame:

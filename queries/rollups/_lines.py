@@ -5,7 +5,7 @@ from typing import Final
 import polars as pl
 
 from ledger import money
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from queries.rollups._scope import in_scope, owner_team
 from queries.rollups._spread import METHODS, book, spread
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from ledger.sections import CostOwner, ScopeSettings
+from ledger.money_sections import CostOwner, ScopeSettings
 
 ACCOUNT_COLUMNS = ("BillingAccountId", "SubAccountId")
 

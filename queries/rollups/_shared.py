@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from ledger import money
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from queries.rollups._direct import Traffic, by_bytes
 from queries.rollups._leaves import HOLDER, nobody
 from queries.rollups._split_rules import weights_said

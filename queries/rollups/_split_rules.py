@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from ledger.sections import MoneySettings, NodePart
+from ledger.money_sections import MoneySettings, NodePart
 
 WHOLE_NODE: Final = "whole_node_to_gpu"
 """Processors and memory of a GPU node cannot be bought apart: the GPUs carry all of it."""

@@ -8,7 +8,7 @@ import dataframely as dy
 import polars as pl
 
 from ledger import money
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import AllocationHour, CostHour, GpuHour, Job, JobGpuHour, NetworkHour, Node, StorageHour
 from queries.graph import Input, Span, rollup
 from queries.rollups._direct import NETWORK_COLUMNS, STORAGE_COLUMNS, Traffic

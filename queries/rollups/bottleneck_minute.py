@@ -128,8 +128,7 @@ def bottleneck_minute(
     """
     is_held = (pl.col("job_id") != "") | (pl.col("holder_count") > 0)
     stretches = intervals.filter(is_held & (pl.col("ended_at") > span.start - _WINDOW)).collect()
-    devices = stretches.select(_DEVICE).unique().sort(_DEVICE).with_row_index("device")
-    devices = devices.with_columns((pl.struct("cluster", "node").rank("dense") - 1).alias("host"))
+    devices = _numbered(stretches)
     inventoried = gpus.collect()
     known: pl.DataFrame = holdings.collect()
     by_process = process_holdings(stretches, known, inventory.collect(), processes.collect(), jobs.collect())
@@ -149,12 +148,21 @@ def bottleneck_minute(
     )
     if rows.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
-    judged = rules.judged(rows)
-    named = judged.with_columns(
+    return BottleneckMinute.cast(_named(rules.judged(rows), devices, runs).lazy().select(_columns()))
+
+
+def _numbered(stretches: pl.DataFrame) -> pl.DataFrame:
+    """Return the devices in order, each with a number of its own as `device` and that of its node as `host`."""
+    devices = stretches.select(_DEVICE).unique().sort(_DEVICE).with_row_index("device")
+    return devices.with_columns((pl.struct("cluster", "node").rank("dense") - 1).alias("host"))
+
+
+def _named(judged: pl.DataFrame, devices: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the names of the devices and runs that their numbers stand for."""
+    return judged.with_columns(
         *(devices[name].gather(judged["device"]) for name in _DEVICE),
         *(runs[name].gather(judged["run"]) for name in _RUN),
     )
-    return BottleneckMinute.cast(named.lazy().select(_columns()))
 
 
 def _minute(at: datetime) -> int:

@@ -6,7 +6,7 @@ import dataframely as dy
 import polars as pl
 
 from ledger import money
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import BillImport, CommitmentDay, FocusCharge, NodeResource
 from queries.graph import Input, Span, rollup
 from queries.rollups._lines import current

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import dataframely as dy
 import polars as pl
 
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import BillImport, CostHour, FocusCharge, Node, NodeResource, Price
 from ledger.tables.partition import after, floor
 from queries.graph import Input, Span, rollup

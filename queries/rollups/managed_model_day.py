@@ -6,7 +6,7 @@ import dataframely as dy
 import polars as pl
 
 from ledger import money
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import BillImport, FocusCharge, ManagedModelDay
 from ledger.tables.partition import Containing
 from queries.graph import Input, Span, rollup

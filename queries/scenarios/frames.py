@@ -1,6 +1,7 @@
 """Scenarios as tables: the work, the ways to do it, what a GPU costs by how much it is used, and the demand."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
@@ -53,20 +54,21 @@ def works(found: list[Scenario]) -> pl.DataFrame:
 def gpu_months(found: Scenario) -> pl.DataFrame:
     """Return what one GPU costs in a month when no hour and when every hour of it is used, by way of paying.
 
-    Shape: `line`, `used_ratio` (0 and 1), `cost` for the eye, in the currency that is compared in.
+    Shape: `line`, `used_ratio` (0 and 1), `cost`, in the currency that is compared in.
     """
     rent = found.rent.gpu_price if found.rent is not None else None
-    lines: list[tuple[str, float, float]] = []
+    lines: list[tuple[str, int, Decimal]] = []
     if rent is not None and found.rent is not None:
-        lines += [(f"on demand, {found.rent.instance_type}", used, float(rent * MONTH_HOURS * used)) for used in (0, 1)]
+        name = f"on demand, {found.rent.instance_type}"
+        lines += [(name, used, money.priced(Decimal(used), rent * MONTH_HOURS)) for used in (0, 1)]
     flat = {each.line: price for each in found.options if (price := _flat(each)) is not None}
     now = found.now
     # A GPU of another kind does not stand beside what the present ones cost.
     if now.month_cost is not None and found.work.existing.total and found.accelerator == found.work.accelerator:
         per = Fraction(now.month_cost) / (found.work.existing.gpu_hours / found.work.existing.count)
         flat["as it is now"] = per
-    lines += [(name, used, float(price)) for name, price in flat.items() for used in (0, 1)]
-    return pl.DataFrame(lines, schema={"line": pl.String, "used_ratio": pl.Float64, "cost": pl.Float64}, orient="row")
+    lines += [(name, used, money.priced(Decimal(1), price)) for name, price in flat.items() for used in (0, 1)]
+    return pl.DataFrame(lines, schema={"line": pl.String, "used_ratio": pl.Float64, "cost": MONEY}, orient="row")
 
 
 def demand(found: Scenario) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from app.services import named
 from app.services._fetching import BillSource, Outcome, fetch
 from ledger.config import load
 from ledger.errors import InputError
-from ledger.sections import BillPlace
+from ledger.money_sections import BillPlace
 from ledger.tables import BillImport, BillObject, FocusCharge
 from tests.app.conftest import Command
 from tests.collectors.billing.bills import bill, text

@@ -46,7 +46,7 @@ def test_what_is_expected_goes_on_from_what_was_spent() -> None:
     assert found["spent"].drop_nulls().to_list() == [20, 50]
     assert found["expected"].drop_nulls().to_list() == [50, 53, 57]
     assert found["lower"].drop_nulls().to_list() == [50, 51, 52]
-    chart = against(found, 100.0, "USD")
+    chart = against(found, Decimal(100), "USD")
     drawn = {trace.name: trace for trace in chart.data}
     assert set(drawn) == {"interval", "spent", "expected", "budget"}
     assert list(drawn["budget"].y) == [100, 100]
@@ -54,5 +54,5 @@ def test_what_is_expected_goes_on_from_what_was_spent() -> None:
 
 
 def test_without_an_interval_there_is_no_band_after_today() -> None:
-    drawn = {trace.name: trace for trace in against(lines(None), 100.0, "USD").data}
+    drawn = {trace.name: trace for trace in against(lines(None), Decimal(100), "USD").data}
     assert set(drawn["interval"].x) == {date(2026, 11, 9)}

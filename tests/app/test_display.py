@@ -8,7 +8,7 @@ import pytest
 
 from app import data, display
 from app.context import Context
-from ledger.sections import StatedRate
+from ledger.money_sections import StatedRate
 from queries.measures import spending
 from tests.app.conftest import used
 from tests.app.opening import metrics, opened, said

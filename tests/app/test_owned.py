@@ -11,7 +11,7 @@ from app.context import Context
 from app.services import _owned
 from ledger import money
 from ledger.config import load
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import (
     AllocationHour,
     Asset,

@@ -11,7 +11,7 @@ import pytest
 from app.priority import stand_back
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives each thread a priority of its own")
 def test_pools_stand_back_and_threads_of_python_do_not() -> None:
     pl.DataFrame({"a": range(100_000)}).lazy().group_by(pl.col("a") % 7).agg(pl.len()).collect()
     stand_back()

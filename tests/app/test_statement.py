@@ -18,7 +18,7 @@ from app.services import named
 from app.services.statement import of
 from ledger import money
 from ledger.errors import InputError
-from queries import what_if
+from queries import other_rules
 from tests.app.conftest import Command, used
 from tests.app.opening import opened, said
 from tests.demo import settings_of
@@ -135,7 +135,7 @@ def test_other_rules_give_another_statement_of_the_same_ledger(demo_context: Con
     assert any("95_3_2" in str(each) for each in frame["allocated_method_id"])
     money_ = demo_context.settings.money.model_copy(update={"split_rule": "95_3_2", "shared_cost": "even"})
     window = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
-    hours = what_if.allocations(demo_context.store.read, money_, "95_3_2", window, demo_context.now())
+    hours = other_rules.allocations(demo_context.store.read, money_, "95_3_2", window, demo_context.now())
     mine = hours.filter((pl.col("team") == "vision") & pl.col("in_scope"))
     expected = money.summed(mine, by=["billing_currency"], columns=["effective_cost"])
     assert found["effective_cost"] == dict(expected.iter_rows())
@@ -143,7 +143,7 @@ def test_other_rules_give_another_statement_of_the_same_ledger(demo_context: Con
 
 
 def test_the_notes_of_a_tried_statement_name_both_rules(demo_context: Context) -> None:
-    rules = what_if.tried(demo_context.settings.money, "70_30", None)
+    rules = other_rules.tried(demo_context.settings.money, "70_30", None)
     notes = of(demo_context, "vision", datetime(2026, 11, 1, tzinfo=UTC), rules).notes
     assert any("split rule 70_30" in each for each in notes)
     assert any("the ledger's are whole_node_to_gpu and 'apart'" in each for each in notes)

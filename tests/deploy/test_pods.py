@@ -117,7 +117,7 @@ def contained(
     if absent or os.geteuid() != 0:
         missing(f"{', '.join(absent) or 'root'} is needed to make a container's file system")
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this machine gives no namespace of one's own, as in a container without privileges")
+        pytest.skip("root may mount nothing here, as in a container: run the tests in a privileged one")
     pod = spec(kind)
     (container,) = pod["containers"]
     folder = Path(sys.executable).parent

@@ -83,14 +83,14 @@ def test_what_the_environment_says_of_polars_stays() -> None:
     assert run(SETTLE, _RJEM_MALLOC_CONF="dirty_decay_ms:77") == "dirty_decay_ms:77"
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas to limit")
 def test_the_c_library_has_few_arenas_unless_the_environment_says_how_many() -> None:
     assert int(run(ARENAS, "as it is", MALLOC_ARENA_MAX="6")) == 6, "each thread takes one, if it may"
     assert int(run(ARENAS, "settled")) == 1
     assert int(run(ARENAS, "settled", MALLOC_ARENA_MAX="6")) == 6
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the heap is glibc's")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps pages until told")
 def test_the_heap_keeps_its_pages_until_they_are_released() -> None:
     assert run(KEPT) == "True False"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from ledger.money_sections import CostOwner, MoneySettings, ScopeSettings
 from ledger.names import STATES
-from ledger.sections import CostOwner, MoneySettings, ScopeSettings
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.cost_hour import cost_hour

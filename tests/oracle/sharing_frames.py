@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from ledger.money_sections import MoneySettings
 from ledger.names import NOBODY_AT
-from ledger.sections import MoneySettings
 from queries.graph import Span
 from queries.rollups._naming import Naming
 from queries.rollups.allocation_hour import allocation_hour

@@ -11,7 +11,7 @@ from collectors.billing._format import Imported
 from collectors.billing._rates import stated
 from collectors.billing._read import read_bill
 from ledger import money
-from ledger.sections import RateCard
+from ledger.money_sections import RateCard
 from ledger.tables import FocusCharge
 from tests.oracle.bills_written import FORMATS, KINDS, Format, Line, Sums, drawn, truth
 from tests.oracle.searching import CI

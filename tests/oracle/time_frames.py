@@ -6,12 +6,12 @@ from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
-import dataframely as dy
 import polars as pl
 
-from ledger.tables import TABLES
+from ledger.tables import TABLES, declared
 from queries.graph import Rollup, Span
-from tests.oracle.oracle_facts import Cluster, Run
+from tests import frames
+from tests.oracle.oracle_facts import Cluster, Device, Run
 
 SAMPLE_COLUMNS = (
     "kernel_active_ratio",
@@ -54,9 +54,7 @@ def milliseconds(at: datetime) -> int:
 
 def frame(name: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows typed as a table; what they leave out is null."""
-    schema: type[dy.Schema] = TABLES[name].schema
-    columns = {each: column.dtype for each, column in schema.columns().items()}
-    return pl.DataFrame([tuple(row.get(each) for each in columns) for row in rows], schema=columns, orient="row")
+    return frames.frame(TABLES[name].schema, list(rows))
 
 
 def run_columns(cluster: str, run: Run) -> dict[str, Any]:
@@ -102,52 +100,17 @@ def samples(estate: Sequence[Cluster]) -> pl.DataFrame:
 
 def _add_cluster(rows: dict[str, list[dict[str, Any]]], cluster: Cluster) -> None:
     """Add what is told of one cluster."""
-    place = {"cluster": cluster.name}
     for node, holder in cluster.holder.items():
         stays = next(device.stays for device in cluster.devices if device.node == node)
-        at = {**place, "node": node}
+        at = {"cluster": cluster.name, "node": node}
         rows["node"].append({**at, "exists_start": instant(stays[0].start), "holder": holder})
         rows["node_state"] += [
             {**at, "state_start": instant(word.start), "state_end": instant(word.end), "state": word.state}
             for word in cluster.words[node]
         ]
     for device in cluster.devices:
-        at = {**place, "node": device.node, "gpu_uuid": device.uuid}
-        limits = {
-            "idle_power_watts": None if device.idle_power is None else float(device.idle_power),
-            "power_limit_watts": None if device.limit is None else float(device.limit),
-            "memory_baseline_bytes": None if device.baseline is None else float(device.baseline),
-        }
-        about = {"parent_gpu_uuid": device.parent, "gpu_fraction": Decimal(device.fraction), **limits}
-        rows["gpu"] += [
-            {**at, **about, "exists_start": instant(stay.start), "exists_end": instant(stay.end)}
-            for stay in device.stays
-        ]
-        rows["gpu_event"] += [
-            {**at, "occurred_at": instant(e.at), "event": e.event, "xid_code": e.xid, "is_critical": e.is_critical}
-            for e in device.events
-        ]
-        rows["job_gpu"] += [
-            {
-                **at,
-                **run_columns(cluster.name, hold.run),
-                "held_start": instant(hold.start),
-                "held_end": instant(hold.end),
-                "requested_share_ratio": None if hold.share is None else float(hold.share),
-            }
-            for hold in device.holds
-        ]
-        rows["gpu_process_sample"] += [
-            {**at, "sampled_at": instant(when), "pid_code": index, "job_id": job, "step_seconds": 60.0}
-            | {"kernel_active_ratio": ran / 60_000}
-            for index, (when, job, ran) in enumerate(device.measured)
-        ]
-        rows["gpu_process_sample"] += [
-            {**at, "sampled_at": instant(each.at), "pid_code": 100 + index, "job_id": "", "user": user}
-            | {"step_seconds": each.pace / 1000, "kernel_active_ratio": None if ran is None else ran / each.pace}
-            for each in device.rounds
-            for index, (user, ran) in enumerate(each.owners)
-        ]
+        _add_device(rows, cluster.name, device)
+        _add_processes(rows, cluster.name, device)
     rows["job"] += [
         {
             **run_columns(cluster.name, job.run),
@@ -165,6 +128,50 @@ def _add_cluster(rows: dict[str, list[dict[str, Any]]], cluster: Cluster) -> Non
     ]
 
 
+def _add_device(rows: dict[str, list[dict[str, Any]]], cluster: str, device: Device) -> None:
+    """Add when one device was there, what happened to it, and who held it."""
+    at = {"cluster": cluster, "node": device.node, "gpu_uuid": device.uuid}
+    limits = {
+        "idle_power_watts": None if device.idle_power is None else float(device.idle_power),
+        "power_limit_watts": None if device.limit is None else float(device.limit),
+        "memory_baseline_bytes": None if device.baseline is None else float(device.baseline),
+    }
+    about = {"parent_gpu_uuid": device.parent, "gpu_fraction": Decimal(device.fraction), **limits}
+    rows["gpu"] += [
+        {**at, **about, "exists_start": instant(stay.start), "exists_end": instant(stay.end)} for stay in device.stays
+    ]
+    rows["gpu_event"] += [
+        {**at, "occurred_at": instant(e.at), "event": e.event, "xid_code": e.xid, "is_critical": e.is_critical}
+        for e in device.events
+    ]
+    rows["job_gpu"] += [
+        {
+            **at,
+            **run_columns(cluster, hold.run),
+            "held_start": instant(hold.start),
+            "held_end": instant(hold.end),
+            "requested_share_ratio": None if hold.share is None else float(hold.share),
+        }
+        for hold in device.holds
+    ]
+
+
+def _add_processes(rows: dict[str, list[dict[str, Any]]], cluster: str, device: Device) -> None:
+    """Add the processes that were seen on one device, of jobs and of users."""
+    at = {"cluster": cluster, "node": device.node, "gpu_uuid": device.uuid}
+    rows["gpu_process_sample"] += [
+        {**at, "sampled_at": instant(when), "pid_code": index, "job_id": job, "step_seconds": 60.0}
+        | {"kernel_active_ratio": ran / 60_000}
+        for index, (when, job, ran) in enumerate(device.measured)
+    ]
+    rows["gpu_process_sample"] += [
+        {**at, "sampled_at": instant(each.at), "pid_code": 100 + index, "job_id": "", "user": user}
+        | {"step_seconds": each.pace / 1000, "kernel_active_ratio": None if ran is None else ran / each.pace}
+        for each in device.rounds
+        for index, (user, ran) in enumerate(each.owners)
+    ]
+
+
 def computed(given: dict[str, pl.DataFrame], span: Span, *names: str) -> dict[str, pl.DataFrame]:
     """Return the rows of some rollups, each computed from tables and from those before it."""
     found = dict(given)
@@ -172,8 +179,8 @@ def computed(given: dict[str, pl.DataFrame], span: Span, *names: str) -> dict[st
         rollup: Rollup = getattr(import_module(f"queries.rollups.{name}"), name)
         values: dict[str, Any] = {parameter: model() for parameter, model in rollup.settings.items()}
         for source in rollup.sources:
-            table = next(each.name for each in TABLES.values() if each.schema is source.schema)
-            rows = found.get(table, source.schema.create_empty())
+            table = declared(source.schema).name
+            rows = found[table] if table in found else frames.empty(source.schema)
             values[source.parameter] = (rows.select(source.read.columns) if source.read.columns else rows).lazy()
         if rollup.takes_span:
             values[rollup.takes_span] = span

@@ -2,7 +2,8 @@ import pytest
 
 from ledger.config import Settings
 from ledger.errors import ConfigError
-from ledger.sections import Match, MoneySettings
+from ledger.money_sections import MoneySettings
+from ledger.sections import Match
 from queries import _settings
 from queries.graph import Rollup, load
 from queries.rollups._naming import Naming

@@ -12,7 +12,7 @@ import pytest
 
 from collectors.billing._read import read_bill
 from ledger import money
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import CommitmentDay, FocusCharge, NodeResource
 from queries.graph import Span
 from queries.rollups.commitment_day import commitment_day

@@ -16,7 +16,7 @@ from collectors.billing._amortisation import SOURCE, amortised
 from collectors.billing._format import Imported
 from ledger import money
 from ledger.config import load
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import BillImport, CommitmentDay, FocusCharge, NodeResource
 from queries.graph import Span
 from queries.rollups.commitment_day import commitment_day

@@ -12,7 +12,7 @@ from collectors.billing._format import Imported
 from collectors.billing._rates import stated
 from collectors.billing._read import read_bill
 from ledger.errors import InputError
-from ledger.sections import RateCard
+from ledger.money_sections import RateCard
 from ledger.tables import BillImport, FocusCharge, Price
 
 CARDS = (

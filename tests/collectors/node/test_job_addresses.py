@@ -74,7 +74,7 @@ def test_a_real_network_of_its_own_is_read_as_the_kernel_writes_it(tmp_path: Pat
     if absent or os.geteuid() != 0:
         missing(f"{', '.join(absent) or 'root'} is needed to make a network")
     if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this machine gives no namespace of one's own, as in a container without privileges")
+        pytest.skip("root may make no network here, as in a container: run the tests in a privileged one")
     with subprocess.Popen(apart, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import money
+from ledger.money_sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
 from ledger.names import NOBODY_AT, STATES
-from ledger.sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
 from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, NetworkHour, Node, StorageHour
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour

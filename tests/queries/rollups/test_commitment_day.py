@@ -14,7 +14,7 @@ from collectors.billing._read import read_bill
 from collectors.simulate import bills, plan
 from collectors.simulate.charges import COMMITTED_RATE
 from ledger import money
-from ledger.sections import MoneySettings, ScopeSettings
+from ledger.money_sections import MoneySettings, ScopeSettings
 from ledger.tables import BillImport, CommitmentDay, FocusCharge, NodeResource
 from queries.graph import Span
 from queries.rollups.commitment_day import commitment_day

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import money
-from ledger.sections import MoneySettings, ScopeSettings
+from ledger.money_sections import MoneySettings, ScopeSettings
 from ledger.tables import FocusCharge
 from tests.bills import HOUR, MONTH, NEXT, at, charge, costs, imports_of, link, node, rows
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import money
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import FocusCharge, ManagedModelDay
 from queries.graph import Span
 from queries.rollups.managed_model_day import managed_model_day

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import (
     AllocationHour,
     CostHour,

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ledger.sections import MoneySettings, ScopeSettings
+from ledger.money_sections import MoneySettings, ScopeSettings
 from ledger.tables import (
     AllocationHour,
     FocusCharge,

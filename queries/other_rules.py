@@ -9,7 +9,7 @@ import polars as pl
 
 from ledger import money
 from ledger.errors import InputError
-from ledger.sections import MoneySettings
+from ledger.money_sections import MoneySettings
 from ledger.tables import AllocationHour, CostHour, declared
 from ledger.tables.partition import Spanning, Timed, Without, after, floor
 from queries import sql
@@ -155,7 +155,7 @@ def cost_days(spent: pl.DataFrame, *, cluster: str, team: str, by: str, measure:
     )
     named = kept.with_columns(name=_NAMES[by], cost=pl.col("billed_cost" if measure == "billed" else "effective_cost"))
     totals = money.summed(named, by=["billing_currency", "name"], columns=["cost"])
-    size = pl.col("cost").cast(pl.Float64).abs()
+    size = money.to_units("cost").abs()
     first = totals.sort(size, "name", descending=[True, False], nulls_last=True).group_by("billing_currency").head(MOST)
     alone = first.select("billing_currency", "name", alone=pl.col("name"))
     folded = named.join(alone, on=["billing_currency", "name"], how="left").with_columns(
