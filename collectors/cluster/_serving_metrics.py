@@ -19,10 +19,11 @@ Values = dict[str, float]
 
 @dataclass(frozen=True)
 class Reading:
-    """One series that a column is read from; `where` are the labels that it must have."""
+    """One series that a column is read from; `where` are the labels that it must have, `parts` of it are one."""
 
     name: str
     where: Mapping[str, str] = field(default_factory=dict)
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Engine:
 
 _MODEL_LABELS: Final = ("model_name", "model")
 
+_MICROSECONDS: Final = 1_000_000
+
 # What SGLang says again for each level of priority; the series without a level holds them all.
 _LEVEL: Final = "priority"
 
@@ -52,6 +55,8 @@ ENGINES: Final = (
             "request_count_total": Reading("vllm:request_success_total"),
             "running_request_count": Reading("vllm:num_requests_running"),
             "waiting_request_count": Reading("vllm:num_requests_waiting"),
+            "queue_seconds_total": Reading("vllm:request_queue_time_seconds_sum"),
+            "running_seconds_total": Reading("vllm:request_inference_time_seconds_sum"),
             "prefill_seconds_total": Reading("vllm:request_prefill_time_seconds_sum"),
             "decode_seconds_total": Reading("vllm:request_decode_time_seconds_sum"),
         },
@@ -64,6 +69,7 @@ ENGINES: Final = (
             "request_count_total": Reading("sglang:num_requests_total"),
             "running_request_count": Reading("sglang:num_running_reqs"),
             "waiting_request_count": Reading("sglang:num_queue_reqs"),
+            "queue_seconds_total": Reading("sglang:queue_time_seconds_sum"),
         },
         # Each rank of a model that lies on several devices may tell the same requests.
         copies=frozenset({"tp_rank", "pp_rank", "moe_ep_rank"}),
@@ -76,6 +82,8 @@ ENGINES: Final = (
             "request_count_total": Reading("tgi_request_success"),
             "running_request_count": Reading("tgi_batch_current_size"),
             "waiting_request_count": Reading("tgi_queue_size"),
+            "queue_seconds_total": Reading("tgi_request_queue_duration_sum"),
+            "running_seconds_total": Reading("tgi_request_inference_duration_sum"),
         },
     ),
     Engine(
@@ -90,6 +98,8 @@ ENGINES: Final = (
             "request_count_total": Reading("nv_inference_request_success"),
             "running_request_count": Reading("nv_trt_llm_request_metrics", {"request_type": "scheduled"}),
             "waiting_request_count": Reading("nv_trt_llm_request_metrics", {"request_type": "waiting"}),
+            "queue_seconds_total": Reading("nv_inference_queue_duration_us", parts=_MICROSECONDS),
+            "running_seconds_total": Reading("nv_inference_compute_infer_duration_us", parts=_MICROSECONDS),
         },
     ),
     Engine("nv_", {"waiting_request_count": Reading("nv_inference_pending_request_count")}),
@@ -156,7 +166,7 @@ def _read(samples: Iterable[Sample], reading: Reading, copies: frozenset[str]) -
             broken.add(model)
             continue
         told = (model, tuple(sorted((name, word) for name, word in labels.items() if name not in copies)))
-        once[told] = max(value, once.get(told, 0.0))
+        once[told] = max(value / reading.parts, once.get(told, 0.0))
     sums: dict[str, float] = {}
     for (model, _), value in once.items():
         sums[model] = sums.get(model, 0.0) + value

@@ -131,6 +131,8 @@ class ServingSample(NodeSample):
     request_count_total = counter("Requests finished")
     running_request_count = count("Requests under way")
     waiting_request_count = count("Requests in the queue")
+    queue_seconds_total = counter("Time that requests waited before they were served")
+    running_seconds_total = counter("Time that requests were served, after their wait")
     prefill_seconds_total = counter("Time requests spent in prefill")
     decode_seconds_total = counter("Time requests spent in decode")
     is_ready = flag("The server answers")

@@ -24,6 +24,8 @@ COUNTERS = (
     "prompt_token_count_total",
     "generated_token_count_total",
     "request_count_total",
+    "queue_seconds_total",
+    "running_seconds_total",
     "prefill_seconds_total",
     "decode_seconds_total",
 )
@@ -40,6 +42,8 @@ def vllm(tokens: int = 1000, *, started: float = 1.7e9, model: str = "llama", en
         ("vllm:prompt_tokens_total", "counter", float(tokens)),
         ("vllm:generation_tokens_total", "counter", tokens / 4),
         ("vllm:iteration_tokens_total_sum", "untyped", 99.0),
+        ("vllm:request_queue_time_seconds_sum", "untyped", 4.5),
+        ("vllm:request_inference_time_seconds_sum", "untyped", 92.75),
         ("vllm:request_prefill_time_seconds_sum", "untyped", 12.5),
         ("vllm:request_decode_time_seconds_sum", "untyped", 80.25),
     ):
@@ -68,6 +72,10 @@ sglang:num_running_reqs{engine_type="unified",model_name="qwen",pp_rank="0",prio
 sglang:num_running_reqs{engine_type="unified",model_name="qwen",pp_rank="0",priority="1",tp_rank="0",dp_rank="1"} 5.0
 # TYPE sglang:num_queue_reqs gauge
 sglang:num_queue_reqs{engine_type="unified",model_name="qwen",tp_rank="0"} 1.0
+# TYPE sglang:queue_time_seconds histogram
+sglang:queue_time_seconds_bucket{le="+Inf",model_name="qwen",tp_rank="0"} 410.0
+sglang:queue_time_seconds_count{model_name="qwen",tp_rank="0"} 410.0
+sglang:queue_time_seconds_sum{model_name="qwen",tp_rank="0"} 33.5
 """
 
 TGI = """\
@@ -88,6 +96,14 @@ tgi_request_input_length_count 150
 tgi_batch_current_size 4
 # TYPE tgi_queue_size gauge
 tgi_queue_size 7
+# TYPE tgi_request_queue_duration histogram
+tgi_request_queue_duration_bucket{le="+Inf"} 150
+tgi_request_queue_duration_sum 2.25
+tgi_request_queue_duration_count 150
+# TYPE tgi_request_inference_duration histogram
+tgi_request_inference_duration_bucket{le="+Inf"} 150
+tgi_request_inference_duration_sum 310.5
+tgi_request_inference_duration_count 150
 """
 
 TRITON = """\
@@ -98,6 +114,11 @@ nv_inference_request_success{model="tensorrt_llm",version="1"} 40
 # TYPE nv_inference_pending_request_count gauge
 nv_inference_pending_request_count{model="resnet",version="1"} 4
 nv_inference_pending_request_count{model="tensorrt_llm",version="1"} 9
+# TYPE nv_inference_queue_duration_us counter
+nv_inference_queue_duration_us{model="resnet",version="1"} 1500000
+nv_inference_queue_duration_us{model="resnet",version="2"} 250000
+# TYPE nv_inference_compute_infer_duration_us counter
+nv_inference_compute_infer_duration_us{model="resnet",version="1"} 40500000
 # TYPE nv_trt_llm_request_metrics gauge
 nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="waiting",version="1"} 3
 nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="scheduled",version="1"} 8
@@ -166,7 +187,7 @@ def test_vllm_with_one_engine_or_several(engines: int) -> None:
     assert (row["endpoint"], row["model"], row["node"]) == (f"{server.url}/metrics", "llama", "gpu-1")
     assert (row["job_id"], row["is_ready"], row["boot_id"], row["step_seconds"]) == ("pod-1", True, "1700000000.0", 30)
     assert row["sampled_at"] == NOW
-    assert [row[name] / engines for name in NUMBERS] == [1000, 250, 7, 12.5, 80.25, 3, 2]
+    assert [row[name] / engines for name in NUMBERS] == [1000, 250, 7, 4.5, 92.75, 12.5, 80.25, 3, 2]
 
 
 def test_sglang_counts_each_rank_once_and_no_level_of_priority_again() -> None:
@@ -175,7 +196,7 @@ def test_sglang_counts_each_rank_once_and_no_level_of_priority_again() -> None:
     assert (row["model"], row["node"]) == ("qwen", "127.0.0.1")
     assert (row["prompt_token_count_total"], row["generated_token_count_total"]) == (8128902, 7557572)
     assert (row["running_request_count"], row["waiting_request_count"]) == (9, 1)
-    assert (row["request_count_total"], row["prefill_seconds_total"]) == (410, None)
+    assert (row["request_count_total"], row["queue_seconds_total"], row["prefill_seconds_total"]) == (410, 33.5, None)
 
 
 def test_tgi_names_its_model_elsewhere() -> None:
@@ -187,15 +208,15 @@ def test_tgi_names_its_model_elsewhere() -> None:
         server.answers["/info"] = (200, "[]")
         (unnamed,) = rows(pull({"url": server.url}))
     assert (named["model"], unnamed["model"]) == ("ours", "")
-    assert [row[name] for name in NUMBERS] == [18000, 12500, 150, None, None, 4, 7]
+    assert [row[name] for name in NUMBERS] == [18000, 12500, 150, 2.25, 310.5, None, None, 4, 7]
 
 
 def test_triton_has_several_models_and_versions() -> None:
     with running(TRITON) as server:
         found = {row["model"]: row for row in rows(pull({"url": server.url}))}
     assert set(found) == {"resnet", "tensorrt_llm"}
-    assert [found["resnet"][name] for name in NUMBERS] == [None, None, 111, None, None, None, 4]
-    assert [found["tensorrt_llm"][name] for name in NUMBERS] == [5200, 1300, 40, None, None, 8, 3]
+    assert [found["resnet"][name] for name in NUMBERS] == [None, None, 111, 1.75, 40.5, None, None, None, 4]
+    assert [found["tensorrt_llm"][name] for name in NUMBERS] == [5200, 1300, 40, None, None, None, None, 8, 3]
 
 
 def test_triton_that_runs_vllm_says_of_one_model_what_both_know() -> None:
