@@ -171,6 +171,7 @@ def _costs(every: pl.DataFrame) -> pl.DataFrame:
         "charge_class": "",
         "commitment_status": "",
         "billing_currency": "USD",
+        "named_model": "",
         "owner_team": "",
         "spread_method": "exact_hour",
     }

@@ -36,14 +36,24 @@ _DIVIDED: Final[tuple[type[dy.Schema], ...]] = (AllocationHour, SpendDay, ModelC
 
 
 @contextmanager
-def divided(store: Store, rules: MoneySettings, windows: Sequence[Window], now: datetime) -> Iterator[Answer]:
+def divided(
+    store: Store,
+    rules: MoneySettings,
+    windows: Sequence[Window],
+    now: datetime,
+    progress: Callable[[float], object] | None = None,
+) -> Iterator[Answer]:
     """Give what answers questions about some windows as if these rules were the stored ones; totals are the same.
 
     Nothing is stored: what was computed is gone when the block ends. Tokens and samples are not told.
+    `progress` is called with the share of the days that are computed.
     """
     with Store.open("duckdb::memory:", now=lambda: now) as made:
-        for start in _days(windows):
+        days = _days(windows)
+        for index, start in enumerate(days, start=1):
             _fill(made, store, rules, start, now)
+            if progress is not None:
+                progress(index / len(days))
         changed = {declared(schema).name for schema in _DIVIDED}
         copied = set(changed)
 

@@ -47,6 +47,7 @@ NODE_COST = {
     "is_estimated": False,
     "in_scope": True,
     "cost_kind": "usage",
+    "named_model": "",
     "owner_team": "",
 }
 """What tells the costs of a node of a running month apart, without their hour."""

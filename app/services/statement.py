@@ -1,5 +1,6 @@
 """Statements: what one team is charged for a month, as a file."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -75,8 +76,17 @@ def statement(context: Context, params: Asked, progress: Progress) -> dict[str, 
     }
 
 
-def of(context: Context, team: str, month: datetime, rules: MoneySettings | None = None) -> Statement:
-    """Return a team's statement of a month; by other rules than the stored it is neither closed nor adjusts."""
+def of(
+    context: Context,
+    team: str,
+    month: datetime,
+    rules: MoneySettings | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> Statement:
+    """Return a team's statement of a month; by other rules than the stored it is neither closed nor adjusts.
+
+    Dividing by other rules takes a while: `progress` is called with the share of the days that are done.
+    """
     stored = context.settings.money
 
     def answer(question: str, **asked: object) -> pl.DataFrame:
@@ -88,7 +98,7 @@ def of(context: Context, team: str, month: datetime, rules: MoneySettings | None
             return gather(answer, team, month.date(), context.now(), stored, exchange=rates)
         days = answer("statement_days", start=month, end=after(month, "month"))["day"]
         windows = [(start, after(start, "day")) for start in (datetime.combine(day, time(), UTC) for day in days)]
-        with divided(context.store, rules, windows, context.now()) as other:
+        with divided(context.store, rules, windows, context.now(), progress) as other:
             return gather(other, team, month.date(), context.now(), rules, stored=stored, exchange=rates)
 
 

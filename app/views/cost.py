@@ -10,7 +10,8 @@ from app import format as written
 from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
-from ledger.money_sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
+from app.views import _rules
+from ledger.money_sections import MoneySettings
 from queries import idle_borne, measure, other_rules
 from queries.measures import spending
 
@@ -21,8 +22,6 @@ _AMOUNTS = {
     ("billed", "all"): spending.ALL_BILLED,
 }
 _BY = ("team", "model", "provider", "resource", "service", "state", "bucket", "category", "kind")
-
-_TRYING = "Dividing each hour by these rules, exactly"
 
 _IDLE_BORNE = {
     "holder": "who held it",
@@ -37,7 +36,7 @@ def cost() -> None:
     """Show cost by team, model, provider or resource, billed or effective, in scope or all."""
     window = controls.window()
     by, charged, estate = _choices()
-    rules, idle = _rules(by)
+    rules, idle = _chosen(by)
     of = _AMOUNTS[charged, estate]
     asked = {"cluster": controls.cluster(), "team": controls.team(), "by": by, **of.asks}
     found = _days(window, rules, idle, asked)
@@ -75,9 +74,7 @@ def cost() -> None:
         st.caption(shown.words)
     stored = data.settings().money
     st.caption(
-        f"Split rule: `{rules.split_rule}`, shared cost: `{rules.shared_cost}`. Stored are `{stored.split_rule}` and "
-        f"`{stored.shared_cost}`, from `[money]`; others are computed here and change no total. "
-        f"Idle time is borne by {_IDLE_BORNE[idle]}."
+        f"{_rules.told(rules)} Idle time is borne by {_IDLE_BORNE[idle]}."
         + (f" Computed for you in {_tried(window, rules)[1]:.1f} s." if rules != stored else "")
     )
     if other_rules.OTHER in days["name"]:
@@ -105,7 +102,7 @@ def _tried(window: data.Window, rules: MoneySettings) -> tuple[pl.DataFrame, flo
 
     def make() -> tuple[pl.DataFrame, float]:
         began = time.perf_counter()
-        bar = st.progress(0.0, _TRYING)
+        bar = st.progress(0.0, _rules.TRYING)
         spent = other_rules.spent(
             hub.store.read,
             hub.store.select,
@@ -113,14 +110,14 @@ def _tried(window: data.Window, rules: MoneySettings) -> tuple[pl.DataFrame, flo
             rules,
             window,
             hub.now(),
-            lambda share: bar.progress(share, _TRYING),
+            lambda share: bar.progress(share, _rules.TRYING),
         )
         bar.empty()
         return spent, time.perf_counter() - began
 
     return data.made(
         "tried",
-        ["allocation_hour", "cost_hour", "gpu_hour", "job_gpu_hour", "network_hour", "spend_day", "storage_hour"],
+        _rules.TABLES,
         make,
         scope=controls.scope(),
         rules=(rules.split_rule, rules.shared_cost),
@@ -150,34 +147,10 @@ def _choices() -> tuple[str, str, str]:
     return str(by or "team"), str(charged or "effective"), "all" if estate == "all" else "in-scope"
 
 
-def _rules(by: str) -> tuple[MoneySettings, str]:
+def _chosen(by: str) -> tuple[MoneySettings, str]:
     """Return the rules by which cost is divided, the stored ones or those that are tried, and who bears idle time."""
-    stored = data.settings().money
-    split_rules = [*SPLIT_RULES, "custom"] if stored.split_ratios else list(SPLIT_RULES)
-    shared_rules = [rule for rule in SHARED_COST_RULES if rule != "fixed" or stored.shared_cost_ratios]
     with st.container(horizontal=True):
-        split = st.selectbox(
-            "Split rule",
-            split_rules,
-            index=split_rules.index(stored.split_rule),
-            key="split",
-            bind="query-params",
-            width=220,
-            help="How a node's price is divided among GPUs, processors and memory. Totals stay the same.",
-        )
-        shared = st.selectbox(
-            "Shared cost",
-            shared_rules,
-            index=shared_rules.index(stored.shared_cost),
-            key="shared",
-            bind="query-params",
-            width=180,
-            help="What happens to tax, support and services for everybody: kept apart, or divided over teams by what "
-            "they held, evenly, in the fixed shares of `money.shared_cost_ratios`, or directly to who moved the bytes. "
-            "Kinds of cost may have rules of their own, in `money.shared_cost_rules`.",
-        )
-        idle = _idle_borne(by)
-    return other_rules.tried(stored, split, shared), idle
+        return _rules.choose(), _idle_borne(by)
 
 
 def _idle_borne(by: str) -> str:

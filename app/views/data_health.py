@@ -11,6 +11,7 @@ from app.data import Window
 from app.page import page
 from app.table import Column
 from app.views._known import attribution, networks
+from app.views._unpriced import unpriced
 from ledger.tables import Reconciliation
 from queries import measure
 from queries.measures import health, spending
@@ -51,6 +52,7 @@ def data_health() -> None:
         _invoices(invoices)
         _unmatched(charges, nodes)
         _unbilled(unbilled)
+        unpriced()
     with refused:
         _rejected(rejected)
 

@@ -14,7 +14,9 @@ from app.page import page
 from app.reports.statement import STATUS_WORDS, TOP_RUNS, Statement, shown
 from app.reports.statement_rows import gather
 from app.table import Column
+from app.views import _rules
 from ledger.errors import InputError
+from ledger.money_sections import MoneySettings
 from ledger.tables.partition import after, floor
 from queries import sql
 from queries.measures import per_unit
@@ -32,17 +34,20 @@ def statement() -> None:
     with st.container(horizontal=True):
         month = _month()
         team = _team(month)
+        rules = _rules.choose()
     if not team:
         st.info(
             "No team is charged in this month. Import its bills with `clusterledger ingest`, or choose another month."
         )
         return
-    found = _statement(team, month)
+    found = _statement(team, month, rules)
     _say()
     if found.charges.is_empty():
         st.info(f"Nothing of {month:%B %Y} is charged to team {team}.")
         return
     _opening(found)
+    if found.closed is None:
+        st.caption(_rules.told(rules, "move cost between teams: their sum stays"))
     _closing(found)
     for currency in found.currencies:
         _currency(found, currency)
@@ -84,9 +89,9 @@ def _team(month: date) -> str:
     return str(st.selectbox("Statement of team", teams["team"].to_list(), key="statement-team", width=200))
 
 
-def _statement(team: str, month: date) -> Statement:
+def _statement(team: str, month: date, rules: MoneySettings) -> Statement:
     """Return the statement of a team that the viewer may see: `_team` offers no other."""
-    scope = data.Scope("team", team)
+    scope, stored = data.Scope("team", team), data.settings().money
     hub = data.hub()
 
     def answer(question: str, **asked: object) -> pl.DataFrame:
@@ -94,14 +99,32 @@ def _statement(team: str, month: date) -> Statement:
         everybody = "team" not in sql.load(question).asks
         return data.answer(question, scope=data.Scope() if everybody else scope, **asked)
 
+    known = partial(gather, answer, team, month, data.now(), stored, exchange=display.exchange())
     return data.made(
         "statement",
-        _TABLES,
-        partial(gather, answer, team, month, data.now(), data.settings().money, exchange=display.exchange()),
+        _TABLES if rules == stored else (*_TABLES, *_rules.TABLES),
+        known if rules == stored else partial(_tried, team, month, rules),
         scope=scope,
         month=month,
         day=hub.now().date(),
+        rules=(rules.split_rule, rules.shared_cost),
     )
+
+
+def _tried(team: str, month: date, rules: MoneySettings) -> Statement:
+    """Return it by other rules than the stored ones: each of its hours is divided again."""
+    from app.services.statement import of  # noqa: PLC0415  it brings the library of the PDF
+
+    bar = st.progress(0.0, _rules.TRYING)
+    start = datetime(month.year, month.month, 1, tzinfo=UTC)
+    found = of(data.hub(), team, start, rules, lambda share: bar.progress(share, _rules.TRYING))
+    bar.empty()
+    return found
+
+
+def _stem(found: Statement) -> str:
+    """Return the name of its files, which tells one by other rules from the one by those that are stored."""
+    return found.stem if found.stored is None else f"{found.stem}-{found.rules.split_rule}-{found.rules.shared_cost}"
 
 
 def _opening(found: Statement) -> None:
@@ -118,14 +141,14 @@ def _opening(found: Statement) -> None:
         st.download_button(
             "PDF",
             data=lambda: _pdf(found),
-            file_name=f"{found.stem}.pdf",
+            file_name=f"{_stem(found)}.pdf",
             mime="application/pdf",
             key="statement-pdf",
             on_click="ignore",
             icon=":material/picture_as_pdf:",
             type="primary",
         )
-        table.downloads(found.frame(), found.stem, "statement")
+        table.downloads(found.frame(), _stem(found), "statement")
 
 
 def _say() -> None:
@@ -146,11 +169,25 @@ def _closing(found: Statement) -> None:
     if found.adjusted.height:
         months = ", ".join(f"{each:%B %Y}" for each in sorted({*found.adjusted["for_month"]}))
         st.caption(f"With adjustments for {months}: what is known by now, less what was stated.")
+    if found.stored is not None and _is_stated(found):
+        st.caption("The statement of this month is closed and stays as it was stated: nothing of it is in this one.")
+        return
     if controls.scope().role != "admin" or not found.is_over:
         return
     help_text = "Keeps it as it stands, for good: what changes later posts as an adjustment on the first open month."
     if st.button(f"Close {found.month:%B %Y} of team {found.team}", key="statement-close", help=help_text):
         _close(found)
+    if found.stored is not None:
+        st.caption(
+            f"Closing keeps the statement by the configured rules, `{found.stored.split_rule}` and "
+            f"`{found.stored.shared_cost}`, not by the ones that are chosen here."
+        )
+
+
+def _is_stated(found: Statement) -> bool:
+    """Tell whether the team's statement of the month is closed; one by other rules does not say so itself."""
+    closes = data.answer("statement_closes", scope=data.Scope("team", found.team), team=found.team)
+    return found.month in closes["month"].to_list()
 
 
 def _close(found: Statement) -> None:

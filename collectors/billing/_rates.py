@@ -32,7 +32,7 @@ class Rate:
     def words(self) -> str:
         """Where a cost that it gives comes from."""
         kind = "rate card" if self.category == RATE_CARD else "price list"
-        return f"{kind} of {self.valid_start:%Y-%m-%d}"
+        return f"{kind} of {self.valid_start:%Y-%m-%d} in {self.currency}"
 
 
 class Rates:
@@ -53,20 +53,30 @@ class Rates:
     def at(
         self, provider: str, sku: str, unit: str, region: str, instant: datetime, currency: str | None = None
     ) -> Rate | None:
-        """Return the price that held: agreed before listed, in this currency before others, the latest."""
-        found = self._known.get((provider.lower(), sku.lower(), folded_unit(unit)), [])
-        fitting = [each for each in found if each.region in {"", region} and each.valid_start <= instant]
+        """Return the price that held: agreed before listed, of the region before one for all, the latest.
+
+        Usage in a currency has a price in that currency, or none: one in another says nothing of what it costs.
+        """
+        held = self._held(provider, sku, unit, region, instant)
         return max(
-            fitting,
+            [each for each in held if currency is None or each.currency == currency],
             key=lambda each: (
                 each.category == RATE_CARD,
-                each.currency == currency,
                 each.region != "",
                 each.valid_start,
+                each.currency,
                 each.unit_price,
             ),
             default=None,
         )
+
+    def currencies_at(self, provider: str, sku: str, unit: str, region: str, instant: datetime) -> list[str]:
+        """Return the currencies in which a price held, in their order."""
+        return sorted({each.currency for each in self._held(provider, sku, unit, region, instant)})
+
+    def _held(self, provider: str, sku: str, unit: str, region: str, instant: datetime) -> list[Rate]:
+        found = self._known.get((provider.lower(), sku.lower(), folded_unit(unit)), [])
+        return [each for each in found if each.region in {"", region} and each.valid_start <= instant]
 
     def currency_of(self, provider: str) -> str | None:
         """Return the currency in which a provider's prices are known."""

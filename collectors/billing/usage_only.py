@@ -87,6 +87,8 @@ _DATABRICKS: Final = frozenset({"workspaceid", "skuname", "cloud"})
 
 _IN_HOURS: Final = frozenset({"hours", "gpuhours"})
 _DATE_CHARACTERS: Final = 10
+_ABOUT_RATES: Final = ("rate", "no_rate", "missing")
+"""What is told of each usage beside its charge: its rate, or why it has none, and what a rate is missing for."""
 
 
 def _folded(name: str) -> str:
@@ -117,7 +119,8 @@ def _version(head: Head) -> str | None:
 def _read(request: Request) -> Imported:
     """Return usage as charges: nothing is billed; effective is quantity times the rate that held at its start.
 
-    Nulls: EffectiveCost is null where no rate is known, with the reason.
+    Nulls: EffectiveCost is null where no rate is known in the currency of the usage, with the reason. Usage that names
+    no currency is priced in that of the rate, and says which.
     """
     rates = Rates(request.prices() if request.prices else Price.create_empty())
     charges: list[Charges] = []
@@ -141,22 +144,22 @@ def _charges(file: SourceFile, request: Request, rates: Rates, first_index: int)
         raise InputError(f"{file.label}: line 1: found no column of {', '.join(_NEEDED)}, expected usage with a SKU")
     stated = {name.casefold(): value for name, value in request.defaults.items()}
     rows = [_priced(row, rates) for row in _rows(texts.frame, columns, stated).iter_rows(named=True)]
-    names = [*(name for name in FocusCharge.column_names() if not rows or name in rows[0]), "rate"]
+    names = [*(name for name in FocusCharge.column_names() if not rows or name in rows[0]), *_ABOUT_RATES]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
-    cells = Cells(replace(texts, frame=frame.drop("rate")), declared(FocusCharge).name)
+    cells = Cells(replace(texts, frame=frame.drop(_ABOUT_RATES)), declared(FocusCharge).name)
     for index in pl.arg_where(frame["BillingCurrency"].is_null(), eager=True).to_list():
         cells.refuse(index, columns["SkuId"], frame["SkuId"][index], "a SKU with a rate under [[money.rate_cards]]")
     own = {**columns, "PricingQuantity": columns["ConsumedQuantity"]}
     charges = in_own_words(charges_of(cells, request.defaults, first_index=first_index), own)
-    told = frame["rate"].gather((charges.frame["row_index"] - first_index).cast(pl.UInt32))
-    reasons = pl.select(
-        pl.when(told.is_null())
-        .then(pl.lit("EffectiveCost: no rate is known for the SKU; BilledCost: the provider says usage only"))
-        .otherwise(pl.format("EffectiveCost is usage at the {}; BilledCost: the provider says usage only", told))
+    told = frame[(charges.frame["row_index"] - first_index).to_list()]
+    reasons = told.select(
+        pl.when(pl.col("rate").is_null())
+        .then(pl.format("EffectiveCost: {}; BilledCost: the provider says usage only", "no_rate"))
+        .otherwise(pl.format("EffectiveCost is usage at the {}; BilledCost: the provider says usage only", "rate"))
         .alias("unknown_reason")
     ).to_series()
-    missing = frame.filter(pl.col("rate").is_null(), pl.col("BillingCurrency").is_not_null())["SkuId"]
     kept = charges.frame.with_columns(reasons, pl.lit(value=True).alias("is_derived"))
+    missing = frame.filter(pl.col("BillingCurrency").is_not_null(), pl.col("SkuId").is_not_null())["missing"]
     return replace(charges, frame=kept), missing.drop_nulls().unique(maintain_order=True).to_list()
 
 
@@ -186,8 +189,9 @@ def _priced(row: dict[str, str | None], rates: Rates) -> dict[str, str | None]:
     """Return one usage as the texts of a charge."""
     start = _instant(row["ChargePeriodStart"])
     provider, sku, unit = row["ServiceProviderName"] or "", row["SkuId"] or "", row["ConsumedUnit"] or ""
-    currency = row["BillingCurrency"]
+    currency = (row["BillingCurrency"] or "").upper() or None
     rate = rates.at(provider, sku, unit, row["RegionId"] or "", start, currency) if start else None
+    others = rates.currencies_at(provider, sku, unit, row["RegionId"] or "", start) if start and rate is None else []
     details = {"InstanceType": sku} if sku and folded_unit(unit) == "hour" else {}
     made = {
         **row,
@@ -204,8 +208,20 @@ def _priced(row: dict[str, str | None], rates: Rates) -> dict[str, str | None]:
         "ContractedUnitPrice": money.written(rate.unit_price) if rate else None,
         "SkuPriceDetails": row.get("SkuPriceDetails") or (json.dumps(details) if details else None),
         "rate": rate.words if rate else None,
+        **({} if rate else _why_unpriced(sku, currency, others)),
     }
     return made | _period(row, start)
+
+
+def _why_unpriced(sku: str, currency: str | None, others: list[str]) -> dict[str, str]:
+    """Say why usage has no price, and what a rate is missing for; `others` are the currencies that have one."""
+    if not others:
+        return {"no_rate": "no rate is known for the SKU", "missing": sku}
+    only = " and ".join(others)
+    return {
+        "no_rate": f"no rate in {currency} is known for the SKU, only in {only}",
+        "missing": f"{sku} in {currency} (only in {only})",
+    }
 
 
 def _cost(quantity: str | None, rate: Rate | None) -> str | None:

@@ -40,6 +40,7 @@ class ChargeKey(dy.Schema):
     is_estimated = key_flag("No bill row covers it yet")
     in_scope = key_flag("It belongs to the AI estate")
     cost_kind = key("usage, storage, network, control_plane, management, support, tax, credit, purchase or adjustment")
+    named_model = key("Model that the bill names, as managed services do: FOCUS SkuPriceDetails.ModelId; '' for none")
     owner_team = key("Team that `money.owners` names for a charge without a node; '' for none")
 
 

@@ -104,12 +104,17 @@ def rates_by_hour(costs: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
 
 
 def last_owner(parts: pl.DataFrame) -> pl.DataFrame:
-    """Return the account that each node was last billed on."""
+    """Return the account that each node was last billed on, and in which currency."""
     usage = parts.filter(pl.col("charge_category") == "Usage", pl.col("node") != "")
     return (
         usage.sort("hour_start", "billing_account_id", descending=[True, False])
         .unique(["cluster", "node"], keep="first", maintain_order=True)
-        .select("cluster", "node", pl.col("billing_account_id").alias("own_account"))
+        .select(
+            "cluster",
+            "node",
+            pl.col("billing_account_id").alias("own_account"),
+            pl.col("billing_currency").alias("own_currency"),
+        )
     )
 
 
@@ -135,33 +140,64 @@ def estimates(missing: pl.DataFrame, rates: pl.DataFrame, prices: pl.DataFrame) 
     """Return the estimated cost of the hours that no bill covers, in the shape of the hours that are billed.
 
     A node takes the rate of its own account, else that of the account last billed for its type, else the list
-    price that held at the hour: of its region before one for all regions. Without any of these there is no row.
+    price that held at the hour: in the currency that it is billed in before another, of its region before one for all
+    regions. Without any of these there is no row. An amount stands under the currency of its own rate, and the
+    description says which rate that is.
     """
     wanted = missing.sort("cluster", "node", "hour_start").with_row_index("wanted")
     own = (pl.col("billing_account_id") == pl.col("own_account")).fill_null(value=False)
+    near = (pl.col("billing_currency") == pl.col("own_currency")).fill_null(value=False)
     rated = (
         wanted.rename({"provider": "node_provider"})
         .join(rates, on=_TYPE)
-        .with_columns(own.alias("is_own"))
-        .sort(["wanted", "is_own", "last_hour", *_OWNER], descending=[False, True, True, *[False] * len(_OWNER)])
+        .with_columns(own.alias("is_own"), near.alias("is_near"))
+        .sort(
+            ["wanted", "is_own", "is_near", "last_hour", *_OWNER],
+            descending=[False, True, True, True, *[False] * len(_OWNER)],
+        )
         .unique("wanted", keep="first", maintain_order=True)
+        .with_columns(_said("the rate last billed").alias("charge_description"))
     )
     unrated = wanted.join(rated.select("wanted"), on="wanted", how="anti")
     listed = at_list_price(unrated, prices).with_columns(
-        pl.col("provider").alias("invoice_issuer"), pl.lit("").alias("billing_account_id")
+        pl.col("provider").alias("invoice_issuer"),
+        pl.lit("").alias("billing_account_id"),
+        _said("the list price").alias("charge_description"),
     )
-    columns = ["cluster", "node", "hour_start", "resource_id", "weight", "base", *_OWNER, *COSTS]
+    columns = [
+        *("cluster", "node", "hour_start", "resource_id", "weight", "base", "charge_description"),
+        *(*_OWNER, *COSTS),
+    ]
     return _as_hours(pl.concat([rated.select(columns), listed.select(columns)]))
 
 
+def _said(rate: str) -> pl.Expr:
+    """Say which rate an estimate is made at, and that it is in another currency than the node is billed in."""
+    is_other = (pl.col("billing_currency") != pl.col("own_currency")).fill_null(value=False)
+    other = pl.format(", as none in {} is known", "own_currency")
+    return pl.concat_str(
+        pl.format(f"Estimated at {rate} in {{}}", "billing_currency"),
+        pl.when(is_other).then(other).otherwise(pl.lit("")),
+        pl.lit(": no bill covers this hour yet"),
+    )
+
+
 def at_list_price(hours: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
-    """Return the hours of nodes that a list prices, with the price that held: of the region before one for all."""
+    """Return the hours of nodes that a list prices, with the price that held: of the region before one for all.
+
+    A price in `own_currency` goes before one in another.
+    """
     row = ["cluster", "node", "hour_start"]
+    is_own = (pl.col("billing_currency") == pl.col("own_currency")).fill_null(value=False)
     return (
         hours.join(list_rates(prices), on=["provider_key", "instance_type"], suffix="_listed")
         .filter(_same_region())
         .filter(pl.col("listed_at") <= pl.col("hour_start"))
-        .sort([*row, "region_listed", "listed_at", "billing_currency"], descending=[*[False] * 3, True, True, False])
+        .with_columns(is_own.alias("is_own"))
+        .sort(
+            [*row, "is_own", "region_listed", "listed_at", "billing_currency"],
+            descending=[*[False] * 3, True, True, True, False],
+        )
         .unique(row, keep="first", maintain_order=True)
     )
 
@@ -181,11 +217,11 @@ def _as_hours(priced: pl.DataFrame) -> pl.DataFrame:
         pl.lit("").alias("charge_class"),
         pl.lit("").alias("commitment_status"),
         pl.lit("usage").alias("cost_kind"),
+        pl.lit("").alias("named_model"),
         pl.lit("").alias("owner_team"),
         pl.lit(value=True).alias("in_scope"),
         pl.lit("existence").alias("spread_method"),
         pl.lit(None, dtype=pl.String).alias("service_name"),
-        pl.lit("Estimated: no bill covers this hour yet").alias("charge_description"),
     ).select(
         "hour_start",
         *CHARGE,

@@ -21,6 +21,7 @@ CHARGE: Final = (
     "commitment_status",
     "billing_currency",
     "cost_kind",
+    "named_model",
     "owner_team",
     "in_scope",
 )
@@ -119,6 +120,7 @@ def lines(charges: pl.DataFrame, settings: MoneySettings) -> pl.DataFrame:
         pl.when(unused).then(pl.lit("Unused")).otherwise(pl.coalesce(*statuses, pl.lit(""))).alias("commitment_status"),
         pl.col("BillingCurrency").alias("billing_currency"),
         _kind().alias("cost_kind"),
+        _named_model().alias("named_model"),
         owner_team(charges, settings.owners).alias("owner_team"),
         "in_scope",
         pl.col("ChargePeriodStart").alias("start"),
@@ -138,6 +140,13 @@ def lines(charges: pl.DataFrame, settings: MoneySettings) -> pl.DataFrame:
     key = [*CHARGE, *_PLACE, *_WORDS]
     summed = money.summed(renamed, by=key, columns=COSTS).sort(key).with_row_index("line")
     return summed.with_columns(pl.struct(_OWN).rle_id().alias("charge"))
+
+
+def _named_model() -> pl.Expr:
+    # Few bills name a model: only what may be one is parsed.
+    said = pl.col("SkuPriceDetails")
+    likely = pl.when(said.str.contains('"ModelId"', literal=True)).then(said)
+    return likely.str.json_path_match("$.ModelId").fill_null("")
 
 
 def _is_control_plane() -> pl.Expr:

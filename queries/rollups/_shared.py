@@ -19,7 +19,7 @@ OWNER: Final = "owner"
 MEASURES: Final = ("billed_cost", "effective_cost")
 
 _MARKET: Final = ("hour_start", "provider", "billing_currency")
-_ABOUT: Final = ("row", *_MARKET, "cluster", "node", "resource_id", "cost_kind", "in_scope")
+_ABOUT: Final = ("row", *_MARKET, "cluster", "node", "resource_id", "cost_kind", "named_model", "in_scope")
 _MILLIONTHS: Final = 1_000_000
 
 
@@ -92,10 +92,14 @@ def _leaves(
 
 
 def _named(parts: pl.DataFrame, rule: str) -> pl.DataFrame:
-    """Return parts with the name of the rule; what it left without a team says that it was not split."""
+    """Return parts with the name of the rule and the model that the bill names, where a holder has none of its own.
+
+    What the rule left without a team says that it was not split.
+    """
     left = NOT_ATTRIBUTABLE if rule == "direct" else NOT_SPLIT
     method = pl.when(pl.col("team") == "").then(pl.lit(left)).otherwise(pl.lit(f"shared_{rule}"))
-    return parts.with_columns(method.alias("allocated_method_id"))
+    model = pl.when(pl.col("model") == "").then("named_model").otherwise("model")
+    return parts.with_columns(method.alias("allocated_method_id"), model.alias("model"))
 
 
 def _fixed(settings: MoneySettings) -> pl.DataFrame:

@@ -105,13 +105,17 @@ def _sort_out(rows: pl.DataFrame, places: pl.DataFrame) -> tuple[pl.DataFrame, p
 
 
 def _apart(whole: pl.DataFrame) -> pl.DataFrame:
-    """Return costs that have no device: what somebody owns, and what serves everybody, is `shared`."""
+    """Return costs that have no device: what somebody owns, and what serves everybody, is `shared`.
+
+    The model that a bill names is that of the cost, except of commitments that nobody used.
+    """
     shared, rest = [], []
     owned = (pl.col("owner_team") != "") & (pl.col("bucket") != "idle")
     whole = whole.with_columns(
         pl.when(owned).then("owner_team").otherwise(pl.lit("")).alias("team"),
         pl.when(owned).then(pl.lit("shared")).otherwise("bucket").alias("bucket"),
         pl.when(owned).then(pl.lit(OWNER)).otherwise(pl.lit(NOT_SPLIT)).alias("allocated_method_id"),
+        pl.when(pl.col("bucket") == "idle").then(pl.lit("")).otherwise("named_model").alias("model"),
     )
     ownerless = pl.col("bucket") == "unallocable"
     for measure in _MEASURES:
@@ -126,11 +130,11 @@ def _apart(whole: pl.DataFrame) -> pl.DataFrame:
     is_known = [pl.col(each).is_null() | pl.col(f"shared_{each}").is_not_null() for each in _MEASURES]
     nothing_left = pl.all_horizontal(*is_known, *(pl.col(each).fill_null(0) == 0 for each in _MEASURES))
     others = whole.with_columns(*rest).filter(~(has_part & nothing_left))
-    kept = ["row", "bucket", "state", "team", "allocated_method_id", *_MEASURES]
+    kept = ["row", "bucket", "state", "team", "model", "allocated_method_id", *_MEASURES]
     parts = pl.concat([others.select(kept), for_all.select(kept)])
     return parts.with_columns(
         pl.lit("").alias("gpu_uuid"),
-        *(each for each in nobody() if each.meta.output_name() != "team"),
+        *(each for each in nobody() if each.meta.output_name() not in {"team", "model"}),
         pl.lit(0, dtype=pl.Int64).alias("weight"),
     ).pipe(_with_seconds)
 

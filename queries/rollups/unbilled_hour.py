@@ -60,7 +60,9 @@ def unbilled_hour(
     wanted = _wanted(missing).join(existing, on=_PLACE, how="left")
     billed = booked.filter(~pl.col("is_estimated"), pl.col("node") != "")
     rated = _rated(wanted, rates_by_hour(billed, existing))
-    unrated = rated.filter(pl.col("base").is_null()).drop(_RATE)
+    # No node of its type was billed: none says in which currency it would be.
+    unbilled = rated.filter(pl.col("base").is_null()).drop(_RATE)
+    unrated = unbilled.with_columns(pl.lit(None, dtype=pl.String).alias("own_currency"))
     listed = at_list_price(unrated, prices.collect()).select(*_PLACE, *_RATE)
     rows = rated.join(listed, on=_PLACE, how="left", suffix="_listed").with_columns(
         pl.coalesce(each, f"{each}_listed").alias(each) for each in _RATE

@@ -1,16 +1,19 @@
 """Managed services stand in the same ledger, with the model that their bill names."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from app.context import Context
 from app.data import Scope
 from app.services import named
+from ledger import money
 from tests.app.conftest import used
 from tests.app.opening import opened, said
 from tests.demo import DEMO_NOW, settings_of
@@ -78,3 +81,29 @@ def test_a_team_sees_what_its_tags_own_and_the_ledger_holds_it_once(billed: Cont
     )
     assert allocated == named_ == Decimal(5)
     assert billed.store.select("SELECT sum(effective_cost) FROM cost_hour").item() == Decimal(8)
+
+
+def test_a_budget_of_a_managed_model_counts_its_charges_once(billed: Context) -> None:
+    service = named("budgets")
+    asked = {"action": "set", "scope": "model:gpt-4o-0513", "currency": "USD", "amount": "7"}
+    (row,) = service.run(billed, service.asked(asked))
+    # Two more of the weekday that it was charged on come in the month: the forecast counts them too.
+    assert (row["spent_cost"], row["expected_cost"], row["status"]) == (Decimal(8), Decimal(24), "broken")
+
+
+def test_the_focus_export_names_the_model_that_the_bill_names(billed: Context, tmp_path: Path) -> None:
+    service = named("export")
+    for version, tags in (("1.4", "AllocatedTags"), ("1.2", "Tags")):
+        out = tmp_path / f"{version}.parquet"
+        service.run(billed, service.asked({"out": out, "version": version}))
+        found = pl.read_parquet(out)
+        assert found["x_Model"].unique().to_list() == ["gpt-4o-0513"]
+        assert {json.loads(each)["model"] for each in found[tags]} == {"gpt-4o-0513"}
+        assert money.add(*found["EffectiveCost"]) == Decimal(8)
+
+
+def test_the_cost_page_tells_managed_models_apart(billed: Context) -> None:
+    with used(billed):
+        page = opened("cost", query={"window": "7d", "by": "model"})
+    table = page.dataframe[0].value
+    assert [(row["name"], float(row["cost"])) for row in table.to_dict("records")] == [("gpt-4o-0513", 8)]

@@ -172,6 +172,7 @@ def _costs(cluster: Cluster) -> Iterable[dict[str, Any]]:
             "is_estimated": False,
             "in_scope": each.in_scope,
             "cost_kind": each.kind,
+            "named_model": "",
             "owner_team": each.owner,
             "billed_cost": money(each.billed),
             "effective_cost": money(each.effective),

@@ -57,9 +57,9 @@ def test_usage_is_priced_by_the_rate_of_its_day_and_place(tmp_path: Path) -> Non
     assert charges["InvoiceId"].to_list() == [""] * 4
     assert charges["is_derived"].all()
     assert charges["unknown_reason"].to_list() == [
-        "EffectiveCost is usage at the rate card of 2000-01-01; BilledCost: the provider says usage only",
-        "EffectiveCost is usage at the rate card of 2026-09-10; BilledCost: the provider says usage only",
-        "EffectiveCost is usage at the rate card of 2000-01-01; BilledCost: the provider says usage only",
+        "EffectiveCost is usage at the rate card of 2000-01-01 in USD; BilledCost: the provider says usage only",
+        "EffectiveCost is usage at the rate card of 2026-09-10 in USD; BilledCost: the provider says usage only",
+        "EffectiveCost is usage at the rate card of 2000-01-01 in USD; BilledCost: the provider says usage only",
         "EffectiveCost: no rate is known for the SKU; BilledCost: the provider says usage only",
     ]
     assert read.imports["billed_cost"].to_list() == [0]
@@ -172,17 +172,46 @@ def test_usage_of_databricks_is_priced_by_the_unit(tmp_path: Path) -> None:
     assert json.loads(charge["Tags"]) == {"team": "vision"}
 
 
-def test_a_price_in_the_currency_of_the_usage_goes_before_another(tmp_path: Path) -> None:
-    """A yen is no dollar, however many of them a unit costs; a price in another currency is better than none."""
+IN_CURRENCIES = "start,end,provider,sku,quantity,unit,BillingCurrency\n" + "".join(
+    f"2026-09-09,2026-09-10,CoreWeave,H100_SXM,10,hours,{code}\n" for code in ("USD", "JPY", "EUR", "usd")
+)
+YEN = RateCard(provider="CoreWeave", sku="H100_SXM", unit_price=Decimal(330), currency="JPY")
+
+
+def test_usage_has_a_price_in_its_own_currency_or_none(tmp_path: Path) -> None:
+    """A yen is no dollar: what is billed in euros has no cost as long as no rate in euros is known."""
     path = tmp_path / "usage.csv"
-    path.write_text(
-        "start,end,provider,sku,quantity,unit,BillingCurrency\n"
-        + "".join(f"2026-09-09,2026-09-10,CoreWeave,H100_SXM,10,hours,{code}\n" for code in ("USD", "JPY", "EUR"))
-    )
-    yen = RateCard(provider="CoreWeave", sku="H100_SXM", unit_price=Decimal(330), currency="JPY")
-    charges = _charges(_read(path, (CARDS[0], yen)))
-    assert charges.select("BillingCurrency", "EffectiveCost").rows() == [
-        ("USD", Decimal("22.3")),
-        ("JPY", Decimal(3300)),
-        ("JPY", Decimal(3300)),
+    path.write_text(IN_CURRENCIES)
+    read = _read(path, (CARDS[0], YEN))
+    charges = _charges(read)
+    assert charges.select("BillingCurrency", "EffectiveCost", "ContractedUnitPrice").rows() == [
+        ("USD", Decimal("22.3"), Decimal("2.23")),
+        ("JPY", Decimal(3300), Decimal(330)),
+        ("EUR", None, None),
+        ("USD", Decimal("22.3"), Decimal("2.23")),
     ]
+    assert charges["unknown_reason"][2] == (
+        "EffectiveCost: no rate in EUR is known for the SKU, only in JPY and USD; "
+        "BilledCost: the provider says usage only"
+    )
+    assert "no rate is known for H100_SXM in EUR (only in JPY and USD): their cost is unknown, not 0" in read.remarks
+
+
+def test_what_was_agreed_in_another_currency_does_not_hide_what_is_listed_in_this_one(tmp_path: Path) -> None:
+    listed = stated((YEN.model_copy(update={"currency": "EUR", "unit_price": Decimal(3)}),)).with_columns(
+        pl.lit("on_demand").alias("price_category")
+    )
+    path = tmp_path / "usage.csv"
+    path.write_text(IN_CURRENCIES)
+    charges = _charges(read_bill(path, prices=lambda: pl.concat([stated((CARDS[0], YEN)), listed])))
+    assert charges.select("BillingCurrency", "EffectiveCost").row(2) == ("EUR", Decimal(30))
+    assert "price list of 2000-01-01 in EUR" in charges["unknown_reason"][2]
+
+
+def test_usage_that_names_no_currency_is_priced_in_that_of_its_rate_which_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(USAGE)
+    charges = _charges(_read(path, (YEN,)))
+    assert charges["BillingCurrency"].to_list() == ["JPY"] * 4
+    assert charges["EffectiveCost"].to_list() == [Decimal(192 * 330), Decimal(63525), Decimal(2640), None]
+    assert "rate card of 2000-01-01 in JPY" in charges["unknown_reason"][0]

@@ -261,6 +261,22 @@ def test_without_a_bill_the_list_price_of_the_hour_counts() -> None:
     assert made.sort("hour_start")["billed_cost"].to_list() == [Decimal("98.32"), Decimal("55.04")]
 
 
+def test_a_list_price_in_the_currency_of_the_node_goes_before_another_and_the_row_says_which() -> None:
+    """A node of an account in dollars, of a type that was never billed: the list's own currency is told."""
+    february = datetime(2026, 2, 1, tzinfo=UTC)
+    billed = {"charges": [charge()], "links": [link()], "now": at(3, 1)}
+    moved = [node(end=at(2)), node("a1", at(2), instance_type="p6", provider_instance_id="i-other")]
+    euros = price("90", february, instance_type="p6", billing_currency="EUR")
+    dollars = price("98", february, instance_type="p6", region="")
+    for prices, currency, words in (
+        ([euros, dollars], "USD", "Estimated at the list price in USD: no bill covers this hour yet"),
+        ([euros], "EUR", "Estimated at the list price in EUR, as none in USD is known: no bill covers this hour yet"),
+    ):
+        made = costs(nodes=moved, prices=prices, **billed).filter("is_estimated")
+        assert made["billing_currency"].unique().to_list() == [currency]
+        assert made["charge_description"].unique().to_list() == [words]
+
+
 def test_what_a_finished_bill_left_out_is_not_estimated() -> None:
     made = costs([charge(ChargePeriodEnd=NEXT)], nodes=[node(), node("b2")], links=[link()], now=NEXT + 5 * HOUR)
     assert made.filter("is_estimated").is_empty()
