@@ -8,7 +8,6 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
-from ledger.frames import dtypes
 from ledger.money_sections import MoneySettings
 from ledger.tables import (
     BillImport,
@@ -25,6 +24,7 @@ from ledger.tables import (
 from queries.graph import Span
 from queries.rollups._lines import CHARGE_COLUMNS
 from queries.rollups.cost_hour import cost_hour
+from tests.frames import frame, validated
 
 MONTH = datetime(2026, 3, 1, tzinfo=UTC)
 NEXT = datetime(2026, 4, 1, tzinfo=UTC)
@@ -60,9 +60,7 @@ def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
 
 def rows(schema: type[dy.Schema], given: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows typed as a table, null where nothing is given, validated."""
-    columns = dtypes(schema)
-    frame = pl.DataFrame([{name: row.get(name) for name in columns} for row in given], schema=columns)
-    return schema.validate(frame)
+    return validated(schema, frame(schema, list(given)))
 
 
 def charge(index: int = 0, **given: Any) -> dict[str, Any]:
@@ -166,17 +164,46 @@ def costs(
     settings: MoneySettings | None = None,
 ) -> pl.DataFrame:
     """Return the validated cost hours of a bill; nothing is estimated unless `now` lies later."""
+    given = cost_inputs(charges, nodes=nodes, links=links, prices=prices, imports=imports)
+    return costs_of(given, start=start, end=end, now=now, settings=settings)
+
+
+def cost_inputs(
+    charges: Iterable[Mapping[str, Any]],
+    *,
+    nodes: Iterable[Mapping[str, Any]] = (),
+    links: Iterable[Mapping[str, Any]] = (),
+    prices: Iterable[Mapping[str, Any]] = (),
+    imports: pl.DataFrame | None = None,
+) -> dict[str, pl.DataFrame]:
+    """Return the validated inputs of cost hours."""
     bill = rows(FocusCharge, charges)
-    made = cost_hour.function(
-        charges=bill.select(CHARGE_COLUMNS).lazy(),
-        imports=(imports_of(bill) if imports is None else imports).lazy(),
-        nodes=rows(Node, nodes).lazy(),
-        resources=rows(NodeResource, links).lazy(),
-        prices=rows(Price, prices).lazy(),
-        span=Span(start, end, now),
-        settings=settings or MoneySettings(),
-    )
-    return CostHour.validate(made.collect())
+    return {
+        "charges": bill.select(CHARGE_COLUMNS),
+        "imports": imports_of(bill) if imports is None else imports,
+        "nodes": rows(Node, nodes),
+        "resources": rows(NodeResource, links),
+        "prices": rows(Price, prices),
+    }
+
+
+def costs_of(
+    given: Mapping[str, pl.DataFrame],
+    *,
+    start: datetime = MONTH,
+    end: datetime = NEXT,
+    now: datetime = MONTH,
+    settings: MoneySettings | None = None,
+) -> pl.DataFrame:
+    """Return the validated cost hours of some inputs."""
+    read = {name: each.lazy() for name, each in given.items()}
+    made = cost_hour.function(**read, span=Span(start, end, now), settings=settings or MoneySettings())
+    return validated(CostHour, made.collect())
+
+
+def mixed(given: Mapping[str, pl.DataFrame], seed: int) -> dict[str, pl.DataFrame]:
+    """Return the same inputs with their rows in another order."""
+    return {name: each.sample(fraction=1, shuffle=True, seed=seed) for name, each in given.items()}
 
 
 def device_hour(hour: datetime, gpu: str, name: str = "a1", **given: Any) -> dict[str, Any]:

@@ -1,32 +1,38 @@
 """A generated cluster and a way to compute rollups from it as the executor does: each input cut to its window."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 import dataframely as dy
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ledger.tables import TABLES, declared
 from ledger.tables.partition import Keyed, Spanning, Timed, Whole, Without
 from queries.graph import Input, Rollup, Span
+from tests.frames import empty, frame, validated
 
 START = datetime(2026, 11, 20, 5, tzinfo=UTC)
 
+TOGETHER: Final = 8
+"""So many drawn clusters are computed in one call, since most of a call's time does not depend on its rows."""
+
 Rows = list[dict[str, Any]]
+Test = Callable[..., None]
 
 
-def frame(schema: type[dy.Schema], rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return rows as a frame of a table; what they leave out is null."""
-    columns = schema.columns()
-    full = [{name: row.get(name) for name in columns} for row in rows]
-    return pl.DataFrame(full, schema={name: column.dtype for name, column in columns.items()}, orient="row")
+def on_clusters(test: Test) -> Test:
+    """Run a test on `seeds` of drawn clusters: as many as the profile has examples, several of them in one call."""
+    seeds = st.lists(st.integers(0, 2**32), min_size=TOGETHER, max_size=TOGETHER, unique=True)
+    examples: int = -(-settings().max_examples // TOGETHER)
+    return settings(max_examples=examples)(given(seeds=seeds)(test))
 
 
 def window(rows: pl.DataFrame, schema: type[dy.Schema], read: Input, span: Span) -> pl.DataFrame:
@@ -52,11 +58,6 @@ def window(rows: pl.DataFrame, schema: type[dy.Schema], read: Input, span: Span)
     return rows.select(read.columns) if read.columns else rows
 
 
-@cache
-def _empty(name: str) -> pl.DataFrame:
-    return TABLES[name].schema.create_empty()
-
-
 @dataclass
 class Ledger:
     """Tables by name, and what is computed from them."""
@@ -70,21 +71,26 @@ class Ledger:
 
     def get(self, name: str) -> pl.DataFrame:
         """Return a table."""
-        return self.tables[name] if name in self.tables else _empty(name)
+        return self.tables[name] if name in self.tables else empty(TABLES[name].schema)
+
+    def apart(self) -> Iterator["Ledger"]:
+        """Yield the rows of each cluster."""
+        parts = {name: rows.partition_by("cluster", as_dict=True) for name, rows in self.tables.items()}
+        for each in self.get("node")["cluster"].unique(maintain_order=True):
+            yield Ledger({name: mine.get((each,), self.tables[name].clear()) for name, mine in parts.items()})
 
     def compute(self, name: str, span: Span, **settings: object) -> pl.DataFrame:
         """Compute a rollup for a span, check its rows against the table and keep them."""
         rollup: Rollup = getattr(import_module(f"queries.rollups.{name}"), name)
-        given: dict[str, object] = {
+        values: dict[str, object] = {
             source.parameter: window(self.get(declared(source.schema).name), source.schema, source.read, span).lazy()
             for source in rollup.sources
         }
         if rollup.takes_span:
-            given[rollup.takes_span] = span
-        given |= {parameter: settings.get(parameter, model()) for parameter, model in rollup.settings.items()}
-        rows = rollup.function(**given).collect()
-        rollup.schema.validate(rows, cast=False)
-        self.tables[name] = rows
+            values[rollup.takes_span] = span
+        values |= {parameter: settings.get(parameter, model()) for parameter, model in rollup.settings.items()}
+        rows = rollup.function(**values).collect()
+        self.tables[name] = validated(rollup.schema, rows)
         return rows
 
     def chain(self, span: Span, *names: str, **settings: object) -> pl.DataFrame:
@@ -118,11 +124,16 @@ class Generator:
     """Draws a small cluster from a seed: everything on whole tenths of seconds, so that edges often meet."""
 
     seed: int
+    cluster: str = "c"
     hours: int = 3
+    rows: dict[str, Rows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)  # noqa: S311  seeded, not secret
-        self.ledger = Ledger()
+
+    def add(self, name: str, rows: Rows) -> None:
+        """Keep rows of a table."""
+        self.rows.setdefault(name, []).extend({"cluster": self.cluster, **row} for row in rows)
 
     def when(self, low: float = -30, high: float | None = None) -> datetime:
         """Draw an instant: half of them fall on a minute, where samples and hours lie."""
@@ -137,34 +148,31 @@ class Generator:
             second = first + timedelta(seconds=37)
         return first, None if self.draw.random() < 0.3 else second
 
-    def cluster(self) -> Ledger:
+    def drawn(self) -> dict[str, Rows]:
         """Return a cluster of two nodes with four devices, one of them a slice."""
         devices = [("n1", "G1", "", 1), ("n1", "G2", "", 1), ("n2", "G3", "", 1), ("n2", "M1", "G3", "0.428571")]
         for node in ("n1", "n2"):
             holder = self.draw.choice(("scheduler", "scheduler", "scheduler", "process", None))
-            self.ledger.add("node", [{"cluster": "c", "node": node, "exists_start": at(-60 * 24), "holder": holder}])
+            self.add("node", [{"node": node, "exists_start": at(-60 * 24), "holder": holder}])
             for _ in range(self.draw.randrange(3)):
                 start, end = self.stretch()
-                row = {"cluster": "c", "node": node, "state_start": start, "state_end": end}
-                self.ledger.add("node_state", [{**row, "state": self.draw.choice(_STATES)}])
+                row = {"node": node, "state_start": start, "state_end": end}
+                self.add("node_state", [{**row, "state": self.draw.choice(_STATES)}])
         for number in range(self.draw.randrange(5)):
             self._job(str(number + 1), devices)
         for node, uuid, parent, fraction in devices:
             self._device(node, uuid, parent, Decimal(fraction))
-        for name in ("node_state", "job", "job_gpu", "gpu_event"):
-            key = list(TABLES[name].key)
-            self.ledger.tables[name] = self.ledger.get(name).unique(key, keep="first", maintain_order=True)
-        return self.ledger
+        return self.rows
 
     def _job(self, job_id: str, devices: Sequence[tuple[str, str, str, object]]) -> None:
         submitted, started = at(-45), self.when(low=-40)
-        run = {"cluster": "c", "job_id": job_id, "submitted_at": submitted, "restart_count": 0}
+        run = {"job_id": job_id, "submitted_at": submitted, "restart_count": 0}
         job = {**run, "state": self.draw.choice(_JOB_STATES), "source": "simulation", "requested_gpu_count": 2.0}
         begun = {"started_at": self.draw.choice((started, None)), "nodes": self.draw.choice((None, "n1", "n1,n2"))}
         if begun["started_at"] and begun["nodes"]:
             count, end = self.draw.choice((None, 0.0, 0.5, 1.0, 2.0, 3.0)), self.when(low=60)
             job |= {"gpu_count": count, "ended_at": self.draw.choice((None, max(end, started)))}
-        self.ledger.add("job", [{**job, **begun, "user": "u", "account": "a"}])
+        self.add("job", [{**job, **begun, "user": "u", "account": "a"}])
         for node, uuid, _, _ in devices:
             if self.draw.random() < 0.6:
                 start, end = self.stretch()
@@ -174,23 +182,23 @@ class Generator:
                         continue
                 share = self.draw.choice((None, 0.25, 0.5, 1.0))
                 row = {**run, "node": node, "gpu_uuid": uuid, "held_start": start, "held_end": end}
-                self.ledger.add("job_gpu", [{**row, "requested_share_ratio": share}])
+                self.add("job_gpu", [{**row, "requested_share_ratio": share}])
 
     def _device(self, node: str, uuid: str, parent: str, fraction: Decimal) -> None:
         known = self.draw.random() < 0.8
-        row = {"cluster": "c", "node": node, "gpu_uuid": uuid, "parent_gpu_uuid": parent, "gpu_fraction": fraction}
+        row = {"node": node, "gpu_uuid": uuid, "parent_gpu_uuid": parent, "gpu_fraction": fraction}
         limits = {"idle_power_watts": 60.0, "power_limit_watts": 700.0, "memory_baseline_bytes": 5e8} if known else {}
         start = at(-600) if self.draw.random() < 0.6 else self.when()
         end = None if self.draw.random() < 0.7 else start + timedelta(minutes=self.draw.randrange(1, 900))
-        self.ledger.add("gpu", [{**row, "exists_start": start, "exists_end": end, **limits}])
+        self.add("gpu", [{**row, "exists_start": start, "exists_end": end, **limits}])
         kinds = ("xid", "xid", "lost", "recovered", "reset", "driver_reload", "remap_failed")
         for _ in range(self.draw.choice((0, 0, 1, 2))):
             event = self.draw.choice(kinds)
             named = {"event": event, "xid_code": self.draw.choice((48, 79)) if event == "xid" else 0}
             opens = event in {"xid", "lost", "remap_failed"}
-            place = {"occurred_at": self.when(), "cluster": "c", "node": node, "gpu_uuid": uuid}
-            self.ledger.add("gpu_event", [{**place, **named, "is_critical": opens and self.draw.random() < 0.8}])
-        self.ledger.add("gpu_sample", self._samples(node, uuid))
+            place = {"occurred_at": self.when(), "node": node, "gpu_uuid": uuid}
+            self.add("gpu_event", [{**place, **named, "is_critical": opens and self.draw.random() < 0.8}])
+        self.add("gpu_sample", self._samples(node, uuid))
 
     def _samples(self, node: str, uuid: str) -> Rows:
         """Draw a device's samples: regimes of minutes, jitter, gaps, resets, invisible processes."""
@@ -213,7 +221,7 @@ class Generator:
                 "sw_thermal_throttle_seconds_total": heat["sw"],
                 "power_brake_throttle_seconds_total": heat["brake"],
             }
-            place = {"sampled_at": time, "cluster": "c", "node": node, "gpu_uuid": uuid, "step_seconds": pace}
+            place = {"sampled_at": time, "node": node, "gpu_uuid": uuid, "step_seconds": pace}
             rows.append({**place, **regime, **counters})
             jitter = self.draw.choice((0, 0, 0, 0.1, -0.1, pace, 2 * pace, 2 * pace + 0.1, 8 * pace))
             time += timedelta(seconds=pace + (jitter if self.draw.random() < 0.3 else 0))
@@ -240,10 +248,23 @@ class Generator:
         return ok
 
 
+def drawn(*seeds: int) -> Ledger:
+    """Return a cluster of each seed; the first is called `c`, the others `c1`, `c2` and so on."""
+    rows: dict[str, Rows] = {}
+    for index, seed in enumerate(seeds):
+        for name, more in Generator(seed, f"c{index or ''}").drawn().items():
+            rows.setdefault(name, []).extend(more)
+    ledger = Ledger({name: frame(TABLES[name].schema, found) for name, found in rows.items()})
+    for name in {"node_state", "job", "job_gpu", "gpu_event"} & set(rows):
+        key = list(TABLES[name].key)
+        ledger.tables[name] = ledger.get(name).unique(key, keep="first", maintain_order=True)
+    return ledger
+
+
 @pytest.fixture(scope="session")
-def generated() -> Callable[[int], Ledger]:
-    """Return a function that draws a cluster from a seed."""
-    return lambda seed: Generator(seed).cluster()
+def generated() -> Callable[..., Ledger]:
+    """Return a function that draws a cluster from each of some seeds."""
+    return drawn
 
 
 @pytest.fixture(scope="session")

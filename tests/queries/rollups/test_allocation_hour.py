@@ -15,7 +15,8 @@ from ledger.names import NOBODY_AT, STATES
 from ledger.tables import AllocationHour, CostHour, GpuHour, JobGpuHour, NetworkHour, Node, StorageHour
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
-from tests.bills import GIB, HOUR, MONTH, NODE_COST, at, device_hour, job, job_hour, jobs, node, rows
+from tests.bills import GIB, HOUR, MONTH, NODE_COST, at, device_hour, job, job_hour, jobs, mixed, node, rows
+from tests.frames import validated
 
 KEY = CostHour.primary_key()
 H = at(5, 10)
@@ -49,18 +50,37 @@ def allocated(
     end: Any = MONTH + timedelta(days=31),
     **settings: Any,
 ) -> pl.DataFrame:
-    made = allocation_hour.function(
-        costs=rows(CostHour, costs).lazy(),
-        gpu_hours=rows(GpuHour, devices).lazy(),
-        job_hours=rows(JobGpuHour, held).lazy(),
-        jobs=jobs(job_rows).lazy(),
-        nodes=rows(Node, nodes).lazy(),
-        ports=rows(NetworkHour, ports).lazy(),
-        systems=rows(StorageHour, systems).lazy(),
-        span=Span(start, end, end),
-        settings=MoneySettings(**settings),
-    )
-    return AllocationHour.validate(made.collect())
+    given = inputs_of(costs, devices, held, job_rows=job_rows, nodes=nodes, ports=ports, systems=systems)
+    return allocated_of(given, start=start, end=end, **settings)
+
+
+def inputs_of(
+    costs: Iterable[Mapping[str, Any]],
+    devices: Iterable[Mapping[str, Any]] = (),
+    held: Iterable[Mapping[str, Any]] = (),
+    *,
+    job_rows: Iterable[Mapping[str, Any]] = (),
+    nodes: Iterable[Mapping[str, Any]] = (),
+    ports: Iterable[Mapping[str, Any]] = (),
+    systems: Iterable[Mapping[str, Any]] = (),
+) -> dict[str, pl.DataFrame]:
+    return {
+        "costs": rows(CostHour, costs),
+        "gpu_hours": rows(GpuHour, devices),
+        "job_hours": rows(JobGpuHour, held),
+        "jobs": jobs(job_rows),
+        "nodes": rows(Node, nodes),
+        "ports": rows(NetworkHour, ports),
+        "systems": rows(StorageHour, systems),
+    }
+
+
+def allocated_of(
+    given: Mapping[str, pl.DataFrame], start: Any = MONTH, end: Any = MONTH + timedelta(days=31), **settings: Any
+) -> pl.DataFrame:
+    read = {name: each.lazy() for name, each in given.items()}
+    made = allocation_hour.function(**read, span=Span(start, end, end), settings=MoneySettings(**settings))
+    return validated(AllocationHour, made.collect())
 
 
 def by(frame: pl.DataFrame, *columns: str, measure: str = "billed_cost") -> dict[Any, Decimal]:
@@ -326,27 +346,18 @@ def _sums(frame: pl.DataFrame) -> pl.DataFrame:
     device_time(),
     st.sampled_from(SPLIT_RULES),
     st.sampled_from(SHARED_COST_RULES),
-    st.randoms(),
+    st.integers(0, 2**32),
 )
 def test_every_unit_of_every_cost_is_allocated_once(
-    costs: list[dict[str, Any]], time_of: tuple[list[Any], list[Any]], rule: str, shared_cost: str, random: Any
+    costs: list[dict[str, Any]], time_of: tuple[list[Any], list[Any]], rule: str, shared_cost: str, seed: int
 ) -> None:
-    devices, held = time_of
-    given: dict[str, Any] = {
-        "nodes": [node(**P3), node("b2")],
-        "job_rows": [job("j1", cpu_count=50, memory_bytes=3.0 * GIB), job("")],
-        "split_rule": rule,
-        "shared_cost": shared_cost,
-        "shared_cost_ratios": RATIOS,
-    }
-    made = allocated(costs, devices, held, **given)
-    assert _sums(made).equals(_sums(rows(CostHour, costs)))
-    again = allocated(*(random.sample(each, len(each)) for each in (costs, devices, held)), **given)
-    assert again.equals(made)
-    apart = [
-        allocated(costs, devices, held, start=H + index * HOUR, end=H + (index + 1) * HOUR, **given)
-        for index in range(3)
-    ]
+    asked = [job("j1", cpu_count=50, memory_bytes=3.0 * GIB), job("")]
+    inputs = inputs_of(costs, *time_of, nodes=[node(**P3), node("b2")], job_rows=asked)
+    rules: dict[str, Any] = {"split_rule": rule, "shared_cost": shared_cost, "shared_cost_ratios": RATIOS}
+    made = allocated_of(inputs, **rules)
+    assert _sums(made).equals(_sums(inputs["costs"]))
+    assert allocated_of(mixed(inputs, seed), **rules).equals(made)
+    apart = [allocated_of(inputs, start=H + index * HOUR, end=H + (index + 1) * HOUR, **rules) for index in range(3)]
     assert pl.concat(apart).equals(made)
 
 

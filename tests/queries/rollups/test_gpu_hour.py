@@ -9,21 +9,18 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ledger.names import STATES
+from tests.queries.rollups.conftest import on_clusters
 
 HOURS = 3
 STATE_COLUMNS = [f"{state}_seconds" for state in STATES]
 CHAIN = ("gpu_state_interval", "gpu_minute", "gpu_hour", "job_gpu_hour")
 
-Ledgers = Callable[[int], Any]
+Ledgers = Callable[..., Any]
 Spans = Callable[..., Any]
 Minutes = Callable[[float], datetime]
-
-seeds = st.integers(min_value=0, max_value=2**32)
 
 MINUTE = timedelta(minutes=1)
 MILLISECOND = timedelta(milliseconds=1)
@@ -61,70 +58,79 @@ def covered(ledger: Any, span: Any) -> Counter[At]:
     return found
 
 
-@given(seed=seeds)
+@on_clusters
 def test_nine_states_sum_to_existence_and_are_the_same_in_intervals_and_hours(
-    seed: int, generated: Ledgers, hours: Spans
+    seeds: list[int], generated: Ledgers, hours: Spans
 ) -> None:
-    ledger, span = generated(seed), hours(HOURS)
-    ledger.chain(span, *CHAIN)
-    intervals, found = ledger.get("gpu_state_interval"), ledger.get("gpu_hour")
-    assert found.select(pl.sum_horizontal(STATE_COLUMNS) == pl.col("existed_seconds")).to_series().all()
-    length = (pl.col("ended_at") - pl.col("started_at")).dt.total_milliseconds()
-    states = dict(intervals.group_by("state").agg(length.sum()).iter_rows())
-    assert by_state(found) == {f"{state}_seconds": states.get(state, 0) for state in STATES}
+    every, span = generated(*seeds), hours(HOURS)
+    every.chain(span, *CHAIN)
+    for ledger in every.apart():
+        intervals, found = ledger.get("gpu_state_interval"), ledger.get("gpu_hour")
+        assert found.select(pl.sum_horizontal(STATE_COLUMNS) == pl.col("existed_seconds")).to_series().all()
+        length = (pl.col("ended_at") - pl.col("started_at")).dt.total_milliseconds()
+        states = dict(intervals.group_by("state").agg(length.sum()).iter_rows())
+        assert by_state(found) == {f"{state}_seconds": states.get(state, 0) for state in STATES}
 
 
-@given(seed=seeds)
+@on_clusters
 def test_each_existing_minute_has_its_states_and_a_row_if_it_was_observed(
-    seed: int, generated: Ledgers, hours: Spans
+    seeds: list[int], generated: Ledgers, hours: Spans
 ) -> None:
-    ledger, span = generated(seed), hours(HOURS)
-    ledger.chain(span, *CHAIN[:2])
-    existed, told, observed = Counter[At](), Counter[At](), Counter[At]()
-    for gpu in ledger.get("gpu").to_dicts():
-        start, end = max(gpu["exists_start"], span.start), min(gpu["exists_end"] or span.now, span.end)
-        existed.update({(gpu["gpu_uuid"], minute): length for minute, length in by_minute(start, end)})
-    for row in ledger.get("gpu_state_interval").to_dicts():
-        assert row["state"] in STATES
-        for minute, length in by_minute(row["started_at"], row["ended_at"]):
-            told[row["gpu_uuid"], minute] += length
-            observed[row["gpu_uuid"], minute] += length if row["is_observed"] else 0
-    assert told == existed, "the nine states of a minute sum to its existence"
-    rows = ledger.get("gpu_minute")
-    seconds = zip(rows["gpu_uuid"], rows["minute_start"], milliseconds(rows["observed_seconds"]), strict=True)
-    minutes = {(uuid, minute): length for uuid, minute, length in seconds}
-    assert len(minutes) == rows.height
-    assert minutes == dict(covered(ledger, span)), "a row for each minute that steps touch"
-    for key, length in existed.items():
-        here = minutes.get(key, 0)
-        assert here == observed[key] if length == 60_000 else observed[key] <= here, key
+    every, span = generated(*seeds), hours(HOURS)
+    every.chain(span, *CHAIN[:2])
+    for ledger in every.apart():
+        existed, told, observed = Counter[At](), Counter[At](), Counter[At]()
+        for gpu in ledger.get("gpu").to_dicts():
+            start, end = max(gpu["exists_start"], span.start), min(gpu["exists_end"] or span.now, span.end)
+            existed.update({(gpu["gpu_uuid"], minute): length for minute, length in by_minute(start, end)})
+        for row in ledger.get("gpu_state_interval").to_dicts():
+            assert row["state"] in STATES
+            for minute, length in by_minute(row["started_at"], row["ended_at"]):
+                told[row["gpu_uuid"], minute] += length
+                observed[row["gpu_uuid"], minute] += length if row["is_observed"] else 0
+        assert told == existed, "the nine states of a minute sum to its existence"
+        rows = ledger.get("gpu_minute")
+        seconds = zip(rows["gpu_uuid"], rows["minute_start"], milliseconds(rows["observed_seconds"]), strict=True)
+        minutes = {(uuid, minute): length for uuid, minute, length in seconds}
+        assert len(minutes) == rows.height
+        assert minutes == dict(covered(ledger, span)), "a row for each minute that steps touch"
+        for key, length in existed.items():
+            here = minutes.get(key, 0)
+            assert here == observed[key] if length == 60_000 else observed[key] <= here, key
 
 
-@given(seed=seeds)
-def test_joules_are_those_of_the_steps_at_every_grain(seed: int, generated: Ledgers, hours: Spans) -> None:
-    ledger, span = generated(seed), hours(HOURS)
+@on_clusters
+def test_joules_are_those_of_the_steps_at_every_grain(seeds: list[int], generated: Ledgers, hours: Spans) -> None:
+    every, span = generated(*seeds), hours(HOURS)
     always = {"exists_start": span.start, "exists_end": None}
-    ledger.tables["gpu"] = ledger.get("gpu").with_columns(**always).cast(dict(ledger.get("gpu").schema))
-    ledger.chain(span, *CHAIN)
-    samples = ledger.get("gpu_sample").sort("gpu_uuid", "sampled_at")
-    expected = 0.0
-    for _, mine in samples.group_by("gpu_uuid"):
-        rows = mine.select("sampled_at", "step_seconds", "energy_joules_total").rows()
-        for (start, pace, low), (end, _, high) in pairwise(rows):
-            length = (end - start).total_seconds()
-            inside = (min(end, span.end) - max(start, span.start)).total_seconds()
-            if length <= 3 * pace and high >= low and inside > 0:
-                expected += (high - low) * inside / length
-    for name in ("gpu_minute", "gpu_hour"):
-        assert ledger.get(name)["energy_joules"].sum() == pytest.approx(expected, rel=1e-9)
+    every.tables["gpu"] = every.get("gpu").with_columns(**always).cast(dict(every.get("gpu").schema))
+    every.chain(span, *CHAIN)
+    for ledger in every.apart():
+        samples = ledger.get("gpu_sample").sort("gpu_uuid", "sampled_at")
+        expected = 0.0
+        for _, mine in samples.group_by("gpu_uuid"):
+            rows = mine.select("sampled_at", "step_seconds", "energy_joules_total").rows()
+            for (start, pace, low), (end, _, high) in pairwise(rows):
+                length = (end - start).total_seconds()
+                inside = (min(end, span.end) - max(start, span.start)).total_seconds()
+                if length <= 3 * pace and high >= low and inside > 0:
+                    expected += (high - low) * inside / length
+        for name in ("gpu_minute", "gpu_hour"):
+            assert ledger.get(name)["energy_joules"].sum() == pytest.approx(expected, rel=1e-9)
 
 
-@given(seed=seeds)
+@on_clusters
 def test_over_its_jobs_a_device_has_its_held_time_and_energy_exactly(
-    seed: int, generated: Ledgers, hours: Spans
+    seeds: list[int], generated: Ledgers, hours: Spans
 ) -> None:
-    ledger, span = generated(seed), hours(HOURS)
-    ledger.chain(span, *CHAIN)
+    every, span = generated(*seeds), hours(HOURS)
+    every.chain(span, *CHAIN)
+    for ledger in every.apart():
+        held_time_and_energy_are_those_of_the_device(ledger)
+
+
+def held_time_and_energy_are_those_of_the_device(ledger: Any) -> None:
+    """Compare what jobs have of the devices of a cluster with what these have."""
     intervals, jobs = ledger.get("gpu_state_interval"), ledger.get("job_gpu_hour")
     held = intervals.join(ledger.get("job_gpu"), on=["cluster", "node", "gpu_uuid"], suffix="_job").filter(
         (pl.col("held_start") < pl.col("ended_at"))
@@ -154,14 +160,16 @@ def test_over_its_jobs_a_device_has_its_held_time_and_energy_exactly(
     assert whole["energy_joules"].to_list() == pytest.approx(whole["all"].to_list(), rel=1e-9)
 
 
-@given(seed=seeds)
-def test_hours_apart_row_order_and_a_second_run_change_nothing(seed: int, generated: Ledgers, hours: Spans) -> None:
-    ledger, span = generated(seed), hours(HOURS)
+@on_clusters
+def test_hours_apart_row_order_and_a_second_run_change_nothing(
+    seeds: list[int], generated: Ledgers, hours: Spans
+) -> None:
+    ledger, span = generated(*seeds), hours(HOURS)
     ledger.chain(span, *CHAIN)
     together = {name: ledger.get(name) for name in CHAIN}
     ledger.chain(span, *CHAIN)
     assert all(ledger.get(name).equals(together[name]) for name in CHAIN)
-    other = ledger.shuffled(seed % 1000)
+    other = ledger.shuffled(seeds[0] % 1000)
     apart: dict[str, list[pl.DataFrame]] = {name: [] for name in CHAIN}
     for hour in range(HOURS):
         other.chain(hours(1, first=hour, now=HOURS), *CHAIN)
@@ -171,21 +179,23 @@ def test_hours_apart_row_order_and_a_second_run_change_nothing(seed: int, genera
         key = [
             each
             for each in together[name].columns
-            if each in {"gpu_uuid", "started_at", "minute_start", "hour_start", "job_id"}
+            if each in {"cluster", "gpu_uuid", "started_at", "minute_start", "hour_start", "job_id"}
         ]
         assert_frame_equal(pl.concat(parts).sort(key), together[name].sort(key), rel_tol=1e-9)
 
 
-@given(seed=seeds)
+@on_clusters
 def test_another_job_on_its_own_device_takes_nothing_from_the_others(
-    seed: int, generated: Ledgers, hours: Spans, minute: Minutes
+    seeds: list[int], generated: Ledgers, hours: Spans, minute: Minutes
 ) -> None:
-    ledger, span = generated(seed), hours(HOURS)
+    ledger, span = generated(*seeds), hours(HOURS)
     ledger.tables["job_gpu"] = ledger.get("job_gpu").filter(pl.col("gpu_uuid") != "G1")
     before = ledger.chain(span, *CHAIN)
-    run = {"cluster": "c", "job_id": "77", "submitted_at": minute(-20), "restart_count": 0}
-    ledger.add("job", [{**run, "state": "RUNNING", "source": "simulation", "started_at": minute(-20)}])
-    ledger.add("job_gpu", [{**run, "node": "n1", "gpu_uuid": "G1", "held_start": minute(3), "held_end": minute(100)}])
+    for cluster in ledger.get("node")["cluster"].unique():
+        run = {"cluster": cluster, "job_id": "77", "submitted_at": minute(-20), "restart_count": 0}
+        held = {"node": "n1", "gpu_uuid": "G1", "held_start": minute(3), "held_end": minute(100)}
+        ledger.add("job", [{**run, "state": "RUNNING", "source": "simulation", "started_at": minute(-20)}])
+        ledger.add("job_gpu", [{**run, **held}])
     after = ledger.chain(span, *CHAIN)
     # Where no scheduler runs, processes held the device until now.
     others = pl.col("gpu_uuid") != "G1"

@@ -9,17 +9,15 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
+
+from tests.queries.rollups.conftest import on_clusters
 
 SPAN_HOURS = 3
 Row = dict[str, Any]
-Ledgers = Callable[[int], Any]
+Ledgers = Callable[..., Any]
 Spans = Callable[..., Any]
 Minutes = Callable[[float], datetime]
-
-seeds = st.integers(min_value=0, max_value=2**32)
 
 
 class Oracle:
@@ -231,14 +229,19 @@ def _state(reading: Any, oracle: Oracle, gpu: Row, at: datetime, edges: list[dat
     )
 
 
-@given(seed=seeds)
+@on_clusters
 def test_intervals_say_what_a_literal_reading_says_at_each_instant(
-    seed: int, generated: Ledgers, hours: Spans, state_of: Callable[..., str]
+    seeds: list[int], generated: Ledgers, hours: Spans, state_of: Callable[..., str]
 ) -> None:
-    ledger, span = generated(seed), hours(SPAN_HOURS)
-    found = ledger.compute("gpu_state_interval", span)
-    oracle = Oracle(ledger, span)
-    before = Oracle(ledger, hours(SPAN_HOURS + 1, first=-1))
+    every, span = generated(*seeds), hours(SPAN_HOURS)
+    every.compute("gpu_state_interval", span)
+    for ledger in every.apart():
+        before = Oracle(ledger, hours(SPAN_HOURS + 1, first=-1))
+        compare(ledger.get("gpu_state_interval"), Oracle(ledger, span), before, state_of)
+
+
+def compare(found: pl.DataFrame, oracle: Oracle, before: Oracle, state_of: Callable[..., str]) -> None:
+    """Compare the intervals of a cluster with the literal reading; that of an hour more knows older strays."""
     for gpu in oracle.rows["gpu"]:
         mine = found.filter(pl.col("gpu_uuid") == gpu["gpu_uuid"]).to_dicts()
         edges = oracle.edges(gpu)
@@ -255,12 +258,14 @@ def test_intervals_say_what_a_literal_reading_says_at_each_instant(
             assert mine[index]["state"] == state_of(before, gpu, start, earlier), (gpu["gpu_uuid"], start, mine[index])
 
 
-@given(seed=seeds)
-def test_intervals_cover_existence_exactly_and_never_overlap(seed: int, generated: Ledgers, hours: Spans) -> None:
-    ledger, span = generated(seed), hours(SPAN_HOURS)
+@on_clusters
+def test_intervals_cover_existence_exactly_and_never_overlap(
+    seeds: list[int], generated: Ledgers, hours: Spans
+) -> None:
+    ledger, span = generated(*seeds), hours(SPAN_HOURS)
     rows = ledger.compute("gpu_state_interval", span)
     for gpu in ledger.get("gpu").to_dicts():
-        mine = rows.filter(pl.col("gpu_uuid") == gpu["gpu_uuid"])
+        mine = rows.filter(cluster=gpu["cluster"], gpu_uuid=gpu["gpu_uuid"])
         start = max(gpu["exists_start"], span.start)
         end = min(gpu["exists_end"] or span.now, span.end)
         existed = max(end - start, timedelta(0))
@@ -271,35 +276,37 @@ def test_intervals_cover_existence_exactly_and_never_overlap(seed: int, generate
         ).all()
 
 
-@given(seed=seeds)
-def test_hours_computed_apart_equal_hours_computed_together(seed: int, generated: Ledgers, hours: Spans) -> None:
-    ledger = generated(seed)
+@on_clusters
+def test_hours_computed_apart_equal_hours_computed_together(seeds: list[int], generated: Ledgers, hours: Spans) -> None:
+    ledger = generated(*seeds)
     together = ledger.compute("gpu_state_interval", hours(SPAN_HOURS))
     apart = [ledger.compute("gpu_state_interval", hours(1, first=hour, now=SPAN_HOURS)) for hour in range(SPAN_HOURS)]
-    key = ["gpu_uuid", "started_at"]
+    key = ["cluster", "gpu_uuid", "started_at"]
     assert_frame_equal(pl.concat(apart).sort(key), together.sort(key))
 
 
-@given(seed=seeds)
+@on_clusters
 def test_neither_the_order_of_rows_nor_a_second_run_changes_anything(
-    seed: int, generated: Ledgers, hours: Spans
+    seeds: list[int], generated: Ledgers, hours: Spans
 ) -> None:
-    ledger, span = generated(seed), hours(SPAN_HOURS)
+    ledger, span = generated(*seeds), hours(SPAN_HOURS)
     first = ledger.compute("gpu_state_interval", span)
     assert_frame_equal(ledger.compute("gpu_state_interval", span), first)
-    assert_frame_equal(ledger.shuffled(seed % 1000).compute("gpu_state_interval", span), first)
+    assert_frame_equal(ledger.shuffled(seeds[0] % 1000).compute("gpu_state_interval", span), first)
 
 
-@given(seed=seeds)
+@on_clusters
 def test_another_job_on_another_device_changes_no_state_of_this_one(
-    seed: int, generated: Ledgers, hours: Spans, minute: Minutes
+    seeds: list[int], generated: Ledgers, hours: Spans, minute: Minutes
 ) -> None:
-    ledger, span = generated(seed), hours(SPAN_HOURS)
+    ledger, span = generated(*seeds), hours(SPAN_HOURS)
     others = pl.col("gpu_uuid") != "G1"
     before = ledger.compute("gpu_state_interval", span).filter(others)
-    run = {"cluster": "c", "job_id": "77", "submitted_at": minute(-20), "restart_count": 0}
-    ledger.add("job", [{**run, "state": "RUNNING", "source": "simulation", "started_at": minute(-20)}])
-    ledger.add("job_gpu", [{**run, "node": "n1", "gpu_uuid": "G1", "held_start": minute(3), "held_end": minute(100)}])
+    for cluster in ledger.get("node")["cluster"].unique():
+        run = {"cluster": cluster, "job_id": "77", "submitted_at": minute(-20), "restart_count": 0}
+        held = {"node": "n1", "gpu_uuid": "G1", "held_start": minute(3), "held_end": minute(100)}
+        ledger.add("job", [{**run, "state": "RUNNING", "source": "simulation", "started_at": minute(-20)}])
+        ledger.add("job_gpu", [{**run, **held}])
     assert_frame_equal(ledger.compute("gpu_state_interval", span).filter(others), before)
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from collectors.dumps.clustercockpit import read
 from ledger.names import STATES
@@ -17,8 +15,9 @@ from ledger.sections import Match
 from ledger.tables import Job
 from queries.graph import Span
 from queries.rollups._naming import Naming
+from tests.queries.rollups.conftest import on_clusters
 
-Ledgers = Callable[[int], Any]
+Ledgers = Callable[..., Any]
 Spans = Callable[..., Any]
 Minutes = Callable[[float], datetime]
 
@@ -83,24 +82,29 @@ def test_a_run_that_never_started_held_nothing_and_one_without_evidence_is_not_k
     assert [rows[name]["is_estimated"] for name in times] == [rows[name]["evidence_quality"] == "C" for name in times]
 
 
-@given(seed=st.integers(min_value=0, max_value=2**32))
-def test_a_run_has_the_gpu_seconds_of_its_device_hours(seed: int, generated: Ledgers, hours: Spans) -> None:
-    ledger, span = generated(seed), hours(3)
-    ledger.tables["job"] = ledger.get("job").filter(pl.col("started_at").is_not_null())
-    by_hour = ledger.chain(span, *CHAIN)
-    devices = ledger.get("job_gpu_hour")
-    rows = ledger.compute("job_usage", hours(24, first=-5, now=3))
-    total = sum(
-        sum(row[f"{state}_seconds"] for state in STATES) * row["gpu_fraction"]
-        for row in devices.join(ledger.get("job"), on=RUN, how="semi").to_dicts()
+@on_clusters
+def test_a_run_has_the_gpu_seconds_of_its_device_hours(seeds: list[int], generated: Ledgers, hours: Spans) -> None:
+    every, span = generated(*seeds), hours(3)
+    every.tables["job"] = every.get("job").filter(pl.col("started_at").is_not_null())
+    every.chain(span, *CHAIN)
+    every.compute("job_usage", hours(24, first=-5, now=3))
+    for ledger in every.apart():
+        devices, rows, by_hour = (ledger.get(name) for name in ("job_gpu_hour", "job_usage", "job_hour"))
+        total = gpu_seconds(devices.join(ledger.get("job"), on=RUN, how="semi"))
+        assert (rows["gpu_allocated_seconds"].sum() or 0) == total
+        held = ledger.get("job").join(devices, on=RUN, how="semi")
+        assert rows.filter(pl.col("gpu_allocated_seconds") > 0)["job_id"].is_in(held["job_id"].to_list()).all()
+        assert (by_hour["gpu_allocated_seconds"].sum() or Decimal(0)) == gpu_seconds(devices)
+        parts = by_hour["gpu_idle_seconds"] + by_hour["gpu_productive_seconds"]
+        assert (parts <= by_hour["gpu_allocated_seconds"]).all()
+
+
+def gpu_seconds(devices: pl.DataFrame) -> Decimal:
+    """Return the seconds of device hours, each times the fraction of a device that it is."""
+    return sum(
+        (sum(row[f"{state}_seconds"] for state in STATES) * row["gpu_fraction"] for row in devices.to_dicts()),
+        Decimal(0),
     )
-    assert (rows["gpu_allocated_seconds"].sum() or 0) == total
-    held = ledger.get("job").join(devices, on=RUN, how="semi")
-    assert rows.filter(pl.col("gpu_allocated_seconds") > 0)["job_id"].is_in(held["job_id"].to_list()).all()
-    everyone = sum(sum(row[f"{state}_seconds"] for state in STATES) * row["gpu_fraction"] for row in devices.to_dicts())
-    assert (by_hour["gpu_allocated_seconds"].sum() or Decimal(0)) == everyone
-    parts = by_hour["gpu_idle_seconds"] + by_hour["gpu_productive_seconds"]
-    assert (parts <= by_hour["gpu_allocated_seconds"]).all()
 
 
 def test_the_first_rule_that_matches_names_team_and_model(ledger: Any, hours: Spans, minute: Minutes) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ledger.tables import GpfsSample, LustreOperationSample, NfsOperationSample, StorageHour
 from queries.graph import Span
 from queries.rollups.storage_hour import storage_hour
-from tests.queries.rollups.conftest import frame
+from tests.frames import frame
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 
