@@ -17,7 +17,7 @@ from ledger.tables import (
     ModelCostDay,
     ServingSample,
     SpendDay,
-    TrainingSample,
+    TrainingDay,
     declared,
 )
 from ledger.tables.partition import after, floor
@@ -91,7 +91,7 @@ def _fill(made: Store, store: Store, rules: MoneySettings, start: datetime, now:
         allocations=hours.lazy(),
         job_hours=held.lazy(),
         serving=ServingSample.create_empty(lazy=True),
-        training=TrainingSample.create_empty(lazy=True),
+        training=TrainingDay.create_empty(lazy=True),
         span=span,
     )
     for schema, frame in ((AllocationHour, hours), (SpendDay, spent.collect()), (ModelCostDay, models.collect())):

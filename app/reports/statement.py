@@ -17,7 +17,6 @@ from ledger.exchange import Exchange
 from ledger.money_sections import MoneySettings
 from queries import display, measure
 from queries.display import CURRENCY, Shown
-from queries.measure import UnitCost
 from queries.measures import carbon, per_unit
 from queries.statements import COSTS
 
@@ -33,8 +32,6 @@ LINES: Final[Mapping[str, tuple[str, str]]] = {
 """What a charge is for, in the order of a statement."""
 
 _PLACES: Final = {line: place for place, line in enumerate(LINES)}
-
-UNITS: Final[tuple[UnitCost, ...]] = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST, per_unit.RUN_COST)
 
 TOP_RUNS: Final = 10
 
@@ -162,7 +159,7 @@ class Statement:
 
     def prices(self, currency: str) -> dict[str, Decimal]:
         """Return what units cost in one currency, by the names of their measures."""
-        found = {each.name: measure.unit_costs(self.whole, each).get(currency) for each in UNITS}
+        found = {each.name: measure.unit_costs(self.whole, each).get(currency) for each in per_unit.OWNER_UNITS}
         return {name: price for name, price in found.items() if price is not None}
 
     @property
@@ -201,6 +198,7 @@ class Statement:
             "Idle is time that a job held and did not use; it is in the total. Time that nobody held is in no total.",
             "Between runs: what of that lay on nodes which the team held on the same day, by its part of their time.",
             "A run that was requeued is one run. A GPU-hour of a slice or a share counts as its fraction.",
+            "Samples and tokens are priced by the runs whose training told them, on the days on which it did.",
         ]
         if self.stored is not None:
             said.append(
@@ -247,7 +245,8 @@ class Statement:
             *("section", pl.col("for_month").fill_null(pl.lit(self.month)), "name", "provider", "service_name"),
             *("charge_category", "billing_currency", *COSTS),
             (pl.col("held_gpu_seconds").cast(pl.Float64) / 3600).alias("gpu_hours"),
-            *("run_count", "has_estimate", "allocated_method_id", *told),
+            *("run_count", "has_estimate", "allocated_method_id"),
+            *("trained_sample_count", "sampled_cost", "trained_token_count", "token_trained_cost", *told),
         )
 
     def _with_conversions(self, rows: pl.DataFrame) -> pl.DataFrame:

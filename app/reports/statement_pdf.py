@@ -9,7 +9,8 @@ from fpdf.enums import Align, XPos, YPos
 from fpdf.fonts import FontFace
 
 from app import format as written
-from app.reports.statement import STATUS_WORDS, TOP_RUNS, UNITS, Statement, shown, top
+from app.reports.statement import STATUS_WORDS, TOP_RUNS, Statement, shown, top
+from queries.measures import per_unit
 
 _FONT: Final = "DejaVu"
 _ACCENT: Final = (26, 127, 142)
@@ -20,6 +21,8 @@ _SHADE: Final = (244, 247, 249)
 _TONES: Final = {True: (20, 128, 106), False: (178, 58, 75), None: (138, 148, 160)}
 _MARGIN: Final = 16.0
 _WIDTH: Final = 210 - 2 * _MARGIN
+_BESIDE: Final = 4
+"""Numbers that have place beside each other."""
 
 
 class _Page(FPDF):
@@ -121,12 +124,16 @@ def _currency(page: _Page, statement: Statement, currency: str) -> None:
 
 def _units(page: _Page, statement: Statement, currency: str) -> None:
     prices = statement.prices(currency)
-    boxes = [(each.title, written.unit_price(prices[each.name], currency)) for each in UNITS if each.name in prices]
+    boxes = [
+        (each.title, written.unit_price(prices[each.name], currency))
+        for each in per_unit.OWNER_UNITS
+        if each.name in prices
+    ]
     idle = {row["billing_currency"]: row["effective_cost"] for row in statement.unheld.iter_rows(named=True)}
     if currency in idle:
         boxes.append(("Between runs, in no total", shown(idle[currency], currency)))
-    if boxes:
-        _boxes(page, boxes, is_small=True)
+    for first in range(0, len(boxes), _BESIDE):
+        _boxes(page, boxes[first : first + _BESIDE], is_small=True)
 
 
 def _parts(page: _Page, title: str, rows: Sequence[dict[str, Any]], currency: str) -> None:

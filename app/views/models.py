@@ -22,10 +22,10 @@ _UNITS = (
     per_unit.SAMPLES_COST,
 )
 _SERVED = (per_unit.SERVING_COST, per_unit.PROMPT_COST, per_unit.GENERATED_COST, per_unit.TRAINING_COST)
-_OWNER_UNITS = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST, per_unit.RUN_COST)
 _PER_MILLION = per_unit.MANAGED_TOKENS_COST
 _OWNERS = ("model", "team", "project", "user", "run")
 _MOST_RUNS = 500
+_TOLD = "As the trainings told it, by all of their processes; empty where none did."
 _BETWEEN = (
     "Between runs: time of a node that nobody held, as a row of those who held the node on that day, in proportion to "
     "how long. It is in no run's price and changes no total."
@@ -182,7 +182,9 @@ def _by_owner(window: data.Window, currency: str) -> None:
             "idle_cost": Column("Idle", "money"),
             "gpu_hours": Column("GPU-hours", "hours"),
             "run_count": Column("Runs", "count", "A run that was requeued is one run."),
-            **{each.name: Column(f"{currency} {_lower(each.title)}", help=each.means) for each in _OWNER_UNITS},
+            **{each.name: Column(f"{currency} {_lower(each.title)}", help=each.means) for each in per_unit.OWNER_UNITS},
+            "trained_sample_count": Column("Trained samples", "count", _TOLD),
+            "trained_token_count": Column("Trained tokens", "count", _TOLD),
             "has_estimate": Column("Estimated", "flag", "A part of it has no bill yet."),
         },
         key="units",
@@ -207,8 +209,8 @@ def _owners(window: data.Window, by: str) -> pl.DataFrame:
         )
         return owners(runs, idle.filter(pl.col("team") == team) if team else idle)
 
-    return data.made("owners", ["spend_day", "job"], make, scope=scope, window=window, by=by, team=team)
+    return data.made("owners", ["spend_day", "training_day", "job"], make, scope=scope, window=window, by=by, team=team)
 
 
 def _priced_owners(rows: pl.DataFrame, currency: str) -> pl.DataFrame:
-    return _with_prices(sums.in_currency(rows, currency), currency, _OWNER_UNITS)
+    return _with_prices(sums.in_currency(rows, currency), currency, per_unit.OWNER_UNITS)

@@ -25,6 +25,10 @@ _MONTHS = 12
 _TABLES = ("spend_day", "job", "reconciliation", "carbon_day", "statement_close", "statement_line", "exchange_rate")
 _CLOSED_SAID: Final = "statement_said"
 _SHOWN: Final = (per_unit.OWNER_HOUR_COST, per_unit.PRODUCTIVE_HOUR_COST)
+_TRAINED: Final = (
+    (per_unit.SAMPLES_COST, "1,000 samples of its trainings"),
+    (per_unit.TRAINED_TOKENS_COST, "A million tokens of its trainings"),
+)
 _BADGE: Final[dict[bool | None, Literal["green", "red", "gray"]]] = {True: "green", False: "red", None: "gray"}
 
 
@@ -233,6 +237,9 @@ def _currency(found: Statement, currency: str) -> None:
     said = []
     if per_unit.RUN_COST.name in prices:
         said.append(f"A run cost {escaped(shown(prices[per_unit.RUN_COST.name], currency))} on average.")
+    for each, of in _TRAINED:
+        if each.name in prices:
+            said.append(f"{of} cost {escaped(written.unit_price(prices[each.name], currency))}.")
     idle = found.unheld.filter(pl.col("billing_currency") == currency)
     if idle.height:
         amount = shown(idle["effective_cost"][0], currency)

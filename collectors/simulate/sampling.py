@@ -17,6 +17,7 @@ from collectors.simulate.phases import load_at
 from collectors.simulate.shapes import SLOW_STEP, STEP, Cluster, Job
 from collectors.simulate.surroundings import Surroundings, surroundings
 from collectors.simulate.timeline import Timeline, timeline
+from collectors.simulate.training_rows import training_rows
 from ledger.tables import (
     BlockDeviceSample,
     CollectorRun,
@@ -32,6 +33,7 @@ from ledger.tables import (
     PressureSample,
     ServingSample,
     TcpSample,
+    TrainingSample,
 )
 
 Chunk = tuple[type[dy.Schema], pl.DataFrame]
@@ -100,6 +102,7 @@ def _chunk(known: Scene, span: tuple[int, int]) -> Iterator[Chunk]:
     yield LustreOperationSample, service_rows.lustre_rows(known.around, slow)
     yield CollectorRun, node_rows.run_rows(slow)
     yield ServingSample, serving(known.plan, span)
+    yield TrainingSample, training_rows(known.plan, known.line, span)
 
 
 def serving(cluster: Cluster, span: tuple[int, int]) -> pl.DataFrame:

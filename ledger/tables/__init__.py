@@ -28,7 +28,7 @@ from ledger.tables.host import CollectorRun, HostSample, JobCgroupSample, NumaSa
 from ledger.tables.incidents import IdleIncident, IncidentDecision, IncidentExemption, IncidentNotice
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
 from ledger.tables.job_time import JobGpuHour, JobHour, JobNodeHour, JobUsage
-from ledger.tables.jobs import GpuHolderSample, Job, JobGpu, NodeState, ServingSample, TrainingSample
+from ledger.tables.jobs import GpuHolderSample, Job, JobGpu, NodeState, ServingSample, TrainingDay, TrainingSample
 from ledger.tables.managed import ManagedModelDay
 from ledger.tables.network import NetworkHour, NetworkPortSample, NodeNetworkHour, TcpSample
 from ledger.tables.operation import (
@@ -144,6 +144,7 @@ __all__ = [
     "Table",
     "TcpSample",
     "Team",
+    "TrainingDay",
     "TrainingSample",
     "UnbilledHour",
     "declared",

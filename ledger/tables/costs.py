@@ -128,6 +128,7 @@ class ModelCostDay(dy.Schema):
     training_cost = money("Of `effective_cost`: jobs whose training told how far it is; null where none did")
     training_productive_cost = money("Of it: productive time")
     trained_sample_count = count("Samples trained on; null where no training reports them")
+    sampled_cost = money("Of `training_cost`: jobs whose training told samples; null where none did")
     is_estimated = flag("Some of it has no bill row yet", nullable=False)
 
 

@@ -12,6 +12,7 @@ from ledger.tables.columns import (
     instant,
     key,
     key_count,
+    key_day,
     key_instant,
     parts,
     ratio,
@@ -151,3 +152,17 @@ class TrainingSample(NodeSample):
     step_count_total = counter("Steps taken; alike on all ranks", source="collectors.progress")
     sample_count_total = counter("Samples that this rank has trained on", source="collectors.progress")
     token_count_total = counter("Tokens that this rank has trained on", source="collectors.progress")
+
+
+@table("rollup", Timed("day", "day"))
+class TrainingDay(dy.Schema):
+    """One UTC day of the trainings of one run of a job on one node: by how much they advanced."""
+
+    day = key_day("The day")
+    cluster = key("Cluster of the node")
+    node = key("Node of the processes that told it")
+    job_id = key("Job or pod of the processes; '' if unknown")
+    submitted_at = key_instant("Submit time of the job: ids recur; 1970 for a job that held no device on the day")
+    model = key("Model of the job, else as the training calls it; `unattributed` where nobody names one")
+    trained_sample_count = count("Samples trained on, by all ranks; null where none is known to be of the day")
+    trained_token_count = count("Tokens trained on, by all ranks; null where none is known to be of the day")

@@ -75,14 +75,6 @@ TRAINING_COST: Final = Amount(
     ("model_costs",),
     "training_cost",
 )
-SAMPLES_COST: Final = UnitCost(
-    "thousand_samples_cost",
-    "Per 1,000 samples",
-    "Cost of training, divided by the samples trained on.",
-    TRAINING_COST,
-    pl.col("trained_sample_count").sum(),
-    1_000,
-)
 OWNER_COST: Final = Amount(
     "owner_cost",
     "Cost",
@@ -113,6 +105,38 @@ PRODUCTIVE_HOUR_COST: Final = UnitCost(
     pl.col("productive_gpu_seconds").sum(),
     _HOUR,
 )
+SAMPLED_COST: Final = Amount(
+    "sampled_cost",
+    "Cost of samples",
+    "Effective cost of the runs whose training told samples, on the days on which it told them.",
+    ("unit_costs", "model_costs"),
+    "sampled_cost",
+)
+TOKEN_TRAINED_COST: Final = Amount(
+    "token_trained_cost",
+    "Cost of trained tokens",
+    "Effective cost of the runs whose training told tokens, on the days on which it told them.",
+    ("unit_costs",),
+    "token_trained_cost",
+)
+SAMPLES_COST: Final = UnitCost(
+    "thousand_samples_cost",
+    "Per 1,000 samples",
+    "What the runs whose training told samples cost on the days on which it told them, idle time included, divided by "
+    "these samples; other runs are not in it.",
+    SAMPLED_COST,
+    pl.col("trained_sample_count").sum(),
+    1_000,
+)
+TRAINED_TOKENS_COST: Final = UnitCost(
+    "million_trained_tokens_cost",
+    "Per million trained tokens",
+    "What the runs whose training told tokens cost on the days on which it told them, idle time included, divided by "
+    "these tokens; other runs are not in it.",
+    TOKEN_TRAINED_COST,
+    pl.col("trained_token_count").sum(),
+    1_000_000,
+)
 RUN_COST: Final = UnitCost(
     "run_cost",
     "Per run",
@@ -121,3 +145,5 @@ RUN_COST: Final = UnitCost(
     pl.col("run_count").sum(),
     1,
 )
+OWNER_UNITS: Final = (OWNER_HOUR_COST, PRODUCTIVE_HOUR_COST, RUN_COST, SAMPLES_COST, TRAINED_TOKENS_COST)
+"""What an owner's cost is told per, in the order of a table."""

@@ -8,7 +8,7 @@ import dataframely as dy
 import polars as pl
 
 from ledger.expressions import total
-from ledger.names import UNATTRIBUTED
+from ledger.names import NOBODY_AT, UNATTRIBUTED
 from ledger.tables import ServingSample, TrainingSample
 from queries.counters import delta_name, deltas
 from queries.graph import Span
@@ -26,41 +26,58 @@ _PLACE: Final = ("day", "cluster", "node", "job_id", "model")
 
 
 def tokens(
-    serving: dy.LazyFrame[ServingSample], training: dy.LazyFrame[TrainingSample], held: pl.DataFrame, span: Span
+    serving: dy.LazyFrame[ServingSample], training: pl.DataFrame, held: pl.DataFrame, span: Span
 ) -> pl.DataFrame:
     """Return the tokens and samples of each node, day and model, and the time behind them; a reset adds nothing.
 
-    The model is that of the job, else what the server or the training calls it.
+    The model is that of the job, else what the server or the training calls it. `training` are rows of `training_day`.
     """
-    models = (
-        held.filter(pl.col("job_id") != "")
-        .with_columns(pl.col("hour_start").dt.date().alias("day"))
-        .sort("submitted_at", "restart_count", "model", descending=[True, True, False])
-        .unique(["day", "cluster", "job_id"], keep="first", maintain_order=True)
-        .select("day", "cluster", "job_id", pl.col("model").alias("job_model"))
-    )
-    grown = pl.concat([_served(serving, span), _trained(training, span)], how="diagonal")
+    served = of_runs(_served(serving, span), held)
+    place = ("day", "cluster", "node", "model")
+    counted = training.filter(pl.any_horizontal(pl.col(TRAINED).is_not_null()))
     return (
-        grown.join(models, on=["day", "cluster", "job_id"], how="left")
-        .with_columns(pl.coalesce("job_model", "model").alias("model"))
-        .group_by("day", "cluster", "node", "model")
+        pl.concat([served.select(*place, *SERVED, *TIMES), counted.select(*place, *TRAINED)], how="diagonal")
+        .group_by(place)
         .agg(*(whole(each) for each in TOKENS), *(total(each) for each in TIMES))
     )
 
 
-def reporting(
-    serving: dy.LazyFrame[ServingSample], training: dy.LazyFrame[TrainingSample], span: Span
-) -> dict[str, pl.DataFrame]:
-    """Return the jobs of each day that said of themselves that they serve, and those that train."""
-    kinds = {"serving": serving, "training": training}
+def of_runs(told: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """Add the submit time of the run that told each row, and put its model in the place of what the row calls it.
+
+    Where an id recurs on a day, it is the run that was submitted last before the row, else the first of the day.
+    Nulls: `submitted_at` where no job of that id held a device on the day.
+    """
+    job = ["day", "cluster", "job_id"]
+    runs = (
+        held.filter(pl.col("job_id") != "")
+        .with_columns(pl.col("hour_start").dt.date().alias("day"))
+        .sort("submitted_at", "restart_count", "model", descending=[False, True, False])
+        .unique([*job, "submitted_at"], keep="first", maintain_order=True)
+        .with_columns(pl.when(pl.int_range(pl.len()).over(job) > 0).then("submitted_at").alias("since"))
+        .select(*job, "submitted_at", pl.col("model").alias("job_model"), pl.col("since").fill_null(NOBODY_AT))
+    )
+    return (
+        told.sort("sampled_at")
+        .join_asof(runs.sort("since"), left_on="sampled_at", right_on="since", by=job, check_sortedness=False)
+        .with_columns(pl.coalesce("job_model", "model").alias("model"))
+    )
+
+
+def reporting(serving: dy.LazyFrame[ServingSample], training: pl.DataFrame, span: Span) -> dict[str, pl.DataFrame]:
+    """Return the jobs of each day that said of themselves that they serve, the runs that train, and on samples."""
+    kinds = {
+        "serving": serving.filter(_within(span)).with_columns(_day()),
+        "training": training.lazy(),
+        "sampled": training.lazy().filter(pl.col("trained_sample_count").is_not_null()),
+    }
+    job = ["day", "cluster", "job_id"]
     return {
-        kind: samples.filter(
-            pl.col("sampled_at").is_between(span.start, span.end, closed="left") & (pl.col("job_id") != "")
-        )
-        .select(pl.col("sampled_at").dt.date().alias("day"), "cluster", "job_id")
+        kind: told.filter(pl.col("job_id") != "")
+        .select(job if kind == "serving" else [*job, "submitted_at"])
         .unique()
         .collect()
-        for kind, samples in kinds.items()
+        for kind, told in kinds.items()
     }
 
 
@@ -79,11 +96,16 @@ def _served(serving: dy.LazyFrame[ServingSample], span: Span) -> pl.DataFrame:
     counters = [f"{each}_total" for each in names]
     answered = serving.filter(pl.any_horizontal(pl.col(counters).is_not_null()))
     found = _grown(answered, counters, ["cluster", "node", "endpoint", "model"], span)
-    return found.select(*_PLACE, *(pl.col(delta_name(f"{each}_total")).alias(each) for each in names))
+    return found.select(*_PLACE, "sampled_at", *(pl.col(delta_name(f"{each}_total")).alias(each) for each in names))
 
 
-def _trained(training: dy.LazyFrame[TrainingSample], span: Span) -> pl.DataFrame:
-    """Return what the counters of trainings grew by, of all their ranks: each counts from 0 when it starts."""
+def trained(training: dy.LazyFrame[TrainingSample], span: Span) -> pl.DataFrame:
+    """Return what the counters of trainings grew by, of all their ranks: each counts from 0 when it starts.
+
+    A counter that stands at 0 is one that the training does not use.
+
+    Shape, grain: one row per step, and one per day, process and model that told anything, without counts.
+    """
     counters = ["token_count_total", "sample_count_total"]
     by = ["cluster", "node", "job_id", "run", "rank_index", "started_at"]
     told = training.select(*by, "sampled_at", "step_seconds", *counters, pl.col("model").fill_null(UNATTRIBUTED))
@@ -93,14 +115,30 @@ def _trained(training: dy.LazyFrame[TrainingSample], span: Span) -> pl.DataFrame
     )
     found = _grown(pl.concat([told, begun]), counters, by, span)
     names = dict(zip(TRAINED, counters, strict=True))
-    return found.select(*_PLACE, *(pl.col(delta_name(counter)).alias(name) for name, counter in names.items()))
+    grown = found.select(
+        *_PLACE,
+        "sampled_at",
+        *(pl.when(pl.col(each) > 0).then(pl.col(delta_name(each))).alias(name) for name, each in names.items()),
+    )
+    present = (
+        told.filter(_within(span)).group_by(_day(), *_PLACE[1:], "started_at").agg(pl.col("sampled_at").min()).collect()
+    )
+    return pl.concat([grown, present.drop("started_at")], how="diagonal")
+
+
+def _within(span: Span) -> pl.Expr:
+    return pl.col("sampled_at").is_between(span.start, span.end, closed="left")
+
+
+def _day() -> pl.Expr:
+    return pl.col("sampled_at").dt.date().alias("day")
 
 
 def _grown(samples: pl.LazyFrame, counters: Sequence[str], by: Sequence[str], span: Span) -> pl.DataFrame:
     return (
         deltas(samples, counters, by=by, keep_gaps=True)
-        .filter(pl.col("sampled_at").is_between(span.start, span.end, closed="left"))
+        .filter(_within(span))
         .filter(pl.col("elapsed_ms") <= EDGE // timedelta(milliseconds=1))
-        .with_columns(pl.col("sampled_at").dt.date().alias("day"))
+        .with_columns(_day())
         .collect()
     )

@@ -9,7 +9,7 @@ import polars as pl
 from ledger import money
 from ledger.expressions import to_gpu_seconds, total
 from ledger.names import HELD_IDLE_STATES, STATES
-from ledger.tables import AllocationHour, JobGpuHour, ModelCostDay, ServingSample, TrainingSample
+from ledger.tables import AllocationHour, JobGpuHour, ModelCostDay, ServingSample, TrainingDay
 from queries.graph import Input, Span, rollup
 from queries.rollups._leaves import PLACE
 from queries.rollups._tokens import COUNTED, EDGE, reporting, tokens
@@ -24,7 +24,7 @@ def model_cost_day(
     allocations: dy.LazyFrame[AllocationHour],
     job_hours: dy.LazyFrame[JobGpuHour],
     serving: Annotated[dy.LazyFrame[ServingSample], Input(before=EDGE)],
-    training: Annotated[dy.LazyFrame[TrainingSample], Input(before=EDGE)],
+    training: dy.LazyFrame[TrainingDay],
     span: Span,
 ) -> dy.LazyFrame[ModelCostDay]:
     """Sum what jobs of one model held, in money and device time, beside the tokens that its servers report.
@@ -42,7 +42,8 @@ def model_cost_day(
     over = pl.col("hour_start").dt.offset_by("1h") <= span.now
     time = pl.concat([_priced(allocated), _unpriced(held.filter(over), allocated)])
     costs = money.summed(time.sort(_KEY), by=_KEY, columns=_COSTS)
-    for kind, jobs in reporting(serving, training, span).items():
+    told = training.filter(pl.col("day").is_between(span.start.date(), span.end.date(), closed="left")).collect()
+    for kind, jobs in reporting(serving, told, span).items():
         costs = costs.join(_of_jobs(time, jobs, kind), on=_KEY, how="left")
     counts = time.group_by(_KEY).agg(
         pl.col("gpu_seconds").sum().alias("gpu_allocated_seconds"),
@@ -56,7 +57,7 @@ def model_cost_day(
         pl.when(known & ~pl.col(f"has_{part}")).then(pl.lit(Decimal(0), dtype=money.MONEY)).otherwise(cost).alias(cost)
         for part, cost in (("productive", "productive_cost"), ("idle", "idle_cost"))
     )
-    reported = _in_currency(tokens(serving, training, held, span), time, rows)
+    reported = _in_currency(tokens(serving, told, held, span), time, rows)
     every = rows.join(reported, on=_KEY, how="full", coalesce=True).with_columns(
         pl.col("gpu_allocated_seconds").fill_null(0),
         pl.col("run_count").fill_null(0),
@@ -85,7 +86,7 @@ def _priced(allocated: pl.DataFrame) -> pl.DataFrame:
 def _of_jobs(time: pl.DataFrame, jobs: pl.DataFrame, kind: str) -> pl.DataFrame:
     """Return what these jobs cost, and of it their productive time; 0 of a known cost where none was productive."""
     names = {"effective_cost": f"{kind}_cost", "productive_cost": f"{kind}_productive_cost"}
-    theirs = time.join(jobs, on=["day", "cluster", "job_id"], how="semi").sort(_KEY)
+    theirs = time.join(jobs, on=jobs.columns, how="semi").sort(_KEY)
     summed = money.summed(theirs, by=_KEY, columns=list(names)).rename(names)
     cost, productive = names.values()
     nothing = pl.when(pl.col(cost).is_not_null()).then(pl.lit(Decimal(0), dtype=money.MONEY))

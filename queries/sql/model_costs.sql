@@ -6,7 +6,7 @@
 WITH parts AS (
     SELECT model, '' AS provider, billing_currency, effective_cost, productive_cost, idle_cost, gpu_allocated_seconds,
            run_count, prompt_token_count, generated_token_count, trained_token_count, trained_sample_count,
-           serving_cost, serving_productive_cost, prompt_cost, generated_cost, training_cost, is_estimated
+           serving_cost, serving_productive_cost, prompt_cost, generated_cost, training_cost, sampled_cost, is_estimated
     FROM model_cost_day
     WHERE $team = '' AND day >= CAST($start + INTERVAL 12 HOUR AS DATE)
       AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
@@ -16,7 +16,7 @@ WITH parts AS (
            sum(CASE WHEN state IN ('allocated_idle', 'held_idle') OR effective_cost IS NULL
                     THEN effective_cost ELSE 0::DECIMAL(38, 18) END),
            sum(held_gpu_seconds), count(DISTINCT (cluster, job_id, submitted_at, restart_count)),
-           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, bool_or(is_estimated)
+           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, bool_or(is_estimated)
     FROM allocation_hour
     WHERE $team <> '' AND team = $team AND bucket = 'allocated'
       AND CAST(hour_start AS DATE) >= CAST($start + INTERVAL 12 HOUR AS DATE)
@@ -31,7 +31,7 @@ WITH parts AS (
            CASE WHEN token_count IS NOT NULL THEN effective_cost END,
            CASE WHEN token_count IS NOT NULL THEN effective_cost END,
            CASE WHEN token_direction = 'Input' AND token_count IS NOT NULL THEN effective_cost END,
-           CASE WHEN token_direction = 'Output' AND token_count IS NOT NULL THEN effective_cost END, NULL, false
+           CASE WHEN token_direction = 'Output' AND token_count IS NOT NULL THEN effective_cost END, NULL, NULL, false
     FROM managed_model_day
     WHERE ($team = '' OR team = $team) AND in_scope
       AND day >= CAST($start + INTERVAL 12 HOUR AS DATE) AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
@@ -44,7 +44,7 @@ SELECT model, string_agg(DISTINCT nullif(provider, ''), ', ' ORDER BY nullif(pro
        sum(trained_token_count) AS trained_token_count, sum(trained_sample_count) AS trained_sample_count,
        sum(serving_cost) AS serving_cost, sum(serving_productive_cost) AS serving_productive_cost,
        sum(prompt_cost) AS prompt_cost, sum(generated_cost) AS generated_cost, sum(training_cost) AS training_cost,
-       bool_or(is_estimated) AS has_estimate
+       sum(sampled_cost) AS sampled_cost, bool_or(is_estimated) AS has_estimate
 FROM parts
 GROUP BY ALL
 ORDER BY effective_cost DESC NULLS LAST, model

@@ -1,14 +1,23 @@
-"""What idled between runs goes to who held the node that day, exactly, and to nobody where nobody did."""
+"""What idled between runs goes to who held the node that day, exactly; samples cost what the runs that told them do."""
 
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import money
+from ledger.store import Store
+from ledger.tables import SpendDay, TrainingDay
+from queries import measure, sql
+from queries.measures import per_unit
 from queries.unit_costs import between_runs, owners
+from tests.bills import HOUR, MONTH, NEXT, at, rows
+from tests.queries.rollups.test_forecast_day import hour, spent
 
 UNIT = Decimal(1).scaleb(-18)
 PLACE = {"day": date(2026, 3, 5), "cluster": "c", "node": "n"}
@@ -87,3 +96,81 @@ def test_runs_and_what_idled_between_them_are_rows_apart() -> None:
         ("red", "between runs", 8, 1.0),
     ]
     assert found["productive_cost"].to_list() == [5, None]
+
+
+def advanced(job: str, samples: int | None, tokens: int | None, day: int = 5, **given_: Any) -> dict[str, Any]:
+    row = {"day": date(2026, 3, day), "cluster": "c", "node": "a1", "job_id": job, "submitted_at": MONTH, "model": "m"}
+    return row | {"trained_sample_count": samples, "trained_token_count": tokens} | given_
+
+
+SPENT = [
+    # A run over two nodes, of which one tells; it restarts in another hour, and is named anew.
+    hour(at(5), Decimal(6), job_id="j1", submitted_at=MONTH),
+    hour(at(5), Decimal(4), job_id="j1", submitted_at=MONTH, node="b2"),
+    hour(at(5) + HOUR, Decimal(2), job_id="j1", submitted_at=MONTH, restart_count=1, model="n"),
+    # It stood still for a day, and on another nobody was told.
+    hour(at(6), Decimal(8), job_id="j1", submitted_at=MONTH),
+    hour(at(7), Decimal(1000), job_id="j1", submitted_at=MONTH),
+    # One that tells nothing, one that counts tokens alone, one of the same id that was submitted later.
+    hour(at(5), Decimal(100), job_id="j2", submitted_at=MONTH),
+    hour(at(5), Decimal(5), job_id="j3", submitted_at=MONTH, user="ada"),
+    hour(at(8), Decimal(3), job_id="j1", submitted_at=at(8), team="blue"),
+]
+
+TOLD = [
+    advanced("j1", 3000, None),
+    advanced("j1", 1000, None, node="b2"),
+    advanced("j1", 0, None, 6),
+    advanced("j3", None, 2_000_000),
+    advanced("j1", 500, None, 8, submitted_at=at(8)),
+    advanced("", 9, 9),
+]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    days = [f"2026-03-{day:02}" for day in range(5, 9)]
+    with Store.open("duckdb::memory:", now=lambda: NEXT) as opened:
+        opened.replace(SpendDay, spent(SPENT).collect(), partitions=days, state=None)
+        opened.replace(TrainingDay, rows(TrainingDay, TOLD), partitions=days, state=None)
+        yield opened
+
+
+def asked(store: Store, by: str, team: str = "") -> pl.DataFrame:
+    return store.select(sql.load("unit_costs").text, start=MONTH, end=NEXT, team=team, by=by)
+
+
+def prices(found: pl.DataFrame) -> dict[str, tuple[Decimal | None, Decimal | None]]:
+    """Return what 1,000 samples and a million tokens cost, by name."""
+    units = (per_unit.SAMPLES_COST, per_unit.TRAINED_TOKENS_COST)
+    return {
+        row["name"][0]: (samples, tokens)
+        for row in found.iter_slices(n_rows=1)
+        for samples, tokens in [tuple(measure.unit_costs(row, each).get("USD") for each in units)]
+    }
+
+
+def test_samples_cost_what_the_runs_that_told_them_cost(store: Store) -> None:
+    assert prices(asked(store, "run")) == {
+        "c j1 of 1 Mar 00:00": (5, None),
+        "c j1 of 8 Mar 00:00": (6, None),
+        "c j2 of 1 Mar 00:00": (None, None),
+        "c j3 of 1 Mar 00:00": (None, Decimal("2.5")),
+    }
+    assert prices(asked(store, "team")) == {"red": (5, Decimal("2.5")), "blue": (6, None)}
+    assert prices(asked(store, "team", "blue")) == {"blue": (6, None)}
+    assert prices(asked(store, "user")).keys() == {"", "ada"}
+
+
+@pytest.mark.parametrize("by", ["model", "team", "project", "user", "run"])
+def test_samples_stand_once_however_their_runs_are_told_apart(store: Store, by: str) -> None:
+    found = asked(store, by)
+    assert (found["trained_sample_count"].sum(), found["trained_token_count"].sum()) == (4500, 2_000_000)
+    assert (sum(found["sampled_cost"].drop_nulls()), sum(found["token_trained_cost"].drop_nulls())) == (23, 5)
+    assert sum(found["effective_cost"]) == sum(each["effective_cost"] for each in SPENT)
+
+
+def test_what_idled_between_runs_has_no_samples(store: Store) -> None:
+    found = owners(asked(store, "team"), between_runs(unheld(("n", "USD", Decimal(8))), held(("n", "red", 1))))
+    idle = found.filter(pl.col("kind") == "between runs")
+    assert prices(idle) == {"red": (None, None)}

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from collectors.simulate import Cluster, holdings, samples
+from collectors.simulate.phases import RUN
 from collectors.simulate.sampling import scene
 from collectors.simulate.shapes import instant
 from ledger.tables import (
@@ -25,6 +26,7 @@ from ledger.tables import (
     PressureSample,
     ServingSample,
     TcpSample,
+    TrainingSample,
 )
 
 Frames = dict[str, pl.DataFrame]
@@ -33,7 +35,7 @@ RAW = {
     table.__name__
     for table in (
         GpuSample, GpuProcessSample, GpuHealthSample, HostSample, PressureSample, NetworkPortSample, BlockDeviceSample,
-        MountSample, CollectorRun, ServingSample, GpuEvent, NodeEvent, TcpSample, LustreOperationSample,
+        MountSample, CollectorRun, ServingSample, GpuEvent, NodeEvent, TcpSample, LustreOperationSample, TrainingSample,
     )
 }  # fmt: skip
 
@@ -71,7 +73,9 @@ def test_a_row_does_not_depend_on_the_window(small: Cluster, rows: Frames) -> No
         inside = rows[name].filter(pl.col("sampled_at").is_between(*window, closed="left"))
         order = [column for column in inside.columns if column in {"node", "gpu_uuid", "device", "port", "resource"}]
         order += ["sampled_at"] + [
-            each for each in ("collector", "mount_point", "pid_code", "endpoint", "operation") if each in inside
+            each
+            for each in ("collector", "mount_point", "pid_code", "endpoint", "operation", "job_id")
+            if each in inside
         ]
         assert part[name].sort(order).equals(inside.sort(order)), name
 
@@ -97,6 +101,7 @@ def test_counters_never_fall_within_a_boot(rows: Frames) -> None:
         ("GpuSample", ["gpu_uuid", "boot_id"]),
         ("HostSample", ["cluster", "node", "boot_id"]),
         ("NetworkPortSample", ["cluster", "node", "device", "boot_id"]),
+        ("TrainingSample", ["cluster", "node", "job_id", "rank_index", "started_at"]),
     ):
         frame = rows[name].sort([*keys, "sampled_at"])
         counters = [column for column in frame.columns if column.endswith("_total")]
@@ -196,3 +201,20 @@ def test_heat_is_seen_in_the_counter(demo: Cluster) -> None:
     slowed = own["sw_thermal_throttle_seconds_total"].diff().drop_nulls()
     assert slowed.is_between(2.99, 3.01).all()
     assert (own["temperature_celsius"] >= 85).all()
+
+
+def test_trainings_advance_while_they_work_and_some_tell_nothing(small: Cluster, rows: Frames) -> None:
+    told = rows["TrainingSample"]
+    trainings = {job.job_id: job for job in small.jobs if job.kind == "training" and job.started is not None}
+    assert 0 < told["job_id"].n_unique() < len(trainings)
+    assert set(told["job_id"]) <= set(trainings)
+    line = scene(small).line
+    for process in told.partition_by("cluster", "node", "job_id", "started_at"):
+        last = process.sort("sampled_at").row(-1, named=True)
+        until = int(last["sampled_at"].timestamp())
+        own = [job.index for job in small.jobs if job.job_id == last["job_id"]]
+        nodes = np.array([small.nodes[each.node].name == last["node"] for each in small.devices])
+        works = np.isin(line.job, own) & (line.kind == RUN) & nodes[line.device] & (line.start < until)
+        worked = int((np.minimum(line.end[works], until) - line.start[works]).sum())
+        assert last["sample_count_total"] <= 250 * worked
+    assert told["sample_count_total"].max() > 1_000

@@ -15,11 +15,13 @@ from ledger.tables import (
     Node,
     ServingSample,
     StorageHour,
+    TrainingDay,
     TrainingSample,
 )
 from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.model_cost_day import model_cost_day
+from queries.rollups.training_day import training_day
 from tests.bills import HOUR, MONTH, NEXT, NODE_COST, at, device_hour, job_hour, jobs, rows
 
 H = at(5, 10)
@@ -95,12 +97,14 @@ def models(
         Span(MONTH, NEXT, NEXT),
         MoneySettings(),
     )
+    span = Span(start, end, now)
+    advanced = training_day.function(rows(TrainingSample, training or []).lazy(), rows(JobGpuHour, held).lazy(), span)
     made = model_cost_day.function(
         allocations=AllocationHour.validate(allocated.collect()).lazy(),
         job_hours=rows(JobGpuHour, held).lazy(),
         serving=rows(ServingSample, serving or []).lazy(),
-        training=rows(TrainingSample, training or []).lazy(),
-        span=Span(start, end, now),
+        training=TrainingDay.validate(advanced.collect()).lazy(),
+        span=span,
     )
     return ModelCostDay.validate(made.collect())
 
@@ -241,3 +245,6 @@ def test_serving_without_times_is_not_divided_and_training_counts_samples() -> N
     assert (row["serving_cost"], row["prompt_cost"], row["generated_cost"]) == (4, None, None)
     assert (row["training_cost"], row["training_productive_cost"]) == (4, 1)
     assert (row["trained_sample_count"], row["trained_token_count"]) == (24, 200)
+    assert row["sampled_cost"] == 4
+    (row,) = models([cost("8")], held, served, [each | {"sample_count_total": 0.0} for each in told]).to_dicts()
+    assert (row["training_cost"], row["trained_sample_count"], row["sampled_cost"]) == (4, None, None)
