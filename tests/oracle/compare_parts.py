@@ -27,7 +27,7 @@ _IDLE = ("allocated_idle", "held_idle")
 class MinuteSums:
     """One minute of a device: milliseconds by state, how many of them were observed, and whose it was."""
 
-    states: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
+    states: Counter[str] = field(default_factory=Counter)
     observed: int = 0
     holders: set[str] = field(default_factory=set)
 
