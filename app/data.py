@@ -148,32 +148,6 @@ def minute() -> datetime:
     return now().replace(second=0, microsecond=0)
 
 
-def computed(
-    function: Callable[Concatenate[pl.DataFrame, P], T],
-    schema: type[dy.Schema],
-    window: tuple[datetime, datetime] | None,
-    scope: Scope,
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """Return what a pure function makes of a table's rows in a window, cached until the table changes.
-
-    The function's own arguments must be hashable.
-    """
-    key = (
-        "computed",
-        f"{function.__module__}.{function.__qualname__}",
-        declared(schema).name,
-        scope,
-        window,
-        args,
-        tuple(sorted(kwargs.items())),
-    )
-    version = hub().version([declared(schema).name])
-    return _CACHE.get(key, lambda: function(rows(schema, window, scope=scope), *args, **kwargs), version=version)
-
-
 def made(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scope, **params: Any) -> T:
     """Return what a function makes of the store, cached under its name and parameters until a table changes."""
     at = hub()

@@ -10,21 +10,20 @@ import pyarrow.parquet as pq
 from pydantic import AwareDatetime, Field
 
 from app.context import Context
+from app.services._by_rules import ByRules
 from app.services._focus import COST_COLUMNS, focus
 from app.services._focus_version import Version, in_version
-from app.services._service import Params, Progress, service
+from app.services._service import Progress, service
 from ledger.errors import InputError
-from ledger.money_sections import SharedCostRule, SplitRule
 from ledger.tables import AllocationHour, CostHour
 from ledger.tables.partition import after, floor, start_of
 from queries import other_rules, sql
-from queries.other_rules import tried
 
 _WORDS = ("billing_accounts", "service_categories")
 _SUFFIXES = (".csv", ".parquet")
 
 
-class Target(Params):
+class Target(ByRules):
     """Which hours are exported, and where to."""
 
     out: Annotated[Path, Field(description="File to write: .csv or .parquet")]
@@ -33,12 +32,6 @@ class Target(Params):
     version: Annotated[
         Version, Field(description="FOCUS version: 1.4 says what is unknown, 1.2 is whole for its public validator")
     ] = "1.4"
-    split_rule: Annotated[
-        SplitRule | None, Field(description="Divide nodes by this rule, in place of the one in [money]")
-    ] = None
-    shared_cost: Annotated[
-        SharedCostRule | None, Field(description="Divide what belongs to all by this rule, of whatever kind it is")
-    ] = None
 
 
 @service(writes="out")
@@ -80,7 +73,7 @@ def _days(context: Context, params: Target) -> Iterator[datetime]:
 def _day(context: Context, params: Target, start: datetime, words: tuple[pl.DataFrame, pl.DataFrame]) -> pl.DataFrame:
     end = after(start, "day")
     window = (max(start, params.since or start), min(end, params.until or end))
-    rules = tried(context.settings.money, params.split_rule, params.shared_cost)
+    rules = params.rules(context.settings.money)
     if rules == context.settings.money:
         allocations = context.store.read(AllocationHour, window)
     else:

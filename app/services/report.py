@@ -19,21 +19,21 @@ from app.headline import Answer, month_so_far
 from app.reports import message, pictures, render, week
 from app.reports.weekly import Weekly
 from app.reports.weekly_rows import gather
-from app.services._service import Params, Progress, service
+from app.services._by_rules import ByRules
+from app.services._service import Progress, service
 from app.services.findings import standing
 from ledger.errors import InputError
 from ledger.frames import to_frame
-from ledger.money_sections import MoneySettings, SharedCostRule, SplitRule
+from ledger.money_sections import MoneySettings
 from ledger.sections import Recipient
 from ledger.tables import ForecastDay, ReportDelivery
 from queries import sql
 from queries.divided import divided
-from queries.other_rules import tried
 
 _PREVIEW = "preview@localhost"
 
 
-class Report(Params):
+class Report(ByRules):
     """Which week, for whom, and where it goes."""
 
     week: Annotated[str, Field(description="ISO week such as 2026-W47; empty for the last complete one")] = ""
@@ -41,12 +41,6 @@ class Report(Params):
     team: Annotated[str, Field(description="Only this team's numbers, with --to")] = ""
     out: Annotated[Path | None, Field(description="Folder to write .eml, .html and .txt into")] = None
     send: Annotated[bool, Field(description="Hand it to the mail server")] = False
-    split_rule: Annotated[
-        SplitRule | None, Field(description="Divide nodes by this rule, in place of the one in [money]")
-    ] = None
-    shared_cost: Annotated[
-        SharedCostRule | None, Field(description="Divide what belongs to all by this rule, of whatever kind it is")
-    ] = None
 
 
 @service(writes="out")
@@ -60,7 +54,7 @@ def report(context: Context, params: Report, progress: Progress) -> dict[str, ob
     """
     settings = context.settings
     chosen = _week(context, params)
-    rules = tried(settings.money, params.split_rule, params.shared_cost)
+    rules = params.rules(settings.money)
     readers = _readers(params, settings.report.recipients)
     if params.send and not readers:
         raise InputError("report: found no reader", hint="give --to, or set [[report.recipients]]")

@@ -13,19 +13,19 @@ from app.context import Context
 from app.reports.statement import Statement
 from app.reports.statement_pdf import pdf
 from app.reports.statement_rows import gather
-from app.services._service import Params, Progress, service
+from app.services._by_rules import ByRules
+from app.services._service import Progress, service
 from ledger import money
 from ledger.errors import InputError
-from ledger.money_sections import MoneySettings, SharedCostRule, SplitRule
+from ledger.money_sections import MoneySettings
 from ledger.tables.partition import after, floor
 from queries import sql
 from queries.divided import divided
-from queries.other_rules import tried
 
 _SUFFIXES = (".csv", ".parquet", ".pdf")
 
 
-class Asked(Params):
+class Asked(ByRules):
     """Whose statement, of which month, and where it goes."""
 
     team: Annotated[str, Field(min_length=1, description="The team")]
@@ -33,12 +33,6 @@ class Asked(Params):
         str, Field(pattern=r"^(\d{4}-(0[1-9]|1[0-2]))?$", description="Month as YYYY-MM; empty for the last whole one")
     ] = ""
     out: Annotated[Path | None, Field(description="File to write: .csv, .parquet or .pdf")] = None
-    split_rule: Annotated[
-        SplitRule | None, Field(description="Divide nodes by this rule, in place of the one in [money]")
-    ] = None
-    shared_cost: Annotated[
-        SharedCostRule | None, Field(description="Divide what belongs to all by this rule, of whatever kind it is")
-    ] = None
 
 
 @service(writes="out")
@@ -48,7 +42,7 @@ def statement(context: Context, params: Asked, progress: Progress) -> dict[str, 
     Raises: InputError: nothing of the month is charged to the team, or the file cannot be written.
     """
     del progress
-    rules = tried(context.settings.money, params.split_rule, params.shared_cost)
+    rules = params.rules(context.settings.money)
     found = of(context, params.team, _month(context, params), rules)
     if found.charges.is_empty():
         teams = _teams(context, found.month)

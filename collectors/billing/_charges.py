@@ -110,15 +110,6 @@ def charges_of(cells: Cells, defaults: Mapping[str, str], *, first_index: int) -
     )
 
 
-def bill_imports(request: Request, format_name: str, files: Sequence[Charges], charges: pl.DataFrame) -> pl.DataFrame:
-    """Return one bill_import row per account, period and currency of a delivery.
-
-    What cannot be told apart by unit (refused rows without an account, words read as null) stands in the
-    first row; the counts of the rows sum to those of the delivery.
-    """
-    return imports_of(request, format_name, files, facts_of(charges))
-
-
 def facts_of(charges: pl.DataFrame) -> pl.DataFrame:
     """Return what is counted of charges: one row per unit, provider and day; those of parts may be concatenated."""
     usage_end = pl.when(pl.col("ChargeCategory") == "Usage").then("ChargePeriodEnd")
@@ -128,7 +119,11 @@ def facts_of(charges: pl.DataFrame) -> pl.DataFrame:
 
 
 def imports_of(request: Request, format_name: str, files: Sequence[Charges], facts: pl.DataFrame) -> pl.DataFrame:
-    """Return what `bill_imports` does, from the facts of charges that need not be in memory."""
+    """Return one bill_import row per account, period and currency of a delivery, from the facts of its charges.
+
+    What cannot be told apart by unit (refused rows without an account, words read as null) stands in the
+    first row; the counts of the rows sum to those of the delivery.
+    """
     totals: dict[tuple[object, ...], UnitTotals] = {}
     for each in files:
         for unit, stated in each.totals.items():

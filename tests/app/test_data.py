@@ -84,21 +84,6 @@ def test_an_answer_is_limited_to_the_viewers_team(here: Context) -> None:
         data.answer("unmatched_charges", scope=LAB, start=AT, end=now)
 
 
-def test_what_is_computed_from_rows_is_cached_too(here: Context) -> None:
-    add(here, "n1")
-    calls: list[int] = []
-
-    def counted(frame: pl.DataFrame, factor: int) -> int:
-        calls.append(factor)
-        return frame.height * factor
-
-    for _ in range(2):
-        assert data.computed(counted, Node, None, data.Scope(), 3) == 3
-    assert calls == [3]
-    add(here, "n2")
-    assert data.computed(counted, Node, None, data.Scope(), 3) == 6
-
-
 def test_what_is_made_of_a_read_is_made_once_and_of_any_other_frame_each_time(here: Context) -> None:
     add(here, "n1")
     calls: list[int] = []
