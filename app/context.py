@@ -19,6 +19,7 @@ from ledger.config import Settings
 if TYPE_CHECKING:
     from app.data import Scope
     from ledger.store import Store
+    from queries.aside import Aside
 
 
 _GROWTH_SECONDS: Final = 10.0
@@ -38,7 +39,7 @@ class Context:
 
     `matched` says on which nodes and bills the links between them were last computed, `held` on which hours of what
     kubelets tell the holders of devices were; `viewer` says what the one who looks at the page that runs now may see,
-    and without one everybody is an admin; `person` says their name.
+    and without one everybody is an admin; `person` says their name; large calls of rollups go `aside`.
     """
 
     settings: Settings
@@ -48,6 +49,7 @@ class Context:
     work: threading.RLock = field(default_factory=threading.RLock)
     keeping: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
+    aside: "Aside | None" = None
     matched: object = None
     held: Mapping[tuple[str, str], int] = field(default_factory=dict)
     _store: "Store | None" = None
@@ -119,6 +121,8 @@ class Context:
     def close(self) -> None:
         """Ask jobs to stop, wait for the one that works, and close the store."""
         self.stop.set()
+        if self.aside is not None:
+            self.aside.close()
         with self.work, self.keeping, self._opening:
             if self._store is not None:
                 self._store.close()

@@ -39,6 +39,7 @@ from ledger.config import Settings
 from ledger.errors import StoreError
 from ledger.log import log
 from ledger.sections import HubSettings
+from queries.aside import Aside
 
 _HEAVY: Final = ("numpy", "pandas", "polars", "pyarrow", "plotly.graph_objects", "babel.numbers")
 """What the first page would import otherwise: a visitor waits 2 s for it."""
@@ -117,6 +118,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
     refuse_second(settings.store.url)
     # Opened before the address is taken: a store that cannot be opened serves nobody.
     context.store.checkpoint_beside()
+    context.aside = Aside()
     with listening(settings.hub) as listener:
         host, port = listener.getsockname()[:2]
         configure(settings.hub, port)

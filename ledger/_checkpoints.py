@@ -41,7 +41,7 @@ class Checkpoints:
 
     def join(self) -> None:
         """Join small groups of rows: of each table as many as take a moment; commits may wait for it."""
-        self._run(f"SET GLOBAL max_vacuum_tasks = {_TASKS_OF_A_NIGHT}", "CHECKPOINT", *_SETTINGS)
+        self._run(f"SET GLOBAL max_vacuum_tasks = {_TASKS_OF_A_NIGHT}", "FORCE CHECKPOINT", *_SETTINGS)
 
     def close(self) -> None:
         """End the thread; a checkpoint that runs is finished."""

@@ -20,6 +20,7 @@ from ledger.store import RollupState, Store
 from ledger.tables.partition import Keyed, declared
 from queries._due import Versions, window
 from queries._work import Asked, Part, Work, calls, due_of, every_of, reads_itself, together, work_of
+from queries.aside import Aside
 from queries.graph import Rollup, Source, Span, load
 
 _CALLS_AT_ONCE = 2
@@ -50,6 +51,7 @@ class Round:
     asked: Asked
     progress: Progress | None
     stop: Callable[[], bool] | None
+    aside: Aside | None
 
     @property
     def is_stopped(self) -> bool:
@@ -69,19 +71,20 @@ def run_due(
     stop: Callable[[], bool] | None = None,
     now: datetime | None = None,
     rollups: Sequence[Rollup] | None = None,
+    aside: Aside | None = None,
 ) -> list[Ran]:
     """Compute what is due and return what each rollup did, in the order in which they ran.
 
     `since` and `until` limit it to partitions that overlap this time, `only` to some rollups, and `everything`
     computes them also if nothing changed. `stop` is asked between calls; what is committed by then stays.
-    `now` is the store's clock, `rollups` are all of the project, unless said otherwise.
+    `now` is the store's clock, `rollups` are all of the project, unless said otherwise. Large calls go `aside`.
     A second run right after computes nothing.
 
     Raises: ConfigError: a setting does not fit, or `only` names no rollup. ContractError: a rollup's rows do not fit
     its table, or lie outside the partitions that it was called for.
     """
     chosen = _chosen(load() if rollups is None else rollups, only)
-    this = Round(store, Versions(store, now or store.now()), Asked(since, until, everything), progress, stop)
+    this = Round(store, Versions(store, now or store.now()), Asked(since, until, everything), progress, stop, aside)
     done: list[Ran] = []
     for group in together(chosen):
         if this.is_stopped:
@@ -208,9 +211,13 @@ def _compute(this: Round, work: Work, parts: list[Part]) -> _Rows:
     if work.rollup.takes_span:
         arguments[work.rollup.takes_span] = span
     with this.store.transaction():
-        for source in work.rollup.sources:
-            arguments[source.parameter] = _read(this.store, work.rollup, source, span).lazy()
-    frame: pl.DataFrame = work.rollup.function(**arguments).collect()
+        inputs = {each.parameter: _read(this.store, work.rollup, each, span) for each in work.rollup.sources}
+    frame = None
+    if this.aside is not None and this.aside.takes(inputs):
+        frame = this.aside.compute(work.rollup.name, inputs, arguments)
+    if frame is None:
+        rows = {name: each.lazy() for name, each in inputs.items()}
+        frame = work.rollup.function(**rows, **arguments).collect()
     # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.
     own = frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
     return _Rows(own, time.perf_counter() - began)

@@ -67,6 +67,7 @@ def compute(
             everything=everything,
             progress=told,
             stop=context.stop.is_set,
+            aside=context.aside,
         )
     # A rule writes the table of findings under a name of its own.
     context.changed({each.rollup if each.rollup in TABLES else "finding" for each in ran if each.partitions})

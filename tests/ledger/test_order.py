@@ -22,12 +22,24 @@ _COLUMNS = ["at", "name", "submitted_at", "number"]
 @pytest.fixture(autouse=True)
 def _few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_order, "_MANY_ROWS", 1)
+    monkeypatch.setattr(_order, "_FEW_ROWS", 0)
 
 
 def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
     instant = pl.Datetime("us", "UTC")
     types = {"at": instant, "name": pl.String(), "submitted_at": instant, "number": pl.Int64()}
     return pl.DataFrame(rows, schema=types, orient="row")
+
+
+@given(_ROWS, st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_of_few_rows_repeats_are_found_without_the_threads_of_polars(
+    rows: list[tuple[object, ...]], is_twice: bool
+) -> None:
+    frame = _frame([*rows, rows[0]] if is_twice else rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_order, "_FEW_ROWS", 1_000)
+        assert has_repeats(frame, _COLUMNS) == (len(set(frame.iter_rows())) < frame.height)
 
 
 @given(_ROWS, st.booleans())

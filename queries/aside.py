@@ -1,0 +1,131 @@
+"""Large calls of rollups in a process of their own, behind everybody else.
+
+What computes millions of rows holds this process's interpreter and the threads of Polars, and who waits for an
+answer of a hub waits for both. Rows go over as files of Arrow; what is to be done, over the process's own pipes.
+"""
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+import polars as pl
+
+from ledger import memory
+from ledger.log import log
+from queries.graph import load
+
+_LEAST_ROWS: Final = 100_000
+"""What takes less than handing it over would."""
+
+_NICE: Final = 10
+_PATIENCE_SECONDS: Final = 5.0
+_RESULT: Final = "result"
+
+
+class _Asked(NamedTuple):
+    """A call: which rollup, where its rows lie, and its other arguments."""
+
+    rollup: str
+    folder: str
+    inputs: tuple[str, ...]
+    others: Mapping[str, object]
+
+
+class Aside:
+    """One process for large calls; it begins with the first of them and ends with this one."""
+
+    def __init__(self, least_rows: int = _LEAST_ROWS) -> None:
+        self._least_rows = least_rows
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
+
+    def takes(self, inputs: Mapping[str, pl.DataFrame]) -> bool:
+        """Tell whether a call is large enough."""
+        return sum(frame.height for frame in inputs.values()) >= self._least_rows and not self._is_closed
+
+    def compute(
+        self, rollup: str, inputs: Mapping[str, pl.DataFrame], others: Mapping[str, object]
+    ) -> pl.DataFrame | None:
+        """Return what a rollup of this project makes of its inputs; None where it is to be computed here after all.
+
+        That is so where the process has failed or has ended: what is wrong with a call, it says best here.
+        """
+        with tempfile.TemporaryDirectory(prefix="clusterledger-") as folder:
+            try:
+                for name, frame in inputs.items():
+                    frame.write_ipc(Path(folder, name), compat_level=pl.CompatLevel.newest())
+                with self._turn:
+                    is_done = self._answer(_Asked(rollup, folder, tuple(inputs), others))
+            except (OSError, EOFError, pickle.UnpicklingError) as error:
+                log.warning("a rollup is not computed aside", rollup=rollup, message=str(error) or "its process ended")
+                self._end()
+                return None
+            return pl.read_ipc(Path(folder, _RESULT)) if is_done else None
+
+    def close(self) -> None:
+        """End the process, after the call that it works on."""
+        self._is_closed = True
+        with self._turn:
+            self._end()
+
+    def _answer(self, asked: _Asked) -> bool:
+        """Hand a call over, and return whether it was done."""
+        if self._process is None and not self._is_closed:
+            # In a group of its own: what interrupts a hub on a terminal asks this one, and the hub ends the other.
+            self._process = subprocess.Popen(  # noqa: S603  this program, with no argument
+                [sys.executable, "-P", "-m", __name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        if self._process is None or self._process.stdin is None or self._process.stdout is None:
+            raise EOFError
+        pickle.dump(asked, self._process.stdin)
+        self._process.stdin.flush()
+        return bool(pickle.load(self._process.stdout))  # noqa: S301  our own process says it
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            process.communicate(timeout=_PATIENCE_SECONDS)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def serve(calls: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer calls until nobody can make another."""
+    functions = {each.name: each.function for each in load()}
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            asked: _Asked = pickle.load(calls)  # noqa: S301  who has started this process says it
+            pickle.dump(_is_done(functions[asked.rollup], asked), answers)
+            answers.flush()
+            memory.release()
+
+
+def _is_done(function: Callable[..., Any], asked: _Asked) -> bool:
+    """Compute a call into its folder."""
+    try:
+        inputs = {name: pl.read_ipc(Path(asked.folder, name)).lazy() for name in asked.inputs}
+        frame: pl.DataFrame = function(**inputs, **asked.others).collect()
+        frame.write_ipc(Path(asked.folder, _RESULT), compat_level=pl.CompatLevel.newest())
+    except Exception:  # noqa: BLE001  who called computes it again, and meets the same
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    memory.settle()
+    os.nice(_NICE)
+    serve(sys.stdin.buffer, sys.stdout.buffer)

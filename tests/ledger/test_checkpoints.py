@@ -1,0 +1,104 @@
+"""Checkpoints beside commits: nothing waits for one, nothing is lost by one, and small groups of rows are joined."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from ledger import _checkpoints
+from ledger.store import Store
+from ledger.tables import GpuSample
+from tests.ledger.test_store_file import samples, url_of
+
+PATIENCE_SECONDS = 30.0
+
+GROUPS = "SELECT count(DISTINCT row_group_id) AS n FROM pragma_storage_info('gpu_sample')"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.duckdb"
+
+
+@pytest.fixture
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_checkpoints, "_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(_checkpoints, "_LOG_BYTES", 20_000)
+
+
+def log_bytes(path: Path) -> int:
+    log = path.with_name(f"{path.name}.wal")
+    return log.stat().st_size if log.exists() else 0
+
+
+@pytest.mark.usefixtures("_soon")
+def test_the_log_is_written_into_the_file_while_rows_come_and_groups_are_joined(path: Path) -> None:
+    with Store.open(url_of(path)) as store:
+        store.checkpoint_beside()
+        before = path.stat().st_size
+        for index in range(12):
+            store.append(GpuSample, samples(300, f"n{index}"), source="t")
+            end = time.monotonic() + PATIENCE_SECONDS
+            while log_bytes(path) >= 20_000 and time.monotonic() < end:
+                time.sleep(0.01)
+        assert log_bytes(path) < 20_000
+        assert path.stat().st_size > before
+        small = store.select(GROUPS).item()
+        assert small > 1
+        store.append(GpuSample, samples(1, "last"), source="t")
+        store.join_groups()
+        assert store.select(GROUPS).item() < small
+        assert store.read(GpuSample).height == 12 * 300 + 1
+    with Store.open(url_of(path)) as store:
+        assert store.read(GpuSample).height == 12 * 300 + 1
+
+
+def test_a_store_that_nobody_serves_makes_its_checkpoints_as_ever(path: Path) -> None:
+    asked = "SELECT current_setting('max_vacuum_tasks') AS n"
+    with Store.open(url_of(path)) as store:
+        store.join_groups()
+        assert int(store.select(asked).item()) == 100
+        store.checkpoint_beside()
+        assert int(store.select(asked).item()) == 0
+    with Store.open("duckdb::memory:") as store:
+        store.checkpoint_beside()
+        store.join_groups()
+        assert int(store.select(asked).item()) == 100
+
+
+KILLED = """
+    import sys
+    from ledger import _checkpoints, log
+    from ledger.store import Store
+    from ledger.tables import GpuSample
+    from tests.ledger.test_store_file import samples
+
+    _checkpoints._EVERY_SECONDS, _checkpoints._LOG_BYTES = 0.005, 20_000
+    log.configure()
+    store = Store.open(sys.argv[1])
+    store.checkpoint_beside()
+    for index in range(100_000):
+        store.append(GpuSample, samples(200, f"{sys.argv[2]}{index}"), source="t")
+        print(index + 1, flush=True)
+"""
+
+
+def test_a_process_that_is_killed_amid_checkpoints_loses_no_commit(path: Path) -> None:
+    told = 0
+    for life in range(3):
+        command = [sys.executable, "-c", textwrap.dedent(KILLED), url_of(path), f"life{life}n"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(20 + 7 * life)]
+            process.send_signal(signal.SIGKILL)
+            lines += process.stdout.readlines()
+        told += int(lines[-1])
+        with Store.open(url_of(path)) as store:
+            kept = store.read(GpuSample).height
+        # The last commit may have been kept and not told.
+        assert told * 200 <= kept <= (told + life + 1) * 200
+        assert kept % 200 == 0
