@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from collectors.cluster._kubernetes_objects import Claim, Device, DeviceRequest, Exactly, Meta, Node, Pod, Result, Slice
+from collectors.cluster._kubernetes_claims import Claim, Device, DeviceRequest, Exactly, Result, Slice
+from collectors.cluster._kubernetes_objects import Meta, Node, Pod
 from collectors.cluster._kubernetes_requests import requests
 
 WHOLE: Final = (

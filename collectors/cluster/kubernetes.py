@@ -14,10 +14,11 @@ import polars as pl
 from pydantic import Field
 
 from collectors.cluster._kubernetes_api import Api, Forbidden, Place, place
+from collectors.cluster._kubernetes_claims import Claim, Slice
 from collectors.cluster._kubernetes_devices import Claims, Offer, claims, given, offer, requested
 from collectors.cluster._kubernetes_jobs import Asked, Words, bound_at, ended_at, holdings, job_row
 from collectors.cluster._kubernetes_nodes import node_row, state_row
-from collectors.cluster._kubernetes_objects import Claim, Node, Pod, Slice, Workload
+from collectors.cluster._kubernetes_objects import Node, Pod, Workload
 from collectors.cluster._kubernetes_owners import Owners
 from collectors.cluster._kubernetes_queue import queue_row, waits_as_pods, wanted
 from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source

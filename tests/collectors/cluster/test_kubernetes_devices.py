@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
+from collectors.cluster._kubernetes_claims import Claim, Slice
 from collectors.cluster._kubernetes_devices import Claims, Given, Offer, claims, given, offer, requested, slice_share
-from collectors.cluster._kubernetes_objects import Claim, Node, Pod, Slice
+from collectors.cluster._kubernetes_objects import Node, Pod
 from collectors.cluster._kubernetes_requests import quantity, requests
 
 GIB = 2**30
