@@ -54,6 +54,11 @@ _STEMS: Final = (
     "medidor",
     "suscripcion",
     "assinatura",
+    "sottoscrizione",
+    "contatore",
+    "subskryp",
+    "abonelik",
+    "prenumeration",
     "サブスクリプション",
     "メーター",
     "测定",
@@ -95,8 +100,7 @@ def near(head: Head) -> Near | None:
     columns = found(head.columns)
     spoken = language(head.columns)
     hints = _hints(head.columns)
-    is_enough = len(columns) >= _ENOUGH_COLUMNS or (spoken is not None and len(columns) + hints >= _ENOUGH_WORDS)
-    if not hints or not is_enough:
+    if not hints or (spoken is None and len(columns) < _ENOUGH_COLUMNS):
         return None
     present = columns.keys() | ({"subscription"} if "subscription_name" in columns else set())
     lacking = [own for ours, own in _OWN_NAMES.items() if ours not in present]

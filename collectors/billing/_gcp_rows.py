@@ -38,6 +38,11 @@ _COLUMNS_OF_GOOGLE: Final = frozenset(
         "usage_amount_in_pricing_units",
         "invoice_month",
         "location_region",
+        "service",
+        "sku",
+        "project",
+        "credits",
+        "invoice",
     }
 )
 _ENOUGH: Final = 5

@@ -32,8 +32,14 @@ class Native:
 def in_own_words(charges: Charges, names: Mapping[str, str]) -> Charges:
     """Return charges whose refusals name the column of the file, not the FOCUS column that it became."""
     own = {name.casefold(): each for name, each in names.items()}
-    renamed = (replace(each, column=own.get(each.column.casefold(), each.column)) for each in charges.rejected)
-    return replace(charges, rejected=tuple(renamed))
+    return replace(charges, rejected=tuple(_in_own_words(each, own) for each in charges.rejected))
+
+
+def _in_own_words(refused: Rejected, own: Mapping[str, str]) -> Rejected:
+    column = own.get(refused.column.casefold(), refused.column)
+    if column and refused.found.casefold() == repr(column.strip()).casefold():
+        return replace(refused, column="", found="the header again", expected="a row")
+    return replace(refused, column=column)
 
 
 def imported(request: Request, native: Native) -> Imported:

@@ -1,5 +1,6 @@
 """Google's billing export from BigQuery, standard and detailed: CSV, JSON lines, or Parquet with nested credits."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,6 +20,7 @@ from collectors.billing._texts import Texts
 from ledger.errors import InputError
 from ledger.tables import FocusCharge, declared
 
+_KEY: Final = re.compile(rb'"(\w+)"\s*:')
 _DETAILED: Final = b'"resource"'
 
 
@@ -115,7 +117,9 @@ class _Opened:
 
 def _near(head: Head) -> Near | None:
     """Say what a file lacks to be an export of Google, where its columns look like those of one."""
-    lacking = lacking_columns(head.columns)
+    is_json = head.start.lstrip()[:1] in (b"{", b"[")
+    keys = (each.decode() for each in _KEY.findall(head.start.partition(b"\n")[0]))
+    lacking = lacking_columns(tuple(keys) if is_json else head.columns)
     if not lacking:
         return None
     return Near(

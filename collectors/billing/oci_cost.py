@@ -17,11 +17,12 @@ import polars as pl
 
 from collectors.billing._cells import NULL_WORDS, Cells
 from collectors.billing._charges import Charges, charges_of
-from collectors.billing._format import BillFormat, Head, Imported, Request
+from collectors.billing._format import BillFormat, Head, Imported, Near, Request
 from collectors.billing._native import in_own_words
 from collectors.billing._service_categories import OTHER, with_category
 from collectors.billing._source import Source, SourceFile
-from collectors.billing._texts import Texts, read_texts
+from collectors.billing._texts import Everything, Texts, read_parts, read_texts
+from collectors.billing._typed import as_text
 from collectors.billing._whole import imported
 from collectors.billing.usage_only import usage_only
 from ledger.errors import InputError
@@ -30,6 +31,9 @@ from ledger.tables import FocusCharge, declared
 _COST: Final = ("lineitem/intervalusagestart", "cost/mycost", "product/service")
 _USAGE: Final = ("lineitem/intervalusagestart", "usage/billedquantity", "product/resource")
 _NEEDED: Final = (*_COST, "lineitem/intervalusageend", "lineitem/tenantid", "cost/currencycode")
+_AGAIN: Final = "fetch the file again from the bucket of the tenancy's reports, folder reports/cost-csv"
+_OWN: Final = frozenset({*_NEEDED, *_USAGE, "product/compartmentid", "cost/productsku"})
+_ENOUGH: Final = 3
 _OVERAGE: Final = "oci_billed"
 """Under a prepaid subscription only what exceeds it is invoiced: `oci_billed = "overage"` says so."""
 
@@ -86,6 +90,14 @@ def _version(head: Head) -> str | None:
     return "usage" if head.folded >= set(_USAGE) else None
 
 
+def _near(head: Head) -> Near | None:
+    """Say what a file lacks to be a cost report of Oracle's, where its columns look like those of one."""
+    if len(head.folded & _OWN) < _ENOUGH:
+        return None
+    lacking = ", nor ".join(name for name in _NEEDED if name not in head.folded)
+    return Near(f"columns of Oracle's reports, and none of them {lacking}", "Oracle's cost report", _AGAIN)
+
+
 def _read(request: Request) -> Imported:
     """Return the charges of all files of a delivery as one import."""
     if request.version == "usage":
@@ -107,18 +119,21 @@ def _read(request: Request) -> Imported:
 def _parts(request: Request, billed: str) -> Iterator[Charges]:
     first_index = 0
     for file in request.source.files:
-        texts = read_texts(file, file.content())
-        names = {name.casefold(): name for name in texts.frame.columns}
-        missing = [name for name in _NEEDED if name not in names]
-        if missing:
-            raise InputError(
-                f"{file.label}: line 1: found no column {', '.join(missing)}, expected Oracle's cost report",
-                hint="fetch the file again from the bucket of the tenancy's reports, folder reports/cost-csv",
-            )
-        rows = texts.frame.select(_clean(name).alias(folded) for folded, name in names.items())
-        cells = Cells(replace(texts, frame=_charges_as_text(rows, names, billed)), declared(FocusCharge).name)
-        yield in_own_words(charges_of(cells, request.defaults, first_index=first_index), _NAMES)
-        first_index += texts.frame.height
+        for texts in read_parts(file, file.content(), Everything()):
+            names = {name.casefold(): name for name in texts.frame.columns}
+            missing = [name for name in _NEEDED if name not in names]
+            if missing:
+                raise InputError(
+                    f"{file.label}: line 1: found no column {', '.join(missing)}, expected Oracle's cost report",
+                    hint=_AGAIN,
+                )
+            plain = texts.frame.with_columns(as_text(texts.frame[name]) for name in texts.frame.columns)
+            rows = plain.select(_clean(name).alias(folded) for folded, name in names.items())
+            made = _charges_as_text(rows, names, billed)
+            own = Texts(texts.label, made, texts.lines, texts.broken, texts.is_line)
+            cells = Cells(own, declared(FocusCharge).name)
+            yield in_own_words(charges_of(cells, request.defaults, first_index=first_index), _NAMES)
+            first_index += texts.frame.height
 
 
 def _clean(name: str) -> pl.Expr:
@@ -218,4 +233,4 @@ def _plain_usage(file: SourceFile) -> bytes:
     return out.getvalue().encode()
 
 
-oci_cost = BillFormat(name="oci_cost", detect=_version, read=_read, module=__name__)
+oci_cost = BillFormat(name="oci_cost", detect=_version, read=_read, module=__name__, near=_near)

@@ -360,3 +360,96 @@ def test_exports_of_both_views_in_one_place_are_one_delivery(tmp_path: Path) -> 
     read = read_source(place.source(both, "azure", tmp_path))
     assert read.version == "ea actual and amortised"
     assert read.imports.select("billed_cost", "effective_cost").rows() == [(36000, Decimal("986.3"))]
+
+
+LOCALISED = {
+    "German": (
+        "Abonnement-GUID (SubscriptionGuid),Ressourcengruppe (ResourceGroup),UsageDateTime (UsageDateTime),"
+        "Kategorie der Verbrauchseinheit (MeterCategory),UsageQuantity (UsageQuantity),PreTaxCost (PreTaxCost)"
+    ),
+    "Spanish": (
+        "Ubicación de los recursos (SubscriptionGuid),ResourceGroup (ResourceGroup),UsageDateTime (UsageDateTime),"
+        "Categoría del medidor (MeterCategory),UsageQuantity (UsageQuantity),PreTaxCost (PreTaxCost)"
+    ),
+    "French": (
+        "Guid d'abonnement (SubscriptionGuid),Centre de coûts (CostCenter),Date (Date),"
+        "Catégorie du compteur (MeterCategory),Quantité consommée (ConsumedQuantity),Coût (Cost)"
+    ),
+    "Japanese": (
+        "サブスクリプション GUID（SubscriptionGuid）,リソース グループ (ResourceGroup),日付 (Date),"
+        "メーター カテゴリ (MeterCategory),数量 (Quantity),コスト (Cost)"
+    ),
+}
+
+
+@pytest.mark.parametrize("header", LOCALISED.values(), ids=LOCALISED)
+@pytest.mark.parametrize(("day", "cost"), [("2026-09-03", "1210.25"), ("03.09.2026", '"1.210,25"')])
+def test_a_localised_export_has_azures_names_in_brackets(tmp_path: Path, header: str, day: str, cost: str) -> None:
+    path = tmp_path / "cost.csv"
+    path.write_text(f"{header}\ns,g,{day},Virtual Machines,2,{cost}\n", encoding="utf-8")
+    charge = _charges(read_bill(path, defaults={"BillingCurrency": "EUR"})).row(0, named=True)
+    assert (charge["BilledCost"], charge["ConsumedQuantity"]) == (Decimal("1210.25"), 2)
+    assert (charge["SubAccountId"], charge["ServiceName"]) == ("s", "Virtual Machines")
+    assert charge["ChargePeriodStart"] == datetime(2026, 9, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("language", "header"),
+    [
+        ("Italian", "ID sottoscrizione,Nome contatore,Categoria contatore,Data di utilizzo,Quantità,Costo,Valuta"),
+        ("Japanese", "サブスクリプション ID,メーター名,使用日,数量,料金"),
+        ("Korean", "구독 ID,미터 이름,사용 날짜,수량,비용"),
+        ("French", "Abonnement,Compteur,Mesure,Quantité,Devise,Montant"),
+    ],
+)
+def test_columns_of_another_language_are_told(tmp_path: Path, language: str, header: str) -> None:
+    path = tmp_path / "cost.csv"
+    path.write_text(f"{header}\n{','.join('1' for _ in header.split(','))}\n", encoding="utf-8")
+    with pytest.raises(InputError) as told:
+        read_bill(path)
+    assert f"line 1: found columns that look {language} ({header.split(',', maxsplit=1)[0]}, " in told.value.message
+    assert "Date or UsageDateTime" in told.value.message
+    assert "English" in str(told.value.hint)
+    assert "\n" not in told.value.message
+
+
+def test_an_export_without_its_cost_says_what_it_lacks(tmp_path: Path) -> None:
+    path = _export(tmp_path / "cost.csv", {}, without=("CostInBillingCurrency",))
+    with pytest.raises(InputError, match="none of them CostInBillingCurrency, Cost or PreTaxCost, expected an Azure"):
+        read_bill(path)
+
+
+def test_what_is_not_clear_is_refused_or_stated(tmp_path: Path) -> None:
+    path = tmp_path / "cost.csv"
+
+    def read(day: str, cost: str, **stated: str) -> Mapping[str, object]:
+        path.write_text(f"{LOCALISED['German']}\ns,g,{day},Virtual Machines,2,{cost}\n", encoding="utf-8")
+        return _charges(read_bill(path, defaults={"BillingCurrency": "EUR", **stated})).row(0, named=True)
+
+    with pytest.raises(InputError, match="found 12/03/2026 and no day after the 12th"):
+        read("12/03/2026", "1.5")
+    assert read("12/03/2026", "1.5", azure_days="day/month/year")["ChargePeriodStart"] == datetime(
+        2026, 3, 12, tzinfo=UTC
+    )
+    assert read("12/13/2026", "1.5", azure_days="day/month/year")["ChargePeriodStart"] == datetime(
+        2026, 12, 13, tzinfo=UTC
+    )
+    with pytest.raises(InputError, match=r"found 1\.234 and no number that tells"):
+        read("2026-09-03", "1.234")
+    assert read("2026-09-03", "1.234", azure_numbers="decimal comma")["BilledCost"] == 1234
+    assert read("2026-09-03", "1.234", azure_numbers="decimal point")["BilledCost"] == Decimal("1.234")
+    with pytest.raises(InputError, match="expected decimal comma or decimal point"):
+        read("2026-09-03", "1", azure_numbers="comma")
+    path.write_text(
+        f'{LOCALISED["German"]}\ns,g,2026-09-03,Virtual Machines,0.25,1\ns,g,2026-09-03,V,2,"1,5"\n', encoding="utf-8"
+    )
+    with pytest.raises(InputError, match=r"found numbers written as 1,5 and as 0\.25, expected one decimal mark"):
+        read_bill(path, defaults={"BillingCurrency": "EUR"})
+
+
+def test_a_header_in_the_middle_is_called_one(tmp_path: Path) -> None:
+    read = read_bill(_export(tmp_path / "cost.csv", {}, {name: name for name in ROW}, {}))
+    assert _charges(read).height == 2
+    assert [each.reason.partition(": ")[2] for each in read.rejected] == [
+        "line 3: found the header again, expected a row"
+    ]
