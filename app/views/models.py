@@ -25,6 +25,10 @@ _SERVED = (per_unit.SERVING_COST, per_unit.PROMPT_COST, per_unit.GENERATED_COST,
 _PER_MILLION = per_unit.MANAGED_TOKENS_COST
 _OWNERS = ("model", "team", "project", "user", "run")
 _MOST_RUNS = 500
+_RUNS = (
+    "A run that was requeued is one run. Samples and tokens cost what the runs whose training told them cost on the "
+    "days on which it did: no other run is in their price."
+)
 _TOLD = "As the trainings told it, by all of their processes; empty where none did."
 _BETWEEN = (
     "Between runs: time of a node that nobody held, as a row of those who held the node on that day, in proportion to "
@@ -172,25 +176,28 @@ def _by_owner(window: data.Window, currency: str) -> None:
     if rows.is_empty():
         st.caption("Nothing was held in this window, in this currency.")
         return
+    columns = {
+        "name": Column(by.capitalize()),
+        "kind": Column("Of it", help=_BETWEEN),
+        "effective_cost": Column(f"Cost ({currency})", "money", per_unit.OWNER_COST.means),
+        **{each.name: Column(f"{currency} {_lower(each.title)}", help=each.means) for each in per_unit.OWNER_UNITS},
+        "productive_cost": Column("Productive", "money", per_unit.OWNER_PRODUCTIVE.means),
+        "idle_cost": Column("Idle", "money"),
+        "gpu_hours": Column("GPU-hours", "hours"),
+        "run_count": Column("Runs", "count", "A run that was requeued is one run."),
+        "trained_sample_count": Column("Trained samples", "count", _TOLD),
+        "trained_token_count": Column("Trained tokens", "count", _TOLD),
+        "has_estimate": Column("Estimated", "flag", "A part of it has no bill yet."),
+    }
+    # A row that is one run says nothing by these.
+    plain = {"kind", "run_count", per_unit.RUN_COST.name} if by == "run" else set()
     table.show(
         rows,
-        {
-            "name": Column(by.capitalize()),
-            "kind": Column("Of it", help=_BETWEEN),
-            "effective_cost": Column(f"Cost ({currency})", "money", per_unit.OWNER_COST.means),
-            "productive_cost": Column("Productive", "money", per_unit.OWNER_PRODUCTIVE.means),
-            "idle_cost": Column("Idle", "money"),
-            "gpu_hours": Column("GPU-hours", "hours"),
-            "run_count": Column("Runs", "count", "A run that was requeued is one run."),
-            **{each.name: Column(f"{currency} {_lower(each.title)}", help=each.means) for each in per_unit.OWNER_UNITS},
-            "trained_sample_count": Column("Trained samples", "count", _TOLD),
-            "trained_token_count": Column("Trained tokens", "count", _TOLD),
-            "has_estimate": Column("Estimated", "flag", "A part of it has no bill yet."),
-        },
+        {name: column for name, column in columns.items() if name not in plain},
         key="units",
         file_name=f"cost-per-{by}",
     )
-    st.caption(_BETWEEN)
+    st.caption(_RUNS if by == "run" else f"{_BETWEEN} {_RUNS}")
 
 
 def _owners(window: data.Window, by: str) -> pl.DataFrame:
