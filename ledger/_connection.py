@@ -27,6 +27,12 @@ _CLOSED: Final = {
 
 _ROW_GROUP: Final = 122_880
 
+_FEW: Final = 16_384
+"""Rows that are copied out of the room that DuckDB makes for a million of them, in each column of each answer: a few
+hundred small answers that somebody keeps would take up more address space than there is memory, and no process so large
+can start another.
+"""
+
 _FULL: Final = re.compile(r"no space left|file too large|disk quota|could not write all|disk is full", re.IGNORECASE)
 _DAMAGED: Final = re.compile(
     # The last is what DuckDB says of a CSV file that it shall open as a database.
@@ -135,7 +141,8 @@ def frame_of(table: object) -> pl.DataFrame:
     if isinstance(frame, pl.Series):
         frame = frame.to_frame()
     wide = [name for name, dtype in frame.schema.items() if dtype == pl.Decimal(38, 0)]
-    return frame.with_columns(_whole(frame[name]) for name in wide).rechunk()
+    frame = frame.with_columns(_whole(frame[name]) for name in wide).rechunk()
+    return frame[pl.Series(range(frame.height), dtype=pl.UInt32)] if frame.height < _FEW else frame
 
 
 def _whole(series: pl.Series) -> pl.Series:

@@ -61,6 +61,19 @@ print(kept > large // 2, resident() - before > large // 2)
 """
 
 
+ANSWERS = """
+from pathlib import Path
+from ledger._connection import connect, fetch
+connection = connect("duckdb::memory:")
+text = "SELECT " + ", ".join(f"{number}::DOUBLE AS c{number}" for number in range(40))
+def mapped():
+    return int(Path("/proc/self/statm").read_text().split()[0]) * 4096
+before = mapped()
+kept = [fetch(connection, text) for _ in range(100)]
+print(mapped() - before < 4e9, {each.shape for each in kept})
+"""
+
+
 def run(code: str, *arguments: str, **environment: str) -> str:
     """Return what a new process prints; of the environment it has what concerns allocators from here alone."""
     names = ("_RJEM_MALLOC_CONF", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
@@ -97,3 +110,9 @@ def test_the_heap_keeps_its_pages_until_they_are_released() -> None:
 
 def test_the_command_line_settles_before_polars_is_loaded() -> None:
     assert run("import sys, app.cli; print('polars' in sys.modules)") == "False"
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="what a process has mapped is told by Linux alone")
+def test_small_answers_that_are_kept_take_little_address_space() -> None:
+    """DuckDB makes room for a million rows in each column: 32 gigabytes for these answers of one row."""
+    assert run(ANSWERS) == "True {(1, 40)}"

@@ -1,6 +1,7 @@
 """What trainings told is counted once: over runs, over models and over days it is what was sent."""
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -13,6 +14,7 @@ from ledger.tables import JobGpuHour, TrainingDay, TrainingSample
 from queries.graph import Span
 from queries.rollups.training_day import training_day
 from tests.bills import HOUR, MONTH, NEXT, at, job_hour, rows
+from tests.frames import validated
 from tests.queries.rollups.test_model_cost_day import models, trained
 
 MINUTE = timedelta(minutes=1)
@@ -22,10 +24,11 @@ COUNTS = ("trained_sample_count", "trained_token_count")
 def days(
     told: list[dict[str, Any]], held: list[dict[str, Any]], start: datetime = MONTH, end: datetime = NEXT
 ) -> pl.DataFrame:
-    made = training_day.function(
-        rows(TrainingSample, told).lazy(), rows(JobGpuHour, held).lazy(), Span(start, end, NEXT)
-    )
-    return TrainingDay.validate(made.collect())
+    return days_of(rows(TrainingSample, told), rows(JobGpuHour, held), start, end)
+
+
+def days_of(told: pl.DataFrame, held: pl.DataFrame, start: datetime = MONTH, end: datetime = NEXT) -> pl.DataFrame:
+    return validated(TrainingDay, training_day.function(told.lazy(), held.lazy(), Span(start, end, NEXT)).collect())
 
 
 HELD = [
@@ -62,14 +65,16 @@ def sent(process: dict[str, Any]) -> list[dict[str, Any]]:
 @given(st.lists(PROCESSES, max_size=8, unique_by=itemgetter("job_id", "node", "rank", "start")))
 def test_samples_over_runs_are_samples_over_models_are_what_was_sent(processes: list[dict[str, Any]]) -> None:
     told = [row for process in processes for row in sent(process)]
-    by_run, by_model = days(told, HELD), models([], HELD, training=told)
+    samples, held = rows(TrainingSample, told), rows(JobGpuHour, HELD)
+    by_run, by_model = days_of(samples, held), models([], HELD, training=told)
     for place, name in enumerate(COUNTS, start=1):
         whole = sum(step[place] for process in processes for step in process["steps"])
         assert by_run[name].sum() == by_model[name].sum() == whole
         for job in ("j1", "j2", "j3", ""):
             own = [step[place] for process in processes if process["job_id"] == job for step in process["steps"]]
             assert by_run.filter(pl.col("job_id") == job)[name].sum() == sum(own)
-    apart = [days(told, HELD, at(day), at(day + 1)) for day in range(1, 31)]
+    # No process starts before the third or after the fifth: what lies around is two stretches.
+    apart = [days_of(samples, held, at(start), at(end)) for start, end in pairwise((1, *range(3, 10), 31))]
     assert pl.concat(apart).equals(by_run)
 
 
