@@ -33,6 +33,7 @@ SPREAD_BY: Final = (
 )
 """What `amortised` reads of a row, beside whether it is a fee."""
 
+_PARTS: Final = 10**18
 _WHOLE_WEIGHT: Final = 2**60
 _PLACE: Final = re.compile(r"\b(?:running )?in [a-z].*$|\bfor [13] years?\b.*$")
 _NOISE: Final = frozenset(
@@ -135,13 +136,14 @@ def _words(row: Mapping[str, object]) -> frozenset[str]:
 def _taken(row: Mapping[str, object]) -> Fraction:
     """Return how much of a commitment a usage took: its quantity, by the share of its cost that was discounted.
 
-    Money that was committed is taken in money.
+    Money that was committed is taken in money. Shares are rounded to 1e-18: as exact ratios their common denominator
+    grows with every row, and a month of a large customer would never end.
     """
     covered, cost = _fraction(row["covered_cost"]), _fraction(row["cost"])
     quantity = _fraction(row["usage_amount"])
     if row["covered_by"] == "Spend" or quantity is None or not cost or covered is None:
         return covered or Fraction(0)
-    return quantity * min(covered / cost, Fraction(1))
+    return Fraction(round(quantity * min(covered / cost, Fraction(1)) * _PARTS), _PARTS)
 
 
 def _parts(fee: Decimal, group: _Group) -> dict[int | None, Decimal]:
