@@ -54,21 +54,19 @@ class Aside:
     def compute(
         self, rollup: str, inputs: Mapping[str, pl.DataFrame], others: Mapping[str, object]
     ) -> pl.DataFrame | None:
-        """Return what a rollup of this project makes of its inputs; None where it is to be computed here after all.
-
-        That is so where the process has failed or has ended: what is wrong with a call, it says best here.
-        """
+        """Return what a rollup of this project makes of its inputs; None where that process has ended over it."""
         with tempfile.TemporaryDirectory(prefix="clusterledger-") as folder:
             try:
                 for name, frame in inputs.items():
                     frame.write_ipc(Path(folder, name), compat_level=pl.CompatLevel.newest())
                 with self._turn:
-                    is_done = self._answer(_Asked(rollup, folder, tuple(inputs), others))
+                    self._call(_Asked(rollup, folder, tuple(inputs), others))
             except (OSError, EOFError, pickle.UnpicklingError) as error:
                 log.warning("a rollup is not computed aside", rollup=rollup, message=str(error) or "its process ended")
-                self._end()
+                with self._turn:
+                    self._end()
                 return None
-            return pl.read_ipc(Path(folder, _RESULT)) if is_done else None
+            return pl.read_ipc(Path(folder, _RESULT))
 
     def close(self) -> None:
         """End the process, after the call that it works on."""
@@ -76,21 +74,23 @@ class Aside:
         with self._turn:
             self._end()
 
-    def _answer(self, asked: _Asked) -> bool:
-        """Hand a call over, and return whether it was done."""
+    def _call(self, asked: _Asked) -> None:
+        """Hand a call over, and wait until it is done."""
         if self._process is None and not self._is_closed:
             # In a group of its own: what interrupts a hub on a terminal asks this one, and the hub ends the other.
             self._process = subprocess.Popen(  # noqa: S603  this program, with no argument
                 [sys.executable, "-P", "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                # What it fails with, the same call says here.
+                stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
         if self._process is None or self._process.stdin is None or self._process.stdout is None:
             raise EOFError
         pickle.dump(asked, self._process.stdin)
         self._process.stdin.flush()
-        return bool(pickle.load(self._process.stdout))  # noqa: S301  our own process says it
+        pickle.load(self._process.stdout)  # noqa: S301  our own process says it
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -109,20 +109,17 @@ def serve(calls: IO[bytes], answers: IO[bytes]) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             asked: _Asked = pickle.load(calls)  # noqa: S301  who has started this process says it
-            pickle.dump(_is_done(functions[asked.rollup], asked), answers)
+            _compute(functions[asked.rollup], asked)
+            pickle.dump(asked.rollup, answers)
             answers.flush()
             memory.release()
 
 
-def _is_done(function: Callable[..., Any], asked: _Asked) -> bool:
+def _compute(function: Callable[..., Any], asked: _Asked) -> None:
     """Compute a call into its folder."""
-    try:
-        inputs = {name: pl.read_ipc(Path(asked.folder, name)).lazy() for name in asked.inputs}
-        frame: pl.DataFrame = function(**inputs, **asked.others).collect()
-        frame.write_ipc(Path(asked.folder, _RESULT), compat_level=pl.CompatLevel.newest())
-    except Exception:  # noqa: BLE001  who called computes it again, and meets the same
-        return False
-    return True
+    inputs = {name: pl.read_ipc(Path(asked.folder, name)).lazy() for name in asked.inputs}
+    frame: pl.DataFrame = function(**inputs, **asked.others).collect()
+    frame.write_ipc(Path(asked.folder, _RESULT), compat_level=pl.CompatLevel.newest())
 
 
 if __name__ == "__main__":

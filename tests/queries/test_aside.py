@@ -85,7 +85,6 @@ def test_a_process_that_is_killed_costs_time_alone(store: Store, aside: Watched)
 def test_what_fails_there_is_computed_here(aside: Watched) -> None:
     wrong = pl.DataFrame({"no": ["such column"]})
     assert aside.compute("gpu_minute", {"samples": wrong}, {}) is None
-    assert Path(f"/proc/{aside.pid}").exists(), "an error ends no process"
 
 
 def test_small_calls_and_those_after_its_end_stay_here() -> None:
