@@ -13,6 +13,7 @@ from queries.graph import Span
 from queries.rollups.anomaly_day import Anomalies, anomaly_day
 from queries.rollups.spend_day import spend_day
 from tests.bills import HOUR, rows
+from tests.frames import validated
 from tests.queries.rollups.test_forecast_day import hour
 
 FIRST = datetime(2026, 2, 2, tzinfo=UTC)
@@ -39,7 +40,7 @@ def days(cost: Any = weekday, count: int = 63, **given_: Any) -> list[dict[str, 
 def anomalies(given_: list[dict[str, Any]], *, start: datetime = FIRST, end: datetime = LAST) -> Any:
     spent = spend_day.function(rows(AllocationHour, given_).lazy(), Span(FIRST, LAST, LAST)).collect()
     found = anomaly_day.function(spent.lazy(), Span(start, end, LAST), Anomalies())
-    return AnomalyDay.validate(found.collect())
+    return validated(AnomalyDay, found.collect())
 
 
 def test_a_weekend_is_no_anomaly_and_a_weekday_like_a_weekend_is_one() -> None:

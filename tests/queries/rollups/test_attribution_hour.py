@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ledger.tables import AttributionHour, Gpu, GpuProcessSample, GpuSample
 from queries.graph import Span
 from queries.rollups.attribution_hour import attribution_hour
-from tests.frames import frame
+from tests.frames import frame, validated
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 NODE = {"cluster": "c", "node": "n"}
@@ -51,7 +51,7 @@ def hours(
 ) -> pl.DataFrame:
     span = Span(start, start + timedelta(hours=count), start + timedelta(hours=count))
     inputs = (frame(GpuSample, devices), frame(GpuProcessSample, processes), frame(Gpu, gpus))
-    return AttributionHour.validate(attribution_hour.function(*(each.lazy() for each in inputs), span).collect())
+    return validated(AttributionHour, attribution_hour.function(*(each.lazy() for each in inputs), span).collect())
 
 
 def test_each_source_has_its_time_and_what_nothing_tells_has_its_own() -> None:

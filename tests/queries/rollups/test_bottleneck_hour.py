@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger.names import BOTTLENECKS, STATES
 from ledger.tables import BottleneckHour, BottleneckMinute, JobGpuHour
 from queries.rollups.bottleneck_hour import bottleneck_hour
+from tests.frames import validated
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 SUBMITTED = datetime(2026, 11, 19, tzinfo=UTC)
@@ -58,7 +59,7 @@ def minute(place: int, bottleneck: str, limited: Decimal, gpu: str = "g0", **mor
 
 def divided(hours: Sequence[Mapping[str, Any]], minutes: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     rows = bottleneck_hour.function(frame(JobGpuHour, hours), frame(BottleneckMinute, minutes)).collect()
-    return BottleneckHour.validate(rows)
+    return validated(BottleneckHour, rows)
 
 
 def test_an_hour_is_divided_as_its_minutes_say() -> None:

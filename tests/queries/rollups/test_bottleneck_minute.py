@@ -24,6 +24,7 @@ from ledger.tables import (
 )
 from queries.graph import Span
 from queries.rollups.bottleneck_minute import bottleneck_minute
+from tests.frames import validated
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 SUBMITTED = datetime(2026, 11, 19, tzinfo=UTC)
@@ -105,7 +106,7 @@ def judged(
         frame(PressureSample, pressure),
         span or Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=2)),
     ).collect()
-    return BottleneckMinute.validate(rows).sort("minute_start", "gpu_uuid", "job_id")
+    return validated(BottleneckMinute, rows).sort("minute_start", "gpu_uuid", "job_id")
 
 
 BUSY = {

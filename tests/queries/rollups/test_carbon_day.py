@@ -15,6 +15,7 @@ from queries.graph import Span
 from queries.rollups._grid import COUNTRY_OF, GRIDS, overhead_of
 from queries.rollups.carbon_day import Carbon, Site, carbon_day
 from tests.bills import HOUR, at, device_hour, job_hour, node, rows
+from tests.frames import validated
 
 H = at(5, 10)
 KILOWATT_HOUR = 3_600_000.0
@@ -45,7 +46,7 @@ def days(
         span=Span(at(4), at(4) + timedelta(days=length), at(8)),
         settings=Carbon(sites=sites),
     )
-    return CarbonDay.validate(made.collect())
+    return validated(CarbonDay, made.collect())
 
 
 def device(joules: float | None, gpu: str = "g1", hour: Any = H, **given: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ledger.tables import BillImport, CommitmentDay, FocusCharge, NodeResource
 from queries.graph import Span
 from queries.rollups.commitment_day import commitment_day
 from tests.bills import HOUR, MONTH, NEXT, at, charge, imports_of, link, rows
+from tests.frames import validated
 
 PLAN = "arn:Plan-1"
 YEAR_LATER = datetime(2027, 3, 1, tzinfo=UTC)
@@ -41,7 +42,7 @@ def days(
         span=Span(start, end, end),
         settings=settings or MoneySettings(),
     )
-    return CommitmentDay.validate(made.collect())
+    return validated(CommitmentDay, made.collect())
 
 
 def committed(index: int, status: str | None, effective: str, when: datetime, **given: Any) -> dict[str, Any]:

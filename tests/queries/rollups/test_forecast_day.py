@@ -11,6 +11,7 @@ from queries.rollups.forecast_check import forecast_check
 from queries.rollups.forecast_day import forecast_day
 from queries.rollups.spend_day import spend_day
 from tests.bills import HOUR, MONTH, NODE_COST, rows
+from tests.frames import validated
 
 FIRST = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -47,19 +48,19 @@ def days(count: int, cost: Any, **given: Any) -> list[dict[str, Any]]:
 
 def forecast(given: list[dict[str, Any]], now: datetime) -> pl.DataFrame:
     made = forecast_day.function(spent(given), Span(FIRST, now, now))
-    return ForecastDay.validate(made.collect())
+    return validated(ForecastDay, made.collect())
 
 
 def spent(given: list[dict[str, Any]]) -> pl.LazyFrame:
     """Return the days of these hours."""
     last = datetime(2027, 1, 1, tzinfo=UTC)
-    return SpendDay.validate(
-        spend_day.function(rows(AllocationHour, given).lazy(), Span(FIRST, last, last)).collect()
+    return validated(
+        SpendDay, spend_day.function(rows(AllocationHour, given).lazy(), Span(FIRST, last, last)).collect()
     ).lazy()
 
 
 def checked(given: list[dict[str, Any]], now: datetime) -> pl.DataFrame:
-    made = ForecastCheck.validate(forecast_check.function(spent(given), Span(FIRST, now, now)).collect())
+    made = validated(ForecastCheck, forecast_check.function(spent(given), Span(FIRST, now, now)).collect())
     return made.filter(pl.col("scope") == "total")
 
 

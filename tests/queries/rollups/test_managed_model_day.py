@@ -16,6 +16,7 @@ from ledger.tables import FocusCharge, ManagedModelDay
 from queries.graph import Span
 from queries.rollups.managed_model_day import managed_model_day
 from tests.bills import HOUR, MONTH, NEXT, at, charge, costs, imports_of, rows
+from tests.frames import validated
 
 UNIT = Decimal(1).scaleb(-18)
 OWNED = MoneySettings.model_validate({"owners": [{"team": "red", "field": "tag", "value": "team=red"}]})
@@ -35,7 +36,7 @@ def made(charges: list[dict[str, Any]], settings: MoneySettings = OWNED, status:
         Span(MONTH, NEXT, NEXT),
         settings,
     )
-    return ManagedModelDay.validate(found.collect())
+    return validated(ManagedModelDay, found.collect())
 
 
 AMOUNT = st.integers(-(10**30), 10**30).map(lambda units: units * UNIT)

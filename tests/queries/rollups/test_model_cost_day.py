@@ -23,6 +23,7 @@ from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.model_cost_day import model_cost_day
 from queries.rollups.training_day import training_day
 from tests.bills import HOUR, MONTH, NEXT, NODE_COST, at, device_hour, job_hour, jobs, rows
+from tests.frames import validated
 
 H = at(5, 10)
 DAY = timedelta(days=1)
@@ -100,13 +101,13 @@ def models(
     span = Span(start, end, now)
     advanced = training_day.function(rows(TrainingSample, training or []).lazy(), rows(JobGpuHour, held).lazy(), span)
     made = model_cost_day.function(
-        allocations=AllocationHour.validate(allocated.collect()).lazy(),
+        allocations=validated(AllocationHour, allocated.collect()).lazy(),
         job_hours=rows(JobGpuHour, held).lazy(),
         serving=rows(ServingSample, serving or []).lazy(),
-        training=TrainingDay.validate(advanced.collect()).lazy(),
+        training=validated(TrainingDay, advanced.collect()).lazy(),
         span=span,
     )
-    return ModelCostDay.validate(made.collect())
+    return validated(ModelCostDay, made.collect())
 
 
 def test_a_models_day_is_what_its_jobs_held() -> None:

@@ -18,6 +18,7 @@ from queries import sql
 from queries.graph import Span
 from queries.rollups.spend_day import spend_day
 from tests.bills import HOUR, MONTH, NEXT, at, charge, costs, device_hour, job_hour, link, node
+from tests.frames import validated
 from tests.queries.rollups.test_allocation_hour import allocated_of, inputs_of
 from tests.queries.rollups.test_managed_model_day import made, tokens
 
@@ -59,7 +60,7 @@ def allocated(charges: list[dict[str, Any]], rule: str) -> pl.DataFrame:
 
 def scopes(allocations: pl.DataFrame) -> tuple[dict[tuple[str, str], Decimal], pl.DataFrame]:
     """Return what each scope and currency spent, as budgets count it, and the days behind it."""
-    days = SpendDay.validate(spend_day.function(allocations.lazy(), Span(MONTH, END, END)).collect())
+    days = validated(SpendDay, spend_day.function(allocations.lazy(), Span(MONTH, END, END)).collect())
     found: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     with Store.open("duckdb::memory:", now=lambda: END) as store:
         store.append(SpendDay, days, source="test")
@@ -121,4 +122,4 @@ def test_a_commitment_that_nobody_used_is_no_models() -> None:
     rows = allocated([unused], "apart").filter(bucket="idle", gpu_uuid="")
     assert rows["model"].unique().to_list() == [""]
     assert rows["named_model"].unique().to_list() == ["claude-3"]
-    assert isinstance(AllocationHour.validate(rows), pl.DataFrame)
+    assert isinstance(validated(AllocationHour, rows), pl.DataFrame)

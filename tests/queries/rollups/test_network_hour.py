@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ledger.tables import NetworkHour, NetworkPortSample
 from queries.graph import Span
 from queries.rollups.network_hour import network_hour
+from tests.frames import validated
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -37,7 +38,7 @@ def hours(rows: Sequence[Mapping[str, Any]], start: datetime = HOUR, count: int 
     types = NetworkPortSample.create_empty().schema
     frame = pl.DataFrame({name: [row.get(name) for row in rows] for name in types}, schema=types, strict=False)
     end = start + timedelta(hours=count)
-    return NetworkHour.validate(network_hour.function(frame.lazy(), Span(start, end, end)).collect()).sort(
+    return validated(NetworkHour, network_hour.function(frame.lazy(), Span(start, end, end)).collect()).sort(
         "hour_start", "device"
     )
 

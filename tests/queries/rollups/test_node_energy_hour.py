@@ -13,6 +13,7 @@ from ledger.tables import NodeEnergyHour, PowerSample
 from queries.graph import Span
 from queries.rollups.node_energy_hour import node_energy_hour
 from tests.bills import rows
+from tests.frames import validated
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 
@@ -29,7 +30,7 @@ def reading(minute: float, watts: float | None = None, joules: float | None = No
 def hours(readings: list[dict[str, Any]], length: int = 3) -> pl.DataFrame:
     span = Span(HOUR - timedelta(hours=1), HOUR + timedelta(hours=length - 1), HOUR + timedelta(hours=9))
     made = node_energy_hour.function(meters=rows(PowerSample, readings).lazy(), span=span)
-    return NodeEnergyHour.validate(made.collect())
+    return validated(NodeEnergyHour, made.collect())
 
 
 def test_a_draw_holds_until_it_is_read_again() -> None:

@@ -21,6 +21,7 @@ from queries.graph import Span
 from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.reconciliation import reconciliation
 from tests.bills import HOUR, MONTH, NEXT, at, charge, costs, device_hour, imports_of, invoices, jobs, link, node, rows
+from tests.frames import validated
 
 
 def invoice(amount: str, **given: Any) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def allocations(charges: list[dict[str, Any]], settings: MoneySettings, now: dat
         span=Span(MONTH, NEXT, now),
         settings=settings,
     )
-    return AllocationHour.validate(made.collect())
+    return validated(AllocationHour, made.collect())
 
 
 def reconciled(
@@ -73,7 +74,7 @@ def reconciled(
         invoices=invoices(invoice_rows).lazy(),
         span=Span(MONTH, NEXT, now),
     )
-    return Reconciliation.validate(made.collect()).to_dicts()
+    return validated(Reconciliation, made.collect()).to_dicts()
 
 
 BILL = [

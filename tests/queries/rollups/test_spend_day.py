@@ -12,6 +12,7 @@ from ledger.tables import AllocationHour, SpendDay
 from queries.graph import Span
 from queries.rollups.spend_day import spend_day
 from tests.bills import HOUR, MONTH, NEXT, rows
+from tests.frames import validated
 from tests.queries.rollups.test_forecast_day import hour
 
 UNIT = Decimal(1).scaleb(-18)
@@ -19,7 +20,7 @@ UNIT = Decimal(1).scaleb(-18)
 
 def spent(given_: list[dict[str, Any]]) -> pl.DataFrame:
     made = spend_day.function(rows(AllocationHour, given_).lazy(), Span(MONTH, NEXT, NEXT))
-    return SpendDay.validate(made.collect())
+    return validated(SpendDay, made.collect())
 
 
 PARTS = st.fixed_dictionaries(

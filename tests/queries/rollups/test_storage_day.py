@@ -10,6 +10,7 @@ import pytest
 from ledger.tables import BlockDeviceSample, MountSample, StorageDay
 from queries.graph import Span
 from queries.rollups.storage_day import storage_day
+from tests.frames import validated
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 NODE = {"cluster": "c", "node": "n", "boot_id": "b", "step_seconds": 60.0}
@@ -29,7 +30,7 @@ def days(
 ) -> list[dict[str, Any]]:
     span = Span(DAY, DAY + timedelta(days=count), DAY + timedelta(days=9))
     rows = storage_day.function(frame(BlockDeviceSample, devices), frame(MountSample, mounts), span).collect()
-    return StorageDay.validate(rows).sort("day", "device").to_dicts()
+    return validated(StorageDay, rows).sort("day", "device").to_dicts()
 
 
 def block(minutes: float, **counters: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ledger.tables import GpfsSample, LustreOperationSample, NfsOperationSample, StorageHour
 from queries.graph import Span
 from queries.rollups.storage_hour import storage_hour
-from tests.frames import frame
+from tests.frames import frame, validated
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 
@@ -40,8 +40,8 @@ def hours(
 ) -> pl.DataFrame:
     end = start + timedelta(hours=count)
     inputs = (frame(NfsOperationSample, exports), frame(LustreOperationSample, clients), frame(GpfsSample, systems))
-    return StorageHour.validate(
-        storage_hour.function(*(each.lazy() for each in inputs), Span(start, end, end)).collect()
+    return validated(
+        StorageHour, storage_hour.function(*(each.lazy() for each in inputs), Span(start, end, end)).collect()
     )
 
 

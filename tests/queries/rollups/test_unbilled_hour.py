@@ -12,6 +12,7 @@ from ledger.tables import GpuHour, Node, Price, UnbilledHour
 from queries.graph import Span
 from queries.rollups.unbilled_hour import unbilled_hour
 from tests.bills import HOUR, at, charge, costs, device_hour, link, node, rows
+from tests.frames import validated
 
 Given = Iterable[Mapping[str, Any]]
 FIRST, LAST = at(1), at(4)
@@ -40,7 +41,7 @@ def unbilled(
         prices=rows(Price, prices).lazy(),
         span=Span(start, end, now),
     )
-    return UnbilledHour.validate(made.collect())
+    return validated(UnbilledHour, made.collect())
 
 
 def price(**given: Any) -> dict[str, Any]:
