@@ -114,7 +114,8 @@ def network_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
         "peak_active_ratio": 2.0 * _peak(known, "office", node, start, end) / ETHERNET_BYTES_PER_SECOND,
     }  # fmt: skip
     parts.append(frame(NetworkHour, ethernet, len(node)))
-    return pl.concat(parts)
+    sums = ("transmit_bytes", "receive_bytes", "wait_count", "observed_seconds")
+    return _of_one_name(pl.concat(parts), NetworkHour.primary_key(), sums, most=("peak_active_ratio",))
 
 
 def storage_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
@@ -143,4 +144,28 @@ def storage_rows(known: Scene, span: tuple[int, int]) -> pl.DataFrame:
         **common, "mount_point": "", "device": "nvme0n1", "read_bytes": read * 0.1, "written_bytes": written * 0.1,
         "read_latency_seconds": 0.0002, "io_active_ratio": (read + written) * 0.1 / 4e9 / np.maximum(seen.seconds, 1),
     }  # fmt: skip
-    return pl.concat([frame(StorageDay, each, len(node)) for each in (scratch, root, disk)])
+    rows = pl.concat([frame(StorageDay, each, len(node)) for each in (scratch, root, disk)])
+    sums = ("read_bytes", "written_bytes", "observed_seconds")
+    return _of_one_name(rows, StorageDay.primary_key(), sums, most=("used_bytes",), means=("io_active_ratio",))
+
+
+def _of_one_name(
+    rows: pl.DataFrame, key: list[str], sums: tuple[str, ...], *, most: tuple[str, ...], means: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """Return rows with those of a node and of the one that took its place, under its name, as one."""
+    if not rows.select(key).is_duplicated().any():
+        return rows
+    weight = pl.col("observed_seconds").cast(pl.Float64)
+    exprs = {
+        **{name: pl.when(pl.col(name).is_not_null().any()).then(pl.col(name).sum()) for name in sums},
+        **{name: pl.col(name).max() for name in most},
+        **{name: (pl.col(name) * weight).sum() / weight.filter(pl.col(name).is_not_null()).sum() for name in means},
+    }
+    others = [name for name in rows.columns if name not in key]
+    whole = rows.group_by(key, maintain_order=True).agg(
+        exprs.get(name, pl.col(name).last()).alias(name) for name in others
+    )
+    # Of a column that nobody measured, the mean of nothing is unknown.
+    return (
+        whole.with_columns(pl.col(name).fill_nan(None) for name in means).select(rows.columns).cast(dict(rows.schema))
+    )
