@@ -110,7 +110,7 @@ def _carried(rows: pl.DataFrame, way: str, most_per_second: float) -> pl.Expr:
     if rows.get_column(rate).null_count() == rows.height:
         return by_counter
     at_end = pl.col(rate).shift(-1)
-    by_mean = pl.when(at_end <= LINE_RATE_MARGIN * most_per_second).then(at_end * pl.col("step") / 1000)
+    by_mean = pl.when(at_end <= LINE_RATE_MARGIN * most_per_second).then(at_end * pl.col("step") * 0.001)
     return pl.coalesce(by_mean, by_counter) if way.startswith("pcie") else pl.coalesce(by_counter, by_mean)
 
 

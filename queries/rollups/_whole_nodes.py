@@ -4,6 +4,8 @@ from typing import Final
 
 import polars as pl
 
+from ledger.expressions import divided
+
 _PLACE: Final = ("hour_start", "cluster", "node")
 
 
@@ -47,7 +49,7 @@ def with_whole_nodes(parts: pl.DataFrame, devices: pl.DataFrame, whole: pl.DataF
         parts.join(known, on=_PLACE, how="left", maintain_order="left")
         .with_columns(
             pl.coalesce(of_part, pl.col("meter_joules") * share).alias("node_joules"),
-            (pl.col("meter_seconds") / 3600).alias("node_measured_ratio"),
+            divided(pl.col("meter_seconds"), 3600).alias("node_measured_ratio"),
         )
         .drop("device_joules", "device_seconds", "all_seconds", "meter_joules", "meter_seconds", "scale", "rest_joules")
     )

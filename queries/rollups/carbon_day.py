@@ -8,7 +8,7 @@ import dataframely as dy
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ledger.expressions import to_gpu_seconds
+from ledger.expressions import divided, to_gpu_seconds
 from ledger.names import STATES
 from ledger.tables import Asset, CarbonDay, GpuHour, JobGpuHour, Node, NodeEnergyHour
 from queries.graph import Input, Span, rollup
@@ -69,7 +69,7 @@ class Carbon(BaseModel):
     sites: Annotated[tuple[Site, ...], Field(description="Regions, sites and clusters with figures of their own")] = ()
 
 
-@rollup()
+@rollup(version=2)
 def carbon_day(
     gpu_hours: Annotated[dy.LazyFrame[GpuHour], Input(columns=_GPU_COLUMNS)],
     job_hours: Annotated[dy.LazyFrame[JobGpuHour], Input(columns=_JOB_COLUMNS, fills=False)],
@@ -216,7 +216,7 @@ def _priced(rows: pl.DataFrame, settings: Carbon) -> pl.DataFrame:
         pl.col("grid_grams_per_kilowatt_hour_figure").struct.field("since").alias("grid_since"),
         pl.col("grid_grams_per_kilowatt_hour_figure").struct.field("source").alias("grid_source"),
     )
-    kilowatt_hours = pl.col("site_joules") / _KILOWATT_HOUR_JOULES
+    kilowatt_hours = divided(pl.col("site_joules"), _KILOWATT_HOUR_JOULES)
     return rows.join(grids, on=_PLACE).with_columns(
         (kilowatt_hours * pl.col("grid_grams_per_kilowatt_hour")).alias("carbon_grams")
     )

@@ -67,7 +67,7 @@ def _steps(meters: pl.LazyFrame) -> pl.LazyFrame:
     """
     grown = deltas(meters, (_COUNTER,), by=_METER)
     same_boot = pl.col("boot_id").eq_missing(pl.col("boot_id").shift(1))
-    drawn = pl.when(same_boot).then(pl.col("power_watts").shift(1) * pl.col("elapsed_ms") / 1000)
+    drawn = pl.when(same_boot).then(pl.col("power_watts").shift(1) * pl.col("elapsed_ms") * 0.001)
     counted = pl.col(delta_name(_COUNTER))
     known = grown.with_columns(
         pl.coalesce(counted, drawn).alias("joules"),
