@@ -167,5 +167,5 @@ def _of_one_name(
     )
     # Of a column that nobody measured, the mean of nothing is unknown.
     return (
-        whole.with_columns(pl.col(name).fill_nan(None) for name in means).select(rows.columns).cast(dict(rows.schema))
+        whole.with_columns(pl.col(name).fill_nan(None) for name in means).select(rows.columns).cast(rows.schema)
     )
