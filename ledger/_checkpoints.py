@@ -19,8 +19,8 @@ from ledger.log import log
 BESIDE: Final = ("max_vacuum_tasks", "wal_autocheckpoint")
 """Settings that change while a store is open."""
 
-_LOG_BYTES: Final = 64_000_000
-"""A third of a second to write, and groups of tens of thousands of rows where many come."""
+_LOG_BYTES: Final = 32_000_000
+"""A fifth of a second to write, and groups of ten thousand rows and more where many come."""
 
 # Where no checkpoint gets a turn, a commit makes one after all.
 _SETTINGS: Final = ("SET GLOBAL wal_autocheckpoint = '1GB'", "SET GLOBAL max_vacuum_tasks = 0")
