@@ -166,6 +166,4 @@ def _of_one_name(
         exprs.get(name, pl.col(name).last()).alias(name) for name in others
     )
     # Of a column that nobody measured, the mean of nothing is unknown.
-    return (
-        whole.with_columns(pl.col(name).fill_nan(None) for name in means).select(rows.columns).cast(rows.schema)
-    )
+    return whole.with_columns(pl.col(name).fill_nan(None) for name in means).select(rows.columns).cast(rows.schema)
