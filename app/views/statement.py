@@ -50,12 +50,12 @@ def statement() -> None:
         st.info(f"Nothing of {month:%B %Y} is charged to team {team}.")
         return
     _opening(found)
-    if found.closed is None:
-        st.caption(_rules.told(rules, "move cost between teams: their sum stays"))
-    _closing(found)
     for currency in found.currencies:
         _currency(found, currency)
     _invoices(found)
+    if found.closed is None:
+        st.caption(_rules.told(rules, "move cost between teams: their sum stays"))
+    _closing(found)
     with st.expander("How it was computed"):
         st.markdown("\n".join(f"- {note}" for note in found.notes))
 

@@ -177,7 +177,8 @@ def _exit_code(value: object) -> str:
         signal = value.get("signal")
         code = number(value.get("return_code"))
         killed = number(signal.get("signal_id", signal.get("id"))) if isinstance(signal, dict) else None
-        return "" if code is None else f"{code}:{killed or 0}"
+        # What a signal ended returned no code; `sacct` tells 0 for it.
+        return "" if code is None and not killed else f"{code or 0}:{killed or 0}"
     status = number(value)
     return "" if status is None else f"{status >> 8}:{status & 0x7F}"
 

@@ -1,10 +1,12 @@
 """Every read and every act under a team's scope: nothing of another team, whatever is asked."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -14,10 +16,10 @@ from app import data
 from app.context import Context
 from app.data import Scope
 from ledger.errors import InputError
-from ledger.tables import TABLES
+from ledger.tables import TABLES, AnomalyDay
 from queries import sql
 from tests.app.conftest import used
-from tests.demo import DEMO_NOW
+from tests.demo import DEMO_NOW, settings_of
 
 MONTH = (DEMO_NOW - timedelta(days=31), DEMO_NOW + timedelta(days=1))
 TEXTS = {name: sql.load(name).text for name in sql.names()}
@@ -40,25 +42,42 @@ ONE_INVOICE: dict[str, Any] = {
 """What pages give that open one invoice, one difference or one snapshot."""
 
 
+@pytest.fixture(scope="module")
+def planted(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """Return the simulated cluster, with an unusual day of each of two teams: it is too young to have one itself."""
+    path = tmp_path_factory.mktemp("planted") / "demo.duckdb"
+    shutil.copyfile(demo_file, path)
+    context = Context(settings_of(path), now=lambda: DEMO_NOW)
+    known = context.store.read(AnomalyDay)
+    day = known.filter(pl.col("day") == known["day"][-1])
+    ours = [
+        day.head(1).with_columns(scope=pl.lit(f"team:{team}"), team=pl.lit(team), cause_team=pl.lit(team))
+        for team in ("language", "vision")
+    ]
+    context.store.replace(AnomalyDay, pl.concat([day, *ours]), partitions=[f"{day['day'][0]}"])
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def at(demo_context: Context) -> Iterator[Context]:
-    with used(demo_context) as found:
+def at(planted: Context) -> Iterator[Context]:
+    with used(planted) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def teams(demo_context: Context) -> list[str]:
-    found = demo_context.store.select("SELECT DISTINCT team FROM job_usage WHERE team <> '' ORDER BY team")["team"]
+def teams(planted: Context) -> list[str]:
+    found = planted.store.select("SELECT DISTINCT team FROM job_usage WHERE team <> '' ORDER BY team")["team"]
     assert len(found) > 2
     return found.to_list()
 
 
 @pytest.fixture(scope="module")
-def whose(demo_context: Context) -> dict[str, set[str]]:
+def whose(planted: Context) -> dict[str, set[str]]:
     """Return, for each name of a user, a model or a job, the teams that have it."""
     found: dict[str, set[str]] = {}
     query = 'SELECT DISTINCT team, "user", model, job_id FROM job_usage'
-    for team, *names in demo_context.store.select(query).iter_rows():
+    for team, *names in planted.store.select(query).iter_rows():
         for name in names:
             if name:
                 found.setdefault(name, set()).add(team)

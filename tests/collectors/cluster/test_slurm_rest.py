@@ -130,7 +130,7 @@ NEWER_RECORD = {
     "restart_cnt": 0,
     "array": {"job_id": 0, "task_id": said(None), "task": ""},
     "het": {"job_id": 38, "job_offset": said(1)},
-    "exit_code": {"status": ["SIGNALED"], "return_code": said(0), "signal": {"id": said(15), "name": "TERM"}},
+    "exit_code": {"status": ["SIGNALED"], "return_code": said(None), "signal": {"id": said(15), "name": "TERM"}},
     "nodes": "n1",
     "tres": {
         "requested": [{"type": "gres", "name": "gpu", "id": 1001, "count": 1}],
