@@ -52,21 +52,26 @@ class Aside:
         return sum(frame.height for frame in inputs.values()) >= self._least_rows and not self._is_closed
 
     def compute(
-        self, rollup: str, inputs: Mapping[str, pl.DataFrame], others: Mapping[str, object]
+        self, rollup: str, inputs: dict[str, pl.DataFrame], others: Mapping[str, object]
     ) -> pl.DataFrame | None:
-        """Return what a rollup of this project makes of its inputs; None where that process has ended over it."""
-        with tempfile.TemporaryDirectory(prefix="clusterledger-") as folder:
-            try:
-                for name, frame in inputs.items():
-                    frame.write_ipc(Path(folder, name), compat_level=pl.CompatLevel.newest())
+        """Return what a rollup of this project makes of its inputs; None where that process has ended over it.
+
+        The inputs are taken out of the mapping as they are handed over: this process does not hold them meanwhile.
+        """
+        names = tuple(inputs)
+        try:
+            with tempfile.TemporaryDirectory(prefix="clusterledger-") as folder:
+                for name in names:
+                    inputs.pop(name).write_ipc(Path(folder, name), compat_level=pl.CompatLevel.newest())
+                memory.release()
                 with self._turn:
-                    self._call(_Asked(rollup, folder, tuple(inputs), others))
-            except (OSError, EOFError, pickle.UnpicklingError) as error:
-                log.warning("a rollup is not computed aside", rollup=rollup, message=str(error) or "its process ended")
-                with self._turn:
-                    self._end()
-                return None
-            return pl.read_ipc(Path(folder, _RESULT))
+                    self._call(_Asked(rollup, folder, names, others))
+                return pl.read_ipc(Path(folder, _RESULT))
+        except (OSError, EOFError, pickle.UnpicklingError, pl.exceptions.PolarsError) as error:
+            log.warning("a rollup is not computed aside", rollup=rollup, message=str(error) or "its process ended")
+            with self._turn:
+                self._end()
+            return None
 
     def close(self) -> None:
         """End the process, after the call that it works on."""

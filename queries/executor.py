@@ -210,17 +210,23 @@ def _compute(this: Round, work: Work, parts: list[Part]) -> _Rows:
     arguments = dict(work.arguments)
     if work.rollup.takes_span:
         arguments[work.rollup.takes_span] = span
-    with this.store.transaction():
-        inputs = {each.parameter: _read(this.store, work.rollup, each, span) for each in work.rollup.sources}
+    inputs = _inputs(this.store, work.rollup, span)
     frame = None
     if this.aside is not None and this.aside.takes(inputs):
         frame = this.aside.compute(work.rollup.name, inputs, arguments)
+        if frame is None:
+            inputs = _inputs(this.store, work.rollup, span)
     if frame is None:
-        rows = {name: each.lazy() for name, each in inputs.items()}
-        frame = work.rollup.function(**rows, **arguments).collect()
+        frame = work.rollup.function(**{name: each.lazy() for name, each in inputs.items()}, **arguments).collect()
     # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.
     own = frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
     return _Rows(own, time.perf_counter() - began)
+
+
+def _inputs(store: Store, rollup: Rollup, span: Span) -> dict[str, pl.DataFrame]:
+    """Return all inputs of a stretch, as they are at one instant."""
+    with store.transaction():
+        return {each.parameter: _read(store, rollup, each, span) for each in rollup.sources}
 
 
 def _read(store: Store, rollup: Rollup, source: Source, span: Span) -> pl.DataFrame:

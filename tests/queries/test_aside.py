@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ class Watched(Aside):
     done: int = 0
 
     def compute(
-        self, rollup: str, inputs: Mapping[str, pl.DataFrame], others: Mapping[str, object]
+        self, rollup: str, inputs: dict[str, pl.DataFrame], others: Mapping[str, object]
     ) -> pl.DataFrame | None:
         """Compute it, and count it if it was."""
         found = super().compute(rollup, inputs, others)
@@ -83,8 +84,20 @@ def test_a_process_that_is_killed_costs_time_alone(store: Store, aside: Watched)
 
 
 def test_what_fails_there_is_computed_here(aside: Watched) -> None:
-    wrong = pl.DataFrame({"no": ["such column"]})
-    assert aside.compute("gpu_minute", {"samples": wrong}, {}) is None
+    wrong = {"samples": pl.DataFrame({"no": ["such column"]})}
+    assert aside.compute("gpu_minute", wrong, {}) is None
+    assert wrong == {}, "what was handed over is not held"
+
+
+def test_where_nothing_can_be_handed_over_it_is_computed_here(
+    store: Store, aside: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_due(store, Settings(), since=DEMO_NOW - timedelta(hours=3), everything=True, only=CHAIN)
+    before = versions(store)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    again(store, aside)
+    assert aside.done == 0
+    assert versions(store) == before
 
 
 def test_small_calls_and_those_after_its_end_stay_here() -> None:
