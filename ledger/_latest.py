@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from ledger._seen import Seen
+from ledger._slices import Slices
 from ledger.tables.partition import Table, Timed
 
 Edges = dict[tuple[str, str], datetime]
@@ -32,6 +33,7 @@ class Latest:
         self._since: dict[str, datetime] = {}
         self._writes: dict[str, int] = {}
         self.batches = Seen()
+        self.slices = Slices()
 
     def begin(self, turn: int) -> None:
         """Forget everything if somebody else has written since the last commit."""

@@ -13,10 +13,11 @@ from ledger._connection import fetch, insert, with_rows
 from ledger._ddl import quoted
 from ledger._door import checks
 from ledger._order import has_repeats
+from ledger._slices import Content, Stretch
 from ledger.errors import ContractError, SealedError
 from ledger.frames import columns_of, shaped
 from ledger.tables import TABLES
-from ledger.tables.partition import WHOLE, Keyed, Spanning, Table, Timed, Whole, after, start_of
+from ledger.tables.partition import WHOLE, Keyed, Spanning, Table, Timed, Whole, start_of
 from ledger.units import is_money
 
 
@@ -98,9 +99,14 @@ def _refuse_strays(table: Table, frame: pl.DataFrame, partitions: Sequence[str])
 
 
 def replace(
-    commit: Commit, table: Table, frame: pl.DataFrame, partitions: Sequence[str], state: Mapping[str, RollupState]
+    commit: Commit,
+    table: Table,
+    frame: pl.DataFrame,
+    partitions: Sequence[str],
+    state: Mapping[str, RollupState],
+    new: Content,
 ) -> list[str]:
-    """Put rows in the place of whole partitions; return those whose rows changed.
+    """Put rows, of which `new` tells, in the place of whole partitions; return those whose rows changed.
 
     Raises: SealedError: one of them is sealed.
     """
@@ -115,13 +121,13 @@ def replace(
         )
     if isinstance(table.partition, Spanning):
         return _replace_intervals(commit, table, frame)
-    found = _versions.fingerprints(table, frame)
     # What was never written counts as empty; what was appended to has no fingerprint.
-    changed = [key for key in dict.fromkeys(partitions) if before.get(key, (False, ""))[1] != found.get(key, "")]
+    known = {key: before.get(key, (False, ""))[1] for key in partitions}
+    changed = {key: was for key, was in known.items() if was != str(new.of(key))}
     if changed:
-        _swap(commit, table, frame, changed)
-    _write_states(commit, table, frame, _Outcome(partitions, frozenset(changed), found, state))
-    return changed
+        _swap(commit, table, frame, changed, new)
+    _write_states(commit, table, _Outcome(partitions, frozenset(changed), new, state))
+    return list(changed)
 
 
 def extend(commit: Commit, table: Table, frame: pl.DataFrame) -> None:
@@ -141,13 +147,16 @@ def _states(commit: Commit, table: Table, partitions: Sequence[str]) -> dict[str
     return {key: (is_sealed, fingerprint) for key, is_sealed, fingerprint in rows.iter_rows()}
 
 
-def _swap(commit: Commit, table: Table, frame: pl.DataFrame, changed: Sequence[str]) -> None:
-    """Delete the changed partitions and insert their new rows."""
-    where, params = predicate(table, changed)
-    if not isinstance(table.partition, Whole):
-        parts = frame.select(_versions.partition_column(table)).to_series()
-        wanted = [value for value in parts.unique() if _versions.key_text(table, value) in set(changed)]
-        frame = frame.filter(parts.is_in(pl.Series(wanted, dtype=parts.dtype).implode()))
+def _swap(commit: Commit, table: Table, frame: pl.DataFrame, changed: Mapping[str, str | None], new: Content) -> None:
+    """Delete what has changed of partitions and insert their new rows; `changed` are these, as they were."""
+    slices = commit.latest.slices
+    stale = slices.stale(table, changed, new)
+    where, params = _predicate(table, list(changed), stale)
+    if isinstance(table.partition, Keyed):
+        kept = frame.select(_versions.partition_column(table)).to_series().is_in(list(changed))
+        frame = frame.filter(kept)
+    elif isinstance(table.partition, Timed) and frame.height:
+        frame = _inside(table, table.partition.column, frame, stale)
     if table.also:
         old = shaped(fetch(commit.cursor, f"SELECT * FROM {commit.of(table)} WHERE {where}", params), table.schema)
         was, now = _versions.also_fingerprints(table, old), _versions.also_fingerprints(table, frame)
@@ -155,6 +164,15 @@ def _swap(commit: Commit, table: Table, frame: pl.DataFrame, changed: Sequence[s
     commit.cursor.execute(f"DELETE FROM {commit.of(table)} WHERE {where}", params)
     if frame.height:
         insert(commit.cursor, commit.of(table), frame)
+    slices.keep(table, list(changed), new)
+
+
+def _inside(table: Table, column: str, frame: pl.DataFrame, stretches: Sequence[Stretch]) -> pl.DataFrame:
+    """Return the rows that lie in one of the stretches."""
+    edges = (bounds(table, column, low, high) for low, high in stretches)
+    kept = pl.any_horizontal((pl.col(column) >= pl.lit(low)) & (pl.col(column) < pl.lit(high)) for low, high in edges)
+    is_kept = frame.select(kept.alias("kept")).to_series()
+    return frame if is_kept.all() else frame.filter(is_kept)
 
 
 def _replace_intervals(commit: Commit, table: Table, frame: pl.DataFrame) -> list[str]:
@@ -175,20 +193,18 @@ class _Outcome:
 
     partitions: Sequence[str]
     changed: frozenset[str]
-    fingerprints: Mapping[str, str]
+    new: Content
     state: Mapping[str, RollupState]
 
-    def row(self, table: Table, key: str, count: int, now: datetime) -> tuple[object, ...]:
+    def row(self, table: Table, key: str, now: datetime) -> tuple[object, ...]:
         """Return the row of `partition_state`, with what is added to its version."""
-        state = self.state.get(key)
+        state, rows = self.state.get(key), self.new.of(key)
         known = (None, None, None) if state is None else astuple(state)
-        return (table.name, key, int(key in self.changed), self.fingerprints.get(key, ""), *known, count, now)
+        return (table.name, key, int(key in self.changed), str(rows), *known, rows.count, now)
 
 
-def _write_states(commit: Commit, table: Table, frame: pl.DataFrame, outcome: _Outcome) -> None:
-    counts = _versions.row_counts(table, frame)
-    keys = dict.fromkeys(outcome.partitions)
-    data = [outcome.row(table, key, counts.get(key, 0), commit.now) for key in keys]
+def _write_states(commit: Commit, table: Table, outcome: _Outcome) -> None:
+    data = [outcome.row(table, key, commit.now) for key in dict.fromkeys(outcome.partitions)]
     rows = pl.DataFrame(data, schema=_STATE_ROWS, orient="row")
     states = commit.of(TABLES["partition_state"])
     columns = ", ".join(_STATE_ROWS)
@@ -210,24 +226,17 @@ def _write_states(commit: Commit, table: Table, frame: pl.DataFrame, outcome: _O
     )
 
 
-def predicate(table: Table, keys: Sequence[str]) -> tuple[str, list[object]]:
-    """Return the condition that selects partitions, with its parameters; neighbours in time become one range."""
+def _predicate(table: Table, keys: Sequence[str], stretches: Sequence[Stretch]) -> tuple[str, list[object]]:
+    """Return the condition that selects partitions, or stretches of them in time, with its parameters."""
     partition = table.partition
     if isinstance(partition, Keyed):
         text = " || '|' || ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in partition.columns)
         return f"{text} IN (SELECT unnest(?::VARCHAR[]))", [list(keys)]
     if not isinstance(partition, Timed):
         return "true", []
-    ranges: list[tuple[datetime, datetime]] = []
-    for start in sorted(start_of(key) for key in keys):
-        end = after(start, partition.every)
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = (ranges[-1][0], end)
-        else:
-            ranges.append((start, end))
-    params = [edge for low, high in ranges for edge in bounds(table, partition.column, low, high)]
+    params = [edge for low, high in stretches for edge in bounds(table, partition.column, low, high)]
     column = quoted(partition.column)
-    return "(" + " OR ".join([f"({column} >= ? AND {column} < ?)"] * len(ranges)) + ")", params
+    return "(" + " OR ".join([f"({column} >= ? AND {column} < ?)"] * len(stretches)) + ")", params
 
 
 def bounds(table: Table, column: str, low: datetime, high: datetime) -> tuple[object, object]:

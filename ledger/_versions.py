@@ -1,8 +1,7 @@
-"""What a write changed: which partitions get a new version, and the fingerprint of a partition's rows."""
+"""What a write changed: which partitions get a new version, and sums of their rows."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
 import duckdb
@@ -120,35 +119,30 @@ def _hours(pairs: Iterable[tuple[datetime, datetime]]) -> set[str]:
     return hours
 
 
-def fingerprints(table: Table, frame: pl.DataFrame) -> dict[str, str]:
-    """Return a fingerprint of the rows of each partition, as a set: their order does not matter."""
-    return _grouped(frame, partition_column(table), lambda value: key_text(table, value))
-
-
 def also_fingerprints(table: Table, frame: pl.DataFrame) -> dict[str, str]:
-    """Return a fingerprint of the rows of each further grouping."""
-    found: dict[str, str] = {}
-    for group in table.also:
-        found |= _grouped(frame, starts(group.column, group.every), partial(also_key, group))
-    return found
+    """Return a fingerprint of the rows of each further grouping, as a set: their order does not matter."""
+    return {
+        also_key(group, at): f"{count}-{first:016x}{second:016x}"
+        for group in table.also
+        for at, count, first, second in sums(frame, starts(group.column, group.every))
+    }
 
 
-def _grouped(frame: pl.DataFrame, part: pl.Expr, name: Callable[[Any], str]) -> dict[str, str]:
-    """Add up two hashes of each row: a sum does not depend on the order, 128 bits do not meet by chance."""
+def sums(frame: pl.DataFrame, part: pl.Expr) -> Iterator[tuple[Any, int, int, int]]:
+    """Yield of each part of a frame the number of its rows and two sums of their hashes.
+
+    A sum does not depend on the order of rows, and 128 bits do not meet by chance.
+    """
     if frame.is_empty():
-        return {}
+        return
     # A table that is one partition has a literal here: `select` would return one row of it.
     hashed = (
         frame.with_columns(part.alias("part"))
         .select("part")
         .with_columns(first=frame.hash_rows(seed=1), second=frame.hash_rows(seed=2))
     )
-    sums = hashed.group_by("part").agg(pl.len(), pl.col("first").sum(), pl.col("second").sum())
-    return {
-        name(value): f"{count}-{first:016x}{second:016x}"
-        for value, count, first, second in sums.iter_rows()
-        if value is not None
-    }
+    found = hashed.group_by("part").agg(pl.len(), pl.col("first").sum(), pl.col("second").sum())
+    yield from (row for row in found.iter_rows() if row[0] is not None)
 
 
 def bump(cursor: duckdb.DuckDBPyConnection, states: str, changes: Changes, now: datetime) -> None:

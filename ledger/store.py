@@ -30,6 +30,7 @@ from ledger._opening import reading
 from ledger._order import arranged
 from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, rows_of, versions_query
 from ledger._replaced import RollupState, checked, extend, replace
+from ledger._slices import content
 from ledger._transactions import Transactions
 from ledger.errors import StoreError
 from ledger.frames import columns_of
@@ -138,7 +139,9 @@ class Store:
         """
         table = declared(schema)
         ready = arranged(checked(table, frame, partitions), table.order)
-        return self._commit(lambda commit: replace(commit, table, ready, partitions, state or {}))
+        # Before its turn: what waits for the threads of Polars keeps no other write waiting.
+        new = content(table, ready)
+        return self._commit(lambda commit: replace(commit, table, ready, partitions, state or {}, new))
 
     def extend(self, schema: Schema, frame: pl.DataFrame, *, partitions: Sequence[str]) -> None:
         """Put more rows into partitions that `replace` began: of what is never in memory as a whole.

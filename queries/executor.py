@@ -180,56 +180,117 @@ class _Rows:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Call:
+    """One stretch of one rollup."""
+
+    tally: _Tally
+    parts: list[Part]
+
+    @property
+    def rollup(self) -> Rollup:
+        """Return the rollup."""
+        return self.tally.work.rollup
+
+    def shares_reading(self, other: "_Call") -> bool:
+        """Tell whether both read millions of rows that are the same."""
+        if every_of(self.rollup) is None or [part.key for part in self.parts] != [part.key for part in other.parts]:
+            return False
+        return any(
+            mine.read.coded and mine.reads_rows_of(theirs)
+            for mine in self.rollup.sources
+            for theirs in other.rollup.sources
+        )
+
+
 def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Tally, list[Part], _Rows]]:
     """Compute what is due, two stretches at a time, and yield each with its rows, in their order.
 
     Most of a call runs on one processor; while one reads, the other computes.
     """
     at_once = 1 if any(reads_itself(tally.work.rollup) for tally in tallies) else _CALLS_AT_ONCE
-    waiting: deque[tuple[_Tally, list[Part], Future[_Rows]]] = deque()
+    waiting: deque[tuple[list[_Call], Future[list[_Rows]]]] = deque()
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="rollups") as pool:
-        for tally in tallies:
-            for parts in calls(tally.work, this.versions, tally.due):
-                if this.is_stopped:
-                    break
-                waiting.append((tally, parts, pool.submit(_compute, this, tally.work, parts)))
-                if len(waiting) >= at_once:
-                    yield _settled(*waiting.popleft())
+        for group in _groups(this, tallies):
+            if this.is_stopped:
+                break
+            waiting.append((group, pool.submit(_compute, this, group)))
+            if len(waiting) >= at_once:
+                yield from _settled(*waiting.popleft())
         while waiting:
-            yield _settled(*waiting.popleft())
+            yield from _settled(*waiting.popleft())
 
 
-def _settled(tally: _Tally, parts: list[Part], future: Future[_Rows]) -> tuple[_Tally, list[Part], _Rows]:
-    return tally, parts, future.result()
+def _groups(this: Round, tallies: Sequence[_Tally]) -> list[list[_Call]]:
+    """Return all calls, those together that read the same rows."""
+    groups: list[list[_Call]] = []
+    for tally in tallies:
+        earlier = list(groups)
+        for parts in calls(tally.work, this.versions, tally.due):
+            call = _Call(tally, parts)
+            shared = next((group for group in earlier if call.shares_reading(group[0])), None)
+            if shared is None:
+                groups.append([call])
+            else:
+                shared.append(call)
+    return groups
 
 
-def _compute(this: Round, work: Work, parts: list[Part]) -> _Rows:
-    """Return the rows of one stretch of partitions."""
+def _settled(group: list[_Call], future: Future[list[_Rows]]) -> Iterator[tuple[_Tally, list[Part], _Rows]]:
+    for call, rows in zip(group, future.result(), strict=True):
+        yield call.tally, call.parts, rows
+
+
+def _compute(this: Round, group: list[_Call]) -> list[_Rows]:
+    """Return the rows of one stretch, of each rollup that reads it."""
     began = time.perf_counter()
+    parts = group[0].parts
     span = Span(parts[0].start, parts[-1].end, this.versions.now)
+    read = _inputs(this.store, [call.rollup for call in group], span)
+    reading = (time.perf_counter() - began) / len(group)
+    found: list[_Rows] = []
+    for call in group:
+        began = time.perf_counter()
+        frame = _frame(this, call.tally.work, span, read.pop(0))
+        found.append(_Rows(frame, reading + time.perf_counter() - began))
+    return found
+
+
+def _frame(this: Round, work: Work, span: Span, inputs: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return the rows of a rollup, computed here or aside."""
     arguments = dict(work.arguments)
     if work.rollup.takes_span:
         arguments[work.rollup.takes_span] = span
-    inputs = _inputs(this.store, work.rollup, span)
     frame = None
     if this.aside is not None and this.aside.takes(inputs):
         frame = this.aside.compute(work.rollup.name, inputs, arguments)
         if frame is None:
-            inputs = _inputs(this.store, work.rollup, span)
+            (inputs,) = _inputs(this.store, [work.rollup], span)
     if frame is None:
         frame = work.rollup.function(**{name: each.lazy() for name, each in inputs.items()}, **arguments).collect()
     # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.
-    own = frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
-    return _Rows(own, time.perf_counter() - began)
+    return frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
 
 
-def _inputs(store: Store, rollup: Rollup, span: Span) -> dict[str, pl.DataFrame]:
-    """Return all inputs of a stretch, as they are at one instant."""
+def _inputs(store: Store, rollups: Sequence[Rollup], span: Span) -> list[dict[str, pl.DataFrame]]:
+    """Return all inputs of each rollup, as they are at one instant; rows that several read are read once."""
+    read: list[tuple[Source, pl.DataFrame]] = []
+    found: list[dict[str, pl.DataFrame]] = []
     with store.transaction():
-        return {each.parameter: _read(store, rollup, each, span) for each in rollup.sources}
+        for rollup in rollups:
+            found.append({})
+            for source in rollup.sources:
+                alike = [each for other in rollups for each in other.sources if each.reads_rows_of(source)]
+                frame = next((frame for first, frame in read if first is alike[0]), None)
+                if frame is None:
+                    columns = tuple(dict.fromkeys(name for each in alike for name in each.read.columns))
+                    frame = _read(store, rollup, source, span, columns)
+                    read.append((alike[0], frame))
+                found[-1][source.parameter] = frame.select(source.read.columns) if len(alike) > 1 else frame
+    return found
 
 
-def _read(store: Store, rollup: Rollup, source: Source, span: Span) -> pl.DataFrame:
+def _read(store: Store, rollup: Rollup, source: Source, span: Span, columns: tuple[str, ...]) -> pl.DataFrame:
     """Return the rows of one input that a stretch of the output needs."""
     read = source.read
     where: dict[str, tuple[object, ...]] = dict(read.where)
@@ -244,7 +305,7 @@ def _read(store: Store, rollup: Rollup, source: Source, span: Span) -> pl.DataFr
             stretch = (stretch[0], span.start)
     # A rollup does not depend on the order of rows, and sorting them would take as long as reading them.
     return store.read(
-        source.schema, stretch, by=read.by, columns=read.columns, where=where or None, ordered=False, coded=read.coded
+        source.schema, stretch, by=read.by, columns=columns, where=where or None, ordered=False, coded=read.coded
     )
 
 

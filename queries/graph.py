@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -61,6 +61,14 @@ class Source:
     parameter: str
     schema: type[dy.Schema]
     read: Input
+
+    def reads_rows_of(self, other: "Source") -> bool:
+        """Tell whether two inputs are the same rows, of which each takes columns of its own."""
+        if self is other:
+            return True
+        named = bool(self.read.columns) and bool(other.read.columns)
+        alike = replace(self.read, columns=(), fills=True) == replace(other.read, columns=(), fills=True)
+        return named and self.schema is other.schema and alike
 
 
 @dataclass(frozen=True)

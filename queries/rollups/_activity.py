@@ -7,7 +7,7 @@ import polars as pl
 from ledger.counters import LINE_RATE_MARGIN
 from queries.rollups._minutes import by_minute, share, whole_share
 from queries.rollups._steps import grown, grown_milliseconds, steps
-from queries.rollups._timeline import blocks, packed
+from queries.rollups._timeline import MINUTE, blocks, packed
 
 MEANS: Final = (
     "kernel_active_ratio",
@@ -76,7 +76,9 @@ def _activity(samples: pl.DataFrame, within: tuple[int, int]) -> pl.DataFrame:
     )
     gauges = (*MEANS, "power_limit_watts", "sm_clock_ratio")
     names = ("device", "time", "step", *gauges, "memory_used_bytes", "energy_joules", "power_capped", *_RATES)
-    known = values.select(names).filter(pl.col("step").is_not_null()).collect()
+    # More is read before the first minute than a step can reach.
+    reaches = pl.col("time") + pl.col("step") > within[0] * MINUTE
+    known = values.select(names).filter(pl.col("step").is_not_null() & reaches).collect()
     parts = by_minute(known, "time", "step").filter(pl.col("minute").is_between(*within, closed="left"))
     parts = parts.with_columns(packed("minute").alias("key"))
     means, finish = _means(parts, gauges)

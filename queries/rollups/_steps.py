@@ -17,6 +17,10 @@ GAP_STEPS: Final = 3
 LONGEST_STEP: Final = timedelta(minutes=5)
 """So much of the neighbouring hours is read for the steps at the edges: paces of up to 100 seconds fit."""
 
+LOOKBACK: Final = LONGEST_STEP + timedelta(minutes=10)
+"""So much is read before a stretch of time: a stray process must have been seen for its grace, at most nine minutes,
+before the first hour begins. Rollups of samples that read the same rows share the reading."""
+
 _LONGEST: Final = LONGEST_STEP // timedelta(milliseconds=1)
 
 _ASSUMED_PACE: Final = 10.0

@@ -1,7 +1,7 @@
 """What each GPU did in each minute."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import dataframely as dy
 import polars as pl
@@ -10,15 +10,15 @@ from ledger.expressions import to_seconds
 from ledger.tables import GpuMinute, GpuSample
 from queries.graph import Input, Span, rollup
 from queries.rollups._activity import COLUMNS, activity_minutes
-from queries.rollups._steps import LONGEST_STEP
+from queries.rollups._steps import LONGEST_STEP, LOOKBACK
 from queries.rollups._timeline import DEVICE, MINUTE, instant, milliseconds, numbered
-
-_AROUND: Final = LONGEST_STEP
 
 
 @rollup(rows_at_once=800_000)
 def gpu_minute(
-    samples: Annotated[dy.LazyFrame[GpuSample], Input(before=_AROUND, after=_AROUND, columns=COLUMNS, coded=DEVICE)],
+    samples: Annotated[
+        dy.LazyFrame[GpuSample], Input(before=LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE)
+    ],
     span: Span,
 ) -> dy.LazyFrame[GpuMinute]:
     """Reduce a GPU's samples to minutes.

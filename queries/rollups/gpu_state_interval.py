@@ -1,6 +1,5 @@
 """What each GPU did, as intervals: the ledger of time."""
 
-from datetime import timedelta
 from typing import Annotated, Final
 
 import dataframely as dy
@@ -16,13 +15,10 @@ from queries.rollups._evidence import CAUSES, COLUMNS, evidence
 from queries.rollups._merge import BY_JOB, BY_NOBODY, BY_PROCESS, BY_UNKNOWN, joined, judged, marks
 from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
 from queries.rollups._naming import Naming, named
-from queries.rollups._steps import LONGEST_STEP
+from queries.rollups._steps import LONGEST_STEP, LOOKBACK
 from queries.rollups._timeline import DEVICE, HOUR, blocks, instant, located, milliseconds, packed
 from queries.rollups._unplaced import COLUMNS as UNPLACED_COLUMNS
 from queries.rollups._unplaced import unplaced
-
-# A stray process must have been seen for its grace, at most nine minutes, before the hour begins.
-_LOOKBACK: Final = LONGEST_STEP + timedelta(minutes=10)
 
 _JOB_COLUMNS: Final = (
     *RUN,
@@ -41,14 +37,14 @@ _QUALITIES: Final = ("A", "B", "C", "D", "X")
 @rollup(rows_at_once=800_000)
 def gpu_state_interval(
     samples: Annotated[
-        dy.LazyFrame[GpuSample], Input(before=_LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE, fills=False)
+        dy.LazyFrame[GpuSample], Input(before=LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE, fills=False)
     ],
-    gpus: Annotated[dy.LazyFrame[Gpu], Input(before=_LOOKBACK)],
-    nodes: Annotated[dy.LazyFrame[Node], Input(before=_LOOKBACK, fills=False)],
-    node_states: Annotated[dy.LazyFrame[NodeState], Input(before=_LOOKBACK, fills=False)],
-    events: Annotated[dy.LazyFrame[GpuEvent], Input(before=FAULT_MEMORY + _LOOKBACK, fills=False)],
-    holdings: Annotated[dy.LazyFrame[JobGpu], Input(before=FAULT_MEMORY + _LOOKBACK, fills=False)],
-    jobs: Annotated[dy.LazyFrame[Job], Input(before=FAULT_MEMORY + _LOOKBACK, columns=_JOB_COLUMNS, fills=False)],
+    gpus: Annotated[dy.LazyFrame[Gpu], Input(before=LOOKBACK)],
+    nodes: Annotated[dy.LazyFrame[Node], Input(before=LOOKBACK, fills=False)],
+    node_states: Annotated[dy.LazyFrame[NodeState], Input(before=LOOKBACK, fills=False)],
+    events: Annotated[dy.LazyFrame[GpuEvent], Input(before=FAULT_MEMORY + LOOKBACK, fills=False)],
+    holdings: Annotated[dy.LazyFrame[JobGpu], Input(before=FAULT_MEMORY + LOOKBACK, fills=False)],
+    jobs: Annotated[dy.LazyFrame[Job], Input(before=FAULT_MEMORY + LOOKBACK, columns=_JOB_COLUMNS, fills=False)],
     span: Span,
     thresholds: Thresholds,
     naming: Naming,
@@ -58,7 +54,7 @@ def gpu_state_interval(
     A step between two samples is judged by the sample at its start; what no step covers is unknown.
     Existence is the inventory's, so that a device without any sample is there, as unknown time.
     """
-    window = (milliseconds(span.start - _LOOKBACK), milliseconds(span.end))
+    window = (milliseconds(span.start - LOOKBACK), milliseconds(span.end))
     inventory = gpus.collect().sort(*DEVICE, "exists_start")
     if inventory.is_empty():
         return GpuStateInterval.create_empty(lazy=True)

@@ -14,7 +14,7 @@ from ledger.config import Settings
 from ledger.errors import ConfigError, ContractError
 from ledger.frames import to_frame
 from ledger.store import Store
-from ledger.tables import Finding, Gpu, NetworkHour, NetworkPortSample, Price, StorageDay, UnbilledHour
+from ledger.tables import Finding, Gpu, GpuHour, NetworkHour, NetworkPortSample, Price, StorageDay, UnbilledHour
 from queries._work import together
 from queries.executor import Ran, run_due
 from queries.graph import Input, Rollup, Span, load, rollup
@@ -136,6 +136,54 @@ def test_rollups_that_do_not_read_each_other_are_computed_side_by_side(store: St
         ("unbilled_hour", 1, 0),
         ("storage_day", 1, 1),
     ]
+
+
+@pytest.mark.parametrize(("before", "reads"), [(timedelta(minutes=1), 1), (timedelta(minutes=2), 2)])
+def test_rows_that_two_rollups_read_alike_are_read_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, before: timedelta, reads: int
+) -> None:
+    """Each has the columns that it asked for, of the rows that it asked for."""
+    read = store.read
+    asked: list[tuple[str, ...]] = []
+    seen: dict[str, tuple[list[str], int]] = {}
+    place = ("sampled_at", "cluster", "node", "device", "port")
+
+    def watched(schema: type[dy.Schema], *more: Any, **others: Any) -> pl.DataFrame:
+        if schema is NetworkPortSample:
+            asked.append(others["columns"])
+        return read(schema, *more, **others)
+
+    def network_hour(
+        samples: Annotated[
+            dy.LazyFrame[NetworkPortSample],
+            Input(before=timedelta(minutes=1), columns=(*place, "transmit_bytes_total"), coded=("node",)),
+        ],
+        scale: Scale,
+        span: Span,
+    ) -> dy.LazyFrame[NetworkHour]:
+        seen["network_hour"] = (samples.collect_schema().names(), samples.collect().height)
+        return summed(samples.with_columns(pl.col("node").cast(pl.String)), scale, span)
+
+    def gpu_hour(
+        samples: Annotated[
+            dy.LazyFrame[NetworkPortSample],
+            Input(before=before, columns=(*place, "receive_bytes_total"), coded=("node",), fills=False),
+        ],
+        others: dy.LazyFrame[NetworkPortSample],
+    ) -> dy.LazyFrame[GpuHour]:
+        seen["gpu_hour"] = (samples.collect_schema().names(), samples.collect().height)
+        return GpuHour.create_empty(lazy=True)
+
+    put(store, sample(DAY - timedelta(seconds=90)), sample(DAY - timedelta(seconds=30)), sample(DAY))
+    monkeypatch.setattr(store, "read", watched)
+    run_due(store, Settings(), rollups=[rollup()(network_hour), rollup()(gpu_hour)], since=DAY)
+    assert store.read(NetworkHour)["transmit_bytes"].to_list() == [1.0]
+    assert seen == {
+        "network_hour": ([*place, "transmit_bytes_total"], 2),
+        "gpu_hour": ([*place, "receive_bytes_total"], 2 if reads == 1 else 3),
+    }
+    assert asked.count(()) == 1, "what is read whole is read by itself"
+    assert len(asked) == reads + 1
 
 
 def test_which_rollups_run_together() -> None:
