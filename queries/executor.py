@@ -17,11 +17,12 @@ from ledger import memory
 from ledger.config import Settings
 from ledger.errors import ConfigError, SealedError
 from ledger.store import RollupState, Store
-from ledger.tables.partition import Keyed, declared
-from queries._due import Versions, window
+from ledger.tables.partition import declared
+from queries._due import Versions
+from queries._reading import read_inputs
 from queries._work import Asked, Part, Work, calls, due_of, every_of, reads_itself, together, work_of
 from queries.aside import Aside
-from queries.graph import Rollup, Source, Span, load
+from queries.graph import Rollup, Span, load
 
 _CALLS_AT_ONCE = 2
 # DuckDB writes whole row groups of 122,880 rows at once and what is left twice: through its log, then into the table.
@@ -246,7 +247,7 @@ def _compute(this: Round, group: list[_Call]) -> list[_Rows]:
     began = time.perf_counter()
     parts = group[0].parts
     span = Span(parts[0].start, parts[-1].end, this.versions.now)
-    read = _inputs(this.store, [call.rollup for call in group], span)
+    read = read_inputs(this.store, [call.rollup for call in group], span)
     reading = (time.perf_counter() - began) / len(group)
     found: list[_Rows] = []
     for call in group:
@@ -265,48 +266,11 @@ def _frame(this: Round, work: Work, span: Span, inputs: dict[str, pl.DataFrame])
     if this.aside is not None and this.aside.takes(inputs):
         frame = this.aside.compute(work.rollup.name, inputs, arguments)
         if frame is None:
-            (inputs,) = _inputs(this.store, [work.rollup], span)
+            (inputs,) = read_inputs(this.store, [work.rollup], span)
     if frame is None:
         frame = work.rollup.function(**{name: each.lazy() for name, each in inputs.items()}, **arguments).collect()
     # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.
     return frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
-
-
-def _inputs(store: Store, rollups: Sequence[Rollup], span: Span) -> list[dict[str, pl.DataFrame]]:
-    """Return all inputs of each rollup, as they are at one instant; rows that several read are read once."""
-    read: list[tuple[Source, pl.DataFrame]] = []
-    found: list[dict[str, pl.DataFrame]] = []
-    with store.transaction():
-        for rollup in rollups:
-            found.append({})
-            for source in rollup.sources:
-                alike = [each for other in rollups for each in other.sources if each.reads_rows_of(source)]
-                frame = next((frame for first, frame in read if first is alike[0]), None)
-                if frame is None:
-                    columns = tuple(dict.fromkeys(name for each in alike for name in each.read.columns))
-                    frame = _read(store, rollup, source, span, columns)
-                    read.append((alike[0], frame))
-                found[-1][source.parameter] = frame.select(source.read.columns) if len(alike) > 1 else frame
-    return found
-
-
-def _read(store: Store, rollup: Rollup, source: Source, span: Span, columns: tuple[str, ...]) -> pl.DataFrame:
-    """Return the rows of one input that a stretch of the output needs."""
-    read = source.read
-    where: dict[str, tuple[object, ...]] = dict(read.where)
-    stretch = window(source, span.start, span.end)
-    if every_of(rollup) is None and stretch is not None:
-        stretch = None if read.recent is None else (span.end - read.recent, span.end)
-    if source.schema is rollup.schema:
-        if isinstance(declared(rollup.schema).partition, Keyed):
-            where["rule"] = (rollup.name,)
-        elif stretch is not None:
-            # Its own earlier output, never what it is about to write.
-            stretch = (stretch[0], span.start)
-    # A rollup does not depend on the order of rows, and sorting them would take as long as reading them.
-    return store.read(
-        source.schema, stretch, by=read.by, columns=columns, where=where or None, ordered=False, coded=read.coded
-    )
 
 
 def _refusal(rollup: Rollup, sealed: list[str]) -> str:

@@ -1,0 +1,48 @@
+"""What rollups read for a stretch of time, each row once."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from ledger.store import Store
+from ledger.tables.partition import Keyed, declared
+from queries._due import window
+from queries._work import every_of
+from queries.graph import Rollup, Source, Span
+
+
+def read_inputs(store: Store, rollups: Sequence[Rollup], span: Span) -> list[dict[str, pl.DataFrame]]:
+    """Return all inputs of each rollup, as they are at one instant; rows that several read are read once."""
+    read: list[tuple[Source, pl.DataFrame]] = []
+    found: list[dict[str, pl.DataFrame]] = []
+    with store.transaction():
+        for rollup in rollups:
+            found.append({})
+            for source in rollup.sources:
+                alike = [each for other in rollups for each in other.sources if each.reads_rows_of(source)]
+                frame = next((frame for first, frame in read if first is alike[0]), None)
+                if frame is None:
+                    columns = tuple(dict.fromkeys(name for each in alike for name in each.read.columns))
+                    frame = _read(store, rollup, source, span, columns)
+                    read.append((alike[0], frame))
+                found[-1][source.parameter] = frame.select(source.read.columns) if len(alike) > 1 else frame
+    return found
+
+
+def _read(store: Store, rollup: Rollup, source: Source, span: Span, columns: tuple[str, ...]) -> pl.DataFrame:
+    """Return the rows of one input that a stretch of the output needs."""
+    read = source.read
+    where: dict[str, tuple[object, ...]] = dict(read.where)
+    stretch = window(source, span.start, span.end)
+    if every_of(rollup) is None and stretch is not None:
+        stretch = None if read.recent is None else (span.end - read.recent, span.end)
+    if source.schema is rollup.schema:
+        if isinstance(declared(rollup.schema).partition, Keyed):
+            where["rule"] = (rollup.name,)
+        elif stretch is not None:
+            # Its own earlier output, never what it is about to write.
+            stretch = (stretch[0], span.start)
+    # A rollup does not depend on the order of rows, and sorting them would take as long as reading them.
+    return store.read(
+        source.schema, stretch, by=read.by, columns=columns, where=where or None, ordered=False, coded=read.coded
+    )
