@@ -40,10 +40,13 @@ def node_row(procfs: Path, sysfs: Path, at: datetime, gpus: Iterable[Row]) -> Ro
 
 def expected(agent: AgentSettings) -> Row:
     """Return what this node's network should have, as far as it is configured."""
-    return {
-        "expected_port_count": agent.expected_port_count,
-        "expected_line_rate_bytes_per_second": agent.expected_line_rate_bytes_per_second,
-    }
+    names = (
+        "expected_port_count",
+        "expected_line_rate_bytes_per_second",
+        "expected_ethernet_port_count",
+        "expected_ethernet_line_rate_bytes_per_second",
+    )
+    return {name: getattr(agent, name) for name in names}
 
 
 def host_name() -> str:

@@ -31,6 +31,11 @@ class Counts:
     """What the agent did since its start; its threads take turns."""
 
     lost_rows: int = 0
+    """Rows that were lost and are not told to the hub yet."""
+    damaged_rows: int = 0
+    """Rows that the disk damaged and that are not told yet."""
+    replaced: str = ""
+    """What became of a damaged spool, not told yet."""
     reloads: int = 0
     refused_reloads: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -66,6 +71,17 @@ class Counts:
     def dropped(self, rows: int) -> None:
         """Count rows that the spool had no room for."""
         self._add(dropped=rows)
+        self.lost_rows += rows
+
+    def damaged(self, rows: int) -> None:
+        """Count rows that the spool's disk did not keep as they were."""
+        self._add(damaged=rows)
+        self.damaged_rows += rows
+
+    def told(self) -> None:
+        """Note that losses so far are told to the hub, or wait for it beside the rows."""
+        self.lost_rows = self.damaged_rows = 0
+        self.replaced = ""
 
     def _add(self, **more: float) -> None:
         with self._lock:
@@ -92,6 +108,7 @@ class Counts:
             ("refused_rows_total", "refused_rows", "Rows in batches that the hub never takes."),
             ("ship_failures_total", "failures", "Tries that the hub did not take; the rows wait."),
             ("dropped_rows_total", "dropped", "Rows that the spool's bound pushed out."),
+            ("damaged_rows_total", "damaged", "Rows in the spool that its disk damaged."),
         ):
             yield Family(f"{_PREFIX}{name}", "counter", means).add(shipped.get(key, 0))
         means = "When the hub took a batch last."

@@ -14,8 +14,9 @@ import msgspec
 import zstandard
 
 from collectors._round import Tables
-from collectors.wire import Value, plain
-from ledger.errors import StoreError
+from collectors._salvage import is_damage, put_aside, salvaged
+from collectors.wire import MALFORMED, Value, decompressed, plain
+from ledger.errors import InputError, StoreError
 from ledger.log import log
 
 _SCHEMA: Final = """
@@ -26,6 +27,11 @@ CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _BATCH_ROWS: Final = 20_000
 _DROPPED: Final = "rows_dropped"
+_DAMAGED: Final = "rows_damaged"
+_PUT_ASIDE: Final = "spool_damaged"
+
+_MOST_DECODED_BYTES: Final = 1 << 27
+"""What one round may unfold to: more is what a damaged length says."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Spool:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._lock = threading.Lock()
         self.max_bytes = max_bytes
+        self._path = path
         self._connection = _opened(path)
 
     def append(self, tables: Tables) -> int:
@@ -62,7 +69,8 @@ class Spool:
         Raises: StoreError: the disk is full, or the file cannot be written.
         """
         plain_tables = {name: [_plain(row) for row in rows] for name, rows in tables.items()}
-        body = zstandard.ZstdCompressor(level=3).compress(msgspec.msgpack.encode(plain_tables))
+        packer = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        body = packer.compress(msgspec.msgpack.encode(plain_tables))
         count = sum(len(rows) for rows in tables.values())
         with self._transaction() as connection:
             kept = (count, body, time.time())
@@ -78,19 +86,32 @@ class Spool:
             if oldest is None:
                 return None
             batch_id = oldest[0] or self._name(connection)
-            found = "SELECT row_count, body FROM entry WHERE batch_id = ? ORDER BY id"
+            found = "SELECT id, row_count, body FROM entry WHERE batch_id = ? ORDER BY id"
             kept = connection.execute(found, (batch_id,)).fetchall()
         tables: Tables = {}
-        for count, body in kept:
+        damaged: list[tuple[int, int]] = []
+        for number, count, body in kept:
             try:
-                content = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(body))
-            except (zstandard.ZstdError, msgspec.DecodeError) as error:
-                # A disk that forgot: what it damaged is gone with its batch, and the rows beside it are not.
+                content = msgspec.msgpack.decode(
+                    decompressed(body, _MOST_DECODED_BYTES), type=dict[str, list[dict[str, Value]]]
+                )
+            except (InputError, *MALFORMED) as error:
+                # A disk that forgot: what it damaged is gone, and the rows beside it are not.
                 log.error("rows in the spool are damaged", batch_id=batch_id, row_count=count, error=str(error))
+                damaged.append((number, count))
                 continue
             for name, rows in content.items():
                 tables.setdefault(name, []).extend(rows)
+        self._give_up(damaged)
         return Sealed(batch_id, tables)
+
+    def _give_up(self, damaged: Sequence[tuple[int, int]]) -> None:
+        """Drop entries that cannot be read, and count their rows."""
+        if not damaged:
+            return
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM entry WHERE id = ?", [(number,) for number, _ in damaged])
+            _count(connection, _DAMAGED, sum(count for _, count in damaged))
 
     def forget(self, batch_id: str) -> None:
         """Drop rows that the hub has, or refused for good."""
@@ -112,10 +133,21 @@ class Spool:
 
     def dropped(self) -> int:
         """Return how many rows were dropped since this was asked last, and start again from none."""
-        count = int(self.recall(_DROPPED) or 0)
-        if count:
-            self.remember(_DROPPED, None)
-        return count
+        return int(self._told_once(_DROPPED) or 0)
+
+    def damaged(self) -> int:
+        """Return how many rows the disk has damaged since this was asked last, and start again from none."""
+        return int(self._told_once(_DAMAGED) or 0)
+
+    def replaced(self) -> str | None:
+        """Return what became of a file that had to be put aside since this was asked last; None where none had."""
+        return self._told_once(_PUT_ASIDE)
+
+    def _told_once(self, key: str) -> str | None:
+        found = self.recall(key)
+        if found is not None:
+            self.remember(key, None)
+        return found
 
     def recall(self, key: str) -> str | None:
         """Return a remembered text, or None."""
@@ -151,6 +183,9 @@ class Spool:
                 with self._connection:
                     yield self._connection
             except sqlite3.Error as error:
+                if is_damage(error):
+                    self._connection.close()
+                    self._connection = _anew(self._path, error)
                 raise StoreError(f"spool: {error}", hint="free space, or move agent.spool to another disk") from error
 
     def _name(self, connection: sqlite3.Connection) -> str:
@@ -175,10 +210,15 @@ class Spool:
             connection.execute("DELETE FROM entry WHERE id = ?", (number,))
             size, gone = size - length, gone + count
         if gone:
-            before = connection.execute("SELECT value FROM memory WHERE key = ?", (_DROPPED,)).fetchone()
-            total = gone + int(before[0] if before else 0)
-            connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (_DROPPED, str(total)))
+            _count(connection, _DROPPED, gone)
         return gone
+
+
+def _count(connection: sqlite3.Connection, key: str, more: int) -> None:
+    """Add to a number that is remembered until it was told."""
+    before = connection.execute("SELECT value FROM memory WHERE key = ?", (key,)).fetchone()
+    total = more + int(before[0] if before else 0)
+    connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (key, str(total)))
 
 
 def _plain(row: Any) -> dict[str, Value]:
@@ -186,7 +226,7 @@ def _plain(row: Any) -> dict[str, Value]:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Return the file's connection; a damaged file is put aside, for no row in it can be trusted.
+    """Return the file's connection; a damaged file is put aside, and what of it can be read is kept.
 
     Raises: StoreError: it cannot be made, or another agent has it.
     """
@@ -195,15 +235,30 @@ def _opened(path: Path) -> sqlite3.Connection:
         try:
             return _connected(path)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if not is_damage(error):
                 raise
-            aside = path.with_suffix(path.suffix + ".damaged")
-            path.rename(aside)
-            log.warning("spool was damaged", spool=str(path), kept_as=str(aside), error=str(error))
-            return _connected(path)
+            return _anew(path, error)
     except (OSError, sqlite3.Error) as error:
         hint = "set agent.spool to a file that this user may write, and run one agent per spool"
         raise StoreError(f"spool {path}: {error}", hint=hint) from error
+
+
+def _anew(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
+    """Return the connection of a new file in the place of a damaged one, with what could be read of that.
+
+    Raises: OSError, sqlite3.Error: there is no new file.
+    """
+    aside = put_aside(path)
+    found = salvaged(aside)
+    connection = _connected(path)
+    gone = f"{found.lost} of {found.lost + len(found.entries)} rounds in it cannot be read"
+    log.error("spool was damaged", spool=str(path), kept_as=str(aside), error=str(error), lost=gone)
+    with connection:
+        columns = "id, batch_id, row_count, body, kept_at"
+        connection.executemany(f"INSERT INTO entry ({columns}) VALUES (?, ?, ?, ?, ?)", found.entries)
+        connection.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?)", found.memory)
+        connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (_PUT_ASIDE, f"{error}; {gone}"))
+    return connection
 
 
 def _connected(path: Path) -> sqlite3.Connection:

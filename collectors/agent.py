@@ -177,20 +177,30 @@ class Agent:
         try:
             tables = stamped(results, self.identity, self.spool)
             self._inventory(tables, self.spool)
-            dropped = self.spool.dropped()
-            self.counts.dropped(dropped)
-            self.counts.lost_rows += dropped
-            if self.counts.lost_rows:
-                lost = {**self._event("rows_dropped", "the spool was full"), "row_count": self.counts.lost_rows}
-                events = [*events, lost]
+            events = [*events, *self._losses()]
             if events:
-                tables["node_event"] = list(events)
+                tables["node_event"] = events
             if tables:
                 self.spool.append(tables)
-                self.counts.lost_rows = 0
+                self.counts.told()
         except StoreError as error:
             self.counts.lost_rows += sum(result.run.rows for result in results)
             log.error("rows were lost", error=error.message, row_count=self.counts.lost_rows)
+
+    def _losses(self) -> list[Row]:
+        """Return events of rows that the spool lost and nobody was told of yet."""
+        self.counts.dropped(self.spool.dropped())
+        self.counts.damaged(self.spool.damaged())
+        events: list[Row] = [
+            {**self._event(event, message), "row_count": count}
+            for event, message, count in (
+                ("rows_dropped", "the spool was full, or could not be written", self.counts.lost_rows),
+                ("rows_damaged", "the spool's disk did not keep them", self.counts.damaged_rows),
+            )
+            if count
+        ]
+        self.counts.replaced = self.spool.replaced() or self.counts.replaced
+        return [*events, self._event("spool_damaged", self.counts.replaced)] if self.counts.replaced else events
 
     def _tell(self, run: Run) -> None:
         """Log what is wrong with a collector, or not on this node, when it changes and not in every round."""

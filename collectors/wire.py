@@ -24,7 +24,7 @@ VERSION: Final = 1
 _RESEND: Final = "it was cut on the way, or no agent sent it: send it again"
 _PART: Final = "send less in a batch"
 # What the decoder raises: text that is no UTF-8, and lists in lists without end, are not its own errors.
-_MALFORMED: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+MALFORMED: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 CONTENT_TYPE: Final = "application/vnd.clusterledger.batch"
 
 Value = bool | int | float | str | None
@@ -98,13 +98,13 @@ def decode(body: bytes, limits: Limits = Limits()) -> Batch:
     """
     if len(body) > limits.body_bytes:
         raise InputError(f"batch: found {len(body)} bytes, expected at most {limits.body_bytes}")
-    content = _decompressed(body, limits.decoded_bytes)
+    content = decompressed(body, limits.decoded_bytes)
     try:
         batch = msgspec.msgpack.decode(content, type=Batch)
     except msgspec.ValidationError as error:
         _refuse_other_version(content)
         raise InputError(f"batch: {error}", hint="agent and hub must speak the same version") from None
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise InputError(f"batch: {_line(error)}, expected msgpack in zstd", hint=_RESEND) from None
     if batch.v != VERSION:
         _refuse_other_version(content)
@@ -129,15 +129,18 @@ def _refuse_other_version(content: bytes) -> None:
     """
     try:
         found = msgspec.msgpack.decode(content, type=_Version).v
-    except _MALFORMED:
+    except MALFORMED:
         return
     if found != VERSION:
         message = f"batch: found version {found}, expected {VERSION}"
         raise VersionError(message, hint="update the older of agent and hub; the agent keeps its rows until then")
 
 
-def _decompressed(body: bytes, most: int) -> bytes:
-    """Return the content; a small body that would unfold beyond the limit is refused before it does."""
+def decompressed(body: bytes, most: int) -> bytes:
+    """Return the content; a small body that would unfold beyond the limit is refused before it does.
+
+    Raises: InputError: it is cut, mangled or too large.
+    """
     try:
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         # What stands behind the first frame is part of the body, and refused as such.

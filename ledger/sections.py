@@ -118,6 +118,16 @@ class AgentSettings(Section):
         float | None,
         Field(gt=0, le=1e13, description="What each should carry: 25e9 for 200 Gb/s; empty as above"),
     ] = None
+    expected_ethernet_port_count: Annotated[
+        int | None,
+        Field(
+            ge=0, description="Ethernet ports that should be up here; empty for what like nodes have, and all of a bond"
+        ),
+    ] = None
+    expected_ethernet_line_rate_bytes_per_second: Annotated[
+        float | None,
+        Field(gt=0, le=1e13, description="What each should carry: 3.125e9 for 25 Gb/s; empty as above"),
+    ] = None
     metrics_port: Annotated[
         int | None, Field(ge=0, le=65535, description="Port of the agent's own /metrics; empty for none, 0 for any")
     ] = None

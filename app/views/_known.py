@@ -10,6 +10,8 @@ from app.table import Column
 from queries import measure
 from queries.measures import health
 
+KNOWN_FROM: Final = "Configured, peers (most of at least three like nodes are so), or a bond of which it is a member."
+
 _SOURCES: Final = {
     "cgroup_seconds": Column("Cgroup", "duration", "The cgroup of a scheduler's job or a pod."),
     "prolog_seconds": Column("Prolog", "duration", "The prolog's map of devices."),
@@ -56,9 +58,10 @@ def networks() -> None:
 
 def shortfalls(nodes: pl.DataFrame) -> None:
     """Show the nodes that were short of ports in the window, and what exactly was amiss."""
-    if nodes.filter(pl.col("expected_port_count").is_not_null()).is_empty():
+    if data.once(measure.value, nodes, health.LINKED_NODE_COUNT) == 0:
         st.caption(
-            "What a node's network should be is told by `agent.expected_port_count`, or by most of three like nodes."
+            "What a node's network should be is told by `agent.expected_port_count` and "
+            "`agent.expected_ethernet_port_count`, by most of three like nodes, or by a bond for its members."
         )
         return
     short = nodes.filter(pl.col("short_hour_count") > 0)
@@ -74,9 +77,8 @@ def shortfalls(nodes: pl.DataFrame) -> None:
             "is_short_now": Column("In the last hour", "flag"),
             "short_hour_count": Column("Hours", "count", "Hours in which something was amiss."),
             "last_short_at": Column("Last", "instant"),
-            "expectation_source": Column(
-                "Known from", help="Configured, or peers: most of at least three like nodes are so."
-            ),
+            "expectation_source": Column("Known from", help=KNOWN_FROM),
+            "ethernet_expectation_source": Column("Of Ethernet", help=KNOWN_FROM),
         },
         key="short-networks",
         file_name="short-networks",

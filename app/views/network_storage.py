@@ -9,7 +9,7 @@ from app import cards, chart, controls, data, table
 from app.charts import lines
 from app.page import page
 from app.table import Column
-from app.views._known import shortfalls
+from app.views._known import KNOWN_FROM, shortfalls
 from queries import measure
 from queries.measures import health
 
@@ -119,9 +119,11 @@ def _nodes(nodes: pl.DataFrame) -> None:
             "up_port_count": Column("Ports up", "count", "RDMA ports that were up for the whole of the last hour."),
             "expected_port_count": Column("Should be", "count"),
             "expected_line_rate_bytes_per_second": Column("Each at", "line_rate"),
-            "expectation_source": Column(
-                "Known from", help="Configured, or peers: most of at least three like nodes are so."
-            ),
+            "expectation_source": Column("Known from", help=KNOWN_FROM),
+            "up_ethernet_port_count": Column("Ethernet up", "count", "Ethernet ports that were up for the whole hour."),
+            "expected_ethernet_port_count": Column("Should be", "count"),
+            "expected_ethernet_line_rate_bytes_per_second": Column("Each at", "line_rate"),
+            "ethernet_expectation_source": Column("Known from", help=KNOWN_FROM),
             health.CAPACITY_RATIO.name: Column(health.CAPACITY_RATIO.title, "percent", health.CAPACITY_RATIO.means),
             health.RETRANSMITTED_RATIO.name: Column(
                 health.RETRANSMITTED_RATIO.title, "percent", health.RETRANSMITTED_RATIO.means

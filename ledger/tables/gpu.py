@@ -94,7 +94,10 @@ class GpuSample(NodeSample):
         "Why the clock is where it is, at this instant", source="nvmlDeviceGetCurrentClocksEventReasons"
     )
     hw_thermal_throttle_seconds_total = counter("Time slowed by the hardware for heat", source="NVML field 270 (ns)")
-    sw_thermal_throttle_seconds_total = counter("Time slowed by the driver for heat", source="NVML field 269 (ns)")
+    sw_thermal_throttle_seconds_total = counter(
+        "Time slowed by the driver for heat; all of heat where a driver before 570 does not tell by whom",
+        source="NVML field 269, else 75 or nvmlDeviceGetViolationStatus (ns)",
+    )
     power_brake_throttle_seconds_total = counter("Time slowed by an outer power brake", source="NVML field 271 (ns)")
     power_cap_seconds_total = counter("Time held at the power limit; normal at full load", source="NVML field 74 (ns)")
     pcie_transmit_bytes_total = counter("Bytes sent over PCIe", source="NVML field 197")
@@ -216,10 +219,10 @@ class NodeEvent(dy.Schema):
     occurred_at = key_instant("When it happened")
     cluster = key("Cluster of the node")
     node = key("Node name")
-    event = key("agent_started, agent_stopped, clock_jump, boot, rows_dropped")
+    event = key("agent_started, agent_stopped, clock_jump, boot, rows_dropped, rows_damaged, spool_damaged")
     message = text("What was seen")
     amount_seconds = gauge("Size of a clock jump", min=-1e9, max=1e9)
-    row_count = count("Rows that were dropped")
+    row_count = count("Rows that were dropped, or damaged")
 
 
 __all__ = ["GpuEvent", "GpuHealthSample", "GpuProcessRun", "GpuProcessSample", "GpuSample", "NodeEvent", "NodeSample"]

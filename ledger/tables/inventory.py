@@ -39,6 +39,8 @@ class Node(dy.Schema):
     gpu_count = count("GPUs")
     expected_port_count = count("Fast network ports it should have")
     expected_line_rate_bytes_per_second = gauge("What each of them should carry", max=1e13)
+    expected_ethernet_port_count = count("Ethernet ports that it should have up")
+    expected_ethernet_line_rate_bytes_per_second = gauge("What each of them should carry", max=1e13)
     source = text("agent, slurm, kubernetes, prometheus, bill, simulation")
 
 
@@ -56,6 +58,8 @@ class Gpu(dy.Schema):
     exists_end = instant("When it went; null while it exists")
     gpu_model = text("Product name")
     gpu_index = number("Index that NVML gave it, or its place in the order of PCI addresses")
+    minor_index = number("Minor number of its device file, /dev/nvidiaN; it need not follow the PCI addresses")
+    scheduler_index = number("Index by which the scheduler of the node counts the whole device; null if nobody told")
     numa_node_index = number("NUMA node of the host that it is attached to; null where the firmware names none")
     parent_gpu_uuid = text("The whole device that a slice is cut from; '' for a whole device", nullable=False)
     gpu_fraction = fraction("1, or the slice's part: the larger of compute and memory share, scaled to sum to 1")

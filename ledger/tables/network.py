@@ -105,6 +105,7 @@ class NetworkHour(dy.Schema):
     device = key("Adapter")
     port = key("Port")
     link_layer = text("InfiniBand or Ethernet")
+    bond = text("Bond that an Ethernet port is a member of; '' for none")
     line_rate_bytes_per_second = gauge("What the link can carry in one direction", max=1e13)
     transmit_bytes = amount("Bytes sent; null where nothing was measured")
     receive_bytes = amount("Bytes received; null where nothing was measured")
@@ -135,7 +136,7 @@ class NetworkHour(dy.Schema):
 
 @table("rollup", Timed("hour_start"))
 class NodeNetworkHour(dy.Schema):
-    """One clock hour of one node's network: its RDMA ports against what it should have, and its TCP."""
+    """One clock hour of one node's network: its RDMA and Ethernet ports against what it should have, and its TCP."""
 
     hour_start = key_instant("Start of the hour")
     cluster = key("Cluster")
@@ -153,6 +154,16 @@ class NodeNetworkHour(dy.Schema):
     expected_capacity_bytes = amount("What the ports that should be up could have carried in one direction")
     capacity_bytes = amount("What those that were up could have carried; not more than what is expected")
     evidence = text("Which port was down, or ran at which of which rate; '' where nothing is amiss", nullable=False)
+    expected_ethernet_port_count = count("Ethernet ports that should be up; null where nobody says it")
+    expected_ethernet_line_rate_bytes_per_second = gauge("What each should carry; null where ports differ", max=1e13)
+    ethernet_expectation_source = text(
+        "configured and peers as above; bond: all members of a bond should be up, at the rate of its fastest",
+        among=("configured", "peers", "bond"),
+    )
+    ethernet_port_count = count("Ethernet ports that were seen, those of adapters that carry RDMA as well among them")
+    up_ethernet_port_count = count("Of them, up for the whole hour")
+    down_ethernet_port_count = count("How many fewer were up than should be")
+    degraded_ethernet_port_count = count("How many of those that were up ran slower than they should")
     tcp_sent_segment_count = count("TCP segments sent, without those sent again")
     tcp_retransmitted_segment_count = count("TCP segments sent again")
     tcp_timeout_count = count("Times that a TCP sender waited in vain")

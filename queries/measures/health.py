@@ -58,7 +58,7 @@ SILENT_COUNT: Final = Measure(
 SHORT_NODE_COUNT: Final = Measure(
     "short_network_node_count",
     "Short of ports",
-    "Nodes that had fewer fast ports up than they should, or slower ones, in their last hour.",
+    "Nodes that had fewer ports up than they should, or slower ones, in their last hour.",
     ("node_networks",),
     "count",
     pl.col("is_short_now").sum(),
@@ -69,7 +69,7 @@ LINKED_NODE_COUNT: Final = Measure(
     "Nodes of which it is known what their network should be.",
     ("node_networks",),
     "count",
-    pl.col("expected_port_count").is_not_null().sum(),
+    (pl.col("expected_port_count").is_not_null() | pl.col("expected_ethernet_port_count").is_not_null()).sum(),
 )
 CAPACITY_RATIO: Final = Measure(
     "network_capacity_ratio",

@@ -84,7 +84,7 @@ def network_hour(
             before=_LOOKBACK,
             columns=(
                 *("sampled_at", "cluster", "node", "device", "port", "boot_id", "step_seconds"),
-                *("link_layer", "line_rate_bytes_per_second", "is_up", "physical_state", "has_stopped_counter"),
+                *("link_layer", "bond", "line_rate_bytes_per_second", "is_up", "physical_state", "has_stopped_counter"),
                 *_COUNTERS,
             ),
         ),
@@ -118,6 +118,7 @@ def network_hour(
     )
     hours = steps.group_by(pl.col("sampled_at").dt.truncate("1h").alias("hour_start"), *_PORT).agg(
         _last("link_layer"),
+        _last("bond"),
         _last("line_rate_bytes_per_second"),
         pl.col("is_rdma").any(),
         total("transmit_bytes_delta").alias("transmit_bytes"),

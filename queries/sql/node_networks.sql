@@ -10,6 +10,11 @@ SELECT cluster, node, arg_max(expected_port_count, hour_start) AS expected_port_
        arg_max(up_port_count, hour_start) AS up_port_count,
        arg_max(expected_line_rate_bytes_per_second, hour_start) AS expected_line_rate_bytes_per_second,
        arg_max(expectation_source, hour_start) AS expectation_source,
+       arg_max(expected_ethernet_port_count, hour_start) AS expected_ethernet_port_count,
+       arg_max(up_ethernet_port_count, hour_start) AS up_ethernet_port_count,
+       arg_max(expected_ethernet_line_rate_bytes_per_second, hour_start)
+           AS expected_ethernet_line_rate_bytes_per_second,
+       arg_max(ethernet_expectation_source, hour_start) AS ethernet_expectation_source,
        arg_max(evidence, hour_start) FILTER (is_short) AS evidence,
        count(*) FILTER (is_short) AS short_hour_count, max(hour_start) FILTER (is_short) AS last_short_at,
        bool_or(is_short) FILTER (hour_start = last_hour) AS is_short_now,

@@ -18,6 +18,7 @@ from collectors.agent import Agent, node_collectors
 from collectors.fake_nvml import FakeNvml, Gpu, Scenario
 from ledger.config import Settings
 from ledger.errors import ConfigError
+from ledger.exposition import exposition
 from ledger.sections import AgentSettings
 from tests.collectors.hub import FIXTURES, Hub, soon
 
@@ -157,6 +158,34 @@ def test_a_spool_that_dropped_rows_says_so(settings: Settings, hub: Hub) -> None
     dropped = [row["row_count"] for row in hub.rows("node_event") if row["event"] == "rows_dropped"]
     assert dropped
     assert all(count > 0 for count in dropped)
+    agent.close()
+
+
+def test_rows_that_a_disk_has_damaged_are_told_and_counted(settings: Settings, hub: Hub) -> None:
+    hub.status = 503
+    agent = Agent(settings, procfs=FIXTURES / "proc", sysfs=FIXTURES / "sys")
+    agent.once()
+    waiting = agent.spool.waiting()
+    with agent.spool._connection as connection:
+        connection.execute("UPDATE entry SET body = substr(body, 1, length(body) / 2)")
+    hub.status = 200
+    assert agent.once() is True
+    assert agent.once() is True
+    (event,) = [row for row in hub.rows("node_event") if row["event"] == "rows_damaged"]
+    assert event["row_count"] == waiting
+    assert "disk" in event["message"]
+    shown = exposition(agent.counts.families(agent.spool, []))
+    assert f"clusterledger_agent_damaged_rows_total {waiting}\n" in shown
+    assert "clusterledger_agent_dropped_rows_total 0\n" in shown
+    agent.close()
+
+
+def test_a_spool_that_had_to_be_put_aside_is_told(settings: Settings, hub: Hub) -> None:
+    settings.agent.spool.write_bytes(b"no database" * 1000)
+    agent = Agent(settings, procfs=FIXTURES / "proc", sysfs=FIXTURES / "sys")
+    assert agent.once() is True
+    (event,) = [row for row in hub.rows("node_event") if row["event"] == "spool_damaged"]
+    assert "not a database" in event["message"]
     agent.close()
 
 

@@ -1,13 +1,19 @@
 """The spool: bounded, kept over restarts, one agent's."""
 
 import os
+import random
+import re
 import sqlite3
+import tempfile
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collectors._spool import Spool
 from ledger.errors import StoreError
@@ -57,6 +63,8 @@ def test_a_damaged_spool_is_put_aside(tmp_path: Path) -> None:
     spool = Spool(path, 1 << 20)
     assert spool.seal() is None
     assert (tmp_path / "spool.db.damaged").exists()
+    assert "0 of 0 rounds" in str(spool.replaced())
+    assert spool.replaced() is None, "it is told once"
     spool.close()
 
 
@@ -74,8 +82,76 @@ def test_rows_that_a_disk_has_damaged_hold_up_no_others(tmp_path: Path) -> None:
     sealed = spool.seal()
     assert sealed is not None
     assert sealed.tables == {"t": [{"n": 2}]}
+    assert spool.seal() == sealed
+    assert (spool.damaged(), spool.damaged()) == (2, 0), "each is told once, however often it is tried"
     spool.forget(sealed.batch_id)
     assert spool.seal() is None
+    spool.close()
+
+
+@given(place=st.integers(0, 10_000), change=st.integers(1, 255), seed=st.integers(0, 3))
+def test_a_byte_that_changes_in_a_round_is_noticed(place: int, change: int, seed: int) -> None:
+    """It never becomes another number, a crash, or memory for a length that nobody wrote."""
+    rows = [{"n": number * 7 % 11, "noise": f"{number * 0.37:.3f}" * seed, "none": None} for number in range(50)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spool.db"
+        spool = Spool(path, 1 << 20)
+        spool.append({"t": rows})
+        connection = spool._connection
+        (body,) = connection.execute("SELECT body FROM entry").fetchone()
+        damaged = bytearray(body)
+        damaged[place % len(body)] ^= change
+        with connection:
+            connection.execute("UPDATE entry SET body = ?", (bytes(damaged),))
+        sealed = spool.seal()
+        assert sealed is not None
+        assert (sealed.tables, spool.damaged()) in (({}, 50), ({"t": rows}, 0))
+        spool.close()
+
+
+def _filled(path: Path, rounds: int) -> int:
+    """Keep rounds of some kilobytes, and return how many rows they are."""
+    spool = Spool(path, 1 << 30)
+    for number in range(rounds):
+        spool.append({"t": [{"n": number, "noise": os.urandom(3_000).hex()}]})
+    spool.remember("boot_id", "b1")
+    spool.close()
+    return rounds
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_page_that_a_disk_has_damaged_takes_few_rounds_with_it(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "spool.db"
+    _filled(path, 60)
+    chance = random.Random(seed)  # noqa: S311  spoils a file, guards nothing
+    with path.open("r+b") as file:
+        for _ in range(2):
+            file.seek(4096 * chance.randrange(2, path.stat().st_size // 4096))
+            file.write(chance.randbytes(4096))
+    spool = Spool(path, 1 << 30)
+    # Whatever finds the damage fails, and the next one has a whole file.
+    with suppress(StoreError):
+        spool.seal()
+    found: list[int] = []
+    lost = 0
+    for _ in range(3):
+        with suppress(StoreError):
+            while (sealed := spool.seal()) is not None:
+                found += [int(row["n"]) for row in sealed.tables.get("t", [])]
+                spool.forget(sealed.batch_id)
+        lost += spool.damaged()
+    said = spool.replaced()
+    if said is not None:
+        lost += int(re.findall(r"(\d+) of 60 rounds", said)[0])
+        assert (tmp_path / "spool.db.damaged").exists()
+        assert spool.recall("boot_id") == "b1"
+    assert found == sorted(set(found))
+    assert len(found) + lost == 60
+    assert lost <= 40
+    spool.append({"t": [{"n": 99}]})
+    last = spool.seal()
+    assert last is not None
+    assert last.tables == {"t": [{"n": 99}]}
     spool.close()
 
 

@@ -162,7 +162,8 @@ def test_roce_counts_as_rdma_and_an_office_port_does_not() -> None:
     found = hours([*roce, *office], LIKE)
     assert found["port_count"].to_list() == [1, 1, 1]
     assert found["down_port_count"].to_list() == [0, 0, 0]
-    assert hours(office, LIKE).is_empty()
+    (alone,) = hours(office, LIKE).to_dicts()
+    assert (alone["port_count"], alone["ethernet_port_count"], alone["evidence"]) == (None, 1, "")
 
 
 def test_tcp_grows_over_steps_and_a_node_with_it_alone_has_a_row() -> None:

@@ -1,0 +1,90 @@
+"""What can still be read of a spool whose file a disk has damaged."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_MOST_ENTRIES: Final = 1_000_000
+"""How many are looked for where not even the first can be found: more than a bounded spool holds."""
+
+_ENTRY: Final = "SELECT id, batch_id, row_count, body, kept_at FROM entry WHERE id = ?"
+
+Entry = tuple[int, str | None, int, bytes, float | None]
+
+
+@dataclass
+class Salvaged:
+    """What was kept in a damaged file and can be read: entries as they were, what was remembered, and what is gone."""
+
+    entries: list[Entry] = field(default_factory=list)
+    memory: list[tuple[str, str]] = field(default_factory=list)
+    lost: int = 0
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Tell whether an error says that a file is not what was written to it."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged file, and what belongs to it; return its new name.
+
+    Raises: OSError: it cannot be renamed.
+    """
+    aside = path.with_suffix(f"{path.suffix}.damaged")
+    for suffix in ("-wal", "-shm"):
+        beside = path.with_name(f"{path.name}{suffix}")
+        if beside.exists():
+            beside.replace(aside.with_name(f"{aside.name}{suffix}"))
+    path.replace(aside)
+    return aside
+
+
+def salvaged(path: Path) -> Salvaged:
+    """Return what can be read of a damaged file, each entry asked for by its number: one page takes few with it."""
+    found = Salvaged()
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            for number in _numbers(connection):
+                _take(connection, number, found)
+            found.memory = _remembered(connection)
+    except sqlite3.Error:
+        # Not even its plan can be read: what was found until then is all.
+        return found
+    return found
+
+
+def _take(connection: sqlite3.Connection, number: int, found: Salvaged) -> None:
+    try:
+        entry = connection.execute(_ENTRY, (number,)).fetchone()
+    except sqlite3.DatabaseError:
+        found.lost += 1
+        return
+    if entry is not None:
+        found.entries.append(entry)
+
+
+def _numbers(connection: sqlite3.Connection) -> range:
+    """Return the numbers of entries that may be there: what was sent and forgotten has lower ones."""
+    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entry'").fetchone()
+    if last is None:
+        return range(0)
+    try:
+        first = connection.execute("SELECT min(id) FROM entry").fetchone()[0]
+    except sqlite3.DatabaseError:
+        first = max(1, last[0] - _MOST_ENTRIES)
+    return range(0) if first is None else range(first, last[0] + 1)
+
+
+def _remembered(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    def until_it_breaks() -> Iterator[tuple[str, str]]:
+        try:
+            yield from connection.execute("SELECT key, value FROM memory")
+        except sqlite3.DatabaseError:
+            return
+
+    return list(until_it_breaks())
