@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -86,6 +87,7 @@ def stamped(results: Iterable[Result], identity: Identity, memory: Memory) -> Ta
         place = {"cluster": identity.cluster, "node": identity.node}
         for table, row in result.rows:
             if table in _INVENTORY:
+                tables.setdefault(table, []).extend(_before(table, {**place, **row}, memory))
                 complete: Row = existing(table, {**place, **row}, memory)
             elif table in _EVENTS:
                 complete = {**place, **row}
@@ -116,12 +118,28 @@ def _superseded(here: Iterable[Row], identity: Identity, memory: Memory) -> list
     return ended
 
 
+def _before(table: str, row: Row, memory: Memory) -> list[Row]:
+    """Return what ends where a slice, or the rest, goes on as another part of its device: its past stays as it was."""
+    before = json.loads(memory.recall(_key(table, row)) or "{}")
+    was, is_now = before.get("gpu_fraction"), row.get("gpu_fraction")
+    start = _instant(row["exists_start"])
+    if was is None or is_now is None or Decimal(str(was)) == Decimal(str(is_now)) or row.get("exists_end") is not None:
+        return []
+    closed = existing(table, {**before, "exists_end": start}, memory)
+    return [closed] if _instant(closed["exists_start"]) < start else []
+
+
+def _key(table: str, row: Row) -> str:
+    """Return under which name an inventory row is remembered."""
+    return f"{table} {row['cluster']} {row['node']} {row[_INVENTORY[table]]}"
+
+
 def existing(table: str, row: Row, memory: Memory) -> Row:
     """Return an inventory row with the instant at which its subject first appeared.
 
     What is not known now and was known before keeps its value; a subject that went is forgotten.
     """
-    key = f"{table} {row['cluster']} {row['node']} {row[_INVENTORY[table]]}"
+    key = _key(table, row)
     before = json.loads(memory.recall(key) or "{}")
     start = _instant(before["exists_start"] if "exists_start" in before else row["exists_start"])
     known = {name: value for name, value in row.items() if value is not None and name not in _INSTANTS}

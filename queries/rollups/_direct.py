@@ -28,14 +28,15 @@ class Traffic:
     held: pl.DataFrame
 
 
-def by_bytes(costs: pl.DataFrame, held: pl.DataFrame, traffic: Traffic) -> pl.DataFrame:
+def by_bytes(costs: pl.DataFrame, held: pl.DataFrame, billed: pl.DataFrame, traffic: Traffic) -> pl.DataFrame:
     """Return who moved the bytes behind costs: one row per part and holder, with the bytes as `weight`.
 
     Network cost goes by what the provider's nodes sent over ports that are no RDMA: that stays inside the cluster.
+    `billed` are the costs of nodes, which say whose nodes they are: what one sent that nobody held, nobody caused.
     Storage cost goes by what was read and written on the file system that carries the resource's name. Of a node that
     several jobs held in the hour the counters say the team at most, and of one that several teams held nobody.
     """
-    nodes = held.select("provider", *PLACE).unique()
+    nodes = billed.select("provider", *PLACE).unique()
     sent = costs.filter(pl.col("cost_kind") == "network").select("part", "hour_start", "provider")
     network = sent.join(nodes.join(_sent(traffic.network), on=PLACE), on=["hour_start", "provider"])
     kept = costs.filter(pl.col("cost_kind") == "storage").select("part", "hour_start", "resource_id")

@@ -8,7 +8,7 @@ import polars as pl
 from ledger.expressions import to_seconds
 from ledger.tables import Gpu, GpuHour, GpuMinute, GpuStateInterval
 from queries.graph import Input, rollup
-from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality
+from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality, described
 from queries.rollups._minutes import STATE_COLUMNS, existing, in_existence, state_milliseconds
 from queries.rollups._timeline import DEVICE, HOUR, instant, located, numbered
 
@@ -80,14 +80,10 @@ def _means(minutes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _described(hours: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
-    """Return finished hours: with the device's latest description of that hour."""
-    start, end = pl.col("hour_start"), pl.col("hour_start").dt.offset_by("1h")
+    """Return finished hours: with what the device was in that hour."""
     timed = hours.with_columns((pl.col("hour") * HOUR).alias("time")).with_columns(instant("time").alias("hour_start"))
-    there = (pl.col("exists_start") < end) & (pl.col("exists_end").is_null() | (pl.col("exists_end") > start))
-    told = timed.select(*DEVICE, "hour_start").join(gpus, on=DEVICE).filter(there).sort("exists_start")
-    latest = told.group_by(*DEVICE, "hour_start").agg(pl.col("gpu_model", "gpu_fraction", "parent_gpu_uuid").last())
     return (
-        timed.join(latest, on=[*DEVICE, "hour_start"], how="left", maintain_order="left")
+        timed.join(described(timed, gpus), on=[*DEVICE, "hour_start"], how="left", maintain_order="left")
         .with_columns(
             *(to_seconds(name).alias(name) for name in STATE_COLUMNS),
             to_seconds("existed").alias("existed_seconds"),

@@ -10,7 +10,7 @@ from ledger.names import UNASSIGNED, UNATTRIBUTED
 from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Job, JobGpu, JobGpuHour, Node
 from queries.graph import Input, Span, rollup
 from queries.rollups._context import RUN
-from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality
+from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality, described
 from queries.rollups._minutes import STATE_COLUMNS, by_minute, existing, state_milliseconds
 from queries.rollups._naming import COLUMNS as NAMING_COLUMNS
 from queries.rollups._naming import Naming, named
@@ -177,13 +177,9 @@ def _short_minutes(there: pl.DataFrame) -> pl.DataFrame:
 def _described(rows: pl.DataFrame, runs: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
     """Return finished rows: whose the job is, and which part of a device it held."""
     rows = rows.with_columns((pl.col("hour") * HOUR).alias("time")).with_columns(instant("time").alias("hour_start"))
-    start, end = pl.col("hour_start"), pl.col("hour_start").dt.offset_by("1h")
-    there = (pl.col("exists_start") < end) & (pl.col("exists_end").is_null() | (pl.col("exists_end") > start))
-    sizes = rows.select(*DEVICE, "hour_start").unique().join(gpus, on=DEVICE).filter(there).sort("exists_start")
-    latest = sizes.group_by(*DEVICE, "hour_start").agg(pl.col("gpu_fraction").last())
     people = runs.select(*RUN, "user", "team", "model", "workload_kind")
     return (
-        rows.join(latest, on=[*DEVICE, "hour_start"], how="left")
+        rows.join(described(rows, gpus), on=[*DEVICE, "hour_start"], how="left")
         .join(people, on=RUN, how="left")
         .with_columns(
             *(to_seconds(name).alias(name) for name in STATE_COLUMNS),

@@ -1,8 +1,9 @@
 """What exists keeps the instant at which it appeared, and ends when it is cut or gone."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
-from collectors._round import Source
+from collectors._round import Result, Run, Source
 from collectors._stamp import Forgetful, Identity, existing, stamped
 from collectors.agent import node_collectors
 from collectors.fake_nvml import FakeNvml, Gpu, Scenario, Slice
@@ -41,4 +42,43 @@ def test_a_device_that_was_cut_while_nobody_looked_has_ended(settings: Settings)
         {"GPU-a": False},
         {"MIG-1": False, "MIG-2": False, "GPU-a": True},
         {"GPU-a": False, "MIG-1": True, "MIG-2": True},
+    ]
+
+
+def test_the_past_of_a_rest_keeps_its_part_when_its_device_is_cut_anew() -> None:
+    """One slice of a seventh leaves six; another one of four leaves two: from then on, and not ever since."""
+    memory = Forgetful()
+    identity = Identity("lab", "n1", "boot")
+
+    def told(at: datetime, **parts: str) -> list[tuple[object, ...]]:
+        rows = [
+            ("gpu", {"gpu_uuid": uuid, "parent_gpu_uuid": "GPU-a", "gpu_fraction": Decimal(part), **existence(at)})
+            for uuid, part in parts.items()
+        ]
+        run = Run("nvml", ok=True, rows=len(rows), duration_seconds=0.1, error=None)
+        made = stamped([Result(run, at, 60.0, rows)], identity, memory)["gpu"]
+        names = ("gpu_uuid", "gpu_fraction", "exists_start", "exists_end")
+        return [
+            tuple(Decimal(str(row[name])) if name == "gpu_fraction" else row[name] for name in names) for row in made
+        ]
+
+    def existence(at: datetime) -> dict[str, object]:
+        return {"exists_start": at, "exists_end": None}
+
+    later, again = AT + timedelta(hours=3), AT + timedelta(hours=4)
+    one, four = Decimal("0.142857"), Decimal("0.571429")
+    assert told(AT, m1="0.142857", rest="0.857143") == [
+        ("m1", one, AT, None),
+        ("rest", Decimal("0.857143"), AT, None),
+    ]
+    assert told(later, m1="0.142857", m4="0.571429", rest="0.285714") == [
+        ("m1", one, AT, None),
+        ("m4", four, later, None),
+        ("rest", Decimal("0.857143"), AT, later),
+        ("rest", Decimal("0.285714"), later, None),
+    ]
+    assert told(again, m1="0.142857", m4="0.571429", rest="0.285714") == [
+        ("m1", one, AT, None),
+        ("m4", four, later, None),
+        ("rest", Decimal("0.285714"), later, None),
     ]

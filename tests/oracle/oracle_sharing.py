@@ -403,7 +403,7 @@ def _by_bytes(cluster: Cluster, cost: Cost, bearers: Bearers, apart: Leaf) -> di
     """Return who moved the bytes behind a cost."""
     moved: dict[str, int] = {}
     if cost.kind == "network":
-        priced = {node for hour, _, node in bearers.holders if hour == cost.hour}
+        priced = {each.node for each in cluster.costs if each.hour == cost.hour}
         moved = {node: count for (hour, node), count in cluster.sent.items() if hour == cost.hour and node in priced}
     if cost.kind == "storage":
         for (hour, node, system), count in cluster.moved.items():

@@ -280,6 +280,26 @@ def test_shared_cost_outside_the_estate_stays_apart() -> None:
     assert by(made.filter(pl.col("bucket") == "shared"), "team") == {"": 6}
 
 
+def test_what_a_node_sent_that_nobody_held_is_nobodys() -> None:
+    """A job on one node does not pay for what a login node, or an idle one, sent to the outside."""
+    devices = [device_hour(H, "g0", productive_seconds=3600), device_hour(H, "g1", "b2")]
+    port = {"cluster": "c", "device": "eth0", "port": "1", "link_layer": "Ethernet", "is_rdma": False}
+    sent = {"hour_start": H, **port, "reset_count": 0, "observed_seconds": Decimal(3600)}
+    bytes_of = {"a1": 1e9, "b2": 4e9, "login": 5e9}
+    shared_parts = dict.fromkeys(("shared_billed_cost", "shared_effective_cost"), Decimal(100))
+    egress = nowhere("100", cost_kind="network", **shared_parts)
+    made = allocated(
+        [cost(), cost(node="b2", resource_id="i-b2"), cost(node="login", resource_id="i-login"), egress],
+        devices,
+        [job_hour(H, "g0", "j1", productive_seconds=3600)],
+        ports=[sent | {"node": name, "transmit_bytes": count} for name, count in bytes_of.items()],
+        shared_cost_rules={"network": "direct"},
+    )
+    network = made.filter(cost_kind="network")
+    assert by(network, "team") == {"team-of-j1": 10, "": 90}
+    assert dict(network.select("team", "allocated_method_id").iter_rows())[""] == "not_attributable"
+
+
 UNITS = st.one_of(st.integers(-(10**28), 10**28), st.integers(-20, 20), st.just(0), st.just(10**10 * 10**18)).map(
     lambda units: Decimal(units).scaleb(-18)
 )
