@@ -21,6 +21,7 @@ LINKS: Final = 18
 _NANOSECONDS: Final = 1e9
 _ALWAYS: Final = {
     74: ("power_cap", _NANOSECONDS),
+    75: ("heat", _NANOSECONDS),
     269: ("sw_thermal", _NANOSECONDS),
     270: ("hw_thermal", _NANOSECONDS),
     271: ("power_brake", _NANOSECONDS),

@@ -58,6 +58,11 @@ class Phase:
     nvlink_bytes_per_second: float = 0.0
     processes: tuple[Process, ...] = ()
 
+    @property
+    def heat(self) -> float:
+        """Return the share of time in which heat slowed the clock, whoever slowed it."""
+        return self.sw_thermal + self.hw_thermal
+
 
 @dataclass(frozen=True)
 class Incident:
@@ -123,6 +128,8 @@ class Gpu:
     field_latency_microseconds: int = 20
     event_types: int = 0xFFFF
     accounting: tuple[Accounted, ...] | None = None
+    minor: int | None = None
+    """Number of its device file; None for its index."""
 
 
 @dataclass(frozen=True)

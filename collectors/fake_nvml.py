@@ -58,6 +58,10 @@ class FakeNvml(RareCalls):
     def _nvmlDeviceGetPciInfo(self, handle: Handle) -> Any:  # noqa: N802
         return fields.Answer(busId=f"00000000:{0x1A + handle.gpu:02X}:00.0")
 
+    def _nvmlDeviceGetMinorNumber(self, handle: Handle) -> int:  # noqa: N802
+        minor = self._gpu(handle).minor
+        return handle.gpu if minor is None else minor
+
     # -- gauges
 
     def _nvmlDeviceGetUtilizationRates(self, handle: Handle) -> Any:  # noqa: N802
@@ -101,6 +105,12 @@ class FakeNvml(RareCalls):
         return sum(flag for flag, is_set in flags.items() if is_set)
 
     # -- counters, lists, profiling
+
+    def _nvmlDeviceGetViolationStatus(self, handle: Handle, policy: int) -> Any:  # noqa: N802
+        name = {pynvml.NVML_PERF_POLICY_POWER: "power_cap", pynvml.NVML_PERF_POLICY_THERMAL: "heat"}[policy]
+        # The moment is in microseconds, the time in nanoseconds.
+        slowed = round(self._integral(handle, name) * 1e9)
+        return fields.Answer(referenceTime=round(self._clock() * 1e6), violationTime=slowed)
 
     def _nvmlDeviceGetFieldValues(self, handle: Handle, wanted: list[tuple[int, int]]) -> list[Any]:  # noqa: N802
         if handle.part is not None:

@@ -29,10 +29,11 @@ def place(index: int, kind: str = "") -> str:
 def named(pulled: Pulled, known_gpus: KnownGpus) -> Pulled:
     """Return a pull in which holdings name devices by UUID, without those whose device the inventory does not know.
 
-    The place is `gpu_index`: Slurm counts the device files of a node, and NVML counts in the order of PCI addresses,
-    which is theirs unless gres.conf says otherwise. A place that changed its device while it was held is the device
-    that was there first. Where a scheduler knows that GPUs are cut, a place counts the devices of one kind, in the
-    order of GPUs and of the driver's slices; elsewhere a GPU that is cut has no name by place.
+    The place is `scheduler_index`, which an agent learns from the gres.conf of its node, or of an agent that does not
+    tell it `gpu_index`: Slurm counts the device files of a node or the order of PCI addresses, and NVML the latter. A
+    place that changed its device while it was held is the device that was there first. Where a scheduler knows that
+    GPUs are cut, a place counts the devices of one kind: first slices of all GPUs, then second ones, as Slurm sorts
+    what it detects; elsewhere a GPU that is cut has no name by place.
     """
     told = pulled.frames.get(JobGpu)
     if told is None:
@@ -65,23 +66,24 @@ def _found(places: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
     )
     there = gpus.select(
         *_NODE,
-        pl.col("gpu_index").cast(pl.Int64),
+        pl.coalesce("scheduler_index", "gpu_index").cast(pl.Int64).alias("_index"),
+        pl.col("scheduler_index").is_null().alias("_is_guess"),
         "mig_index",
         pl.when(pl.col("parent_gpu_uuid") == "").then(pl.lit(WHOLE)).otherwise("mig_profile").alias("_is_kind"),
         pl.col("gpu_uuid").alias("_uuid"),
         "exists_start",
         "exists_end",
     )
-    # A place without a kind is one of a whole device among all GPUs: the index that the driver gave it.
+    # A place without a kind is one of a whole device among all GPUs.
     kind = pl.when(pl.col("_kind") == "").then(pl.lit(WHOLE)).otherwise("_kind")
     known = asked.join(there, on=_NODE).filter(pl.col("_is_kind") == kind)
     begun_before_end = pl.col("held_end").is_null() | (pl.col("exists_start") < pl.col("held_end"))
     lasts = pl.col("exists_end").is_null() | (pl.col("exists_end") > pl.col("held_start"))
     known = known.filter(begun_before_end & lasts)
-    by_index = known.filter((pl.col("_kind") == "") & (pl.col("gpu_index") == pl.col("_place")))
+    by_index = known.filter((pl.col("_kind") == "") & (pl.col("_index") == pl.col("_place")))
     found = pl.concat([by_index, _of_kind(known.filter(pl.col("_kind") != ""))])
     return (
-        found.sort("exists_start", "_uuid")
+        found.sort("_is_guess", "exists_start", "_uuid")
         .unique("_row", keep="first", maintain_order=True)
         .sort("_row")
         .with_columns(pl.col("_uuid").alias("gpu_uuid"))
@@ -96,5 +98,5 @@ def _of_kind(known: pl.DataFrame) -> pl.DataFrame:
     begin = pl.max_horizontal("held_start", pl.col("exists_start").min().over("_row"))
     first = (pl.col("exists_start") <= begin) & (pl.col("exists_end").is_null() | (pl.col("exists_end") > begin))
     is_told = ((pl.col("_is_kind") == WHOLE) | pl.col("mig_index").is_not_null()).all().over("_row")
-    order = pl.struct("gpu_index", pl.col("mig_index").fill_null(0)).rank("ordinal").over("_row").cast(pl.Int64) - 1
+    order = pl.struct(pl.col("mig_index").fill_null(0), "_index").rank("ordinal").over("_row").cast(pl.Int64) - 1
     return known.filter(first).filter(is_told & (order == pl.col("_place")))

@@ -69,7 +69,7 @@ class Attribution:
         cgroups: Path | None = None,
     ) -> None:
         self._procfs = procfs
-        self._sluids = Sluids(procfs, cgroups or procfs.parent / "sys/fs/cgroup")
+        self._sluids = Sluids(procfs, cgroups or procfs.parent / "sys/fs/cgroup", job_map)
         self._job_map = job_map
         self._variables = tuple(variables)
         self._pods = pods or Latest()
@@ -82,10 +82,10 @@ class Attribution:
         except OSError:
             return True
 
-    def owner(self, pid: int, index: int, device: str = "") -> Owner:
+    def owner(self, pid: int, index: int | None, device: str = "") -> Owner:
         """Return who a process on a device belongs to; `dead` if the kernel does not know it any more.
 
-        The prolog knows the device by its index, the kubelet by its UUID.
+        The prolog knows the device by its UUID or by the scheduler's index, the kubelet by its UUID.
         """
         status = text(self._procfs / str(pid) / "status")
         if status is None:
@@ -102,11 +102,11 @@ class Attribution:
             attribution_confidence_ratio=confidence,
         )
 
-    def _job(self, pid: int, index: int, uid: str, device: str) -> tuple[str, str, float | None]:
+    def _job(self, pid: int, index: int | None, uid: str, device: str) -> tuple[str, str, float | None]:
         """Return the job, where that is known from, and how sure it is; a SLUID only where nobody knows the id."""
         cgroup = text(self._procfs / str(pid) / "cgroup") or ""
         job = self._sluids.job(job_of(cgroup), cgroup)
-        mapped, given = self._mapped(index, uid), self._pods.jobs(device, self._clock())
+        mapped, given = self._mapped((device, index), uid), self._pods.jobs(device, self._clock())
         if job and not is_sluid(job):
             return job, "cgroup", _BOTH_CONFIDENCE if job in mapped or job in given else _CGROUP_CONFIDENCE
         if len(mapped) == 1:
@@ -118,16 +118,18 @@ class Attribution:
             return said, "environ", _PROLOG_CONFIDENCE if mapped else _ENVIRON_CONFIDENCE
         return (job, "cgroup", _CGROUP_CONFIDENCE) if job else ("", "none", None)
 
-    def _mapped(self, index: int, uid: str) -> list[str]:
+    def _mapped(self, names: tuple[str, int | None], uid: str) -> list[str]:
         """Return the jobs of this user that got the device, by the prolog's map; a line without a user is anybody's."""
         if self._job_map is None:
             return []
-        found = []
-        for line in (text(self._job_map / str(index)) or "").splitlines():
+        # Older drivers have slashes in the names of slices.
+        files = [self._job_map / str(name).replace("/", "_") for name in names if name not in {"", None}]
+        found: dict[str, None] = {}
+        for line in "\n".join(text(file) or "" for file in files).splitlines():
             job, _, of = line.strip().partition(" ")
-            if _JOB_ID.fullmatch(job) and of.strip() in {"", uid} and job not in found:
-                found.append(job)
-        return found
+            if _JOB_ID.fullmatch(job) and of.strip() in {"", uid}:
+                found[job] = None
+        return list(found)
 
     def _said(self, pid: int) -> str:
         """Return the job id in the process's environment; '' where it may not be read, or says none."""

@@ -31,6 +31,10 @@ class Card:
         self.index = index
         self.is_lost = False
         self.bus: Bus | None = None
+        self.minor: int | None = None
+        self.scheduler_index: int | None = None
+        self.mapped_index: int | None = None
+        self.is_cut: bool | None = None
         self.numa_node: int | None = None
         self.wants_health = False
         self._driver = driver
@@ -38,12 +42,11 @@ class Card:
         self._clock = clock
         self._slices: dict[str, Device] = {}
         self._known: dict[str, Row] = {}
-        self._is_cut: bool | None = None
         self._health: Row = {}
         self._counters: dict[str, float] = {}
         self._calm: list[Row] = []
         self._device: Device | None = None
-        self._processes = Processes(driver, attribution, index, uuid)
+        self._processes = Processes(driver, attribution, self._place, uuid)
         self._accounting = Accounting(driver)
 
     def read(self, handle: Any, at: datetime, *, with_processes: bool, with_health: bool) -> Iterator[tuple[str, Row]]:
@@ -104,8 +107,12 @@ class Card:
         self._device = None
         self._slices = {}
         self._driver = Driver(self._driver.library)
-        self._processes = Processes(self._driver, self._attribution, self.index, self.uuid)
+        self._processes = Processes(self._driver, self._attribution, self._place, self.uuid)
         self._accounting = Accounting(self._driver)
+
+    def _place(self) -> int | None:
+        """Return the index by which a prolog's map means this device."""
+        return self.mapped_index
 
     def _whole(self, handle: Any) -> Device:
         if self._device is None:
@@ -118,10 +125,10 @@ class Card:
     def _cut(self, handle: Any) -> list[mig.Slice] | None:
         """Return the slices, None for a device that is whole; a change of mode forgets what was unsupported."""
         is_cut = mig.is_enabled(self._driver, handle)
-        if self._is_cut is not None and is_cut != self._is_cut:
+        if self.is_cut is not None and is_cut != self.is_cut:
             self.close_profiling()
             self.forget_driver()
-        self._is_cut = is_cut
+        self.is_cut = is_cut
         if not is_cut:
             return None
         total = self._driver.ask("nvmlDeviceGetMemoryInfo", handle, about="memory of the whole")
@@ -170,7 +177,7 @@ class Card:
         """Return a slice that was not here before; its profiling is asked of the whole device."""
         driver = Driver(self._driver.library)
         gpm = Gpm(driver, handle, self._clock, part.instance)
-        processes = Processes(driver, self._attribution, self.index, part.uuid)
+        processes = Processes(driver, self._attribution, _nowhere, part.uuid)
         return Device(part.uuid, driver, gpm, processes, is_slice=True)
 
     def _calibrate(self, sample: Row) -> None:
@@ -215,7 +222,13 @@ class Card:
     def _inventory(self, model: str, parts: list[mig.Slice] | None) -> Iterator[Row]:
         """Yield what exists: the whole device, or its slices and the rest of it."""
         last = self._device.last if self._device else {}
-        common = {"gpu_model": model or None, "gpu_index": self.index, "numa_node_index": self.numa_node}
+        common = {
+            "gpu_model": model or None,
+            "gpu_index": self.index,
+            "minor_index": self.minor,
+            "scheduler_index": self.scheduler_index,
+            "numa_node_index": self.numa_node,
+        }
         if parts is None:
             yield {
                 "gpu_uuid": self.uuid,
@@ -249,6 +262,10 @@ class Card:
             "memory_baseline_bytes": _least(self._calm, "memory_used_bytes"),
             "idle_power_watts": _least(self._calm, "power_watts"),
         }
+
+
+def _nowhere() -> None:
+    """Return no index: a prolog's map means a slice by its UUID."""
 
 
 def _least(samples: list[Row], column: str) -> float | None:

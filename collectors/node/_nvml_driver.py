@@ -9,8 +9,11 @@ Refusal = Literal["unsupported", "denied", "no_symbol", "error"]
 Field = tuple[int, int]
 """A field's number and its scope: a link, or which part of the board."""
 
-_FOR_GOOD: Final = frozenset({"unsupported", "no_symbol"})
+FOR_GOOD: Final = frozenset({"unsupported", "no_symbol"})
+"""Refusals that last as long as the driver: what it does not have."""
+
 _MICROSECONDS: Final = 1_000_000
+_LONGEST_WAIT: Final = 63  # slow rounds: about an hour
 
 ALL_LINKS: Final = 0xFFFFFFFF
 """The scope that means all NVLinks of a device together."""
@@ -43,7 +46,7 @@ class Driver:
         Raises: DeviceLost: the device is gone. DriverGone: the driver is.
         """
         name = about or function
-        if self.refusals.get(name) in _FOR_GOOD:
+        if self.refusals.get(name) in FOR_GOOD:
             return None
         call = getattr(self.library, function, None)
         if call is None:
@@ -70,7 +73,7 @@ class Driver:
 
     def fields(self, handle: Any, wanted: Iterable[Field]) -> dict[Field, float]:
         """Return field values in one call; a field that the device does not have is left out from then on."""
-        asked = [field for field in wanted if self.refusals.get(_name(field)) not in _FOR_GOOD]
+        asked = [field for field in wanted if self.refusals.get(_name(field)) not in FOR_GOOD]
         answers = self.ask("nvmlDeviceGetFieldValues", handle, asked) if asked else None
         found: dict[Field, float] = {}
         for answer in answers or ():
@@ -131,6 +134,28 @@ class Driver:
             library.NVML_ERROR_FUNCTION_NOT_FOUND: "no_symbol",
         }
         return known.get(error.value, "error")
+
+
+class Patience:
+    """When to start NVML again for a device that stays lost: at first soon, then seldom.
+
+    A new session costs the other devices their averages of one round.
+    """
+
+    def __init__(self) -> None:
+        self._waited = 0
+        self._wait = 0
+
+    def is_over(self, is_any_lost: bool) -> bool:
+        """Tell whether it is time; called once in each slow round."""
+        if not is_any_lost:
+            self._waited = self._wait = 0
+            return False
+        if self._waited < self._wait:
+            self._waited += 1
+            return False
+        self._waited, self._wait = 0, min(2 * self._wait + 1, _LONGEST_WAIT)
+        return True
 
 
 def _name(field: Field) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from collectors.node._nvml_driver import ALL_LINKS, Driver, Field
+from collectors.node._nvml_driver import ALL_LINKS, FOR_GOOD, Driver, Field
 
 _MILLI: Final = 1000
 _NANOSECONDS: Final = 1_000_000_000
@@ -17,6 +17,11 @@ _THROTTLE_NANOSECONDS: Final = {
     "hw_thermal_throttle_seconds_total": (270, 0),
     "power_brake_throttle_seconds_total": (271, 0),
 }
+# Drivers before 570 tell only how long heat slowed the clock, not who slowed it.
+_HEAT: Final = (75, 0)
+_HEAT_BY_CAUSE: Final = ((269, 0), (270, 0))
+# What is told by a function too, in nanoseconds as well, where a field is not: the binding's name of the policy.
+_POLICIES: Final = {(74, 0): "NVML_PERF_POLICY_POWER", _HEAT: "NVML_PERF_POLICY_THERMAL"}
 # The average draw, of the module that carries processor and GPU, and of the memory alone.
 _POWER_MILLIWATTS: Final = {"module_power_watts": (185, 1), "memory_power_watts": (185, 2)}
 
@@ -57,7 +62,16 @@ class Batch:
         Raises: DeviceLost: the device is gone. DriverGone: the driver is.
         """
         links = [field for choices in _NVLINK.values() for number, _ in choices for field in self._links(number)]
-        self.found = self._driver.fields(handle, [*_FAST, *links, *(_SLOW if with_health else ())])
+        heat = self._heat()
+        self.found = self._driver.fields(handle, [*_FAST, *heat, *links, *(_SLOW if with_health else ())])
+        if not heat and (heat := self._heat()):
+            self.found |= self._driver.fields(handle, heat)
+        for field, policy in _POLICIES.items():
+            if (field != _HEAT or heat) and self._lacks(field):
+                number = getattr(self._driver.library, policy)
+                told = self._driver.ask("nvmlDeviceGetViolationStatus", handle, number, about=f"violation {number}")
+                if told is not None:
+                    self.found[field] = told.violationTime
 
     def columns(self) -> dict[str, float | None]:
         """Return the columns of a sample, in base units; null for what the device does not have."""
@@ -65,10 +79,22 @@ class Batch:
         return {
             "memory_temperature_celsius": found.get(_MEMORY_TEMPERATURE),
             **{column: found.get(field) for column, field in _PCIE_BYTES.items()},
-            **{column: _over(found.get(field), _NANOSECONDS) for column, field in _THROTTLE_NANOSECONDS.items()},
+            **{column: _over(found.get(field), _NANOSECONDS) for column, field in self._throttles().items()},
             **{column: _over(found.get(field), _MILLI) for column, field in _POWER_MILLIWATTS.items()},
             **{column: self._nvlink(choices) for column, choices in _NVLINK.items()},
         }
+
+    def _throttles(self) -> dict[str, Field]:
+        """Return the field of each time that the clock was slowed; heat as a whole where its causes are not told."""
+        return _THROTTLE_NANOSECONDS | ({"sw_thermal_throttle_seconds_total": _HEAT} if self._heat() else {})
+
+    def _heat(self) -> tuple[Field, ...]:
+        """Return the field of heat as a whole, where the driver has none for its causes."""
+        return (_HEAT,) if all(self._lacks(field) for field in _HEAT_BY_CAUSE) else ()
+
+    def _lacks(self, field: Field) -> bool:
+        """Tell whether the driver does not have a field, for good."""
+        return {self._driver.refusal(field), self._driver.refusals.get("nvmlDeviceGetFieldValues")} & FOR_GOOD != set()
 
     def _links(self, number: int) -> list[Field]:
         """Return the one field of all links, or, where the driver refuses that scope, those of each link."""

@@ -1,5 +1,6 @@
 """Processes on one device, and whose they are."""
 
+from collections.abc import Callable
 from statistics import fmean
 from typing import Any, Final
 
@@ -20,10 +21,10 @@ _GHOSTS: Final = frozenset({"Z", "X", "dead"})
 class Processes:
     """One device's list of processes; remembers until when their activity was read, and whose they were."""
 
-    def __init__(self, driver: Driver, attribution: Attribution, index: int, uuid: str) -> None:
+    def __init__(self, driver: Driver, attribution: Attribution, place: Callable[[], int | None], uuid: str) -> None:
         self._driver = driver
         self._attribution = attribution
-        self._index = index
+        self._place = place
         self._uuid = uuid
         self._seen_until = 0
         self.owners: dict[int, Owner] = {}
@@ -41,7 +42,7 @@ class Processes:
         active = self._active(handle)
         rows = []
         for pid, memory in sorted(held.items()):
-            whose = self._attribution.owner(pid, self._index, self._uuid)
+            whose = self._attribution.owner(pid, self._place(), self._uuid)
             if whose.process_name is not None and whose.process_name.startswith(tuple(_HELPERS)):
                 continue
             if whose.process_name is not None:

@@ -1,9 +1,11 @@
 """The job behind a SLUID: by default Slurm 26.05 names a job's cgroup by it, and it holds no job id.
 
 The daemon of each step lies in the job's cgroup and says in its title whose step it runs: `slurmstepd: [42.batch]`.
-Any user may read both, unless /proc hides the processes of others; no user can put a process there.
+Any user may read both, unless /proc hides the processes of others; no user can put a process there. Where it does, the
+prolog's map tells the job: a file of the SLUID's name, for Slurm tells both to its prolog.
 
-Source: Slurm's guide to cgroup v2, its tree of processes; cgroup.conf(5), CgroupJobIdPaths.
+Source: Slurm's guide to cgroup v2, its tree of processes; cgroup.conf(5), CgroupJobIdPaths; SLURM_JOB_SLUID in the
+environment of a prolog, since 26.05.
 """
 
 import re
@@ -29,9 +31,10 @@ def is_sluid(name: str) -> bool:
 class Sluids:
     """Which job each SLUID of this node is; what was told once is remembered."""
 
-    def __init__(self, procfs: Path, cgroups: Path) -> None:
+    def __init__(self, procfs: Path, cgroups: Path, job_map: Path | None = None) -> None:
         self._procfs = procfs
         self._cgroups = cgroups
+        self._job_map = job_map
         self._known: dict[str, str] = {}
 
     def job(self, name: str, cgroup: str) -> str:
@@ -44,7 +47,7 @@ class Sluids:
 
     def of(self, folder: Path) -> str:
         """Return the id of the job whose cgroup a folder is; '' where nobody tells it."""
-        found = self._known.get(folder.name) or self._told(folder)
+        found = self._known.get(folder.name) or self._told(folder) or self._mapped(folder.name)
         if found and len(self._known) < _MOST_KNOWN:
             self._known[folder.name] = found
         return found
@@ -58,3 +61,8 @@ class Sluids:
                 if title is not None:
                     return title[1]
         return ""
+
+    def _mapped(self, name: str) -> str:
+        """Return the job that the prolog's map names; '' where it has none."""
+        job = ((text(self._job_map / name) if self._job_map else None) or "").partition(" ")[0]
+        return job if job.isdecimal() else ""

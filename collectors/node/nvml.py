@@ -7,27 +7,38 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from collectors._clock import utc_now
+from collectors.node import _nvml_mig as mig
 from collectors.node._attribution import Attribution
 from collectors.node._device_settings import HealthSettings
 from collectors.node._files import numa_node
 from collectors.node._kernel_log import Bus, KernelLog, bus_of
 from collectors.node._nvml_card import Card
-from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, words
+from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, Patience, words
 from collectors.node._nvml_events import EventQueue, Witnesses, wants_health
+from collectors.node._slurm_devices import Device, OfSlurm, Order, of_slurm
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
 _EMITS: Final = ("gpu_sample", "gpu_process_sample", "gpu_process_run", "gpu_health_sample", "gpu_event", "gpu")
 _RUN_SMI: Final = "run nvidia-smi on this node"
-_LONGEST_WAIT: Final = 63  # slow rounds: about an hour
 _UNLISTED: Final = "the driver does not list it any more"
 
 
 class NvmlSettings(HealthSettings):
     """How often the slower questions are asked, and what tells the job of a process besides its cgroup."""
+
+    slurm_order: Annotated[
+        Order,
+        Field(
+            description="What Slurm's device indices count where the agent cannot read gres.conf: device_files, or pci "
+            "with AutoDetect=nvml; empty for what gres.conf says, else device_files"
+        ),
+    ] = ""
 
 
 @collector(emits=_EMITS, every_seconds=10, settings=NvmlSettings)
@@ -57,7 +68,15 @@ def nvml(
     decided = settings or NvmlSettings()
     attribution = decided.attribution(procfs, beside)
     of_bus = functools.partial(numa_node, beside / "sys" if sysfs is None else sysfs)
-    node = _Node(driver, attribution, log, of_bus, decided.health_every_rounds, clock, now)
+    node = _Node(
+        driver,
+        attribution,
+        log,
+        (of_bus, of_slurm(beside, decided.slurm_order)),
+        decided.health_every_rounds,
+        clock,
+        now,
+    )
     return node.one_round
 
 
@@ -102,7 +121,7 @@ class _Node:
         library: Any,
         attribution: Attribution,
         log: KernelLog,
-        numa_node_of: Callable[[Bus | None], int | None],
+        places: tuple[Callable[[Bus | None], int | None], OfSlurm],
         health_every: int,
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -110,7 +129,7 @@ class _Node:
         self._library = library
         self._driver = Driver(library)
         self._attribution = attribution
-        self._numa_node_of = numa_node_of
+        self._numa_node_of, self._slurm_indices_of = places
         self._health_every = health_every
         self._clock = clock
         self._now = now
@@ -120,7 +139,7 @@ class _Node:
         self._events = EventQueue(self._driver)
         self._witnesses = Witnesses(log)
         self._is_gone = False
-        self._patience = _Patience()
+        self._patience = Patience()
 
     def one_round(self) -> Iterator[tuple[str, Row]]:
         """Yield the rows of one round; without a driver those of devices that were here, which say so.
@@ -171,10 +190,14 @@ class _Node:
         if not here and not self._cards:
             raise SourceMissing("NVML: no GPU", hint="set collectors.nvml.enabled = false on this node")
         for uuid, (index, handle) in here.items():
-            card = self._cards.get(uuid)
-            if card is None:
-                card = self._cards[uuid] = self._new(uuid, index, handle)
-            yield from card.read(handle, at, with_processes=with_processes, with_health=is_slow)
+            if uuid not in self._cards:
+                self._cards[uuid] = self._new(uuid, index, handle)
+            # The driver counts anew when it is loaded again, without what is lost.
+            self._cards[uuid].index = index
+        if is_slow:
+            self._count()
+        for uuid, (_, handle) in here.items():
+            yield from self._cards[uuid].read(handle, at, with_processes=with_processes, with_health=is_slow)
         for uuid, card in self._cards.items():
             if uuid not in here:
                 yield from card.missing(at, self._reasons.get(card.index, _UNLISTED))
@@ -183,6 +206,15 @@ class _Node:
             if wants_health(told) and told.uuid in self._cards:
                 self._cards[told.uuid].wants_health = True
         yield from (("gpu_event", row) for row in self._witnesses.rows(queued, self._names(), at))
+
+    def _count(self) -> None:
+        """Give each device the index by which Slurm counts it."""
+        counted = self._slurm_indices_of({uuid: Device(card.minor, card.bus) for uuid, card in self._cards.items()})
+        # Where one is cut, an index counts slices too: which it means, no device can tell for itself.
+        is_any_cut = any(card.is_cut for card in self._cards.values())
+        for uuid, card in self._cards.items():
+            card.scheduler_index = counted.get(uuid)
+            card.mapped_index = None if is_any_cut else card.scheduler_index
 
     def _new(self, uuid: str, index: int, handle: Any) -> Card:
         """Return a device that was not here before; its events are queued from now on.
@@ -194,6 +226,8 @@ class _Node:
             bus = self._driver.ask("nvmlDeviceGetPciInfo", handle)
             card.bus = None if bus is None else bus_of(words(bus.busId))
             card.numa_node = self._numa_node_of(card.bus)
+            card.minor = self._driver.ask("nvmlDeviceGetMinorNumber", handle)
+            card.is_cut = mig.is_enabled(self._driver, handle)
         self._events.watch(handle, uuid)
         return card
 
@@ -244,25 +278,3 @@ class _Node:
             raise DriverGone(str(error)) from error
         for uuid, (_, handle) in self._enumerate().items():
             self._events.watch(handle, uuid)
-
-
-class _Patience:
-    """When to start NVML again for a device that stays lost: at first soon, then seldom.
-
-    A new session costs the other devices their averages of one round.
-    """
-
-    def __init__(self) -> None:
-        self._waited = 0
-        self._wait = 0
-
-    def is_over(self, is_any_lost: bool) -> bool:
-        """Tell whether it is time; called once in each slow round."""
-        if not is_any_lost:
-            self._waited = self._wait = 0
-            return False
-        if self._waited < self._wait:
-            self._waited += 1
-            return False
-        self._waited, self._wait = 0, min(2 * self._wait + 1, _LONGEST_WAIT)
-        return True

@@ -8,7 +8,7 @@ map=${CLUSTERLEDGER_JOB_MAP:-/run/clusterledger/job_map}
 umask 022
 {
   flock -w 5 9 || exit 0
-  for file in "$map"/[0-9]*; do
+  for file in "$map"/*; do
     [ -f "$file" ] || continue
     # A whole file at a time: the agent never sees half of one.
     grep -v "^$SLURM_JOB_ID " "$file" > "$map/.new" || true

@@ -158,7 +158,7 @@ def run(script: str, job_map: Path, **environment: str) -> None:
 
 
 def mapped(job_map: Path) -> dict[str, list[str]]:
-    return {path.name: path.read_text().splitlines() for path in job_map.glob("[0-9]*")}
+    return {path.name: path.read_text().splitlines() for path in job_map.glob("[!.]*")}
 
 
 def test_a_job_is_in_the_map_while_it_runs(job_map: Path) -> None:
@@ -169,6 +169,36 @@ def test_a_job_is_in_the_map_while_it_runs(job_map: Path) -> None:
     assert mapped(job_map) == {"3": ["170 1001"]}, "a job whose id begins the same stays"
     run("epilog.sh", job_map, SLURM_JOB_ID="170")
     assert mapped(job_map) == {}
+
+
+def test_a_device_is_in_the_map_by_its_uuid_where_slurm_tells_it(job_map: Path) -> None:
+    job = {"SLURM_JOB_ID": "17", "SLURM_JOB_UID": "1000"}
+    # Slices have always been named so, whole devices beside them only since 25.11, and before that by their index.
+    run("prolog.sh", job_map, **job, SLURM_JOB_GPUS="0,2", CUDA_VISIBLE_DEVICES="0,MIG-5f-1")
+    run("prolog.sh", job_map, **job, SLURM_JOB_GPUS="3", CUDA_VISIBLE_DEVICES="MIG-GPU-0b/1/0")
+    run("prolog.sh", job_map, **job, SLURM_JOB_GPUS="1,4", CUDA_VISIBLE_DEVICES="GPU-1a,GPU-4a")
+    run("prolog.sh", job_map, **job, CUDA_VISIBLE_DEVICES="GPU-5a")
+    run("prolog.sh", job_map, **job, SLURM_JOB_GPUS="6", ROCR_VISIBLE_DEVICES="GPU-00ff")
+    names = ["0", "MIG-5f-1", "MIG-GPU-0b_1_0", "GPU-1a", "GPU-4a", "GPU-5a", "GPU-00ff"]
+    assert mapped(job_map) == {name: ["17 1000"] for name in names}
+    run("epilog.sh", job_map, SLURM_JOB_ID="17")
+    assert mapped(job_map) == {}
+
+
+def test_the_sluid_of_a_job_is_in_the_map_while_it_runs_also_without_a_device(job_map: Path) -> None:
+    job = {"SLURM_JOB_ID": "17", "SLURM_JOB_UID": "1000"}
+    run("prolog.sh", job_map, **job, SLURM_JOB_SLUID="s5K1KKYAYG5D00")
+    assert mapped(job_map) == {"s5K1KKYAYG5D00": ["17 1000"]}
+    run("epilog.sh", job_map, SLURM_JOB_ID="17")
+    assert mapped(job_map) == {}
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "MIG-../x", ".lock", "GPU-a b*", "MIG-$(id)", "NoDevFiles", ""])
+def test_what_is_no_name_of_a_device_writes_nothing_outside(job_map: Path, name: str) -> None:
+    run("prolog.sh", job_map, SLURM_JOB_ID="17", CUDA_VISIBLE_DEVICES=name, SLURM_JOB_SLUID=name)
+    found = {path.name for path in job_map.iterdir()} if job_map.exists() else set()
+    assert found <= {".lock", "MIG-.._x", "GPU-a", "NoDevFiles"}
+    assert not (job_map / ".lock").exists() or (job_map / ".lock").read_text() == ""
 
 
 def test_nothing_fails_without_a_device_a_job_or_a_place_to_write(job_map: Path) -> None:

@@ -44,6 +44,19 @@ def test_a_place_is_the_device_of_its_index() -> None:
     assert remarks == ()
 
 
+def test_a_place_is_slurms_index_where_an_agent_tells_it() -> None:
+    """The device files of this node are numbered otherwise than its PCI addresses are ordered."""
+    there = [gpu(f"GPU-{each}", each, scheduler_index=(each + 2) % 4, minor_index=(each + 2) % 4) for each in range(4)]
+    assert names([holding("index:0")], there)[0] == ["GPU-2"]
+    assert names([holding("index:3")], there)[0] == ["GPU-1"]
+
+
+def test_a_device_whose_index_is_told_stands_before_one_whose_index_is_guessed() -> None:
+    """Slurm counts two of the four: their indices are also those that the driver gave the others."""
+    there = [gpu(f"GPU-{each}", each, scheduler_index=each - 2 if each > 1 else None) for each in range(4)]
+    assert names([holding("index:0"), holding("index:1")], there)[0] == ["GPU-2", "GPU-3"]
+
+
 def test_a_device_that_no_agent_told_is_left_out_and_said() -> None:
     found, remarks = names([holding("index:0"), holding("index:9", node="n2", job_id="8")], [gpu("GPU-0", 0)])
     assert found == ["GPU-0"]
@@ -76,6 +89,17 @@ def test_on_a_node_with_slices_a_place_counts_devices_of_one_kind() -> None:
     there = [gpu("GPU-0", 0), *cut("3g.40gb", "1g.10gb", "1g.10gb", index=1), gpu("GPU-2", 2)]
     told = [holding("index:0/whole"), holding("index:0/3g.40gb"), holding("index:1/1g.10gb"), holding("index:1/whole")]
     assert names(told, there) == (["GPU-0", "GPU-2", "MIG-1-0", "MIG-1-2"], ())
+
+
+def test_slices_of_several_gpus_are_counted_first_by_their_place_on_the_gpu() -> None:
+    there = [*cut("3g.40gb", "3g.40gb", index=0), *cut("3g.40gb", "3g.40gb", index=1)]
+    told = [[f"index:{each}/3g.40gb"] for each in range(4)]
+    assert [names([holding(place)], there)[0] for [place] in told] == [
+        ["MIG-0-0"],
+        ["MIG-1-0"],
+        ["MIG-0-1"],
+        ["MIG-1-1"],
+    ]
 
 
 def test_a_place_that_no_device_of_its_kind_has_is_left_out() -> None:

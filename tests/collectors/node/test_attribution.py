@@ -153,12 +153,42 @@ def test_a_process_whose_files_may_not_be_read_keeps_what_is_known(tmp_path: Pat
     assert said(tmp_path, pid) == ("555", "prolog", 0.7)
 
 
-def test_the_prologs_map_is_read_beside_the_hosts_proc_by_the_devices_index(tmp_path: Path, process: Process_) -> None:
-    (tmp_path / "run/clusterledger/job_map").mkdir(parents=True)
-    (tmp_path / "run/clusterledger/job_map/1").write_text("555 54321\n")
-    (tmp_path / "run/clusterledger/job_map/.lock").write_text("")
+def mapped(root: Path, **lines: str) -> None:
+    """Write the prolog's map of a node."""
+    folder = root / "run/clusterledger/job_map"
+    folder.mkdir(parents=True)
+    for name, line in lines.items():
+        (folder / name.removeprefix("_")).write_text(f"{line}\n")
+
+
+def attributed(node: Node) -> dict[object, tuple[object, object]]:
+    """Return the job of the process on each device, and how it was found."""
+    rows = node.round()["gpu_process_sample"]
+    return {row["gpu_uuid"]: (row["job_id"], row["attribution_source"]) for row in rows}
+
+
+def test_the_prologs_map_is_read_beside_the_hosts_proc_by_the_index_of_slurm(tmp_path: Path, process: Process_) -> None:
+    mapped(tmp_path, _1="555 54321", lock="")
     phase = Phase(processes=(Process(process()),))
-    gpus = (Gpu("GPU-a", phases=(phase,)), Gpu("GPU-b", slices=(Slice("MIG-1", 1, phases=(phase,)),)))
-    tables = Node(tmp_path / "proc", gpus).round()
-    rows = {row["gpu_uuid"]: (row["job_id"], row["attribution_source"]) for row in tables["gpu_process_sample"]}
-    assert rows == {"GPU-a": ("", "none"), "MIG-1": ("555", "prolog")}
+    # By their minor numbers Slurm counts them the other way round.
+    gpus = (Gpu("GPU-a", minor=1, phases=(phase,)), Gpu("GPU-b", minor=0, phases=(phase,)))
+    assert attributed(Node(tmp_path / "proc", gpus)) == {"GPU-a": ("555", "prolog"), "GPU-b": ("", "none")}
+
+
+def test_a_slice_is_in_the_map_by_its_uuid_alone(tmp_path: Path, process: Process_) -> None:
+    names = {"MIG-1": "555 54321", "GPU-a": "556 54321", "MIG-GPU-0b_1_0": "557 54321"}
+    mapped(tmp_path, _0="558 54321", _1="559 54321", **names)
+    phase = Phase(processes=(Process(process()),))
+    slices = (
+        Slice("MIG-1", 1, profile="2g.20gb", phases=(phase,)),
+        Slice("MIG-2", 2, profile="1g.10gb", phases=(phase,)),
+        Slice("MIG-GPU-0b/1/0", 3, profile="1g.10gb", phases=(phase,)),
+    )
+    gpus = (Gpu("GPU-a", phases=(phase,)), Gpu("GPU-b", slices=slices), Gpu("GPU-c", phases=(phase,)))
+    assert attributed(Node(tmp_path / "proc", gpus)) == {
+        "GPU-a": ("556", "prolog"),
+        "GPU-c": ("", "none"),
+        "MIG-1": ("555", "prolog"),
+        "MIG-2": ("", "none"),
+        "MIG-GPU-0b/1/0": ("557", "prolog"),
+    }, "an index of a node with slices counts these too"

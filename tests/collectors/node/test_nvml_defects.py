@@ -188,6 +188,50 @@ def test_a_driver_too_old_for_the_fields_of_health_is_asked_by_functions(node: M
     assert health["ecc_uncorrected_count_total"] == 0
 
 
+SLOWED = Phase(sw_thermal=0.25, hw_thermal=0.5, power_cap=0.125)
+TIMES = ("sw_thermal_throttle_seconds_total", "hw_thermal_throttle_seconds_total", "power_cap_seconds_total")
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [
+        ((), (25.0, 50.0, 12.5)),
+        (("field 269", "field 270", "field 271"), (75.0, None, 12.5)),
+        (("field 74", "field 75", "field 269", "field 270"), (75.0, None, 12.5)),
+        (("field 74",), (25.0, 50.0, 12.5)),
+        (("field 269",), (None, 50.0, 12.5)),
+        (("nvmlDeviceGetFieldValues",), (75.0, None, 12.5)),
+        (("field 74", "field 75", "field 269", "field 270", "nvmlDeviceGetViolationStatus"), (None, None, None)),
+    ],
+)
+def test_a_driver_too_old_to_say_who_slowed_the_clock_says_how_long_heat_did(
+    node: Make, missing: tuple[str, ...], expected: tuple[float | None, ...]
+) -> None:
+    """Before 570 heat is one time, in the same nanoseconds; it stands in one column, so that nothing counts twice."""
+    for code in (pynvml.NVML_ERROR_INVALID_ARGUMENT, pynvml.NVML_ERROR_NOT_SUPPORTED):
+        if "nvmlDeviceGetFieldValues" in missing and code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
+            continue
+        sample = node(Gpu("GPU-a", phases=(SLOWED,), incidents=refused(*missing, code=code))).samples()["GPU-a"]
+        assert tuple(sample.get(name) for name in TIMES) == expected
+
+
+def test_a_field_that_fails_once_does_not_change_what_a_counter_counts(node: Make) -> None:
+    once = (Incident("error", 105.0, 115.0, f"field {field}", pynvml.NVML_ERROR_UNKNOWN) for field in (269, 270))
+    gpu = node(Gpu("GPU-a", phases=(SLOWED,), incidents=tuple(once)))
+    found = [next(iter(each["gpu_sample"])).get(TIMES[0]) for each in gpu.rounds(3)]
+    assert found == [25.0, None, 30.0]
+    assert "nvmlDeviceGetViolationStatus" not in gpu.fake.calls
+
+
+def test_an_old_driver_is_asked_for_its_fields_in_one_call_after_the_first_round(node: Make) -> None:
+    missing = refused("field 269", "field 270", "field 271", code=pynvml.NVML_ERROR_INVALID_ARGUMENT)
+    gpu = node(Gpu("GPU-a", generation="ampere", phases=(SLOWED,), incidents=missing))
+    gpu.round()
+    before = gpu.fake.calls["nvmlDeviceGetFieldValues"]
+    gpu.rounds(3)
+    assert gpu.fake.calls["nvmlDeviceGetFieldValues"] == before + 3
+
+
 # -- health and events
 
 

@@ -103,3 +103,14 @@ def test_what_was_told_once_is_known_while_the_last_step_ends(tmp_path: Path) ->
 def test_other_names_are_left_as_they_are(tmp_path: Path, name: str) -> None:
     assert not is_sluid(name)
     assert Sluids(tmp_path, tmp_path).job(name, f"0::/{PATH}/step_0") == name
+
+
+def test_where_proc_hides_the_titles_the_prologs_map_tells_the_job(tmp_path: Path) -> None:
+    node = Node(tmp_path, "")
+    for each in (tmp_path / "proc").glob("*00/cmdline"):
+        each.unlink()
+    (tmp_path / "map").mkdir()
+    (tmp_path / "map" / SLUID).write_text("42 54321\n")
+    assert node.said() == ("42", "cgroup", 0.9)
+    (tmp_path / "map" / SLUID).write_text("$(reboot)\n")
+    assert node.said(()) == (SLUID, "cgroup", 0.9)
