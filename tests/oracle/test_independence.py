@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("name", ["oracle_facts", "oracle_state", "oracle_time", "oracle_money", "oracle_sharing"])
+@pytest.mark.parametrize(
+    "name", ["oracle_facts", "oracle_state", "oracle_time", "oracle_money", "oracle_sharing", "oracle_estimates"]
+)
 def test_an_oracle_imports_the_language_and_the_ledgers_words_only(name: str) -> None:
     tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
     froms = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
