@@ -28,7 +28,7 @@ WHOLE: Final = (
 """Resources of which one is a whole device, unless its node divides it."""
 
 _NVIDIA: Final = WHOLE[0]
-_SHARED: Final = "nvidia.com/gpu.shared"
+SHARED: Final = "nvidia.com/gpu.shared"
 _CORES: Final = "nvidia.com/gpucores"
 _MEMORY_PERCENT: Final = "nvidia.com/gpumem-percentage"
 _MEMORY: Final = "nvidia.com/gpumem"
@@ -164,7 +164,7 @@ def requested(pod: Pod, at: Offer | None, offers: Iterable[Offer], known: Claims
             parts.append(count * (at.unit if at else _common(offers, "unit") or 1.0))
         elif name in WHOLE:
             parts.append(count)
-        elif name == _SHARED:
+        elif name == SHARED:
             replicas = at.replicas if at else _common(offers, "replicas")
             parts.append(count / replicas if replicas else None)
         elif name.startswith(_MIG):

@@ -19,6 +19,14 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """What a kind of owner says about the work: of several in a chain the outermost that says anything counts."""
 
+POD_LABELS: Final = (
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/part-of",
+    "app",
+)
+"""Labels of pods that are kept where nothing else is said: what applications are called, and no more."""
+
 _QUEUE: Final = "kueue.x-k8s.io/queue-name"
 _MODELS: Final = ("nvidia.com/gpu.product", "cloud.google.com/gke-accelerator", "amd.com/gpu.product-name")
 

@@ -26,6 +26,8 @@ UUID: Final = "UUID"
 INSTANCE: Final = "GPU_I_ID"
 PROFILE: Final = "GPU_I_PROFILE"
 
+_BOARD: Final = "board"
+
 _INT32_BLANK: Final = 0x7FFFFFF0
 _INT32_MOST: Final = 0x7FFFFFFF
 _INT64_BLANK: Final = float(0x7FFFFFFFFFFFFFF0)
@@ -49,8 +51,8 @@ def gpu_uuid(labels: Labels) -> str:
 
 
 def _device(labels: Labels, part: str) -> Key | None:
-    del part
-    uuid = gpu_uuid(labels)
+    """Return whose row it is: what is of the whole board is told again for each of its slices, and is the board's."""
+    uuid = labels.get(UUID, "") if part == _BOARD else gpu_uuid(labels)
     return (uuid,) if uuid else None
 
 
@@ -114,18 +116,18 @@ GPU_SAMPLE: Final = Target(
         Metric("DCGM_FI_DEV_FB_TOTAL", "memory_total_bytes", times=_MIB),
         Metric("DCGM_FI_DEV_FB_FREE", "_free_bytes", times=_MIB),
         Metric("DCGM_FI_DEV_FB_RESERVED", "_reserved_bytes", times=_MIB),
-        Metric("DCGM_FI_DEV_POWER_USAGE", "power_watts"),
-        Metric("DCGM_FI_DEV_ENFORCED_POWER_LIMIT", "power_limit_watts"),
-        Metric("DCGM_FI_DEV_POWER_MGMT_LIMIT", "_management_limit_watts"),
-        Metric("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "energy_joules_total", per=1000.0),
-        Metric("DCGM_FI_DEV_GPU_TEMP", "temperature_celsius"),
-        Metric("DCGM_FI_DEV_MEMORY_TEMP", "memory_temperature_celsius"),
-        Metric("DCGM_FI_DEV_SM_CLOCK", "sm_clock_hertz", times=_MHZ),
-        Metric("DCGM_FI_DEV_MAX_SM_CLOCK", "sm_clock_max_hertz", times=_MHZ),
-        Metric("DCGM_FI_DEV_MEM_CLOCK", "memory_clock_hertz", times=_MHZ),
-        Metric("DCGM_FI_DEV_PSTATE", "performance_state_index"),
-        Metric("DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", "clock_event_reasons_bitmask"),
-        Metric("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", "clock_event_reasons_bitmask"),
+        Metric("DCGM_FI_DEV_POWER_USAGE", "power_watts", part=_BOARD),
+        Metric("DCGM_FI_DEV_ENFORCED_POWER_LIMIT", "power_limit_watts", part=_BOARD),
+        Metric("DCGM_FI_DEV_POWER_MGMT_LIMIT", "_management_limit_watts", part=_BOARD),
+        Metric("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "energy_joules_total", per=1000.0, part=_BOARD),
+        Metric("DCGM_FI_DEV_GPU_TEMP", "temperature_celsius", part=_BOARD),
+        Metric("DCGM_FI_DEV_MEMORY_TEMP", "memory_temperature_celsius", part=_BOARD),
+        Metric("DCGM_FI_DEV_SM_CLOCK", "sm_clock_hertz", times=_MHZ, part=_BOARD),
+        Metric("DCGM_FI_DEV_MAX_SM_CLOCK", "sm_clock_max_hertz", times=_MHZ, part=_BOARD),
+        Metric("DCGM_FI_DEV_MEM_CLOCK", "memory_clock_hertz", times=_MHZ, part=_BOARD),
+        Metric("DCGM_FI_DEV_PSTATE", "performance_state_index", part=_BOARD),
+        Metric("DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", "clock_event_reasons_bitmask", part=_BOARD),
+        Metric("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", "clock_event_reasons_bitmask", part=_BOARD),
         Metric("DCGM_FI_PROF_PCIE_TX_BYTES", "pcie_transmit_bytes_per_second"),
         Metric("DCGM_FI_PROF_PCIE_RX_BYTES", "pcie_receive_bytes_per_second"),
         Metric("DCGM_FI_PROF_NVLINK_TX_BYTES", "nvlink_transmit_bytes_per_second"),
@@ -137,10 +139,9 @@ GPU_HEALTH: Final = Target(
     exporter="DCGM exporter",
     schema=GpuHealthSample,
     names=("gpu_uuid",),
-    key=_device,
-    blank=without_blanks,
     # A slice has no health of its own.
-    where=((INSTANCE, "=", ""),),
+    key=lambda labels, part: _device(labels, part or _BOARD),
+    blank=without_blanks,
     metrics=(
         Metric("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", "ecc_corrected_count_total"),
         Metric("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "ecc_uncorrected_count_total"),

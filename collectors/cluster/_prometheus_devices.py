@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from collectors.cluster._kubernetes_devices import slice_share
 from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
 from collectors.cluster._prometheus_dcgm import DEVICE_MARKS, INSTANCE, PROFILE, UUID, XID, gpu_uuid, without_blanks
 from collectors.cluster._prometheus_decode import points
@@ -26,7 +27,10 @@ SOURCE: Final = "prometheus"
 """The word for nodes that only their samples tell."""
 
 _SLICES: Final = 7
-_COMPUTE: Final = re.compile(r"(\d+)g\.")
+_GIGABYTES: Final = re.compile(r"\b(\d+) ?GB\b")
+"""The memory of the whole device, which no slice tells, where the name of the model has it."""
+
+_MEBIBYTES: Final = 1024
 _REST: Final = "-rest"
 _XID_MEMORY_SECONDS: Final = 3600
 _GONE_MEMORY_SECONDS: Final = 3600
@@ -36,7 +40,7 @@ _ASKED_SECONDS: Final = 600
 def inventory(samples: pl.DataFrame, labels: Mapping[Device, Labels]) -> pl.DataFrame:
     """Return the devices that samples are of, each since its first one.
 
-    A slice takes as many sevenths of its device as its profile says; what no slice takes is a device of its own.
+    A slice takes the part of its device that its profile says; what no slice takes is a device of its own.
     """
     known = [name for name in ("memory_total_bytes", "power_limit_watts") if name in samples.columns]
     seen = samples.group_by("cluster", "node", "gpu_uuid", maintain_order=True).agg(
@@ -44,12 +48,13 @@ def inventory(samples: pl.DataFrame, labels: Mapping[Device, Labels]) -> pl.Data
     )
     rows: list[dict[str, Any]] = []
     cut: dict[Device, list[tuple[dict[str, Any], Labels]]] = {}
+    boards = {(node, words[UUID]) for (node, _), words in labels.items() if words.get(INSTANCE)}
     for row in seen.iter_rows(named=True):
         words = labels.get((row["node"], row["gpu_uuid"]), {})
         told = {**row, "gpu_model": _model(words), "gpu_index": _index(words)}
         if words.get(INSTANCE):
-            cut.setdefault((row["node"], words["UUID"]), []).append((told, words))
-        else:
+            cut.setdefault((row["node"], words[UUID]), []).append((told, words))
+        elif words or (row["node"], row["gpu_uuid"]) not in boards:
             rows.append({**told, "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)})
     found = [*(each for row in rows for each in _whole(row, cut)), *_sliced(cut)]
     return pl.DataFrame(found, schema=dtypes(Gpu))
@@ -62,6 +67,24 @@ def _whole(row: dict[str, Any], cut: Mapping[Device, Sequence[tuple[dict[str, An
         yield row
     elif row["exists_start"] < since:
         yield {**row, "exists_end": since}
+
+
+def rests(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
+    """Return samples of what no slice takes of a board, at the instants of its slices: it is there, and nobody's."""
+    board = ["cluster", "node", "parent_gpu_uuid"]
+    is_rest = pl.col("gpu_uuid").str.ends_with(_REST)
+    rest = devices.filter(is_rest).select(*board, pl.col("gpu_uuid").alias("_rest")).unique(maintain_order=True)
+    slices = devices.filter(~is_rest & (pl.col("parent_gpu_uuid") != "")).select(*board, "gpu_uuid").unique()
+    seen = samples.select("cluster", "node", "gpu_uuid", "sampled_at", "step_seconds")
+    told = seen.join(slices, on=["cluster", "node", "gpu_uuid"]).join(rest, on=board)
+    found = told.select("cluster", "node", "sampled_at", "step_seconds", pl.col("_rest").alias("gpu_uuid")).unique()
+    return found.sort("gpu_uuid", "sampled_at").with_columns(
+        status=pl.lit("ok"),
+        evidence_quality=pl.lit("X"),
+        process_count=pl.lit(0, dtype=pl.Int64),
+        process_job_ids=pl.lit(""),
+        jobless_process_count=pl.lit(0, dtype=pl.Int64),
+    )
 
 
 def nodes(devices: pl.DataFrame, hosts: pl.DataFrame) -> pl.DataFrame:
@@ -92,8 +115,8 @@ def _sliced(cut: Mapping[Device, Sequence[tuple[dict[str, Any], Labels]]]) -> It
 
 def _slice(words: Labels) -> Slice:
     profile = words.get(PROFILE, "").lower()
-    compute = _COMPUTE.match(profile)
-    share = int(compute[1]) / _SLICES if compute else 1 / _SLICES
+    size = _GIGABYTES.search(_model(words) or "")
+    share = slice_share(profile, float(size[1]) * _MEBIBYTES if size else None) or 1 / _SLICES
     return Slice(gpu_uuid(words), None, _number(words.get(INSTANCE, "")) or 0, profile, None, share, 0.0)
 
 

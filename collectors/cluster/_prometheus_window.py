@@ -10,10 +10,12 @@ import dataframely as dy
 import polars as pl
 
 from collectors.cluster import _prometheus_kube
+from collectors.cluster._kubernetes_jobs import Words
 from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
+from collectors.cluster._prometheus_asking import Asking
 from collectors.cluster._prometheus_dcgm import GPU_SAMPLE, XID, gpu_uuid
 from collectors.cluster._prometheus_decode import Rows
-from collectors.cluster._prometheus_devices import Device, gone, inventory, nodes, xids
+from collectors.cluster._prometheus_devices import Device, gone, inventory, nodes, rests, xids
 from collectors.cluster._prometheus_node import NODE_NAME
 from collectors.cluster._prometheus_table import NAME, Labels, Matcher, NodeOf, Target, answer, fill, fitted, queries
 from collectors.cluster._source import Pulled
@@ -88,6 +90,7 @@ class Reader:
     node_of: NodeOf
     tables: frozenset[str]
     gone_after_seconds: int
+    words: Words
 
     def most_steps(self, grid: Grid) -> int:
         """Return how many steps a window may have: as many as a server gives, fewer where there are many series."""
@@ -107,6 +110,8 @@ class Reader:
         frames = self._frames(tables, grid, remarks)
         if GpuSample in frames:
             frames[Gpu] = inventory(frames[GpuSample], labels)
+            unheld = rests(frames[GpuSample], frames[Gpu])
+            frames[GpuSample] = pl.concat([frames[GpuSample], unheld], how="diagonal_relaxed")
             if is_last:
                 frames[Gpu] = pl.concat([frames[Gpu], self._gone(grid)])
             if "node" in self.tables and not {_prometheus_kube.NODES} & self.known:
@@ -115,7 +120,7 @@ class Reader:
         if XID in self.known and "gpu_event" in self.tables:
             events = xids(self.api, self.matchers, grid, self.cluster, self.node_of)
             frames |= {} if events.is_empty() else {GpuEvent: events}
-        asking = _prometheus_kube.Asking(self.api, self.cluster, self.known, self.matchers, self.node_of, grid)
+        asking = Asking(self.api, self.cluster, self.known, self.matchers, self.node_of, grid, self.words)
         kube = _prometheus_kube.told(asking, is_last=is_last)
         kube = {schema: frame for schema, frame in kube.items() if declared(schema).name in self.tables}
         frames |= kube

@@ -16,7 +16,7 @@ from pydantic import Field
 from collectors.cluster._kubernetes_api import Api, Forbidden, Place, place
 from collectors.cluster._kubernetes_claims import Claim, Slice
 from collectors.cluster._kubernetes_devices import Claims, Offer, claims, given, offer, requested
-from collectors.cluster._kubernetes_jobs import Asked, Words, bound_at, ended_at, holdings, job_row
+from collectors.cluster._kubernetes_jobs import POD_LABELS, Asked, Words, bound_at, ended_at, holdings, job_row
 from collectors.cluster._kubernetes_nodes import node_row, state_row
 from collectors.cluster._kubernetes_objects import Node, Pod, Workload
 from collectors.cluster._kubernetes_owners import Owners
@@ -47,12 +47,7 @@ class KubernetesSettings(SourceSettings):
     token_file: Annotated[Path | None, Field(description="File with the token; a pod's own by default")] = None
     ca_file: Annotated[Path | None, Field(description="Certificates that are trusted; a pod's own by default")] = None
     namespaces: Annotated[tuple[str, ...], Field(description="Read pods of these only; empty for all")] = ()
-    labels: Annotated[tuple[str, ...], Field(description="Labels of pods that are kept; no others are")] = (
-        "app.kubernetes.io/name",
-        "app.kubernetes.io/instance",
-        "app.kubernetes.io/part-of",
-        "app",
-    )
+    labels: Annotated[tuple[str, ...], Field(description="Labels of pods that are kept; no others are")] = POD_LABELS
     user_label: Annotated[str, Field(description="Label that names a pod's user")] = "user"
     team_label: Annotated[str, Field(description="Label that names a pod's team")] = "team"
     model_label: Annotated[str, Field(description="Label that names a pod's model")] = "model"

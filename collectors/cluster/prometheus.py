@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from collectors.cluster import _prometheus_cadvisor, _prometheus_dcgm, _prometheus_node
+from collectors.cluster._kubernetes_jobs import POD_LABELS, Words
 from collectors.cluster._prometheus_api import Api, grid_of, windows
 from collectors.cluster._prometheus_connection import Connection
 from collectors.cluster._prometheus_table import Key, Labels, Metric, Target
@@ -64,6 +65,12 @@ class PrometheusSettings(SourceSettings, Connection):
     ] = ("exported_node", "node", "kubernetes_node", "Hostname", "nodename", "instance")
     short_names: Annotated[bool, Field(description="Take a node's name up to its first dot")] = False
     metrics: Annotated[tuple[CustomMetric, ...], Field(description="Further metrics")] = ()
+    pod_labels: Annotated[tuple[str, ...], Field(description="Labels of pods that are kept; no others are")] = (
+        POD_LABELS
+    )
+    user_label: Annotated[str, Field(description="Label that names a pod's user")] = "user"
+    team_label: Annotated[str, Field(description="Label that names a pod's team")] = "team"
+    model_label: Annotated[str, Field(description="Label that names a pod's model")] = "model"
 
 
 @cluster_source(
@@ -83,6 +90,7 @@ def prometheus(settings: PrometheusSettings) -> Pull:
     targets = _targets(settings)
     tables = frozenset(settings.tables) or frozenset(_EMITS)
     matchers = tuple((label, "=", value) for label, value in settings.match.items())
+    words = Words(settings.pod_labels, settings.user_label, settings.team_label, settings.model_label)
 
     def pull(since: datetime | None, until: datetime) -> Iterator[Pulled]:
         api = Api(settings)
@@ -91,7 +99,7 @@ def prometheus(settings: PrometheusSettings) -> Pull:
         known = api.names(grid.start - grid.step, max(grid.start, grid.end))
         naming = Naming(settings.node_labels, is_short=settings.short_names)
         node_of, gone_after = naming.of(api, known, grid), int(settings.gone_after_hours * 3600)
-        reader = Reader(api, settings.cluster, targets, known, matchers, node_of, tables, gone_after)
+        reader = Reader(api, settings.cluster, targets, known, matchers, node_of, tables, gone_after, words)
         pieces = windows(grid, reader.most_steps(grid))
         yield from _ahead(reader.pulled(each, is_last=each.end == grid.end) for each in pieces)
 

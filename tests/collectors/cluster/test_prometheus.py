@@ -1,6 +1,7 @@
 """Metrics from a real Prometheus and a real VictoriaMetrics: units, gaps, labels, blanks, windows."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -223,7 +224,8 @@ def test_the_inventory_has_whole_devices_slices_and_what_no_slice_takes(frames: 
     assert whole["memory_total_bytes"] == (1024 + 80_000 + 535) * MIB
     assert (part["parent_gpu_uuid"], part["mig_profile"]) == ("GPU-1", "3g.40gb")
     assert part["gpu_fraction"] + rest["gpu_fraction"] == 1
-    assert float(part["gpu_fraction"]) == pytest.approx(3 / 7, abs=1e-6)
+    # Half of its memory goes with three sevenths of its processors.
+    assert part["gpu_fraction"] == Decimal("0.5")
 
 
 def test_a_new_xid_is_one_event_and_one_of_unknown_age_is_none(frames: dict[str, pl.DataFrame]) -> None:
@@ -332,7 +334,7 @@ def test_a_configured_metric_joins_the_rows_of_its_table(url: str) -> None:
 
 def test_only_series_with_the_wanted_labels_are_read(url: str) -> None:
     piece = next(prometheus.open(settings(url, match={"gpu": "1"}))(at(-1), at(9)))
-    assert set(piece.frames[GpuSample]["gpu_uuid"]) == {"GPU-1", "GPU-1-gi-3"}
+    assert set(piece.frames[GpuSample]["gpu_uuid"]) == {"GPU-1", "GPU-1-gi-3", "GPU-1-rest"}
     assert HostSample not in piece.frames
 
 

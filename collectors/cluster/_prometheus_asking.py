@@ -1,0 +1,68 @@
+"""What is asked of a server about one window for the tables of a cluster: last values, and when they were last told."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from collectors.cluster._kubernetes_jobs import Words
+from collectors.cluster._prometheus_api import Api, Grid, selector
+from collectors.cluster._prometheus_table import Labels, Matcher, NodeOf
+
+_BEFORE_SECONDS: Final = 600
+_NODE_SECONDS: Final = 300
+_STRANGE: Final = re.compile(r"[^a-zA-Z0-9_]")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Where and what is asked of a window."""
+
+    api: Api
+    cluster: str
+    known: frozenset[str]
+    matchers: Sequence[Matcher]
+    node_of: NodeOf
+    grid: Grid
+    words: Words
+
+    def last(self, name: str, where: Sequence[Matcher] = (), seconds: int = 0) -> list[tuple[Labels, float]]:
+        """Return the last value of each series of a metric in the window, or a little before it."""
+        if name not in self.known:
+            return []
+        select = selector(name, (*where, *self.matchers))
+        return [*self.api.instant(f"last_over_time({select}[{seconds or self._seconds}s])", self.grid.end)]
+
+    def now(self, name: str) -> list[tuple[Labels, float]]:
+        """Return the value of each series of a metric that is told at the end of the window."""
+        if name not in self.known:
+            return []
+        return [*self.api.instant(selector(name, self.matchers), self.grid.end)]
+
+    def of_nodes(self, name: str, where: Sequence[Matcher] = ()) -> dict[str, tuple[Labels, float]]:
+        """Return what is told of each node at the end of the window."""
+        found = self.last(name, where, max(_NODE_SECONDS, 5 * self.grid.step))
+        return {self.node_of(labels): (labels, value) for labels, value in found}
+
+    def last_seen(self, name: str, where: Sequence[Matcher] = (), compared: str = "") -> list[tuple[Labels, float]]:
+        """Return when each series of a metric was last seen, or last had a value that compares so."""
+        if name not in self.known:
+            return []
+        select = selector(name, (*where, *self.matchers))
+        query = f"max_over_time(timestamp({select}{compared})[{self._seconds}s:{self.grid.step}s])"
+        return [*self.api.instant(query, self.grid.end)]
+
+    @property
+    def _seconds(self) -> int:
+        return self.grid.end - self.grid.start + self.grid.step + _BEFORE_SECONDS
+
+
+def labelled(told: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """Return labels of an object under their own names: kube-state-metrics writes them as `label_app_kubernetes_io`."""
+    found = {name: told.get(f"label_{in_metrics(name)}", "") for name in names}
+    return {name: word for name, word in found.items() if word}
+
+
+def in_metrics(name: str) -> str:
+    """Return a name of Kubernetes as metrics write it."""
+    return _STRANGE.sub("_", name)
