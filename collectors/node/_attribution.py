@@ -14,17 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from collectors.node._cgroup_names import job_of
 from collectors.node._files import text
+from collectors.node._hidden import Hidden
 from collectors.node._pod_resources import Latest
 from collectors.node._sluid import Sluids, is_sluid
-
-_SLURM_JOB: Final = re.compile(r"slurm[^:]*?/job_(\d+)(?:/|$)")
-# Since Slurm 26.05 the folder carries the job's SLUID: `Sluids` tells its id.
-_SLURM_SLUID: Final = re.compile(r"slurm[^:]*?/(s[0-9A-Z]{5,})(?:/|$)")
-_POD_UID: Final = r"pod([0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12})"
-_POD: Final = re.compile(rf"kubepods[^:]*?{_POD_UID}")
-# From inside of a pod, another one's path begins where both are: what stands above it is not told.
-_POD_BESIDE: Final = re.compile(rf":/(?:\.\./)+(?:[^:/]+/)?{_POD_UID}")
 
 # A cgroup is made by the scheduler and cannot be left by the user; a stale one can outlive its job.
 _CGROUP_CONFIDENCE: Final = 0.9
@@ -32,6 +26,7 @@ _BOTH_CONFIDENCE: Final = 0.99
 _KUBELET_CONFIDENCE: Final = 0.8
 _PROLOG_CONFIDENCE: Final = 0.7
 _ENVIRON_CONFIDENCE: Final = 0.5
+_UNSEEN_CONFIDENCE: Final = 0.5
 
 _JOB_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.+-]{0,63}")
 _LONGEST_ENVIRON: Final = 1 << 20
@@ -44,11 +39,14 @@ class Owner(NamedTuple):
     """What /proc says about one process."""
 
     process_name: str | None
-    process_state: str
+    process_state: str | None
     user: str | None
     job_id: str
     attribution_source: str
     attribution_confidence_ratio: float | None
+
+
+_DEAD: Final = Owner(None, "dead", None, "", "none", None)
 
 
 class Attribution:
@@ -69,18 +67,25 @@ class Attribution:
         cgroups: Path | None = None,
     ) -> None:
         self._procfs = procfs
-        self._sluids = Sluids(procfs, cgroups or procfs.parent / "sys/fs/cgroup", job_map)
+        beside = cgroups or procfs.parent / "sys/fs/cgroup"
+        self._sluids = Sluids(procfs, beside, job_map)
+        self._hidden = Hidden(procfs, beside)
         self._job_map = job_map
         self._variables = tuple(variables)
         self._pods = pods or Latest()
         self._clock = clock
 
     def sees_processes(self) -> bool:
-        """Tell whether process ids of the driver can be looked up here: not in a container of its own."""
+        """Tell whether process ids of the driver can be looked up here: not in a container of its own.
+
+        Where /proc hides the processes of others, the cgroups of jobs list theirs, if a scheduler keeps any.
+        """
+        self._hidden.look()
         try:
-            return (self._procfs / "self/ns/pid").readlink().name == _HOST_NAMESPACE
+            is_host = (self._procfs / "self/ns/pid").readlink().name == _HOST_NAMESPACE
         except OSError:
-            return True
+            is_host = True
+        return is_host and (not self._hidden.is_so or self._hidden.has_jobs())
 
     def owner(self, pid: int, index: int | None, device: str = "") -> Owner:
         """Return who a process on a device belongs to; `dead` if the kernel does not know it any more.
@@ -89,7 +94,7 @@ class Attribution:
         """
         status = text(self._procfs / str(pid) / "status")
         if status is None:
-            return Owner(None, "dead", None, "", "none", None)
+            return self._unseen(pid, (device, index)) if self._hidden.is_so else _DEAD
         fields = dict(line.partition(":")[::2] for line in status.splitlines())
         uid = (fields.get("Uid", "").split() or [""])[0]
         job, source, confidence = self._job(pid, index, uid, device)
@@ -101,6 +106,17 @@ class Attribution:
             attribution_source=source,
             attribution_confidence_ratio=confidence,
         )
+
+    def _unseen(self, pid: int, names: tuple[str, int | None]) -> Owner:
+        """Return the job of a process that /proc does not show; whether it still runs nobody says."""
+        group = self._hidden.group(pid)
+        if group is not None:
+            job = self._sluids.job_in(group)
+            is_mapped = job in self._mapped(names, None)
+            return Owner(None, None, None, job, "cgroup", _BOTH_CONFIDENCE if is_mapped else _CGROUP_CONFIDENCE)
+        mapped = self._mapped(names, None)
+        found = (mapped[0], "prolog", _UNSEEN_CONFIDENCE) if len(mapped) == 1 else ("", "none", None)
+        return Owner(None, None, None, *found)
 
     def _job(self, pid: int, index: int | None, uid: str, device: str) -> tuple[str, str, float | None]:
         """Return the job, where that is known from, and how sure it is; a SLUID only where nobody knows the id."""
@@ -118,8 +134,11 @@ class Attribution:
             return said, "environ", _PROLOG_CONFIDENCE if mapped else _ENVIRON_CONFIDENCE
         return (job, "cgroup", _CGROUP_CONFIDENCE) if job else ("", "none", None)
 
-    def _mapped(self, names: tuple[str, int | None], uid: str) -> list[str]:
-        """Return the jobs of this user that got the device, by the prolog's map; a line without a user is anybody's."""
+    def _mapped(self, names: tuple[str, int | None], uid: str | None) -> list[str]:
+        """Return the jobs of this user that got the device, by the prolog's map; a line without a user is anybody's.
+
+        Where the user is not known, all jobs that got it.
+        """
         if self._job_map is None:
             return []
         # Older drivers have slashes in the names of slices.
@@ -127,7 +146,7 @@ class Attribution:
         found: dict[str, None] = {}
         for line in "\n".join(text(file) or "" for file in files).splitlines():
             job, _, of = line.strip().partition(" ")
-            if _JOB_ID.fullmatch(job) and of.strip() in {"", uid}:
+            if _JOB_ID.fullmatch(job) and (uid is None or of.strip() in {"", uid}):
                 found[job] = None
         return list(found)
 
@@ -147,16 +166,6 @@ class Attribution:
             if _JOB_ID.fullmatch(job := value.decode("utf-8", "replace")):
                 return job
         return ""
-
-
-def job_of(cgroup: str) -> str:
-    """Return the job id, SLUID or pod UID in the text of /proc/PID/cgroup; '' if there is none."""
-    for line in cgroup.splitlines():
-        for pattern in (_SLURM_JOB, _SLURM_SLUID, _POD, _POD_BESIDE):
-            match = pattern.search(line)
-            if match:
-                return match[1].replace("_", "-")
-    return ""
 
 
 @functools.lru_cache(maxsize=4096)

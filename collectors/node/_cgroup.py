@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from collectors.node._attribution import job_of
+from collectors.node._cgroup_names import job_of
 from collectors.node._files import as_count, text
 
 _DEPTH: Final = 3  # kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice, slurm/uid_1/job_2

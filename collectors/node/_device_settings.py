@@ -8,13 +8,14 @@ from pydantic import Field
 from collectors._settings import CollectorSettings
 from collectors.node._attribution import Attribution
 from collectors.node._pod_resources import latest
+from collectors.node._sluid import JOB_MAP
 
 
 class DeviceSettings(CollectorSettings):
     """What tells the job of a process besides its cgroup."""
 
     job_map: Annotated[str, Field(description="Where the prolog notes which job got which device; empty for none")] = (
-        "/run/clusterledger/job_map"
+        f"/{JOB_MAP}"
     )
     job_variables: Annotated[
         tuple[str, ...],

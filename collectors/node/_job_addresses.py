@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from collectors.node._attribution import job_of
+from collectors.node._cgroup_names import job_of
 from collectors.node._files import listed, text
 
 _LISTENS: Final = "0A"

@@ -45,7 +45,7 @@ class Processes:
             whose = self._attribution.owner(pid, self._place(), self._uuid)
             if whose.process_name is not None and whose.process_name.startswith(tuple(_HELPERS)):
                 continue
-            if whose.process_name is not None:
+            if whose.process_state != "dead":
                 self.owners[pid] = whose
             is_unknown = active is None or whose.process_state in _GHOSTS
             activity = None if is_unknown or active is None else active.get(pid, 0.0)

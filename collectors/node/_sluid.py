@@ -12,12 +12,16 @@ import re
 from pathlib import Path
 from typing import Final
 
+from collectors.node._cgroup import Group
 from collectors.node._files import listed, text
 
 _SLUID: Final = re.compile(r"s[0-9A-Z]{5,}")
 _PLACE: Final = re.compile(r"^\d+::/(?:\.\./)*([^:\n]*?slurm[^:/\n]*/s[0-9A-Z]{5,})(?:/|$)", re.MULTILINE)
 _TITLE: Final = re.compile(r"slurmstepd: \[(\d+)[.+\]]")
 _MOST_KNOWN: Final = 4096
+
+JOB_MAP: Final = "run/clusterledger/job_map"
+"""Where a prolog notes what it is told, below the root of the node, unless an operator says otherwise."""
 
 # From inside of a container the path may begin below the folder in which both are.
 _ABOVE: Final = ("", "system.slice")
@@ -44,6 +48,10 @@ class Sluids:
             return name
         found = (self.of(self._cgroups / above / place[1]) for above in _ABOVE)
         return next(filter(None, found), name)
+
+    def job_in(self, group: Group) -> str:
+        """Return the id of the job whose cgroup it is; a SLUID that nobody explains as it is."""
+        return (self.of(group.path) if is_sluid(group.job_id) else "") or group.job_id
 
     def of(self, folder: Path) -> str:
         """Return the id of the job whose cgroup a folder is; '' where nobody tells it."""

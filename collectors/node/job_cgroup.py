@@ -7,7 +7,7 @@ from typing import Final
 from collectors.node import _cgroup_v1, _cgroup_v2
 from collectors.node._cgroup import Devices, Group, groups, has_scheduler
 from collectors.node._files import listed
-from collectors.node._sluid import Sluids, is_sluid
+from collectors.node._sluid import JOB_MAP, Sluids
 from collectors.node._stalls import stalls
 from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
@@ -22,14 +22,14 @@ def job_cgroup(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> Emit
     A job that ends while it is read has no row. Requests to a device that stands on another (dm, md, loop) are
     counted on the lower one alone. Cached files are part of the memory that is charged to a job, and shared memory
     is part of the cache there: both are set apart. A job that Slurm names by its SLUID has its id where the titles of
-    its steps tell it.
+    its steps, or a prolog, tell it.
 
     Raises: SourceMissing: no scheduler keeps cgroups here. Nulls: what a controller that is off would measure; the
     limit of a job without one; the peak before Linux 5.19; with the older cgroups all pressure.
     Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1; Slurm's cgroup.conf; the kubelet's QoS classes.
     """
     root, devices = sysfs / "fs/cgroup", Devices(sysfs)
-    trees, sluids = _trees(root), Sluids(procfs, root)
+    trees, sluids = _trees(root), Sluids(procfs, root, procfs.parent / JOB_MAP)
     if not any(has_scheduler(tree) for tree in trees.values()):
         raise SourceMissing(
             f"{root} has no cgroup of Slurm or Kubernetes",
@@ -61,7 +61,7 @@ def _trees(root: Path) -> dict[str, Path]:
 def _each_once(tree: Path, sluids: Sluids) -> dict[str, Group]:
     found: dict[str, Group] = {}
     for group in groups(tree):
-        job_id = (sluids.of(group.path) if is_sluid(group.job_id) else "") or group.job_id
+        job_id = sluids.job_in(group)
         found.setdefault(job_id, group._replace(job_id=job_id))
     return found
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from collectors._settings import CollectorSettings
-from collectors.node._attribution import job_of
+from collectors.node._cgroup_names import job_of
 from collectors.node._files import text
-from collectors.node._sluid import Sluids, is_sluid
+from collectors.node._sluid import JOB_MAP, Sluids, is_sluid
 from collectors.progress import FOLDER, VERSION
 from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
@@ -53,7 +53,7 @@ def training(
     folder = (settings or TrainingSettings()).folder
     pace = (settings.every_seconds if settings else None) or _PACE_SECONDS
     seen: dict[str, int] = {}
-    sluids = Sluids(procfs, procfs.parent / "sys/fs/cgroup")
+    sluids = Sluids(procfs, procfs.parent / "sys/fs/cgroup", procfs.parent / JOB_MAP)
 
     def one_round() -> Emitted:
         if not folder.is_dir():

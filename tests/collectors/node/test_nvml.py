@@ -10,7 +10,7 @@ import pynvml
 import pytest
 
 from collectors.fake_nvml import FakeNvml, Gpu, Incident, Phase, Process, Scenario, Slice
-from collectors.node._attribution import job_of
+from collectors.node._cgroup_names import job_of
 from collectors.node.nvml import nvml
 from ledger.errors import SourceError, SourceMissing
 from tests.collectors.node.gpu_node import GIB, Node

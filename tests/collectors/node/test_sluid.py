@@ -114,3 +114,8 @@ def test_where_proc_hides_the_titles_the_prologs_map_tells_the_job(tmp_path: Pat
     assert node.said() == ("42", "cgroup", 0.9)
     (tmp_path / "map" / SLUID).write_text("$(reboot)\n")
     assert node.said(()) == (SLUID, "cgroup", 0.9)
+    (tmp_path / "run/clusterledger/job_map").mkdir(parents=True)
+    (tmp_path / "run/clusterledger/job_map" / SLUID).write_text("42 54321\n")
+    rows = [row for _, row in job_cgroup.open(sysfs=tmp_path / "sys", procfs=tmp_path / "proc")()]
+    assert [row["job_id"] for row in rows] == ["42"]
+    assert node.trained()["job_id"] == "42"
