@@ -199,6 +199,7 @@ class Commit:
             reason="reason",
             row_json="row_json",
             rejected_at=pl.lit(self.now).cast(pl.Datetime("us", "UTC")),
+            fault=pl.col("reason").str.replace("(?s)found .*?, expected", "expected"),
         )
         self.add(declared(RejectedRow), rows)
 

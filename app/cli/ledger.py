@@ -77,12 +77,9 @@ def ingest(
 
 
 def _refusals(file: dict[str, Any]) -> None:
-    """Say which rows of a file were refused and why; the others are in."""
+    """Say which rows of a file were refused and why, each fault once; the others are in."""
     for text in file["rejections"]:
         remark(f"refused: {file['path']}: {text}")
-    more = file["rejected"] - len(file["rejections"])
-    if more > 0:
-        remark(f"refused: {file['path']}: {more} more")
     remark(
         f"  hint: {amount(file['rows'], 'row')} kept; correct the rest and import the file again;"
         ' `clusterledger sql "SELECT reason, row_json FROM rejected_row"` lists all'

@@ -1,18 +1,20 @@
 """Keeping what a delivery of a bill gave."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+import dataframely as dy
 import polars as pl
 
 from app.context import Context
 from collectors.billing._format import Imported
 from collectors.billing._snapshot import decide
 from ledger import money
-from ledger.store import Store
-from ledger.tables import BillImport, BillingPeriod, FocusCharge, Invoice
+from ledger.store import Store, Written
+from ledger.tables import BillImport, BillingPeriod, FocusCharge, Invoice, declared
+from ledger.words import amount
 
 _NAMED = ("path", "source", "source_name")
 _UNIT = ("InvoiceIssuerName", "BillingPeriodStart", "BillingAccountId")
@@ -109,19 +111,28 @@ def keep(context: Context, imported: Imported, *, accept: bool, received: Receiv
         store.replace(FocusCharge, charges, partitions=[imported.import_id])
     if Invoice in rest:
         _replace_told_otherwise(store, rest[Invoice])
-    written = sum(store.append(schema, frame, source=imported.path).rows for schema, frame in rest.items())
+    written = {schema: store.append(schema, frame, source=imported.path) for schema, frame in rest.items()}
     if not decision.is_unchanged:
         store.append(BillImport, decision.changed, source=imported.path)
     return Outcome(
         format=imported.format,
         version=imported.version,
         rows=imported.row_count,
-        rejected=len(imported.rejected),
+        rejected=len(imported.rejected) + sum(each.rejected for each in written.values()),
         billed_cost={code: amount or Decimal(0) for code, amount in _by_currency(imported, "billed_cost").items()},
         effective_cost=_by_currency(imported, "effective_cost"),
-        is_unchanged=decision.is_unchanged and not written,
+        is_unchanged=decision.is_unchanged and not any(each.rows for each in written.values()),
         waiting=decision.reasons,
-        remarks=decision.remarks,
+        remarks=(*decision.remarks, *misfits(written)),
+    )
+
+
+def misfits(written: Mapping[type[dy.Schema], Written]) -> tuple[str, ...]:
+    """Say how many rows a table did not take: their reader let them pass, a bound of the table did not."""
+    return tuple(
+        f"{amount(each.rejected, 'row')} left out of {declared(schema).name}: see `rejected_row`"
+        for schema, each in written.items()
+        if each.rejected
     )
 
 

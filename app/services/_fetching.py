@@ -174,17 +174,17 @@ def _imported(context: Context, source: BillSource, found: Source, delivery: str
             prices=prices(context),
         )
         outcome = keep(context, imported, accept=False, received=received)
-    _rejections.keep(context, [_rejections.of_bill(each).row(found.path) for each in imported.rejected])
+    lines = _rejections.keep(context, map(_rejections.of_bill, imported.rejected), found.path).lines()
     if imported.format == _OWNED:
         _owned.charge(context)
-    about = Fetched(delivery, "imported", outcome.rows, outcome.rejected, f"{outcome.format} {outcome.version}".strip())
+    kind = f"{outcome.format} {outcome.version}".strip()
     if outcome.waiting:
         hint = "look at it with `clusterledger bills diff`, then accept it if it is right; the earlier bill counts"
         return Fetched(delivery, "waiting", outcome.rows, outcome.rejected, "; ".join(outcome.waiting), hint)
-    if imported.rejected and not imported.row_count:
-        reason = imported.rejected[0].reason
-        return Fetched(delivery, "refused", 0, outcome.rejected, f"found no row that can be kept; {reason}")
-    return about
+    if lines and not imported.row_count:
+        return Fetched(delivery, "refused", 0, outcome.rejected, f"found no row that can be kept; {lines[0]}")
+    said = "; refused: ".join([kind, *lines])
+    return Fetched(delivery, "imported", outcome.rows, outcome.rejected, said)
 
 
 def _remember(context: Context, name: str, delivery: Delivery, result: Fetched) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 
 from app.context import Context
 from app.services import _rejections
+from app.services._faults import Faults
 from collectors.cluster._beside import beside_api, has_api
 from collectors.cluster._configured import Configured
 from collectors.cluster._devices import named
@@ -30,9 +31,6 @@ from ledger.tables.partition import declared
 _MOST_REMARKS = 5
 """Remarks that are kept of one pull: a source may say the same of each window."""
 
-_TOLD_ROWS = 5
-"""Refused rows that are told at once; all of them stand in `rejected_row`."""
-
 
 @dataclass
 class Outcome:
@@ -45,7 +43,7 @@ class Outcome:
     rejected: int = 0
     tables: dict[str, int] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    rejections: list[str] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
     error: ClusterLedgerError | None = None
 
 
@@ -104,7 +102,7 @@ class _Pull:
     def _take(self, piece: Pulled, *, is_onward: bool) -> None:
         """Keep one piece and count what became of its rows."""
         outcome, known = self._outcome, self._row["reached_at"]
-        refused = [_rejections.of_dump(each).row(_told(self._source.name)) for each in piece.rejected]
+        refused = [_rejections.of_dump(each) for each in piece.rejected]
         piece = named(piece, self._gpus)
         if has_api(self._source.kind.name, self._source.settings.cluster, self._context.settings.sources):
             held = self._open_rows(JobGpu, "scheduler")
@@ -123,7 +121,7 @@ class _Pull:
         if Node in frames and Node not in piece.standing:
             before = self._open_rows(Node, frames[Node]["source"][0]).filter(pl.col("exists_end").is_null())
             frames[Node] = begun(frames[Node], before, ["cluster", "node"])
-        new = _rejections.fresh(self._context, refused)
+        new = _rejections.fresh(self._context, [each.row(_told(self._source.name)) for each in refused])
         if not new.is_empty():
             frames[RejectedRow] = new
         reached = max(piece.reached_at, known) if known is not None else piece.reached_at
@@ -136,7 +134,8 @@ class _Pull:
         outcome.rows = sum(outcome.tables.values())
         outcome.reached_at = self._row["reached_at"]
         outcome.rejected += len(refused)
-        outcome.rejections += [str(row["reason"]) for row in refused]
+        for each in refused:
+            outcome.faults.add(each.table_name, each.fault, each.reason)
         outcome.remarks += [each for each in piece.remarks if each not in outcome.remarks]
 
     def _gpus(self, nodes: Sequence[str]) -> pl.DataFrame:
@@ -212,7 +211,8 @@ def shown(outcome: Outcome, seconds: float) -> dict[str, object]:
         "tables": outcome.tables,
         "seconds": round(seconds, 3),
         "remarks": outcome.remarks,
-        "rejections": outcome.rejections[:_TOLD_ROWS],
+        "rejections": outcome.faults.lines(),
+        "faults": outcome.faults.rows(),
     }
     if outcome.error is not None:
         found |= {"error": outcome.error.message, "hint": outcome.error.hint, "exit_code": outcome.error.exit_code}

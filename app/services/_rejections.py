@@ -2,25 +2,38 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Final
 
 import polars as pl
 
 from app.context import Context
+from app.services._faults import Faults
 from collectors.billing._format import Rejected as RejectedCharge
 from collectors.dumps._dump import Rejected as RejectedRecord
 from ledger.frames import to_frame
 from ledger.tables import RejectedRow
 
+_FOUND: Final = re.compile(r"found .*?, expected", re.DOTALL)
+
+# A file of millions of rows may be wrong in every one.
+_AT_ONCE: Final = 20_000
+
 
 @dataclass(frozen=True)
 class Refusal:
-    """One row that was refused: where it was meant to go, why, and what it was."""
+    """One row that was refused: where it was meant to go, why, and what it was.
+
+    `fault` is what the reason shares with those of other rows that are wrong in the same way.
+    """
 
     table_name: str
     reason: str
     record: str
+    fault: str
 
     def row(self, source: str) -> dict[str, object]:
         """Return it as a row of `rejected_row`, without the instant."""
@@ -31,24 +44,33 @@ class Refusal:
             "source": source,
             "reason": self.reason,
             "row_json": self.record,
+            "fault": self.fault,
         }
 
 
 def of_dump(each: RejectedRecord) -> Refusal:
     """Return the refusal of a scheduler's record."""
-    return Refusal(each.table_name, f"{each.where}: {each.reason}", json.dumps(each.record))
+    fault = _FOUND.sub("expected", each.reason)
+    return Refusal(each.table_name, f"{each.where}: {each.reason}", json.dumps(each.record), fault)
 
 
 def of_bill(each: RejectedCharge) -> Refusal:
     """Return the refusal of a bill's row."""
-    return Refusal(each.table_name, each.reason, json.dumps({each.column: each.found}))
+    fault = f"column {each.column}: expected {each.expected}" if each.column else f"expected {each.expected}"
+    return Refusal(each.table_name, each.reason, json.dumps({each.column: each.found}), fault)
 
 
-def keep(context: Context, rows: Sequence[dict[str, object]]) -> None:
-    """Store refusals that are not there yet."""
-    new = fresh(context, rows)
-    if not new.is_empty():
-        context.store.append(RejectedRow, new, source="ingest")
+def keep(context: Context, refusals: Iterable[Refusal], source: str) -> Faults:
+    """Store refusals that are not there yet, some at a time, and return what is wrong with how many of them."""
+    faults = Faults()
+    left = iter(refusals)
+    while some := list(islice(left, _AT_ONCE)):
+        for each in some:
+            faults.add(each.table_name, each.fault, each.reason)
+        new = fresh(context, [each.row(source) for each in some])
+        if not new.is_empty():
+            context.store.append(RejectedRow, new, source="ingest")
+    return faults
 
 
 def fresh(context: Context, rows: Sequence[dict[str, object]]) -> pl.DataFrame:

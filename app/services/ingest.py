@@ -6,7 +6,8 @@ from pydantic import Field
 
 from app.context import Context
 from app.services import _dumps, _owned, _prepaid, _rejections
-from app.services._bills import Outcome, keep, receiving, shown_as
+from app.services._bills import Outcome, keep, misfits, receiving, shown_as
+from app.services._faults import TOLD_FAULTS, Faults
 from app.services._prices import prices
 from app.services._service import Params, Progress, service
 from collectors.billing._read import bill_formats, read_bill
@@ -15,9 +16,6 @@ from ledger.words import amount
 
 # An inventory holds no charges: they follow from it.
 _OWNED = "on_premises"
-
-_TOLD_ROWS = 5
-"""Refused rows that are told at once; all of them stand in `rejected_row`."""
 
 
 class Files(Params):
@@ -63,17 +61,16 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
     dump = _dumps.detected(path, params.format)
     if dump is not None:
         read = dump.read(_dumps.local(path))
-        kept = [context.store.append(schema, frame, source=name).rows for schema, frame in read.frames.items()]
-        refused = [_rejections.of_dump(each).row(name) for each in read.rejected]
-        _rejections.keep(context, refused)
+        kept = {schema: context.store.append(schema, frame, source=name) for schema, frame in read.frames.items()}
+        faults = _rejections.keep(context, map(_rejections.of_dump, read.rejected), name)
         outcome = Outcome(
             format=read.format,
             version="",
             rows=sum(each.height for each in read.frames.values()),
-            rejected=len(read.rejected),
-            is_unchanged=not sum(kept),
+            rejected=len(read.rejected) + sum(each.rejected for each in kept.values()),
+            is_unchanged=not any(each.rows for each in kept.values()),
         )
-        return _told(name, outcome, (*read.remarks, *_zoneless(read.naive_instant_count)), refused)
+        return _told(name, outcome, (*read.remarks, *misfits(kept), *_zoneless(read.naive_instant_count)), faults)
     with receiving(context) as received:
         imported = read_bill(
             path,
@@ -86,16 +83,16 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
         )
         imported = shown_as(imported, path, name)
         outcome = keep(context, imported, accept=params.accept, received=received)
-    refused = [_rejections.of_bill(each).row(name) for each in imported.rejected]
-    _rejections.keep(context, refused)
-    return _told(name, outcome, (*imported.remarks, *outcome.remarks), refused)
+    faults = _rejections.keep(context, map(_rejections.of_bill, imported.rejected), name)
+    return _told(name, outcome, (*imported.remarks, *outcome.remarks), faults)
 
 
 def _zoneless(count: int) -> tuple[str, ...]:
     return (f"{amount(count, 'instant')} without a zone taken as UTC",) if count else ()
 
 
-def _told(name: str, outcome: Outcome, remarks: tuple[str, ...], refused: list[dict[str, object]]) -> dict[str, object]:
+def _told(name: str, outcome: Outcome, remarks: tuple[str, ...], faults: Faults) -> dict[str, object]:
+    lines = faults.lines(name)
     found: dict[str, object] = {
         "path": name,
         "format": outcome.format,
@@ -106,11 +103,11 @@ def _told(name: str, outcome: Outcome, remarks: tuple[str, ...], refused: list[d
         "effective_cost": outcome.effective_cost,
         "is_unchanged": outcome.is_unchanged,
         "remarks": [each.removeprefix(f"{name}: ") for each in remarks],
-        "rejections": [str(each["reason"]).removeprefix(f"{name}: ") for each in refused[:_TOLD_ROWS]],
+        "rejections": lines,
+        "faults": faults.rows(name),
     }
-    if refused and not outcome.rows:
-        first = str(refused[0]["reason"]).removeprefix(f"{name}: ")
-        found["error"] = f"{name}: found no row that can be kept, expected at least one; {first}"
+    if lines and not outcome.rows:
+        found["error"] = f"{name}: found no row that can be kept, expected at least one; {lines[0]}"
         found["hint"] = "correct the file and import it again; what was imported before still counts"
     if outcome.waiting:
         found["error"] = _lines(outcome.waiting)
@@ -124,7 +121,9 @@ def _lines(reasons: tuple[str, ...]) -> str:
     for each in reasons:
         unit, mark, rest = each.partition(": found ")
         units.setdefault(unit, []).append(mark.removeprefix(": ") + rest)
-    return "\n".join(": ".join(filter(None, (unit, "; ".join(filter(None, rest))))) for unit, rest in units.items())
+    lines = [": ".join(filter(None, (unit, "; ".join(filter(None, rest))))) for unit, rest in units.items()]
+    more = len(lines) - TOLD_FAULTS
+    return "\n".join([*lines[:TOLD_FAULTS], *([f"{amount(more, 'more account')} or periods"] if more > 0 else [])])
 
 
 def _failed(name: str, error: ClusterLedgerError, path: str) -> dict[str, object]:
@@ -140,6 +139,7 @@ def _failed(name: str, error: ClusterLedgerError, path: str) -> dict[str, object
         "is_unchanged": True,
         "remarks": [],
         "rejections": [],
+        "faults": [],
         "error": error.message.replace(path, name),
         "hint": error.hint.replace(path, name),
         "exit_code": error.exit_code,

@@ -162,7 +162,7 @@ def _invoices(invoices: pl.DataFrame) -> None:
     table.show(
         invoices,
         {
-            "billing_period_start": Column("Period", "day"),
+            "billing_period_start": Column("Period", "month"),
             "provider": Column("Provider"),
             "invoice_id": Column("Invoice"),
             "charged": Column("Charged", "money", "Sum of the bill's rows."),
@@ -189,7 +189,7 @@ def _invoices(invoices: pl.DataFrame) -> None:
                 "format": Column("Format"),
                 "version": Column("Version"),
                 "billing_account_id": Column("Account"),
-                "billing_period_start": Column("Period", "day"),
+                "billing_period_start": Column("Period", "month"),
                 "row_count": Column("Rows", "count"),
                 "rejected_count": Column("Refused", "count"),
                 "billed_cost": Column("Billed", "money"),
@@ -277,8 +277,8 @@ def _rejected(rejected: pl.DataFrame) -> None:
         {
             "table_name": Column("Table"),
             "source": Column("From"),
-            "reason": Column("Why"),
-            "row_count": Column("Rows", "count"),
+            "row_count": Column("Rows", "count", "How many rows are wrong in this way."),
+            "reason": Column("Why", help="What was said of the first of them."),
             "last_rejected_at": Column("Last", "instant"),
             "example": Column("Example"),
         },

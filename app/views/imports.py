@@ -99,13 +99,13 @@ def _imported(path: Path, name: str, format_: str) -> dict[str, Any]:
 
 
 def _outcomes() -> None:
-    """Say what came of the files of this visit, with every refused row, and what to do next."""
+    """Say what came of the files of this visit, what is wrong with which of their rows, and what to do next."""
     told: list[dict[str, Any]] = st.session_state.get(_SAID, [])
     for each in told:
         _outcome(each)
     if not told:
         return
-    _refused([str(each["path"]) for each in told if each["rejected"]])
+    _refused([each for each in told if each.get("faults")])
     pace = written.duration(data.settings().hub.rollup_every_seconds)
     st.caption(f"Costs, allocations and invoices are computed anew within {pace}. Next:")
     with st.container(horizontal=True):
@@ -137,26 +137,40 @@ def _on_a_page(hint: str) -> str:
     return f"{hint[:1].upper()}{hint[1:]}." if hint else ""
 
 
-def _refused(names: list[str]) -> None:
-    """Show each refused row: where it stood, what was found and what was expected there."""
-    if not names:
+def _refused(files: list[dict[str, Any]]) -> None:
+    """Show what is wrong, each fault once: in how many rows, where the first stands, what was found and expected."""
+    if not files:
         return
-    rows = data.answer("refused_of_files", scope=controls.scope(), sources="".join(f"{name}\n" for name in names))
+    faults = [{"source": file["path"], **fault} for file in files for fault in file["faults"]]
     st.subheader("Refused rows", anchor=False)
     st.caption("The other rows are in. Correct these in the file and import it again under the same name.")
+    columns = {
+        "found": Column("Found"),
+        "expected": Column("Expected"),
+        "hint": Column("What to do"),
+        "table_name": Column("Table"),
+    }
     table.show(
-        data.once(told_apart, rows),
+        told_apart(pl.DataFrame(faults)),
         {
             "source": Column("File"),
-            "place": Column("Where"),
-            "found": Column("Found"),
-            "expected": Column("Expected"),
-            "hint": Column("What to do"),
-            "table_name": Column("Table"),
+            "row_count": Column("Rows", "count", "How many rows are wrong in this way."),
+            "place": Column("First at"),
+            **columns,
         },
-        key="refused",
-        file_name="refused-rows",
+        key="faults",
+        file_name="faults",
     )
+    with st.expander("Each refused row"):
+        names = "".join(f"{file['path']}\n" for file in files)
+        rows = data.answer("refused_of_files", scope=controls.scope(), sources=names)
+        st.caption("Those of earlier imports under these names too, the newest 1,000; `rejected_row` has them all.")
+        table.show(
+            data.once(told_apart, rows),
+            {"source": Column("File"), "place": Column("Where"), **columns},
+            key="refused",
+            file_name="refused-rows",
+        )
 
 
 def told_apart(rows: pl.DataFrame) -> pl.DataFrame:
@@ -205,7 +219,7 @@ def _so_far(found: pl.DataFrame) -> None:
             "source_name": Column("Source"),
             "format": Column("Format"),
             "billing_account_id": Column("Account"),
-            "billing_period_start": Column("Period", "day"),
+            "billing_period_start": Column("Period", "month"),
             "row_count": Column("Rows", "count"),
             "rejected_count": Column("Refused", "count"),
             "billed_cost": Column("Billed", "money"),

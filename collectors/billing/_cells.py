@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -149,12 +150,12 @@ class Cells:
         """Refuse a row, unless it is refused already."""
         if index in self.refused:
             return
-        if self._is_header(index):
+        if index in self._headers:
             name, found, expected = "", "the header again", "a row"
         elif found is None:
             found = "nothing"
         else:
-            text = str(found)
+            text = found.isoformat().replace("+00:00", "Z") if isinstance(found, datetime) else str(found)
             found = repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}...")
         self.refused[index] = Rejected(
             self.texts.label,
@@ -183,9 +184,18 @@ class Cells:
         ]
         return tuple(sorted([*broken, *self.refused.values()], key=lambda each: each.line))
 
-    def _is_header(self, index: int) -> bool:
-        row = self.texts.frame.row(index)
-        return [str(each).strip().casefold() for each in row] == list(self.columns)
+    @cached_property
+    def _headers(self) -> frozenset[int]:
+        """The rows that say the header again, as in files that somebody joined."""
+        frame, names = self.texts.frame, list(self.columns)
+        if not names:
+            return frozenset()
+        said = as_text(frame[:, 0]).str.strip_chars().str.to_lowercase() == frame.columns[0].strip().lower()
+        return frozenset(
+            index
+            for index in said.arg_true().to_list()
+            if [str(each).strip().casefold() for each in frame.row(index)] == names
+        )
 
 
 def _cleaned(texts: pl.Series) -> tuple[pl.Series, pl.Series]:

@@ -218,8 +218,10 @@ def _judge(cells: Cells, frame: pl.DataFrame) -> None:
     for name in MANDATORY:
         cells.need(name, frame[name], "a value in every row")
     cells.among("ChargeCategory", frame["ChargeCategory"], CHARGE_CATEGORIES)
-    for index in pl.arg_where(~frame["BillingCurrency"].str.contains(_CURRENCY), eager=True).to_list():
-        cells.refuse(index, "BillingCurrency", frame["BillingCurrency"][index], "three letters of ISO 4217")
+    if wrong := pl.arg_where(~frame["BillingCurrency"].str.contains(_CURRENCY), eager=True).to_list():
+        written = pl.select(pl.coalesce(cells.text("BillingCurrency"), frame["BillingCurrency"])).to_series()
+        for index in wrong:
+            cells.refuse(index, "BillingCurrency", written[index], "three letters of ISO 4217")
     no_period = frame["BillingPeriodEnd"] <= frame["BillingPeriodStart"]
     backwards = frame["ChargePeriodEnd"] < frame["ChargePeriodStart"]
     for index in pl.arg_where(no_period, eager=True).to_list():

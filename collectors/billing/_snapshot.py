@@ -15,6 +15,7 @@ import polars as pl
 from collectors.billing._charges import import_frame
 from ledger import money
 from ledger.tables import BillImport
+from ledger.words import amount
 
 _SMALLER: Final = Decimal("0.2")
 
@@ -62,6 +63,7 @@ def decide(
     fresh = list(new.iter_rows(named=True))
     reasons: list[str] = []
     remarks: list[str] = []
+    beside: dict[str, list[_Row]] = {}
     for unit, members in _by_unit(fresh).items():
         known = [rows[_key(row)] for row in members if _key(row) in rows]
         if known and (not accept or all(row["status"] == "current" for row in known)):
@@ -79,7 +81,8 @@ def decide(
         why = [] if accept else against
         status = "waiting" if why else "current"
         reasons.extend(f"{_named(members[0])}: {each}" for each in why)
-        remarks.extend(_beside(rows.values(), members, unit))
+        for other in _beside(rows.values(), members, unit):
+            beside.setdefault(other, []).append(members[0])
         for row in members:
             rows[_key(row)] = {
                 **rows.get(_key(row), row),
@@ -95,7 +98,7 @@ def decide(
         changed=import_frame(changed),
         is_unchanged=not changed,
         reasons=tuple(reasons),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *_told_beside(beside)),
     )
 
 
@@ -172,17 +175,25 @@ def _copy_of(rows: Iterable[_Row], members: list[_Row]) -> str:
 
 
 def _beside(rows: Iterable[_Row], members: list[_Row], unit: _Unit) -> list[str]:
-    """Say where another source delivers the same account and period: both count."""
+    """Return the other sources that deliver the same account and period."""
     others = {
         str(row["source_name"])
         for row in rows
         if row["status"] == "current" and row["source_name"] != members[0]["source_name"] and _unit(row) == unit
     }
-    return [
-        f"{_named(members[0])}: {other} delivers this account and period too; both count, since a file replaces one of "
-        "its own name only"
-        for other in sorted(others)
-    ]
+    return sorted(others)
+
+
+def _told_beside(beside: Mapping[str, list[_Row]]) -> Iterator[str]:
+    """Say which other sources deliver accounts and periods of an import too: both count; one line, however many."""
+    if not beside:
+        return
+    names, units = list(beside), {_named(each) for found in beside.values() for each in found}
+    several = f"{names[0]} and {amount(len(names) - 1, 'other source')} deliver"
+    who = f"{names[0]} delivers" if len(names) == 1 else several
+    what = "this account and period" if len(units) == 1 else f"this and {len(units) - 1} more accounts and periods"
+    first = _named(next(iter(beside.values()))[0])
+    yield f"{first}: {who} {what} too; both count, since a file replaces one of its own name only"
 
 
 def _shrinkage(replaced: list[_Row], members: list[_Row], smaller: Decimal) -> list[str]:
@@ -215,8 +226,8 @@ def _change_of_closed(
         return
     changes: dict[str, Decimal] = {}
     for row in (*members, *replaced):
-        code, amount = str(row["billing_currency"]), _amount(row, "billed_cost")
-        less = amount if row in replaced else amount.copy_negate()
+        code, billed = str(row["billing_currency"]), _amount(row, "billed_cost")
+        less = billed if row in replaced else billed.copy_negate()
         changes[code] = money.difference(changes.get(code, Decimal(0)), less)
     told = ", ".join(f"{'+' if change > 0 else ''}{money.written(change)} {code}" for code, change in changes.items())
     yield f"found a change of {told} in a closed billing period, expected none"

@@ -45,6 +45,7 @@ def imported(
     whole = pl.concat(kept, how="vertical") if kept else FocusCharge.create_empty()
     if not sunk and whole.is_empty() and not any(each.rejected for each in known):
         raise InputError(f"{request.source.path}: found a header and no rows, expected charges", hint="export it again")
+    imports = imports_of(request, format_name, known, pl.concat(facts, how="vertical"))
     return Imported(
         path=request.source.path,
         format=format_name,
@@ -53,13 +54,19 @@ def imported(
         sha256=request.sha256,
         import_id=request.import_id,
         tables={FocusCharge: whole.rechunk(), **(tables or {})},
-        imports=imports_of(request, format_name, known, pl.concat(facts, how="vertical")),
+        imports=imports,
         rejected=tuple(each for part in known for each in part.rejected),
         normalised_count=sum(each.normalised_count for each in known),
         naive_instant_count=sum(each.naive_instant_count for each in known),
-        remarks=(*_told(known), *remarks),
+        remarks=(*_told(known), *_currencies(imports), *remarks),
         sunk_count=sunk,
     )
+
+
+def _currencies(imports: pl.DataFrame) -> tuple[str, ...]:
+    """Say that a bill is in several currencies, if it is."""
+    found = imports["billing_currency"].unique().sort().to_list()
+    return (f"charges in {' and '.join(found)} are kept apart: their amounts are never added",) if found[1:] else ()
 
 
 def _told(parts: list[Charges]) -> tuple[str, ...]:

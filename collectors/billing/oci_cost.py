@@ -4,13 +4,10 @@
 without cost; its SKU is `product/resource`.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 import polars as pl
@@ -20,11 +17,10 @@ from collectors.billing._charges import Charges, charges_of
 from collectors.billing._format import BillFormat, Head, Imported, Near, Request
 from collectors.billing._native import in_own_words
 from collectors.billing._service_categories import OTHER, with_category
-from collectors.billing._source import Source, SourceFile
-from collectors.billing._texts import Everything, Texts, read_parts, read_texts
+from collectors.billing._texts import Everything, Texts, read_parts
 from collectors.billing._typed import as_text
 from collectors.billing._whole import imported
-from collectors.billing.usage_only import usage_only
+from collectors.billing.usage_only import Usage, priced_usage
 from ledger.errors import InputError
 from ledger.tables import FocusCharge, declared
 
@@ -51,6 +47,21 @@ _NAMES: Final[Mapping[str, str]] = {
     "ConsumedQuantity": "usage/billedQuantity",
     "ContractedUnitPrice": "cost/unitPrice",
 }
+
+# What usage without cost calls each column of a usage report.
+_PLAIN: Final[Mapping[str, str]] = {
+    "start": "lineitem/intervalusagestart",
+    "end": "lineitem/intervalusageend",
+    "account": "lineitem/tenantid",
+    "sku": "product/resource",
+    "quantity": "usage/billedquantity",
+    "unit": "usage/consumedquantityunits",
+    "region": "product/region",
+    "resource": "product/resourceid",
+    "project": "product/compartmentid",
+}
+
+_UNTOLD: Final = pl.lit(None, dtype=pl.String)
 
 _SERVICES: Final[Mapping[str, str]] = {
     "compute": "Virtual Machines",
@@ -101,9 +112,7 @@ def _near(head: Head) -> Near | None:
 def _read(request: Request) -> Imported:
     """Return the charges of all files of a delivery as one import."""
     if request.version == "usage":
-        files = tuple(replace(each, load=partial(_plain_usage, each)) for each in request.source.files)
-        source = Source(request.source.path, request.source.name, files)
-        return replace(usage_only.read(replace(request, source=source)), format=oci_cost.name, version="usage")
+        return replace(priced_usage(request, _plain_usage(request)), format=oci_cost.name)
     stated = {name.casefold(): value for name, value in request.defaults.items()}
     billed = stated.get(_OVERAGE, "cost")
     if billed not in {"cost", "overage"}:
@@ -209,28 +218,14 @@ def _tags(rows: pl.DataFrame, names: Mapping[str, str]) -> pl.Series:
     return pl.Series("Tags", told, dtype=pl.String)
 
 
-def _plain_usage(file: SourceFile) -> bytes:
-    """Return a usage report under the names that usage without cost has, line by line."""
-    texts: Texts = read_texts(file, file.content())
-    names = {name.casefold(): name for name in texts.frame.columns}
-    columns = {
-        "start": "lineitem/intervalusagestart",
-        "end": "lineitem/intervalusageend",
-        "account": "lineitem/tenantid",
-        "sku": "product/resource",
-        "quantity": "usage/billedquantity",
-        "unit": "usage/consumedquantityunits",
-        "region": "product/region",
-        "resource": "product/resourceid",
-        "project": "product/compartmentid",
-    }
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow([*columns, "provider"])
-    given = [names.get(each) for each in columns.values()]
-    for row in texts.frame.iter_rows(named=True):
-        writer.writerow([*("" if name is None else row[name] for name in given), "Oracle"])
-    return out.getvalue().encode()
+def _plain_usage(request: Request) -> Iterator[Usage]:
+    """Yield usage reports under the names that usage without cost has."""
+    for file in request.source.files:
+        for texts in read_parts(file, file.content(), Everything()):
+            names = {name.casefold(): name for name in texts.frame.columns}
+            own = {plain: names[folded] for plain, folded in _PLAIN.items() if folded in names}
+            told = [pl.col(own[plain]).alias(plain) if plain in own else _UNTOLD.alias(plain) for plain in _PLAIN]
+            yield Usage(replace(texts, frame=texts.frame.select(*told, pl.lit("Oracle").alias("provider"))), own)
 
 
 oci_cost = BillFormat(name="oci_cost", detect=_version, read=_read, module=__name__, near=_near)

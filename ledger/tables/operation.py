@@ -74,6 +74,7 @@ class RejectedRow(dy.Schema):
     reason = text("Column, what was found, what was expected", nullable=False)
     row_json = text("The row as it came", nullable=False)
     rejected_at = instant("When", nullable=False)
+    fault = text("What the reason shares with those of rows that are wrong in the same way")
 
 
 @table("operation", Whole())

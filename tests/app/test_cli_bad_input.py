@@ -33,12 +33,33 @@ def test_what_was_refused_explains_a_bill_that_differs_from_its_file(command: Co
     assert "no invoice: 1 row of bill.csv refused: see `rejected_row`" in ended.err
 
 
-def test_only_the_first_refused_rows_are_named(command: Command, home: Path) -> None:
-    bad = "".join(BILL.format(cost="lots").splitlines(keepends=True)[1:])
-    (home / "bill.csv").write_text(BILL.format(cost="1") + bad * 9, encoding="utf-8")
-    lines = [line for line in command("ingest", "bill.csv").err.splitlines() if line.startswith("refused: ")]
-    assert len(lines) == 6
-    assert lines[-1] == "refused: bill.csv: 4 more"
+def test_rows_that_are_wrong_in_the_same_way_are_one_line(command: Command, home: Path) -> None:
+    bad = "".join("".join(BILL.format(cost=f"{n} or so").splitlines(keepends=True)[1:]) for n in range(3_000))
+    late = TWICE.replace("2026-10-05T01:00:00Z", "2026-10-04T01:00:00Z")
+    (home / "bill.csv").write_text(BILL.format(cost="1") + late + bad, encoding="utf-8")
+    ended = command("ingest", "bill.csv", "--json")
+    lines = [line for line in ended.err.splitlines() if line.startswith("refused: ")]
+    assert lines == [
+        (
+            "refused: bill.csv: 3000 rows, the first at line 4, column BilledCost: found '0 or so', "
+            "expected a decimal number such as -12.50"
+        ),
+        (
+            "refused: bill.csv: line 3, column ChargePeriodEnd: found '2026-10-04T01:00:00Z', "
+            "expected ChargePeriodStart or later"
+        ),
+    ]
+    file = json.loads(ended.out)["files"][0]
+    assert (file["rows"], file["rejected"]) == (1, 3_001)
+    assert [(each["row_count"], each["table_name"]) for each in file["faults"]] == [
+        (3_000, "focus_charge"),
+        (1, "focus_charge"),
+    ]
+    counted = "SELECT fault, count(*) AS n FROM rejected_row GROUP BY fault ORDER BY n"
+    assert json.loads(command("sql", counted, "--format", "json").out) == [
+        {"fault": "column ChargePeriodEnd: expected ChargePeriodStart or later", "n": 1},
+        {"fault": "column BilledCost: expected a decimal number such as -12.50", "n": 3_000},
+    ]
 
 
 def test_a_bill_without_one_good_row_fails_and_the_earlier_one_counts(command: Command, home: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_difference_is_shown_with_what_explains_it(billed: Context) -> None:
     words = said(test)
     assert [each.value for each in test.error] == ["1 of 1 bills differ from what they should sum to."]
     assert metrics(test)["Invoices that differ"] == ("1", "of 1")
-    assert "| Difference | 8.33 USD |" in words
+    assert "| Difference | 8.33 |" in words
     assert "one charge (Tax, Tax, 2026-01-01) is 8.33 USD; the invoice seems to leave that out" in words
     groups = next(each.value for each in test.dataframe if "charge_count" in each.value.columns)
     assert groups["billed_cost"].sum() == pytest.approx(117.18)
@@ -153,6 +153,22 @@ def test_a_refusal_is_told_apart_into_place_found_and_expected() -> None:
         "put cells that hold a separator or a line feed into quotes",
         "correct the row",
     ]
+
+
+def test_rows_that_are_wrong_in_the_same_way_are_one_line_of_the_page(empty_context: Context, tmp_path: Path) -> None:
+    wrong = [{"BilledCost": f"{n} or so"} for n in range(1_200)]
+    path = bill(tmp_path / "bill.csv", {}, *wrong, {"ChargeCategory": "Fee"})
+    told = run(empty_context, "ingest", paths=[str(path)], names=["bill.csv"])["files"]
+    with used(empty_context):
+        test = opened("imports", import_outcome=told)
+        faults = next(each.value for each in test.dataframe if "row_count" in each.value.columns)
+        assert faults["row_count"].to_list() == [1_200, 1]
+        assert faults["place"].to_list() == ["line 3, column BilledCost", "line 1203, column ChargeCategory"]
+        assert "1,201 rows were refused" in said(test)
+        health = opened("data_health")
+        shown = next(each.value for each in health.dataframe if "last_rejected_at" in each.value.columns)
+        assert shown["row_count"].to_list() == [1_200, 1]
+        assert "line 3, column BilledCost" in shown["reason"][0]
 
 
 def test_the_charges_of_an_invoice_sum_to_it_in_every_grouping(demo_context: Context) -> None:

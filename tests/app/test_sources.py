@@ -135,7 +135,7 @@ def test_refused_records_and_rows_are_kept_with_their_reason_once(here: Context)
 
     first = pull(here, named("s", answers))
     assert (first.rows, first.rejected) == (1, 2)
-    assert first.rejections == ["job 7: state: found nothing, expected a word"]
+    assert first.faults.lines() == ["job 7: state: found nothing, expected a word"]
     pull(here, named("s", answers))
     stored = here.store.read(RejectedRow)
     assert set(stored["source"]) == {"source s"}
