@@ -70,7 +70,16 @@ KINDS: Final = frozenset(
             "unknown list cost",
             "owner",
         ),
-        *("node joins", "node leaves", "node comes back", "two nodes", "slices", "shared device", "unheld busy device"),
+        *(
+            "node joins",
+            "node leaves",
+            "node comes back",
+            "two nodes",
+            "resource handed on",
+            "slices",
+            "shared device",
+            "unheld busy device",
+        ),
         *("invoice", "invoice that differs", "no invoice"),
     }
 )
@@ -132,10 +141,14 @@ def _machines(draw: st.DrawFn, index: int, kinds: set[str]) -> tuple[list[Machin
             "node leaves": [(MARCH, edge)],
             "node comes back": [(MARCH, edge), (edge + 95 * 60_000, None)],
         }[kind]
-        about = (provider, draw(st.sampled_from(("eu", None))), "p5.48XLARGE")
+        about = (provider, draw(st.sampled_from(("eu", "us", None))), "p5.48XLARGE")
         machines += [Machine(cluster, name, start, end, *about) for start, end in stays]
         if draw(st.sampled_from((True, True, True, False))):
-            links.append(Link(cluster, name, provider, f"i-{name}", MARCH, None))
+            handed_on = draw(st.sampled_from((None, None, FIRST + 6 * HOUR + 7_001)))
+            links.append(Link(cluster, name, provider, f"i-{name}", MARCH, handed_on))
+            if handed_on:
+                kinds.add("resource handed on")
+                links.append(Link(cluster, "heir", provider, f"i-{name}", handed_on, None))
         links.append(Link(cluster, name, provider.upper(), "fs-both", MARCH, None))
     until = draw(st.sampled_from((None, FIRST + 10 * HOUR)))
     links.append(Link(cluster, "ghost", provider, "i-ghost", FIRST + 5 * HOUR, until))

@@ -180,7 +180,7 @@ def _spent_row(spent: Spent) -> dict[str, Any]:
     return row
 
 
-def computed(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def computed(given: Mapping[str, pl.DataFrame], settings: MoneySettings = SETTINGS) -> dict[str, pl.DataFrame]:
     """Return costs, allocations and reconciliation of some tables; nothing is estimated before the month is over."""
     span = Span(moment(MARCH), moment(MAY), moment(MARCH))
     lazy = {name: rows.lazy() for name, rows in given.items()}
@@ -192,7 +192,7 @@ def computed(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         resources=lazy["node_resource"],
         prices=prices,
         span=span,
-        settings=SETTINGS,
+        settings=settings,
     ).collect()
     allocated = allocation_hour.function(
         costs=costs.lazy(),
@@ -203,7 +203,7 @@ def computed(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         ports=ports,
         systems=systems,
         span=span,
-        settings=SETTINGS,
+        settings=settings,
     ).collect()
     return {"cost_hour": costs, "allocation_hour": allocated, "reconciliation": reconciled(given, allocated)}
 
