@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ _PATIENCE_SECONDS: Final = 60.0
 """Of a busy machine: a job that is cancelled while its node starts it is killed again only half a minute later."""
 _REVOKED_SECONDS: Final = 1.2
 _TOKEN_PLUGIN: Final = "*/slurm-wlm/auth_jwt.so"
-_GPUS: Final = 4
+_GPUS: Final = 6
 _NODE_LINES: Final = 4
 
 _CONFIGURATION: Final = """\
@@ -73,11 +74,16 @@ _TOKENS: Final = "AuthAltTypes=auth/jwt\nAuthAltParameters=jwt_key={folder}/jwt.
 
 @dataclass(frozen=True)
 class Layout:
-    """What the two nodes have: the resources in slurm.conf and in gres.conf; and whether tokens open slurmrestd."""
+    """What the two nodes have: the resources in slurm.conf and in gres.conf; and whether tokens open slurmrestd.
+
+    `detected` is what Slurm is made to believe that it detects: type, links, device file and UUID of each device. With
+    it our prolog and epilog keep the map of jobs; elsewhere nobody keeps one.
+    """
 
     gres: str
     files: tuple[str, ...]
     has_tokens: bool = False
+    detected: tuple[tuple[str, str, int, str], ...] = ()
 
 
 WHOLE: Final = Layout("gpu:h100:4,shard:h100:16", ("Name=gpu Type=h100 File={device}[0-3]", "Name=shard Count=16"))
@@ -92,6 +98,21 @@ CUT: Final = Layout(
     has_tokens=True,
 )
 """Three GPUs, of which the second is cut into three MIG devices."""
+
+DETECTED: Final = Layout(
+    "gpu:h100:2,gpu:3g.40gb:4",
+    ("Name=gpu Type=h100 Count=2", "Name=gpu Type=3g.40gb Count=4"),
+    detected=(
+        *(("3g.40gb", "-1,0", file, f"MIG-{gpu}-0") for gpu, file in enumerate((0, 4))),
+        *(("3g.40gb", "0,-1", file, f"MIG-{gpu}-1") for gpu, file in enumerate((1, 5))),
+        ("h100", "0,0,-1,0", 3, "GPU-2"),
+        ("h100", "0,0,0,-1", 2, "GPU-3"),
+    ),
+)
+"""Four GPUs as Slurm detects them through NVML: two are cut in two, and the files of the others stand crosswise."""
+
+_DEPLOY: Final = Path(__file__).parent.parent / "deploy/slurm"
+_NULL_DEVICE: Final = 1
 
 _ACCOUNTING: Final = """\
 DbdHost=localhost
@@ -251,10 +272,11 @@ def _write(folder: Path, layout: Layout) -> None:
     (folder / "jwt.key").write_bytes(secrets.token_bytes(32))
     (folder / "jwt.key").chmod(0o600)
     more = _TOKENS.format(folder=folder) if layout.has_tokens else ""
+    scripts = _detected(folder, layout) if layout.detected else ""
     node = f"CPUs=16 RealMemory=1000 Gres={layout.gres} State=UNKNOWN"
     (folder / "munge.key").write_bytes(secrets.token_bytes(128))
     (folder / "munge.key").chmod(0o600)
-    (folder / "slurm.conf").write_text(_CONFIGURATION.format(folder=folder, node=node, more=more, **ports))
+    (folder / "slurm.conf").write_text(_CONFIGURATION.format(folder=folder, node=node, more=more + scripts, **ports))
     names = {"device": folder / "device" / "gpu", "cap": folder / "device" / "cap"}
     lines = (line.format(**names) for line in layout.files)
     (folder / "gres.conf").write_text("".join(f"NodeName=n[1-2] {line}\n" for line in lines))
@@ -262,6 +284,23 @@ def _write(folder: Path, layout: Layout) -> None:
     (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
     (folder / "slurmdbd.conf").write_text(_ACCOUNTING.format(folder=folder, more=more, **ports))
     (folder / "slurmdbd.conf").chmod(0o600)
+
+
+def _detected(folder: Path, layout: Layout) -> str:
+    """Write what Slurm is to detect, and scripts that keep our map; return what slurm.conf says of these."""
+    lines = []
+    for kind, links, file, uuid in layout.detected:
+        path = folder / "device" / f"gpu{file}"
+        path.unlink()
+        # Slurm tells a job's devices to scripts only where they are devices: this one is /dev/null by another number.
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(_NULL_DEVICE, 3 + file))
+        lines.append(f"{kind}|16|0-15|{links}|{path}|{uuid}|nvidia_gpu_env\n")
+    (folder / "fake_gpus.conf").write_text("".join(lines))
+    for name in ("prolog", "epilog"):
+        script = folder / f"{name}.sh"
+        script.write_text(f"#!/bin/sh\nCLUSTERLEDGER_JOB_MAP={folder}/map exec {_DEPLOY}/{name}.sh\n")
+        script.chmod(0o755)
+    return f"Prolog={folder}/prolog.sh\nEpilog={folder}/epilog.sh\n"
 
 
 def _daemon(cluster: SlurmCluster, *command: str, **extra: str) -> None:

@@ -12,7 +12,7 @@ from ledger.config import load
 from ledger.frames import to_frame
 from ledger.tables import Gpu
 from tests.collectors.cluster.slurm_ledger import Ledger, gpu
-from tests.slurm_cluster import CUT, WHOLE, Layout, SlurmCluster, running
+from tests.slurm_cluster import CUT, DETECTED, WHOLE, Layout, SlurmCluster, running
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +25,12 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
 def cut_cluster() -> Iterator[SlurmCluster]:
     """Yield a Slurm of two nodes with three GPUs each, of which one is cut into MIG devices; tokens open slurmrestd."""
     yield from _running(CUT)
+
+
+@pytest.fixture(scope="module")
+def detected_cluster() -> Iterator[SlurmCluster]:
+    """Yield a Slurm of two nodes whose GPUs and MIG devices it detects, with our prolog and epilog."""
+    yield from _running(DETECTED)
 
 
 def _running(layout: Layout) -> Iterator[SlurmCluster]:
