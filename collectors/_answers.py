@@ -3,9 +3,9 @@
 from http import HTTPStatus
 from typing import Final
 
-import httpx2
 import msgspec
 
+from collectors._http import Answer
 from ledger.log import log
 
 # The batch itself is wrong and would be wrong again. A wrong token or address is the operator's to correct: rows wait.
@@ -46,13 +46,13 @@ class _Refusal(msgspec.Struct):
     hint: str = ""
 
 
-def is_of_another_version(answer: httpx2.Response) -> bool:
+def is_of_another_version(answer: Answer) -> bool:
     """Tell whether a hub of another release refuses: it will be updated, and the rows are good then."""
     is_said = answer.status_code == HTTPStatus.BAD_REQUEST and "found version" in answer.text[:200]
     return is_said or answer.status_code == HTTPStatus.UPGRADE_REQUIRED
 
 
-def said_in(answer: httpx2.Response) -> str:
+def said_in(answer: Answer) -> str:
     """Return what a hub says of a refusal, or the start of what something else answers in its place."""
     try:
         refusal = msgspec.json.decode(answer.content, type=_Refusal)

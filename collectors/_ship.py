@@ -10,9 +10,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-import httpx2
-
 from collectors._answers import ADVICE, REFUSED, is_of_another_version, said_in, tell_rejected
+from collectors._http import Answer, Connection, HubError
 from collectors._metrics import Counts
 from collectors._parts import apart, is_own
 from collectors._patience import Patience, Stumbles, asked_seconds
@@ -46,11 +45,9 @@ class Link:
     tls: ssl.SSLContext | None = None
     shows_certificate: bool = False
 
-    def client(self) -> httpx2.Client:
-        """Return a client of this hub."""
-        verify = True if self.tls is None else self.tls
-        headers = {"Content-Type": CONTENT_TYPE}
-        return httpx2.Client(base_url=self.hub.rstrip("/"), timeout=_TIMEOUT_SECONDS, headers=headers, verify=verify)
+    def client(self) -> Connection:
+        """Return a connection to this hub, not open yet."""
+        return Connection(self.hub, seconds=_TIMEOUT_SECONDS, headers={"Content-Type": CONTENT_TYPE}, tls=self.tls)
 
 
 class Shipper:
@@ -186,7 +183,7 @@ class Shipper:
             answer = self._posted(batch.batch_id, batch.tables)
             never = answer.status_code in REFUSED and not is_of_another_version(answer)
             never = never or self._is_somebody_elses(batch, answer)
-        except httpx2.HTTPError as error:
+        except HubError as error:
             return self._broken_off(batch, error)
         if answer.is_success:
             self._noted.taken()
@@ -207,27 +204,27 @@ class Shipper:
             self._counts.put_aside(rows)
         return all(self._is_dealt_with(part) for part in parts)
 
-    def _stumbled(self, batch: Sealed, answer: httpx2.Response) -> bool:
+    def _stumbled(self, batch: Sealed, answer: Answer) -> bool:
         """Wait where the hub fails; where it fails at this batch alone, go on with its parts."""
         said = f"HTTP {answer.status_code}: {said_in(answer)}"
         if self._stumbles.parts_left > 0:
             return self._parted_while_it_takes_others(batch, answer.status_code, said)
         self._stumbles.again(batch.batch_id, str(answer.status_code))
-        return self._later(said, answer.headers.get("Retry-After", ""))
+        return self._later(said, answer.retry_after)
 
-    def _broken_off(self, batch: Sealed, error: httpx2.HTTPError) -> bool:
+    def _broken_off(self, batch: Sealed, error: HubError) -> bool:
         """Wait where the hub is away, or cannot be trusted; a hub that falls over this batch is another matter."""
-        said = f"{type(error).__name__}: {error}"
+        said = str(error)
         wrong = trouble(error)
         if wrong is not None:
             return self._locked_out(0, *wrong)
-        if isinstance(error, httpx2.RemoteProtocolError) and self._link.shows_certificate:
+        if error.is_sent and error.how != TimeoutError.__name__ and self._link.shows_certificate:
             # A hub that does not believe it hangs up: under TLS 1.3 that comes after the handshake.
             said += "; the hub may not believe agent.tls_certificate: see hub.client_ca there"
-        if isinstance(error, httpx2.ReadTimeout | httpx2.RemoteProtocolError | httpx2.ReadError):
+        if error.is_sent:
             if self._stumbles.parts_left > 0:
                 return self._parted_while_it_takes_others(batch, HTTPStatus.INTERNAL_SERVER_ERROR, said)
-            self._stumbles.again(batch.batch_id, type(error).__name__)
+            self._stumbles.again(batch.batch_id, error.how)
         return self._later(said)
 
     def _parted_while_it_takes_others(self, batch: Sealed, status: int, said: str) -> bool:
@@ -235,7 +232,7 @@ class Shipper:
         self._stumbles.parts_left -= 1
         try:
             is_well = self._posted(uuid.uuid4().hex, {}).is_success
-        except httpx2.HTTPError:
+        except HubError:
             is_well = False
         if not is_well:
             return self._later(said)
@@ -250,12 +247,12 @@ class Shipper:
         """Close the connection."""
         self._client.close()
 
-    def _posted(self, batch_id: str, tables: Tables) -> httpx2.Response:
+    def _posted(self, batch_id: str, tables: Tables) -> Answer:
         body = encode(batch_id, self._identity.node, self._identity.boot_id, tables)
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        return self._client.post(_ADDRESS, content=body, headers=headers)
+        return self._client.post(_ADDRESS, body, headers)
 
-    def _is_somebody_elses(self, batch: Sealed, answer: httpx2.Response) -> bool:
+    def _is_somebody_elses(self, batch: Sealed, answer: Answer) -> bool:
         """Tell whether a batch is refused because it was kept under a name that this node no longer has.
 
         No token would ever make up for it; but it is so only if the hub takes what the node sends today.
@@ -266,13 +263,13 @@ class Shipper:
             return False
         return self._posted(uuid.uuid4().hex, {}).is_success
 
-    def _refused(self, answer: httpx2.Response) -> bool:
+    def _refused(self, answer: Answer) -> bool:
         """Wait as long as the hub asks, and for minutes where only a person can help."""
         said = said_in(answer)
         status = HTTPStatus.UPGRADE_REQUIRED if is_of_another_version(answer) else answer.status_code
         advice = ADVICE.get(status)
         if advice is None:
-            return self._later(f"HTTP {status}: {said}", answer.headers.get("Retry-After", ""))
+            return self._later(f"HTTP {status}: {said}", answer.retry_after)
         own = self._identity
         return self._locked_out(answer.status_code, said, advice.format(node=own.node, cluster=own.cluster))
 
@@ -289,5 +286,5 @@ class Shipper:
         self._is_locked_out = False
         self._patience.longer(asked=asked_seconds(retry_after, self._now()))
         seconds = round(self._patience.seconds, 1)
-        log.warning("hub did not take a batch", hub=str(self._client.base_url), error=reason, retry_seconds=seconds)
+        log.warning("hub did not take a batch", hub=self._client.address, error=reason, retry_seconds=seconds)
         return False

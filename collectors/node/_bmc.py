@@ -3,10 +3,10 @@
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
-import httpx2
 import msgspec
 
 from ledger.errors import ConfigError, SourceError
@@ -35,6 +35,8 @@ class Bmc:
         answer_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        import httpx2  # noqa: PLC0415  a tenth of the agent's memory, where no controller is asked
+
         self._url = url.rstrip("/")
         self._clock = clock
         self._answer_seconds = answer_seconds
@@ -57,15 +59,17 @@ class Bmc:
 
         Raises: Refused: this user may not see it. SourceError: no answer, not in time, or none that can be read.
         """
+        import httpx2  # noqa: PLC0415  loaded by now
+
         where = f"{self._url}{path}"
         body = bytearray()
         try:
             with self._client.stream("GET", where, timeout=min(self._answer_seconds, self._left(where))) as answer:
                 if answer.status_code in _FORBIDDEN:
                     raise Refused(f"{where}: HTTP {answer.status_code}")
-                if answer.status_code == httpx2.codes.NOT_FOUND:
+                if answer.status_code == HTTPStatus.NOT_FOUND:
                     return None
-                if answer.status_code != httpx2.codes.OK:
+                if answer.status_code != HTTPStatus.OK:
                     raise SourceError(f"{where}: found HTTP {answer.status_code}, expected a resource")
                 for block in answer.iter_bytes():
                     body += block

@@ -1,4 +1,4 @@
-"""One unary call of gRPC: a POST over HTTP/2, which the agent's HTTP client makes.
+"""One unary call of gRPC: a POST over HTTP/2, which a client library makes that is loaded where a service is there.
 
 gRPC's own library would take five times the memory, for one message.
 Source: gRPC over HTTP2.
@@ -8,8 +8,6 @@ import ssl
 import struct
 from pathlib import Path
 from typing import Final
-
-import httpx2
 
 from ledger.errors import SourceError
 
@@ -27,6 +25,8 @@ def call(address: str | Path, method: str, message: bytes, seconds: float) -> by
 
     Raises: NobodyThere: nobody listens. SourceError: it does not answer in time, or with an error of its own.
     """
+    import httpx2  # noqa: PLC0415  a tenth of the agent's memory, where no such service is
+
     host, uds = ("localhost", str(address)) if isinstance(address, Path) else (address, None)
     body = bytearray()
     # A context of its own spares the client from reading the authorities of the web.

@@ -226,11 +226,11 @@ from ledger.log import configure
 from collectors.agent import run_agent
 configure()
 agent = AgentSettings(hub=sys.argv[1], spool=Path(sys.argv[2]), node="n1", ship_every_seconds=0.1)
-heavy = {"polars", "dataframely", "duckdb", "pyarrow", "ledger.tables", "ledger.store"} & set(sys.modules)
+heavy = {"polars", "dataframely", "duckdb", "pyarrow", "httpx2", "rich", "greenlet", "ledger.tables"} & set(sys.modules)
 assert not heavy, heavy
 print("ready", flush=True)
 code = run_agent(Settings(agent=agent), procfs=Path(sys.argv[3]) / "proc", sysfs=Path(sys.argv[3]) / "sys")
-heavy = {"polars", "dataframely", "duckdb", "pyarrow", "ledger.tables", "ledger.store"} & set(sys.modules)
+heavy = {"polars", "dataframely", "duckdb", "pyarrow", "httpx2", "rich", "greenlet", "ledger.tables"} & set(sys.modules)
 assert not heavy, heavy
 sys.exit(code)
 """

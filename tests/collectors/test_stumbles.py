@@ -122,7 +122,7 @@ def test_one_row_at_which_the_hub_fails_blocks_nothing_for_ever(node: Node, hub:
     (aside,) = all_put_aside(node.path)
     assert aside.row_count == 1
     assert aside.status == (how or 500)
-    assert ("it broke" if how else "RemoteProtocolError") in aside.reason
+    assert ("it broke" if how else "RemoteDisconnected") in aside.reason
     assert "hub stumbles at a batch and takes others" in {each["event"] for each in said}
     node.keep("t", 51)
     assert node.drain() is True
