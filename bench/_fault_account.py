@@ -6,11 +6,11 @@ from typing import IO, Any
 import msgspec
 import polars as pl
 
-from ledger._door import judged
+from ledger._door import judged, second_rows
 from ledger.frames import to_frame
 from ledger.plain import joined
 from ledger.store import Store
-from ledger.tables import TABLES
+from ledger.tables import TABLES, RejectedRow
 
 Tables = dict[str, dict[str, list[Any]]]
 
@@ -39,11 +39,16 @@ class Account:
 
 @dataclass(frozen=True)
 class Found:
-    """How the rows of one table fared: told by the agents, and stored."""
+    """How the rows of one table fared: told by the agents, and stored.
+
+    `second` were measured at an instant that the node's clock had shown before it was set back: the first row of an
+    instant stays, and others are kept among the refused.
+    """
 
     table: str
     told: int
     stored: int
+    second: int
     missing: int
     twice: int
     invented: int
@@ -83,11 +88,15 @@ def _compared(store: Store, name: str, kept: list[Tables], maybe: list[Tables]) 
     key = list(TABLES[name].key)
     # Of what exists the newest row stays: only that it is there can be told.
     on = key if TABLES[name].group == "inventory" else told.columns
+    absent = told.unique(on).join(stored, on=on, how="anti", nulls_equal=True)
+    refused = store.read(RejectedRow, where={"table_name": [name]}).select("reason").unique()
+    second = second_rows(TABLES[name], absent).join(refused, on="reason", how="semi").height
     return Found(
         table=name,
         told=told.select(on).unique().height,
         stored=stored.height,
-        missing=told.select(on).unique().join(stored, on=on, how="anti", nulls_equal=True).height,
+        second=second,
+        missing=absent.height - second,
         twice=stored.height - stored.select(key).unique().height,
         invented=stored.join(pl.concat(possible), on=on, how="anti", nulls_equal=True).height,
     )
