@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from collectors._clock import utc_now
 from collectors._settings import CollectorSettings
-from ledger.config import Settings
+from ledger.config import Settings, origin
 from ledger.errors import ClusterLedgerError, ConfigError, SourceMissing
-from ledger.explain import problem
+from ledger.explain import nearest, problem
 from ledger.registry import Collector, Row
 
 Tables = dict[str, list[Row]]
@@ -116,7 +116,9 @@ def _settings(unit: Collector, section: Mapping[str, Any]) -> CollectorSettings:
         found = model.model_validate(section)
     except ValidationError as error:
         hint = "`clusterledger config` prints every key, its default and its range"
-        raise ConfigError(f"collectors.{unit.name}.{problem(error.errors()[0], model)}", hint=hint) from None
+        where = f"{origin('collectors', unit.name)}: collectors.{unit.name}"
+        lines = [f"{where}.{problem(each, model)}" for each in error.errors()]
+        raise ConfigError("\n".join(lines), hint=hint) from None
     if not isinstance(found, CollectorSettings):
         raise ConfigError(f"{unit.module}: settings are {model.__name__}, expected a CollectorSettings")
     return found
@@ -132,6 +134,9 @@ def sources(
     chosen = list(names) if names is not None else None
     for name in (*(chosen or ()), *settings.collectors):
         if name not in units:
-            raise ConfigError(f"collectors.{name}: found no such collector", hint=f"there are {', '.join(units)}")
+            where = "" if name in (chosen or ()) else f"{origin('collectors', name)}: "
+            close = nearest(name, list(units))
+            found_none = f"{where}collectors.{name}: found no such collector{f'; {close}' if close else ''}"
+            raise ConfigError(found_none, hint=f"there are {', '.join(units)}")
     found = [Source(unit, settings.collectors.get(name, {}), offers) for name, unit in units.items()]
     return [each for each in found if (each.name in chosen if chosen is not None else each.is_enabled)]

@@ -111,16 +111,32 @@ def explained(url: str, error: duckdb.Error) -> StoreError:
             f"store {url}: found another kind of file or a damaged one, expected a clusterledger store",
             hint="name another path, or bring back a backup with `clusterledger restore PATH`",
         )
-    if "No such file or directory" in text:
-        return StoreError(
-            f"store {url}: found no folder for it, expected an existing one", hint="create the folder first"
-        )
     if _FULL.search(text):
         return StoreError(
             f"store {url}: found no space to write to ({text[:200]}), expected a disk with room; nothing was kept",
             hint="free space on the disk, then repeat; what was stored before is intact",
         )
-    return StoreError(f"store {url}: {text[:500]}")
+    return _of_place(url, text) or StoreError(
+        f"store {url}: {text[:500]}", hint="`clusterledger check` says what works"
+    )
+
+
+def _of_place(url: str, text: str) -> StoreError | None:
+    """Return what is wrong with where the file is to be, None where that is all right."""
+    if "Is a directory" in text:
+        return StoreError(
+            f"store {url}: found a folder, expected a file", hint=f"name a file in it, such as {url}/ledger.duckdb"
+        )
+    if "Permission denied" in text or "Read-only file system" in text:
+        return StoreError(
+            f"store {url}: found no permission ({text[:200]}), expected a file and a folder to read and write",
+            hint="run this as the user whose store it is, or let that user own both",
+        )
+    if "No such file or directory" in text:
+        return StoreError(
+            f"store {url}: found no folder for it, expected an existing one", hint="create the folder first"
+        )
+    return None
 
 
 def fetch(

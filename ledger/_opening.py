@@ -27,14 +27,14 @@ def opened(
     connection = connect(url, memory_limit)
     try:
         catalog, prefix = _names(connection)
-        found = migrations.stored_version(connection, catalog)
+        found = migrations.stored_version(connection, catalog, url)
         if found is None:
             _create(connection, prefix, expected)
         elif found > expected:
             _refuse(url, found, expected)
-        elif found < expected or migrations.missing(connection, catalog):
+        elif found < expected or migrations.missing(connection, catalog, url):
             connection = _keep_copy(connection, url, found, memory_limit)
-            migrations.migrate(connection, catalog, found, available)
+            migrations.migrate(connection, catalog, url, found, available)
     except duckdb.Error as error:
         connection.close()
         raise explained(url, error) from error
@@ -51,12 +51,15 @@ def reading(path: Path, scratch: Path) -> Iterator[tuple[duckdb.DuckDBPyConnecti
     connection = connect(url, for_reading=True)
     try:
         catalog, prefix = _names(connection)
-        found, expected = migrations.stored_version(connection, catalog), migrations.version_of(migrations.steps())
+        found, expected = migrations.stored_version(connection, catalog, url), migrations.version_of(migrations.steps())
         if found is None:
-            raise StoreError(f"store {url}: found an empty database, expected a clusterledger store")
+            raise StoreError(
+                f"store {url}: found an empty database, expected a clusterledger store",
+                hint="name a file that `clusterledger backup` wrote",
+            )
         if found > expected:
             _refuse(url, found, expected)
-        if found == expected and not migrations.missing(connection, catalog):
+        if found == expected and not migrations.missing(connection, catalog, url):
             yield connection, prefix
             return
     finally:

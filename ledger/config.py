@@ -130,7 +130,7 @@ def config_path() -> Path | None:
     """Return the configuration file in force, or None."""
     named = _FILE.get() or os.environ.get(FILE_VARIABLE)
     path = Path(named) if named else Path(FILE_NAME)
-    return path if named or path.is_file() else None
+    return path if named or path.exists() or path.is_symlink() else None
 
 
 def load(path: Path | None = None, **overrides: Any) -> Settings:

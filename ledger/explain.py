@@ -76,6 +76,10 @@ _EXPECTED: Final[dict[str, str]] = {
     "literal_error": "{expected}",
     "string_pattern_mismatch": "text that matches {pattern}",
     "string_too_short": "{min_length} or more characters",
+    "string_too_long": "{max_length} or fewer characters",
+    "too_short": "{min_length} or more entries",
+    "too_long": "{max_length} or fewer entries",
+    "finite_number": "a finite number",
     "int_parsing": "a whole number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -91,6 +95,16 @@ _EXPECTED: Final[dict[str, str]] = {
     "model_attributes_type": "a section",
     "dict_type": "a section",
     "tuple_type": "a list",
+    "list_type": "a list",
+    "path_type": "a path in quotes",
+    "date_type": "a day such as 2026-01-31",
+    "date_parsing": "a day such as 2026-01-31",
+    "date_from_datetime_parsing": "a day such as 2026-01-31",
+    "date_from_datetime_inexact": "a day such as 2026-01-31",
+    "datetime_type": "an instant such as 2026-01-31T00:00:00Z",
+    "datetime_parsing": "an instant such as 2026-01-31T00:00:00Z",
+    "datetime_from_date_parsing": "an instant such as 2026-01-31T00:00:00Z",
+    "timezone_aware": "an instant with its zone, such as 2026-01-31T00:00:00Z",
 }
 
 

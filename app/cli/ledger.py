@@ -117,7 +117,7 @@ def pull(
         remark("no source is configured and enabled; see [sources.NAME] in `clusterledger config`")
     for each in found:
         if each.get("error"):
-            complain(each["error"], each.get("hint", ""))
+            complain(f"sources.{each['source']}: {each['error']}", each.get("hint", ""))
         for text in (*each["remarks"], *(f"refused: {text}" for text in each["rejections"])):
             remark(f"{each['source']}: {text}")
     return min((each["exit_code"] for each in found if each.get("error")), default=0)

@@ -25,6 +25,7 @@ Step = Callable[[duckdb.DuckDBPyConnection, str], None]
 
 _NAME: Final = re.compile(r"m(\d{4})_\w+")
 FIRST_VERSION: Final = 1
+_BETWEEN: Final = "a version between two releases wrote it: start a new store, or restore a backup"
 
 
 def steps() -> dict[int, Step]:
@@ -42,7 +43,7 @@ def version_of(available: Mapping[int, Step]) -> int:
     return max(available, default=FIRST_VERSION)
 
 
-def stored_version(cursor: duckdb.DuckDBPyConnection, catalog: str) -> int | None:
+def stored_version(cursor: duckdb.DuckDBPyConnection, catalog: str, url: str) -> int | None:
     """Return the schema version of a store, or None for an empty database.
 
     Raises: StoreError: there are tables, and none says that it is a store.
@@ -53,14 +54,14 @@ def stored_version(cursor: duckdb.DuckDBPyConnection, catalog: str) -> int | Non
         return None
     if _ddl.META not in names:
         raise StoreError(
-            f"store {catalog}: found a database with other tables, expected a clusterledger store",
+            f"store {url}: found a database with other tables, expected a clusterledger store",
             hint="name another path",
         )
     row = cursor.execute(f"SELECT max(schema_version) FROM {quoted(catalog)}.main.{_ddl.META}").fetchone()
     return int(row[0]) if row and row[0] is not None else 0
 
 
-def missing(cursor: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
+def missing(cursor: duckdb.DuckDBPyConnection, catalog: str, url: str) -> list[str]:
     """Return the statements that add the tables and columns that a store lacks.
 
     Raises: StoreError: a column has another type, or one that must have a value cannot be added.
@@ -79,25 +80,30 @@ def missing(cursor: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
         for name, column in columns_of(table.schema).items():
             wanted = _ddl.sql_type(column)
             if name in there and there[name] != wanted:
-                raise StoreError(f"store {catalog}: {table.name}.{name}: found {there[name]}, expected {wanted}")
+                raise StoreError(
+                    f"store {url}: {table.name}.{name}: found {there[name]}, expected {wanted}",
+                    hint=_BETWEEN,
+                )
             if name not in there and not column.nullable:
                 raise StoreError(
-                    f"store {catalog}: {table.name}: found no column {name}, expected one with a value in every row",
-                    hint="a version between two releases wrote it: start a new store, or restore a backup",
+                    f"store {url}: {table.name}: found no column {name}, expected one with a value in every row",
+                    hint=_BETWEEN,
                 )
             if name not in there:
                 statements.append(f"ALTER TABLE {prefix}{quoted(table.name)} ADD COLUMN {quoted(name)} {wanted}")
     return statements
 
 
-def migrate(cursor: duckdb.DuckDBPyConnection, catalog: str, found: int, available: Mapping[int, Step]) -> None:
+def migrate(
+    cursor: duckdb.DuckDBPyConnection, catalog: str, url: str, found: int, available: Mapping[int, Step]
+) -> None:
     """Bring a store to this version, all or nothing."""
     prefix = f"{quoted(catalog)}.main."
     cursor.execute("BEGIN TRANSACTION")
     try:
         for version in sorted(version for version in available if version > found):
             available[version](cursor, prefix)
-        for statement in missing(cursor, catalog):
+        for statement in missing(cursor, catalog, url):
             cursor.execute(statement)
         cursor.execute(f"UPDATE {prefix}{_ddl.META} SET schema_version = ?", [version_of(available)])
     except BaseException:

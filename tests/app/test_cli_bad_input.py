@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.app.conftest import Command
@@ -148,6 +149,63 @@ def test_an_address_that_is_none_is_refused_before_anything_is_collected(command
     ended = command("agent", "--once", "--hub", "nonsense")
     assert ended.code == 2
     assert "command line: agent.hub: found 'nonsense', expected text that matches" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "[collectors.nvml]\nenabeld = false\n",
+            "collectors.nvml.enabeld: found an unknown key; did you mean enabled?",
+        ),
+        ("[collectors.nvmll]\n", "collectors.nvmll: found no such collector; did you mean nvml?"),
+        (
+            '[sources.p]\nkind = "serving"\nendpoints = []\n',
+            "sources.p.endpoints: found [], expected 1 or more entries",
+        ),
+        ('[sources.p]\nkind = "promethus"\n', "sources.p.kind: found 'promethus'; did you mean prometheus?"),
+    ],
+)
+def test_a_typo_in_a_section_of_what_collects_says_in_which_file(
+    command: Command, home: Path, text: str, found: str
+) -> None:
+    (home / "clusterledger.toml").write_text(text, encoding="utf-8")
+    ended = command("pull") if "sources" in text else command("collect", "--only", "host")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"error: clusterledger.toml: {found}" in ended.err
+    assert "hint: " in ended.err
+
+
+def test_a_configuration_that_is_a_folder_is_not_passed_over(command: Command, home: Path) -> None:
+    (home / "clusterledger.toml").mkdir()
+    ended = command("reconcile")
+    assert (ended.code, ended.out) == (2, "")
+    assert "error: clusterledger.toml: Is a directory, expected a file that can be read" in ended.err
+
+
+def test_each_source_that_fails_says_which_one_it_is(command: Command, home: Path) -> None:
+    closed = 'url = "http://127.0.0.1:1"\n'
+    text = f'[sources.metrics]\nkind = "prometheus"\n{closed}[sources.pods]\nkind = "kubernetes"\n{closed}'
+    (home / "clusterledger.toml").write_text(text, encoding="utf-8")
+    ended = command("pull")
+    assert ended.code == 1
+    lines = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+    assert [line.split(": ")[1] for line in lines] == ["sources.metrics", "sources.pods"]
+    assert ended.err.count("hint: ") == 2
+
+
+def test_a_store_that_is_none_says_where_and_what_to_do(command: Command, home: Path) -> None:
+    with duckdb.connect(str(home / "other.duckdb")) as other:
+        other.execute("CREATE TABLE job (x INTEGER)")
+    for store, found in {
+        "duckdb:.": "found a folder, expected a file",
+        "duckdb:other.duckdb": "found a database with other tables, expected a clusterledger store",
+        "duckdb:nowhere/x.duckdb": "found no folder for it, expected an existing one",
+    }.items():
+        ended = command("reconcile", "--store", store)
+        assert (ended.code, ended.out) == (1, "")
+        assert f"error: store {store}: {found}" in ended.err
+        assert "hint: " in ended.err
 
 
 @pytest.mark.parametrize("name", ["rollup", "pull", "export focus --out x.csv"])

@@ -51,7 +51,7 @@ def test_a_source_that_does_not_answer_is_said_by_pull_and_check(command: Comman
     toml(home, '[sources.metrics]\nkind = "prometheus"\nurl = "http://127.0.0.1:9"\n')
     ended = command("pull")
     assert ended.code == 1
-    assert "error: http://127.0.0.1:9: " in ended.err
+    assert "error: sources.metrics: http://127.0.0.1:9: " in ended.err
     assert "hint: is it up, and url of its section right?" in ended.err
     assert "failed   source metrics: http://127.0.0.1:9: " in command("check").out
     row = json.loads(command("sql", "SELECT * FROM source_state", "--format", "json").out)[0]
