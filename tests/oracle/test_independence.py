@@ -8,7 +8,11 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["oracle_facts", "oracle_state", "oracle_time", "oracle_money", "oracle_sharing", "oracle_estimates"]
+    "name",
+    [
+        *("oracle_facts", "oracle_state", "oracle_time", "oracle_money", "oracle_sharing"),
+        *("oracle_estimates", "oracle_answers"),
+    ],
 )
 def test_an_oracle_imports_the_language_and_the_ledgers_words_only(name: str) -> None:
     tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
