@@ -146,11 +146,11 @@ def _proxy_of(url: SplitResult) -> SplitResult | None:
     """Return the proxy that the environment names for an address, None for none."""
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # noqa: PLC0415  few nodes have one
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  few nodes have one
 
-    proxies = getproxies_environment()
+    proxies = getproxies()
     named = proxies.get(url.scheme) or proxies.get("all")
-    if not named or proxy_bypass_environment(url.netloc.rpartition("@")[2], proxies):
+    if not named or proxy_bypass(url.netloc.rpartition("@")[2]):
         return None
     return urlsplit(named if "://" in named else f"http://{named}")
 
