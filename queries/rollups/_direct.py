@@ -1,5 +1,6 @@
 """Who caused traffic: bytes that a node sent, or moved to and from a file system, are those of who alone held it."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,11 +67,16 @@ def _named(costs: pl.DataFrame, systems: pl.DataFrame) -> pl.DataFrame:
         (resource, system)
         for resource, tail in tails.items()
         for system in systems["file_system"].unique()
-        if len(tail) >= _SHORTEST_NAME and tail in system.lower()
+        if len(tail) >= _SHORTEST_NAME and _stands_in(tail, system.lower())
     ]
     names = pl.DataFrame(pairs, schema={"resource_id": pl.String, "file_system": pl.String}, orient="row")
     moved = pl.sum_horizontal("read_bytes", "written_bytes").alias("bytes")
     return systems.with_columns(moved).join(names, on="file_system").select("resource_id", *PLACE, "bytes")
+
+
+def _stands_in(name: str, text: str) -> bool:
+    """Tell whether a name stands in a text as a whole: `share-1` does not stand in `share-10`."""
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text) is not None
 
 
 def _holders(held: pl.DataFrame) -> pl.DataFrame:

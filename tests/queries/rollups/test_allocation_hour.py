@@ -300,6 +300,31 @@ def test_what_a_node_sent_that_nobody_held_is_nobodys() -> None:
     assert dict(network.select("team", "allocated_method_id").iter_rows())[""] == "not_attributable"
 
 
+@pytest.mark.parametrize(
+    ("file_system", "team"),
+    [
+        ("share-1.example.com:/data", "team-of-j1"),
+        ("10.0.0.7@tcp:/share-1", "team-of-j1"),
+        ("share-10.example.com:/data", ""),
+        ("share-1-archive.example.com:/data", ""),
+        ("myshare-1:/data", ""),
+    ],
+)
+def test_a_file_system_is_the_bills_where_its_whole_name_stands_there(file_system: str, team: str) -> None:
+    """The bytes of `share-10` are no reason to pay for `share-1`."""
+    place = {"hour_start": H, "cluster": "c", "node": "a1", "filesystem_type": "nfs", "mount_point": "/data"}
+    moved = place | {"read_bytes": 1e9, "observed_seconds": Decimal(3600)}
+    shared_parts = dict.fromkeys(("shared_billed_cost", "shared_effective_cost"), Decimal(8))
+    made = allocated(
+        [cost(), nowhere("8", cost_kind="storage", resource_id="arn:aws:fsx::7:share-1", **shared_parts)],
+        [device_hour(H, "g0", productive_seconds=3600)],
+        [job_hour(H, "g0", "j1", productive_seconds=3600)],
+        systems=[moved | {"file_system": file_system}],
+        shared_cost_rules={"storage": "direct"},
+    )
+    assert by(made.filter(cost_kind="storage"), "team") == {team: 8}
+
+
 UNITS = st.one_of(st.integers(-(10**28), 10**28), st.integers(-20, 20), st.just(0), st.just(10**10 * 10**18)).map(
     lambda units: Decimal(units).scaleb(-18)
 )
