@@ -23,6 +23,7 @@ from collectors._tls import trouble
 from collectors.wire import CONTENT_TYPE, encode
 from ledger.errors import ConfigError, StoreError
 from ledger.log import log
+from ledger.memory import release
 
 _TIMEOUT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 5.0
@@ -132,13 +133,20 @@ class Shipper:
 
     def drain(self, stop: threading.Event) -> bool:
         """Send until nothing waits; tell whether that was reached."""
-        while not stop.is_set():
-            batch = self._spool.seal()
-            if batch is None:
-                return True
-            if not self.send(batch) and not self._passed(batch):
-                return False
-        return False
+        sent = 0
+        try:
+            while not stop.is_set():
+                batch = self._spool.seal()
+                if batch is None:
+                    return True
+                if not self.send(batch) and not self._passed(batch):
+                    return False
+                sent += 1
+            return False
+        finally:
+            # What a backlog took is not needed again until the hub is away for long the next time.
+            if sent > 1:
+                release()
 
     def send(self, batch: Sealed) -> bool:
         """Send one batch; tell whether the next may follow. What the hub refuses is put aside with the reason."""
