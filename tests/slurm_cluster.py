@@ -100,12 +100,12 @@ CUT: Final = Layout(
 """Three GPUs, of which the second is cut into three MIG devices."""
 
 DETECTED: Final = Layout(
-    "gpu:h100:2,gpu:3g.40gb:4",
-    ("Name=gpu Type=h100 Count=2", "Name=gpu Type=3g.40gb Count=4"),
+    "gpu:h100:2,gpu:3g.40gb:2,gpu:1g.10gb:2",
+    tuple(f"Name=gpu Type={kind} Count=2" for kind in ("h100", "3g.40gb", "1g.10gb")),
     detected=(
-        *(("3g.40gb", "-1,0", file, f"MIG-{gpu}-0") for gpu, file in enumerate((0, 4))),
-        *(("3g.40gb", "0,-1", file, f"MIG-{gpu}-1") for gpu, file in enumerate((1, 5))),
-        ("h100", "0,0,-1,0", 3, "GPU-2"),
+        *(("3g.40gb", "-1,0", file, f"MIG-{gpu}-0") for gpu, file in ((1, 0), (2, 4))),
+        *(("1g.10gb", "0,-1", file, f"MIG-{gpu}-1") for gpu, file in ((1, 1), (2, 5))),
+        ("h100", "-1,0,0,0", 3, "GPU-0"),
         ("h100", "0,0,0,-1", 2, "GPU-3"),
     ),
 )

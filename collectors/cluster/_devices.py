@@ -21,9 +21,10 @@ KnownGpus = Callable[[Sequence[str]], pl.DataFrame]
 """Returns the rows of `gpu` of some nodes of the cluster."""
 
 
-def place(index: int, kind: str = "") -> str:
-    """Return the name of a device by its place on its node, among all devices or among those of a kind."""
-    return f"{INDEX}{index}{_SEPARATOR}{kind}" if kind else f"{INDEX}{index}"
+def place(index: int | None, kind: str = "", nth: int | None = None) -> str:
+    """Return the name of a device by its place on its node: among all devices, and among those of a kind."""
+    parts = (index, kind, nth) if kind else (index,)
+    return INDEX + _SEPARATOR.join("" if each is None else str(each) for each in parts)
 
 
 def named(pulled: Pulled, known_gpus: KnownGpus) -> Pulled:
@@ -31,9 +32,9 @@ def named(pulled: Pulled, known_gpus: KnownGpus) -> Pulled:
 
     The place is `scheduler_index`, which an agent learns from the gres.conf of its node, or of an agent that does not
     tell it `gpu_index`: Slurm counts the device files of a node or the order of PCI addresses, and NVML the latter. A
-    place that changed its device while it was held is the device that was there first. Where a scheduler knows that
-    GPUs are cut, a place counts the devices of one kind: first slices of all GPUs, then second ones, as Slurm sorts
-    what it detects; elsewhere a GPU that is cut has no name by place.
+    place that changed its device while it was held is the device that was there first. Where GPUs are cut and no agent
+    tells the index of slices, a place counts the devices of one kind: first slices of all GPUs, then second ones, as
+    Slurm sorts what it detects; a GPU that is cut without Slurm's knowledge has no name by place.
     """
     told = pulled.frames.get(JobGpu)
     if told is None:
@@ -60,16 +61,20 @@ _RUN: Final = ["cluster", "node", "job_id", "submitted_at", "restart_count"]
 
 def _found(places: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
     """Return the holdings whose place had a device that existed while it was held, with its UUID."""
-    part = pl.col("gpu_uuid").str.strip_prefix(INDEX).str.split_exact(_SEPARATOR, 1)
+    part = pl.col("gpu_uuid").str.strip_prefix(INDEX).str.split_exact(_SEPARATOR, 2)
     asked = places.with_columns(
-        part.struct[0].cast(pl.Int64, strict=False).alias("_place"), part.struct[1].fill_null("").alias("_kind")
+        part.struct[0].cast(pl.Int64, strict=False).alias("_place"),
+        part.struct[1].fill_null("").alias("_kind"),
+        part.struct[2].cast(pl.Int64, strict=False).alias("_nth"),
     )
+    is_whole, is_told = pl.col("parent_gpu_uuid") == "", pl.col("scheduler_index").is_not_null()
     there = gpus.select(
         *_NODE,
         pl.coalesce("scheduler_index", "gpu_index").cast(pl.Int64).alias("_index"),
-        pl.col("scheduler_index").is_null().alias("_is_guess"),
+        (~is_told).alias("_is_guess"),
+        (~is_whole & is_told).any().over(_NODE).alias("_are_slices_counted"),
         "mig_index",
-        pl.when(pl.col("parent_gpu_uuid") == "").then(pl.lit(WHOLE)).otherwise("mig_profile").alias("_is_kind"),
+        pl.when(is_whole).then(pl.lit(WHOLE)).otherwise("mig_profile").alias("_is_kind"),
         pl.col("gpu_uuid").alias("_uuid"),
         "exists_start",
         "exists_end",
@@ -80,8 +85,9 @@ def _found(places: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
     begun_before_end = pl.col("held_end").is_null() | (pl.col("exists_start") < pl.col("held_end"))
     lasts = pl.col("exists_end").is_null() | (pl.col("exists_end") > pl.col("held_start"))
     known = known.filter(begun_before_end & lasts)
-    by_index = known.filter((pl.col("_kind") == "") & (pl.col("_index") == pl.col("_place")))
-    found = pl.concat([by_index, _of_kind(known.filter(pl.col("_kind") != ""))])
+    is_by_index = (pl.col("_kind") == "") | (pl.col("_are_slices_counted") & pl.col("_place").is_not_null())
+    by_index = known.filter(is_by_index & (pl.col("_index") == pl.col("_place")))
+    found = pl.concat([by_index, _of_kind(known.filter(~is_by_index))])
     return (
         found.sort("_is_guess", "exists_start", "_uuid")
         .unique("_row", keep="first", maintain_order=True)
@@ -99,4 +105,4 @@ def _of_kind(known: pl.DataFrame) -> pl.DataFrame:
     first = (pl.col("exists_start") <= begin) & (pl.col("exists_end").is_null() | (pl.col("exists_end") > begin))
     is_told = ((pl.col("_is_kind") == WHOLE) | pl.col("mig_index").is_not_null()).all().over("_row")
     order = pl.struct(pl.col("mig_index").fill_null(0), "_index").rank("ordinal").over("_row").cast(pl.Int64) - 1
-    return known.filter(first).filter(is_told & (order == pl.col("_place")))
+    return known.filter(first).filter(is_told & (order == pl.col("_nth")))

@@ -20,7 +20,8 @@ class Devices:
     """How many GPUs a node has, into how many parts each is divided where they are shared, and of which kinds.
 
     Kinds are told where a GPU is cut: MIG profiles, '' for whole devices, with how many there are. Slurm counts devices
-    kind by kind, in the order of the node's text, however gres.conf orders them (seen with 22.05).
+    kind by kind, in the order of the node's text, however gres.conf orders them; but what it detects by itself, it
+    counts in an order of its own, in which kinds mix (both seen with 22.05).
     """
 
     gpu_count: int
@@ -29,19 +30,23 @@ class Devices:
 
     def all(self) -> list["Got"]:
         """Return all devices, whole."""
-        return [self.device(index, profile) for index, profile in enumerate(self._by_index())]
+        kinds = self._by_index()
+        if not self.kinds:
+            return [Got(index, None) for index in range(len(kinds))]
+        return [Got(None, None, profile or WHOLE, kinds[:n].count(profile)) for n, profile in enumerate(kinds)]
 
     def device(self, index: int, profile: str) -> "Got":
-        """Return the device of an index; where a GPU is cut, as the nth of its kind.
+        """Return the device of an index; where a GPU is cut, as the nth of its kind too, if kinds do not mix.
 
-        Raises: ValueError: the node has a device of another kind there.
+        Raises: ValueError: the node has no such index, or no device of this kind.
         """
         if not self.kinds:
             return Got(index, None, profile)
         kinds = self._by_index()
-        if index >= len(kinds) or kinds[index] != profile:
+        if index >= len(kinds) or profile not in kinds:
             raise ValueError(f"GRES: found {profile or 'a whole device'} at {index}, expected it of the node's {kinds}")
-        return Got(kinds[:index].count(profile), None, profile or WHOLE)
+        is_by_kind = kinds[index] == profile
+        return Got(index, None, profile or WHOLE, kinds[:index].count(profile) if is_by_kind else None)
 
     def _by_index(self) -> list[str]:
         if not self.kinds:
@@ -53,12 +58,14 @@ class Devices:
 class Got:
     """One device of a node that a job got: its index, the share of it, None for the whole, and its kind.
 
-    The index counts all devices of the node, and where a kind is named those of the kind: a MIG profile, or `WHOLE`.
+    The index counts all devices of the node; None where a job has all of them. Where GPUs are cut, the kind is a MIG
+    profile or `WHOLE`, and `nth` counts those of the kind; None where their order is Slurm's own.
     """
 
-    index: int
+    index: int | None
     share_ratio: float | None
     kind: str = ""
+    nth: int | None = None
 
 
 def devices(gres: str) -> Devices:

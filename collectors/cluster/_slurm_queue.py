@@ -216,7 +216,7 @@ def _holding(run: Mapping[str, object], node: str, one: Got, confidence: float) 
     return {
         **{name: run[name] for name in ("cluster", "job_id", "submitted_at", "restart_count")},
         "node": node,
-        "gpu_uuid": place(one.index, one.kind),
+        "gpu_uuid": place(one.index, one.kind, one.nth),
         "held_start": run["started_at"],
         "held_end": run["ended_at"],
         "requested_share_ratio": one.share_ratio,

@@ -1,6 +1,6 @@
 """One physical GPU from round to round: its samples, its slices, what exists of it, what happened to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -32,7 +32,7 @@ class Card:
         self.is_lost = False
         self.bus: Bus | None = None
         self.minor: int | None = None
-        self.scheduler_index: int | None = None
+        self.scheduler_indices: Mapping[str, int] = {}
         self.mapped_index: int | None = None
         self.is_cut: bool | None = None
         self.numa_node: int | None = None
@@ -109,6 +109,19 @@ class Card:
         self._driver = Driver(self._driver.library)
         self._processes = Processes(self._driver, self._attribution, self._place, self.uuid)
         self._accounting = Accounting(self._driver)
+
+    def slices(self, handle: Any) -> tuple[tuple[str, int], ...]:
+        """Return the slices that there are now, with their places on the device.
+
+        Raises: DriverGone: the driver is gone.
+        """
+        if not self.is_cut:
+            return ()
+        try:
+            parts = mig.slices(self._driver, handle, None)
+        except DeviceLost:
+            return ()
+        return tuple((part.uuid, part.index) for part in parts if part.index is not None)
 
     def _place(self) -> int | None:
         """Return the index by which a prolog's map means this device."""
@@ -226,13 +239,13 @@ class Card:
             "gpu_model": model or None,
             "gpu_index": self.index,
             "minor_index": self.minor,
-            "scheduler_index": self.scheduler_index,
             "numa_node_index": self.numa_node,
         }
         if parts is None:
             yield {
                 "gpu_uuid": self.uuid,
                 **common,
+                "scheduler_index": self.scheduler_indices.get(self.uuid),
                 "parent_gpu_uuid": "",
                 "gpu_fraction": Decimal(1),
                 "memory_total_bytes": last.get("memory_total_bytes"),
@@ -245,6 +258,7 @@ class Card:
             yield {
                 "gpu_uuid": part.uuid,
                 **common,
+                "scheduler_index": self.scheduler_indices.get(part.uuid),
                 "parent_gpu_uuid": self.uuid,
                 "gpu_fraction": fraction,
                 "mig_profile": part.profile or None,

@@ -1,11 +1,12 @@
 """By which index Slurm counts each GPU of this node: as gres.conf names them, or as Slurm detects them.
 
-What `scontrol` calls IDX and a prolog SLURM_JOB_GPUS counts the devices of a node. Named by their files, they stand in
-the order of the lines; detected through NVML, in the order of PCI addresses; detected without it, in the order of the
-files. The number of a device file is the driver's minor number, which need not follow the PCI addresses.
+What `scontrol` calls IDX and a prolog SLURM_JOB_GPUS counts the devices of a node. Named by their files, they stand
+type by type in the order of the lines; detected through NVML, in the order of PCI addresses, and a MIG device as its
+place on its GPU were a place among the GPUs; detected without NVML, in the order of the files. The number of a device
+file is the driver's minor number, which need not follow the PCI addresses.
 
-Source: gres.conf(5), AutoDetect and File; Slurm's gres/gpu plugin, which sorts detected devices by file and then by
-the place that the library gave them.
+Source: gres.conf(5), AutoDetect and File; what slurmd 22.05 makes of such files, and its gres/gpu plugin, which sorts
+detected devices by file and then by the place that the library gave them.
 """
 
 import platform
@@ -32,10 +33,12 @@ _COMMENT: Final = re.compile(r"#.*")
 
 
 class Device(NamedTuple):
-    """What tells one GPU of a node from the others."""
+    """What tells one GPU of a node from the others; where it is cut, its slices with their places on it."""
 
     minor: int | None
     bus: Bus | None
+    is_cut: bool = False
+    slices: tuple[tuple[str, int], ...] = ()
 
 
 class Gres(NamedTuple):
@@ -64,7 +67,7 @@ def gres(root: Path, hosts: Collection[str]) -> Gres:
     """
     content = next((found for each in _PLACES if (found := text(root / each / "gres.conf"))), "")
     detects = {False: "", True: ""}
-    files: list[int] = []
+    files: dict[str, list[int]] = {}
     names_others = False
     for line in _lines(content):
         is_ours = "nodename" in line
@@ -73,10 +76,11 @@ def gres(root: Path, hosts: Collection[str]) -> Gres:
         detects[is_ours] = line.get("autodetect", "").lower() or detects[is_ours]
         if line.get("name", "").lower() == "gpu" and (path := line.get("file", "")):
             numbers = _numbers(path)
-            files += numbers
+            files.setdefault(line.get("type", "").lower(), []).extend(numbers)
             names_others = names_others or not numbers
         names_others = names_others or "multiplefiles" in line
-    return Gres(detects[True] or detects[False], tuple(files), names_others)
+    by_type = tuple(number for numbers in files.values() for number in numbers)
+    return Gres(detects[True] or detects[False], by_type, names_others)
 
 
 def _lines(content: str) -> Iterator[dict[str, str]]:
@@ -105,7 +109,7 @@ def _numbers(path: str) -> list[int]:
 
 
 def indices(devices: Mapping[str, Device], said: Gres, order: Order = "") -> dict[str, int]:
-    """Return Slurm's index of each device that it counts, by the name of the device.
+    """Return Slurm's index of each device that it counts, by the name of the device; of slices too if it detects them.
 
     `order` is what an operator says, and counts more than gres.conf. Without either a device's index is the number of
     its file: that is so wherever gres.conf names the files.
@@ -113,9 +117,21 @@ def indices(devices: Mapping[str, Device], said: Gres, order: Order = "") -> dic
     files = () if said.names_others else said.files
     of_slurm = {name: each for name, each in devices.items() if not files or each.minor in files}
     if (order or _DETECTED.get(said.detects, "device_files")) == "pci":
-        buses = {name: each.bus for name, each in of_slurm.items() if each.bus is not None}
-        return {name: place for place, name in enumerate(sorted(buses, key=buses.__getitem__))}
+        return _by_place(devices, of_slurm)
     minors = {name: each.minor for name, each in of_slurm.items() if each.minor is not None}
     if said.detects in _UNDETECTED:
         return {name: files.index(minor) if files else minor for name, minor in minors.items()}
     return {name: place for place, name in enumerate(sorted(minors, key=minors.__getitem__))}
+
+
+def _by_place(devices: Mapping[str, Device], of_slurm: Collection[str]) -> dict[str, int]:
+    """Return the indices of what Slurm detects through NVML: by place, and at one place by file."""
+    buses = {name: each.bus for name, each in devices.items() if each.bus is not None}
+    places: dict[str, tuple[int, int]] = {}
+    for place, name in enumerate(sorted(buses, key=buses.__getitem__)):
+        device = devices[name]
+        file = place if device.minor is None else device.minor
+        if name in of_slurm:
+            parts = device.slices if device.is_cut else ((name, place),)
+            places |= {part: (of_part, file) for part, of_part in parts}
+    return {name: index for index, name in enumerate(sorted(places, key=places.__getitem__))}

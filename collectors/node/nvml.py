@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -195,7 +195,7 @@ class _Node:
             # The driver counts anew when it is loaded again, without what is lost.
             self._cards[uuid].index = index
         if is_slow:
-            self._count()
+            self._count(here)
         for uuid, (_, handle) in here.items():
             yield from self._cards[uuid].read(handle, at, with_processes=with_processes, with_health=is_slow)
         for uuid, card in self._cards.items():
@@ -207,14 +207,22 @@ class _Node:
                 self._cards[told.uuid].wants_health = True
         yield from (("gpu_event", row) for row in self._witnesses.rows(queued, self._names(), at))
 
-    def _count(self) -> None:
-        """Give each device the index by which Slurm counts it."""
-        counted = self._slurm_indices_of({uuid: Device(card.minor, card.bus) for uuid, card in self._cards.items()})
-        # Where one is cut, an index counts slices too: which it means, no device can tell for itself.
-        is_any_cut = any(card.is_cut for card in self._cards.values())
+    def _count(self, here: Mapping[str, tuple[int, Any]]) -> None:
+        """Give each device, and each slice, the index by which Slurm counts it.
+
+        Raises: DriverGone: the driver is gone.
+        """
+        devices = {}
         for uuid, card in self._cards.items():
-            card.scheduler_index = counted.get(uuid)
-            card.mapped_index = None if is_any_cut else card.scheduler_index
+            slices = card.slices(here[uuid][1]) if uuid in here else ()
+            devices[uuid] = Device(card.minor, card.bus, bool(card.is_cut), slices)
+        counted = self._slurm_indices_of(devices)
+        for card in self._cards.values():
+            card.scheduler_indices = counted
+        # Where one is cut, an index may count slices too, and no device can tell for itself which it means.
+        are_slices_counted = all(slice_uuid in counted for each in devices.values() for slice_uuid, _ in each.slices)
+        for uuid, card in self._cards.items():
+            card.mapped_index = counted.get(uuid) if are_slices_counted else None
 
     def _new(self, uuid: str, index: int, handle: Any) -> Card:
         """Return a device that was not here before; its events are queued from now on.

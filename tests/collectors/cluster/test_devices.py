@@ -87,13 +87,18 @@ def cut(*profiles: str, index: int = 0, **changes: Any) -> list[dict[str, Any]]:
 
 def test_on_a_node_with_slices_a_place_counts_devices_of_one_kind() -> None:
     there = [gpu("GPU-0", 0), *cut("3g.40gb", "1g.10gb", "1g.10gb", index=1), gpu("GPU-2", 2)]
-    told = [holding("index:0/whole"), holding("index:0/3g.40gb"), holding("index:1/1g.10gb"), holding("index:1/whole")]
+    told = [
+        holding("index:7/whole/0"),
+        holding("index:7/3g.40gb/0"),
+        holding("index:7/1g.10gb/1"),
+        holding("index:7/whole/1"),
+    ]
     assert names(told, there) == (["GPU-0", "GPU-2", "MIG-1-0", "MIG-1-2"], ())
 
 
 def test_slices_of_several_gpus_are_counted_first_by_their_place_on_the_gpu() -> None:
     there = [*cut("3g.40gb", "3g.40gb", index=0), *cut("3g.40gb", "3g.40gb", index=1)]
-    told = [[f"index:{each}/3g.40gb"] for each in range(4)]
+    told = [[f"index:7/3g.40gb/{each}"] for each in range(4)]
     assert [names([holding(place)], there)[0] for [place] in told] == [
         ["MIG-0-0"],
         ["MIG-1-0"],
@@ -104,7 +109,7 @@ def test_slices_of_several_gpus_are_counted_first_by_their_place_on_the_gpu() ->
 
 def test_a_place_that_no_device_of_its_kind_has_is_left_out() -> None:
     there = [gpu("GPU-0", 0), *cut("3g.40gb", "1g.10gb", index=1)]
-    found, remarks = names([holding("index:1/1g.10gb"), holding("index:1"), holding("index:1/whole")], there)
+    found, remarks = names([holding("index:7/1g.10gb/1"), holding("index:1"), holding("index:7/whole/1")], there)
     assert found == []
     assert remarks == ("3 holdings name places of GPUs that no agent has told, or that are cut: n1",)
 
@@ -115,15 +120,29 @@ def test_a_slice_is_one_of_the_cut_that_was_there() -> None:
         {**each, "gpu_uuid": f"NEW-{each['gpu_uuid']}"} for each in cut("3g.40gb", "3g.40gb", exists_start=AT + HOUR)
     ]
     there = [*new, *old]
-    assert names([holding("index:1/3g.40gb", held_end=AT + HOUR)], there)[0] == ["MIG-0-1"]
-    assert names([holding("index:1/3g.40gb", held_start=AT + 2 * HOUR)], there)[0] == ["NEW-MIG-0-1"]
+    assert names([holding("index:7/3g.40gb/1", held_end=AT + HOUR)], there)[0] == ["MIG-0-1"]
+    assert names([holding("index:7/3g.40gb/1", held_start=AT + 2 * HOUR)], there)[0] == ["NEW-MIG-0-1"]
     late = [{**each, "exists_start": AT + HOUR} for each in old]
-    assert names([holding("index:1/3g.40gb")], [{**each, "exists_end": None} for each in late])[0] == ["MIG-0-1"]
+    assert names([holding("index:7/3g.40gb/1")], [{**each, "exists_end": None} for each in late])[0] == ["MIG-0-1"]
+
+
+def test_where_an_agent_tells_slurms_index_of_slices_kinds_may_mix() -> None:
+    """What Slurm detects: whole, slice, slice, whole; no kind's devices stand together."""
+    whole = [gpu("GPU-0", 0, scheduler_index=0), gpu("GPU-2", 2, scheduler_index=3)]
+    slices = [
+        {**each, "scheduler_index": n} for each, n in zip(cut("3g.40gb", "1g.10gb", index=1)[:2], (1, 2), strict=True)
+    ]
+    there = [*whole, *slices]
+    told = ["index:3/whole", "index:2/1g.10gb", "index:1/3g.40gb/2", "index:0/whole/0"]
+    assert [names([holding(each)], there)[0] for each in told] == [["GPU-2"], ["MIG-1-1"], ["MIG-1-0"], ["GPU-0"]]
+    assert names([holding("index:2/3g.40gb/0")], there)[0] == [], "it is another kind's"
+    all_of_them = ["index:/whole/0", "index:/whole/1", "index:/3g.40gb/0", "index:/1g.10gb/0"]
+    assert names([holding(each) for each in all_of_them], there)[0] == ["GPU-0", "GPU-2", "MIG-1-0", "MIG-1-1"]
 
 
 def test_slices_whose_order_nobody_tells_have_no_place() -> None:
     there = [{**each, "mig_index": None} for each in cut("3g.40gb", "3g.40gb")]
-    assert names([holding("index:1/3g.40gb")], there)[0] == []
+    assert names([holding("index:7/3g.40gb/1")], there)[0] == []
 
 
 def test_what_needs_no_name_is_not_asked() -> None:

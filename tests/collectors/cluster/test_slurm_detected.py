@@ -1,7 +1,7 @@
 """A real Slurm that detects its devices and runs our prolog: the map says by UUID what the hub makes of an index.
 
-Slurm sorts what it detects through NVML by the place on the bus, and MIG devices by the place on their GPU: first ones
-of all GPUs, then second ones.
+Slurm sorts what it detects through NVML by the place on the bus, and MIG devices by the place on their GPU as if that
+were one: kinds of devices mix.
 """
 
 import shutil
@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.context import Context
+from collectors.node._slurm_devices import Device, Gres, indices
 from ledger.config import load
 from ledger.frames import to_frame
 from ledger.tables import Gpu
@@ -20,19 +21,27 @@ from tests.slurm_cluster import SlurmCluster
 
 pytestmark = pytest.mark.xdist_group("slurm")
 
-PROFILE = "3g.40gb"
+PROFILES = ("3g.40gb", "1g.10gb")
+
+HERE = {
+    "GPU-0": Device(3, (0, 16, 0)),
+    "GPU-1": Device(0, (0, 17, 0), is_cut=True, slices=(("MIG-1-0", 0), ("MIG-1-1", 1))),
+    "GPU-2": Device(4, (0, 18, 0), is_cut=True, slices=(("MIG-2-0", 0), ("MIG-2-1", 1))),
+    "GPU-3": Device(2, (0, 19, 0)),
+}
 
 
 def devices() -> Iterator[Mapping[str, object]]:
-    """Yield the rows of a node as its agent tells them, which knows that Slurm counts PCI addresses."""
+    """Yield the rows of a node as its agent tells them."""
     since = datetime.now(UTC) - timedelta(days=1)
-    common = {"cluster": "c", "node": "n1", "exists_start": since, "gpu_fraction": 1, "parent_gpu_uuid": ""}
-    for index, minor in ((2, 3), (3, 2)):
-        yield {**common, "gpu_uuid": f"GPU-{index}", "gpu_index": index, "minor_index": minor, "scheduler_index": index}
-    for index in (0, 1):
-        parent = {**common, "gpu_index": index, "scheduler_index": index, "parent_gpu_uuid": f"GPU-{index}"}
-        for place in (0, 1):
-            yield {**parent, "gpu_uuid": f"MIG-{index}-{place}", "mig_profile": PROFILE, "mig_index": place}
+    counted = indices(HERE, Gres("nvml"))
+    for index, (uuid, device) in enumerate(HERE.items()):
+        common = {"cluster": "c", "node": "n1", "exists_start": since, "gpu_fraction": 1, "gpu_index": index}
+        if not device.is_cut:
+            yield {**common, "gpu_uuid": uuid, "parent_gpu_uuid": "", "scheduler_index": counted[uuid]}
+        for part, place in device.slices:
+            known = {"gpu_uuid": part, "parent_gpu_uuid": uuid, "scheduler_index": counted[part]}
+            yield {**common, **known, "mig_profile": PROFILES[place], "mig_index": place}
 
 
 @pytest.fixture
@@ -61,7 +70,7 @@ def test_an_index_is_the_device_that_slurm_gives(ledger: Ledger) -> None:
     cluster = ledger.cluster
     jobs = [
         cluster.submit(f"--gres=gpu:{kind}:{count}", "--nodelist=n1")
-        for kind, count in ((PROFILE, 1), ("h100", 1), (PROFILE, 2), ("h100", 1), (PROFILE, 1))
+        for kind, count in (("1g.10gb", 1), ("h100", 1), ("3g.40gb", 2), ("h100", 1), ("1g.10gb", 1))
     ]
     for job in jobs:
         cluster.until_state(job, "RUNNING")
@@ -75,3 +84,11 @@ def test_an_index_is_the_device_that_slurm_gives(ledger: Ledger) -> None:
     assert {job: [uuid for uuid, _ in ledger.held(job)] for job in jobs} == truth
     cluster.run("scancel", *jobs)
     cluster.until(lambda: not mapped(cluster).keys() & set(jobs), "no epilog")
+
+
+def test_a_job_on_a_whole_node_holds_all_that_it_has(ledger: Ledger) -> None:
+    cluster = ledger.cluster
+    job = cluster.submit("--gres=gpu:h100:2,gpu:3g.40gb:2,gpu:1g.10gb:2", "--nodelist=n1", script="sleep 1")
+    cluster.until_recorded(job, "COMPLETED")
+    ledger.pull()
+    assert {uuid for uuid, _ in ledger.held(job)} == {row["gpu_uuid"] for row in devices()}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.fake_nvml import Gpu
+from collectors.fake_nvml import Gpu, Slice
 from collectors.node._slurm_devices import Device, Gres, gres, indices
 from tests.collectors.node.gpu_node import Node
 
@@ -30,6 +30,12 @@ def said(root: Path, content: str, place: str = "etc/slurm") -> Gres:
         ("AutoDetect=nvml", BY_BUS),
         ("AutoDetect=NVML\nName=gpu Type=h100 File=/dev/nvidia[0-3]", BY_BUS),
         ("AutoDetect=nvml\nName=gpu File=/dev/nvidia[0,3]", {"GPU-b": 0, "GPU-c": 1}),
+        (
+            "\n".join(
+                f"Name=gpu Type={kind} File=/dev/nvidia{files}" for kind, files in (("a", 0), ("b", 1), ("a", "[2,3]"))
+            ),
+            {"GPU-c": 0, "GPU-a": 1, "GPU-b": 2, "GPU-d": 3},
+        ),
         ("AutoDetect=nvidia", MINORS),
         ("AutoDetect=nvidia\nName=gpu File=/dev/nvidia[1-2]", {"GPU-d": 0, "GPU-a": 1}),
         ("AutoDetect=nvml\nNodeName=gpu[01-08] AutoDetect=off Name=gpu File=/dev/nvidia[0-3]", MINORS),
@@ -66,6 +72,29 @@ def test_a_device_that_tells_neither_number_nor_address_has_no_index() -> None:
     odd = {**HERE, "GPU-e": Device(None, None)}
     assert indices(odd, Gres()) == MINORS
     assert indices(odd, Gres("nvml")) == BY_BUS
+
+
+def test_slices_that_slurm_detects_stand_where_their_place_on_the_gpu_is(tmp_path: Path) -> None:
+    """What slurmd 22.05 made of it: whole, two first slices, two second ones, whole."""
+    cut = {
+        **HERE,
+        "GPU-b": HERE["GPU-b"]._replace(is_cut=True, slices=(("MIG-b-0", 0), ("MIG-b-1", 1))),
+        "GPU-c": HERE["GPU-c"]._replace(is_cut=True, slices=(("MIG-c-0", 0), ("MIG-c-1", 1))),
+    }
+    order = ["MIG-c-0", "GPU-a", "MIG-b-0", "MIG-c-1", "MIG-b-1", "GPU-d"]
+    assert indices(cut, said(tmp_path, "AutoDetect=nvml")) == {name: index for index, name in enumerate(order)}
+    assert "MIG-c-0" not in indices(cut, Gres())
+
+
+def test_the_inventory_tells_the_index_of_slices(tmp_path: Path, small_node: Path) -> None:
+    slices = (Slice("MIG-0", 1, profile="3g.40gb"), Slice("MIG-1", 2, profile="3g.40gb", end_seconds=105))
+    gpus = (Gpu("GPU-a", minor=1), Gpu("GPU-b", minor=0, slices=slices), Gpu("GPU-c"))
+    node = Node(small_node, gpus, root=tmp_path)
+    assert {row["scheduler_index"] for row in node.round()["gpu"] if "MIG" in str(row["gpu_uuid"])} == {None}
+    (tmp_path / "etc/slurm").mkdir(parents=True)
+    (tmp_path / "etc/slurm/gres.conf").write_text("AutoDetect=nvml\n")
+    told = {row["gpu_uuid"]: row.get("scheduler_index") for row in node.round()["gpu"] if row["exists_end"] is None}
+    assert told == {"MIG-0": 0, "GPU-a": 1, "GPU-b-rest": None, "GPU-c": 2}
 
 
 def test_the_inventory_tells_both_numbers(tmp_path: Path, small_node: Path) -> None:
