@@ -27,17 +27,20 @@ def with_cost(classes: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_class(classes: pl.DataFrame) -> pl.DataFrame:
-    """Return GPU-hours, their share and cost by class, the most GPU time first; the cost is in the main currency.
+    """Return GPU-hours, their share and cost by class, the most GPU time first; a cost in each currency, never added.
 
-    Shape: rows of `bottleneck`, `gpu_hours`, `limited_ratio`, `cost`.
+    Shape: rows of `bottleneck`, `gpu_hours`, `limited_ratio`, and the columns of `cost_columns`.
     """
     hours = classes.group_by("bottleneck").agg(gpu_hours=gpu_time.LIMITED_GPU_HOURS.expression)
     ratios = measure.values(classes, tuple(gpu_time.LIMITED_RATIOS.values()))
     shares = {name: ratios[each.name] for name, each in gpu_time.LIMITED_RATIOS.items()}
-    currency = sums.main_currency(classes, "cost")
-    costs = measure.grouped(sums.in_currency(classes, currency), ["bottleneck"], spending.LIMITED_COST)
-    return (
-        hours.with_columns(limited_ratio=pl.col("bottleneck").replace_strict(shares, return_dtype=pl.Float64))
-        .join(costs, on="bottleneck", how="left")
-        .sort("gpu_hours", descending=True)
-    )
+    found = hours.with_columns(limited_ratio=pl.col("bottleneck").replace_strict(shares, return_dtype=pl.Float64))
+    for currency, name in cost_columns(classes).items():
+        costs = measure.grouped(sums.in_currency(classes, currency), ["bottleneck"], spending.LIMITED_COST)
+        found = found.join(costs.rename({spending.LIMITED_COST.column: name}), on="bottleneck", how="left")
+    return found.sort("gpu_hours", descending=True)
+
+
+def cost_columns(classes: pl.DataFrame) -> dict[str, str]:
+    """Return the column of each currency's cost by class, the largest currency first."""
+    return {currency: f"cost_{currency}" for currency in measure.by_currency(classes, "cost")}

@@ -117,7 +117,7 @@ def headline(
         hours=hours,
         spend=spend(answer, window, **who),
         idle=answer("idle_costs", **span, **who),
-        models=answer("model_costs", start=(days or window).start, end=(days or window).end, team=team),
+        models=answer("model_costs", start=(days or window).start, end=(days or window).end, **who),
     )
 
 

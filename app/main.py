@@ -10,8 +10,11 @@ from app.page import SECTIONS, pages
 # A picture of our own: a named icon would be fetched from another site.
 _ICON = str(Path(__file__).with_name("icon.png"))
 
-# Streamlit leaves room for a toolbar that the hub does not show.
-_STYLE = "<style>.stMainBlockContainer { padding-top: 2.4rem; padding-bottom: 3rem; }</style>"
+# Streamlit leaves room for a toolbar that the hub does not show, and cuts the headings of numbers off.
+_STYLE = (
+    "<style>.stMainBlockContainer { padding-top: 2.4rem; padding-bottom: 3rem; }"
+    "[data-testid=stMetricLabel] p { white-space: normal !important; }</style>"
+)
 
 
 def run() -> None:

@@ -1,14 +1,16 @@
 """Amounts of several currencies and their changes, as people read them: never added."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
 import polars as pl
 
 from app import format as written
+from ledger import money
 from queries import measure
 from queries.display import MARK
+from queries.measure import UnitCost
 
 _TIMES_FROM: Final = 10
 _MOST_TIMES: Final = 100
@@ -45,6 +47,25 @@ def headline(totals: Mapping[str, Decimal], first: str = "") -> tuple[str, str]:
 def in_currency(frame: pl.DataFrame, currency: str) -> pl.DataFrame:
     """Return the rows in one currency."""
     return frame.filter(pl.col("billing_currency") == currency)
+
+
+def together(*totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Return several amounts as one, each currency for itself: exact."""
+    currencies = dict.fromkeys(currency for each in totals for currency in each)
+    return {currency: money.add(*(each[currency] for each in totals if currency in each)) for currency in currencies}
+
+
+def with_prices(rows: pl.DataFrame, units: Sequence[UnitCost]) -> pl.DataFrame:
+    """Return rows with what so many of something cost, each in its currency.
+
+    What no row has a price of gets no column.
+    """
+    found = {each.name: measure.each_unit_cost(rows, each) for each in units}
+    return rows.with_columns(
+        pl.Series(name, prices, money.MONEY)
+        for name, prices in found.items()
+        if any(price is not None for price in prices)
+    )
 
 
 def change(now: Decimal | None, before: Decimal | None) -> str:

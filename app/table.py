@@ -1,7 +1,7 @@
 """Tables on a page: exact underneath, readable on top, with downloads."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal
@@ -13,11 +13,13 @@ import streamlit as st
 from app import data
 from app.format import BYTE_STEPS, UNKNOWN, binary_step
 from app.theme import STATE_WORDS
+from queries.measure import UnitCost
 
 Kind = Literal[
     "text",
     "decimal",
     "money",
+    "price",
     "hours",
     "percent",
     "bytes",
@@ -25,6 +27,7 @@ Kind = Literal[
     "duration",
     "instant",
     "day",
+    "month",
     "count",
     "state",
     "flag",
@@ -32,6 +35,8 @@ Kind = Literal[
 ]
 
 _GIGABITS: Final = 8 / 10**9  # of a byte: networks are named by bits
+
+_HALF_CENT: Final = 0.005
 
 _MOST_HEIGHT: Final = 560
 
@@ -92,6 +97,13 @@ def show(
     return None if chosen is None else frame.row(chosen, named=True)
 
 
+def prices(units: Iterable[UnitCost], currency: str) -> dict[str, Column]:
+    """Return the columns of what so many of something cost, as `sums.with_prices` adds them."""
+    return {
+        each.name: Column(f"{currency} {each.title[0].lower()}{each.title[1:]}", "price", each.means) for each in units
+    }
+
+
 def downloads(frame: pl.DataFrame, file_name: str, key: str) -> None:
     """Offer a frame as CSV and Parquet; a file is made when it is asked for."""
     with st.container(horizontal=True, horizontal_alignment="right"):
@@ -137,17 +149,23 @@ def _plain(dtype: pa.DataType) -> pa.DataType:
 
 def _drawn(frame: pl.DataFrame, name: str, kind: Kind) -> pl.Expr:
     column = pl.col(name)
-    if kind == "state":
-        return column.replace_strict(dict(STATE_WORDS), default=column).alias(name)
-    if kind == "bytes":
-        return (column.cast(pl.Float64) / 1024.0 ** _step(frame, name)).alias(name)
-    if kind == "line_rate":
-        return (column.cast(pl.Float64) * _GIGABITS).alias(name)
-    if kind == "duration":
-        return (column.cast(pl.Float64) / 3600).alias(name)
-    if isinstance(frame.schema[name], pl.Decimal):
-        return column.cast(pl.Float64)
-    return column
+    dtype = frame.schema[name]
+    number = column.cast(pl.Float64) if dtype.is_numeric() or dtype == pl.Null else column
+    match kind:
+        case "state":
+            drawn = column.replace_strict(dict(STATE_WORDS), default=column)
+        case "bytes":
+            drawn = number / 1024.0 ** _step(frame, name)
+        case "line_rate":
+            drawn = number * _GIGABITS
+        case "duration":
+            drawn = number / 3600
+        case "money":
+            # What is a little less than nothing would read `-0.00`.
+            drawn = pl.when(number.is_between(-_HALF_CENT, 0.0)).then(0.0).otherwise(number)
+        case _:
+            drawn = number if isinstance(dtype, pl.Decimal) else column
+    return drawn.alias(name)
 
 
 def _step(frame: pl.DataFrame, name: str) -> int:
@@ -167,6 +185,7 @@ def _config(column: Column, step: int) -> Any:
     label, text = column.label, column.help or None
     numbers: dict[Kind, str] = {
         "money": "%,.2f",
+        "price": "%,.4f",
         "hours": "%,.1f",
         "bytes": f"%,.1f {BYTE_STEPS[step]}",
         "line_rate": "%,.10g Gb/s",
@@ -182,6 +201,7 @@ def _config(column: Column, step: int) -> Any:
         ),
         "instant": lambda: st.column_config.DatetimeColumn(label, help=text, format="D MMM HH:mm", timezone="UTC"),
         "day": lambda: st.column_config.DateColumn(label, help=text, format="D MMM YYYY"),
+        "month": lambda: st.column_config.DateColumn(label, help=text, format="MMM YYYY"),
         "flag": lambda: st.column_config.CheckboxColumn(label, help=text),
         "link": lambda: st.column_config.LinkColumn(label, help=text),
     }

@@ -10,9 +10,10 @@ from queries import measure
 
 
 def answer(options: pl.DataFrame) -> tuple[str, bool]:
-    """Say which way is the cheapest of those with a known price that nobody interrupts, and whether it is not now.
+    """Say which sure way costs the least, and whether it is not now: nobody interrupts it, and its price is named.
 
-    Shape: options as `frames.options` returns them, in whatever currency they are shown.
+    What would cost less and is not sure is said beside it. Shape: options as `frames.options` returns them, in whatever
+    currency they are shown.
     """
     rows = _candidates(options).filter(pl.col("month_cost").is_not_null()).to_dicts()
     if not rows:
@@ -20,9 +21,21 @@ def answer(options: pl.DataFrame) -> tuple[str, bool]:
     best = rows[0]
     costs = written.money(best["month_cost"], best["billing_currency"], compact=True)
     if best["kind"] == "now":
-        others = ", of all that have a price here" if len(rows) > 1 else "; nothing else has a price here"
-        return f"The cheapest way is what there is now: {costs} a month{others}.", False
-    return f"Cheapest: {best['option']}, {costs} a month{_less(best, options)}.{_from(best)}", True
+        others = "" if len(rows) > 1 else "; no other sure way has a price here"
+        return f"The cheapest sure way is what there is now: {costs} a month{others}.{_unsure(best, options)}", False
+    said = f"Cheapest sure way: {best['option']}, {costs} a month{_less(best, options)}."
+    return f"{said}{_from(best)}{_unsure(best, options)}", True
+
+
+def _unsure(best: dict[str, Any], options: pl.DataFrame) -> str:
+    """Say what would cost less than the cheapest sure way, and why it is not sure; '' where nothing would."""
+    said: dict[str, str] = {}
+    for column, why in (("is_price_assumed", "a price that nobody named"), ("may_be_interrupted", "it may be cut off")):
+        rows = options.filter(pl.col(column), pl.col("month_cost").is_not_null()).head(1).to_dicts()
+        if rows and rows[0]["month_cost"] < best["month_cost"]:
+            costs = written.money(rows[0]["month_cost"], rows[0]["billing_currency"], compact=True)
+            said.setdefault(rows[0]["option"], f"{rows[0]['option']}, {costs} a month ({why})")
+    return f" Less, but not sure: {'; '.join(said.values())}." if said else ""
 
 
 def _less(best: dict[str, Any], options: pl.DataFrame) -> str:
@@ -60,7 +73,7 @@ def bound(work: pl.DataFrame) -> str:
 
 
 def heads(options: pl.DataFrame) -> tuple[str, str, str]:
-    """Write what the work costs now, in the cheapest way that nobody interrupts, and on the cheapest spot."""
+    """Write what the work costs now, in the cheapest sure way, and on the cheapest spot."""
     return (
         _least(options.filter(pl.col("kind") == "now")),
         _least(_candidates(options)),

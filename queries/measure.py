@@ -156,6 +156,16 @@ def unit_costs(frame: pl.DataFrame, cost: UnitCost) -> dict[str, Decimal]:
     return found
 
 
+def each_unit_cost(frame: pl.DataFrame, cost: UnitCost) -> list[Decimal | None]:
+    """Return the price of so many of something for each row, in its own currency: null where a part is unknown or 0."""
+    rows = frame if cost.amount.where is None else frame.with_columns(pl.when(cost.amount.where).then(pl.all()))
+    counts = rows.with_row_index("_row").select(cost.quantity.over("_row").alias("_count")).to_series().to_list()
+    return [
+        money.priced(amount, Fraction(cost.each) / Fraction(count)) if count and amount is not None else None
+        for amount, count in zip(rows[cost.amount.column].to_list(), counts, strict=True)
+    ]
+
+
 def counted_once(findings: pl.DataFrame) -> pl.DataFrame:
     """Return open findings so that each saving is claimed by one: the largest goes first, those it excludes go out.
 

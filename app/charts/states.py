@@ -41,8 +41,10 @@ def over_time(frame: pl.DataFrame) -> go.Figure:
         for state in STATE_ORDER
         if state in series and any(series[state][1])
     ]
+    # Between narrow bars a gap is drawn for some and not for others.
+    gap = 0.05 if frame["at"].n_unique() <= _WIDE_CELLS else 0
     return figure(
-        traces, height=340, barmode="stack", xaxis=TIME_AXIS, yaxis={"title": {"text": "GPU-hours"}}, bargap=0.05
+        traces, height=340, barmode="stack", xaxis=TIME_AXIS, yaxis={"title": {"text": "GPU-hours"}}, bargap=gap
     )
 
 
@@ -143,7 +145,8 @@ def heatmap(frame: pl.DataFrame) -> go.Figure:
         if state in present
     ]
     chart = figure([cells, marks, *keys], height=max(160, 60 + 14 * len(labels)), dragmode=False, xaxis=TIME_AXIS)
-    chart.update_yaxes(autorange="reversed", showgrid=False, tickfont={"size": 10}, dtick=1)
+    # The marks would have room of their own around them, above and below the first and the last device.
+    chart.update_yaxes(range=[len(labels) - 0.5, -0.5], showgrid=False, tickfont={"size": 10}, dtick=1)
     return chart
 
 

@@ -5,7 +5,7 @@ from typing import Final
 import polars as pl
 from plotly import graph_objects as go
 
-from app.charts._base import MOST_POINTS, figure
+from app.charts._base import HEIGHT, MOST_POINTS, figure
 from app.lengths import length
 from app.theme import ACCENT, CATEGORICAL
 
@@ -48,6 +48,8 @@ def break_even(frame: pl.DataFrame, currency: str, held: float | None) -> go.Fig
         )
     return figure(
         traces,
+        # On a phone each name of the legend takes a line.
+        height=HEIGHT + 14 * len(traces),
         yaxis={"title": {"text": f"{currency} a GPU and month"}, "rangemode": "tozero"},
         xaxis={"title": {"text": "share of hours in use"}, "tickformat": ".0%", "range": [0, 1.01]},
     )

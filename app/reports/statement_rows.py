@@ -82,7 +82,7 @@ def _known(answer: Answer, window: Window, team: str, closed: pl.Series) -> dict
     """Return what is known of a month, and on the month after the closed ones what changed of these."""
     span = {"start": window.start, "end": window.end}
     found = {
-        section: answer("unit_costs", **span, team=team, by=by)
+        section: answer("unit_costs", **span, cluster="", team=team, by=by)
         for section, by in (("models", "model"), ("users", "user"), ("runs", "run"), ("team", "team"))
     }
     charges = statements.as_stated(answer("statement_charges", **span, team=team))
@@ -101,5 +101,5 @@ def _month_after(month: date) -> date:
 
 def _unheld(answer: Answer, span: Mapping[str, datetime], team: str) -> pl.DataFrame:
     """Return what idled between the team's runs: its part follows from what others held beside it."""
-    idle = between_runs(answer("unheld_days", **span), answer("held_days", **span, by="team"))
+    idle = between_runs(answer("unheld_days", **span, cluster=""), answer("held_days", **span, by="team"))
     return idle.filter((pl.col("team") == team) & (pl.col("name") == team))

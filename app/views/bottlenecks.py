@@ -5,6 +5,7 @@ import streamlit as st
 
 from app import bottleneck_money, chart, controls, data, links, sums, table
 from app import format as written
+from app.budgets import escaped
 from app.charts import bottlenecks as bottleneck_charts
 from app.page import page
 from app.table import Column
@@ -39,32 +40,33 @@ def bottlenecks() -> None:
         return
     priced = data.once(bottleneck_money.with_cost, found)
     classes = data.once(bottleneck_money.by_class, priced)
-    currency = data.once(sums.main_currency, priced, "cost")
+    currencies = data.once(bottleneck_money.cost_columns, priced)
     worst = classes.filter(~pl.col("bottleneck").is_in([*_NO_LOSS, "unknown"]))
     if not worst.is_empty():
         first = worst.row(0, named=True)
-        cost = f", {written.money(first['cost'], currency, compact=True)}" if first["cost"] is not None else ""
+        costs = {name: first[column] for name, column in currencies.items() if first[column] is not None}
+        cost = f", {escaped(sums.shown(costs))}" if costs else ""
         st.markdown(
             f"The largest loss is **{written.words(first['bottleneck'])}**: "
             f"{written.percent(first['limited_ratio'])} of the GPU time that jobs held{cost}. "
             f"{ADVICE[first['bottleneck']]}"
         )
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        chart.show(bottleneck_charts.shares, classes, key="classes", alt="GPU-hours by what limited them")
-    with right:
-        table.show(
-            data.once(_described, classes),
-            {
-                "name": Column("Limited by"),
-                "limited_ratio": Column("Share", "percent", "Of the GPU time that jobs held."),
-                "gpu_hours": Column(gpu_time.LIMITED_GPU_HOURS.title, "hours", gpu_time.LIMITED_GPU_HOURS.means),
-                "cost": Column(f"Cost ({currency})" if currency else "Cost", "money", spending.LIMITED_COST.means),
-                "advice": Column("What it is, what helps"),
+    chart.show(bottleneck_charts.shares, classes, key="classes", alt="GPU-hours by what limited them")
+    table.show(
+        data.once(_described, classes),
+        {
+            "name": Column("Limited by"),
+            "limited_ratio": Column("Share", "percent", "Of the GPU time that jobs held."),
+            "gpu_hours": Column(gpu_time.LIMITED_GPU_HOURS.title, "hours", gpu_time.LIMITED_GPU_HOURS.means),
+            **{
+                column: Column(f"Cost ({name})", "money", spending.LIMITED_COST.means)
+                for name, column in currencies.items()
             },
-            key="class-table",
-            file_name="bottlenecks",
-        )
+            "advice": Column("What it is, what helps"),
+        },
+        key="class-table",
+        file_name="bottlenecks",
+    )
     _worst_jobs(priced, classes)
 
 

@@ -175,9 +175,11 @@ def _price(window: data.Window) -> None:
     of = spending.GPU_HOUR_COST
     # A stretch has no day of its own: its last one gives the rate.
     shown = display.shown(controls.answer("price_per_gpu_hour"), ("effective_cost",), on=display.last_day(window))
-    currency, price = next(iter(data.once(measure.unit_costs, shown.frame, of).items()), ("", None))
-    title = display.label(shown, currency, of.title)
-    cards.card(title, written.unit_price(price, currency), meaning=f"{of.means} {shown.words}".strip())
+    prices = data.once(measure.unit_costs, shown.frame, of)
+    first, *others = [written.unit_price(price, currency) for currency, price in prices.items()] or [written.UNKNOWN]
+    title = display.label(shown, next(iter(prices), ""), of.title)
+    beside = f"and {' and '.join(others)}" if others else ""
+    cards.card(title, first, beside, meaning=f"{of.means} {shown.words}".strip())
 
 
 def _table(groups: pl.DataFrame, currency: str, label: str, by: str) -> None:

@@ -95,7 +95,7 @@ def _of_month(found: pl.DataFrame) -> pl.DataFrame:
     picked = table.show(
         data.once(_months, found),
         {
-            "billing_period_start": Column("Month", "day"),
+            "billing_period_start": Column("Month", "month"),
             "billing_currency": Column("Currency"),
             "charged": Column("Charged", "money", "Sum of the rows of its bills."),
             "invoiced": Column("Invoiced", "money", "Sum of the invoices that are known."),
@@ -139,7 +139,7 @@ def _table(found: pl.DataFrame) -> dict[str, Any] | None:
     return table.show(
         found,
         {
-            "billing_period_start": Column("Period", "day"),
+            "billing_period_start": Column("Period", "month"),
             "provider": Column("Provider"),
             "invoice_issuer": Column("Issuer"),
             "invoice_id": Column("Invoice", help="Empty while the provider has issued none."),
@@ -167,17 +167,17 @@ def _opened(row: dict[str, Any]) -> None:
         st.subheader(f"{row['provider']}, {row['billing_period_start']:%B %Y}: {number}", anchor=False)
         st.caption(f"Issued by {row['invoice_issuer']} · {_MEANINGS[row['status']]}")
         labels = {"charged": "Charged", "allocated": "Allocated", "invoiced": "Invoiced", "difference": "Difference"}
-        lines = [f"| {label} | {_exact(row[name], currency)} |" for name, label in labels.items()]
-        lines.append(f"| Tolerance | {_exact(row['tolerance'], currency)} |")
-        st.markdown("| | |\n|:--|--:|\n" + "\n".join(lines))
+        lines = [f"| {label} | {_exact(row[name])} |" for name, label in labels.items()]
+        lines.append(f"| Tolerance | {_exact(row['tolerance'])} |")
+        st.markdown(f"| To the last digit | {currency} |\n|:--|--:|\n" + "\n".join(lines))
         _causes(row)
         _invoice.groups(row)
         _typed.period(row)
 
 
-def _exact(amount: Decimal | None, currency: str) -> str:
+def _exact(amount: Decimal | None) -> str:
     """Write an amount with every digit: a difference may be smaller than a cent."""
-    return written.UNKNOWN if amount is None else f"{money.written(amount)} {currency}"
+    return written.UNKNOWN if amount is None else f"{Decimal(money.written(amount)):,f}"
 
 
 def _causes(row: dict[str, Any]) -> None:
@@ -219,8 +219,8 @@ def _late() -> None:
     table.show(
         found,
         {
-            "billing_period_start": Column("Invoiced in", "day"),
-            "incurred_start": Column("Incurred in", "day"),
+            "billing_period_start": Column("Invoiced in", "month"),
+            "incurred_start": Column("Incurred in", "month"),
             "invoice_issuer": Column("Issuer"),
             "invoice_id": Column("Invoice"),
             "charge_class": Column("Class"),

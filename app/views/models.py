@@ -1,17 +1,17 @@
 """What each model costs: allocated against productive, and for a million tokens."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import polars as pl
 import streamlit as st
 
-from app import cards, chart, controls, data, sums, table
+from app import cards, chart, controls, data, links, sums, table
+from app import format as written
+from app.budgets import escaped
 from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
 from queries import measure
-from queries.measure import UnitCost
 from queries.measures import per_unit, spending
 from queries.unit_costs import between_runs, owners, unheld_none
 
@@ -25,6 +25,12 @@ _SERVED = (per_unit.SERVING_COST, per_unit.PROMPT_COST, per_unit.GENERATED_COST,
 _PER_MILLION = per_unit.MANAGED_TOKENS_COST
 _OWNERS = ("model", "team", "project", "user", "run")
 _MOST_RUNS = 500
+_BUCKETS = {
+    "idle": "GPUs and commitments that nobody held",
+    "shared": "tax, credits and what serves everybody",
+    "unallocable": "what has no owner",
+    "allocated": "jobs",
+}
 _RUNS = (
     "A run that was requeued is one run. Samples and tokens cost what the runs whose training told them cost on the "
     "days on which it did: no other run is in their price."
@@ -51,15 +57,15 @@ def models() -> None:
         st.info("No price of what these jobs held is known. Import a bill or a price list with `clusterledger ingest`.")
         return
     mine = data.once(_priced, costs, currency)
-    _headline(mine, currency)
-    last = window.end - timedelta(days=1)
-    st.caption(f"Whole days, UTC: {window.start:%-d %B} to {last:%-d %B}.")
+    rest = data.once(sums.in_currency, controls.answer("modelless_costs", window), currency)
+    _headline(mine, rest, currency)
+    _whole(mine, rest, currency, window)
     chart.show(
         money_charts.by_model,
         mine,
         currency,
         most=12,
-        rest="underused, throttled, unknown",
+        rest="underused, throttled or not known",
         key="bars",
         alt="Cost of each model, productive and idle",
     )
@@ -82,7 +88,7 @@ def models() -> None:
             "idle_cost": Column("Idle", "money"),
             spending.MODELS_PRODUCTIVE.name: Column("Productive share", "percent", spending.MODELS_PRODUCTIVE.means),
             "gpu_hours": Column("GPU-hours", "hours"),
-            **{each.name: Column(f"{currency} {_lower(each.title)}", help=each.means) for each in _UNITS},
+            **table.prices(_UNITS, currency),
             "prompt_token_count": Column("Prompt tokens", "count"),
             "generated_token_count": Column("Generated tokens", "count"),
             "trained_token_count": Column("Trained tokens", "count"),
@@ -104,7 +110,7 @@ def _managed(window: data.Window) -> None:
         return
     st.subheader("Models of managed services", anchor=False)
     table.show(
-        data.once(_per_million, rows),
+        data.once(sums.with_prices, rows, (_PER_MILLION,)),
         {
             "model": Column("Model"),
             "token_direction": Column("Direction"),
@@ -117,7 +123,7 @@ def _managed(window: data.Window) -> None:
             "quantity": Column("Quantity", "count", "As the bill counts, in its own unit."),
             "unit": Column("Unit"),
             "token_count": Column("Tokens", "count", "The quantity in tokens, where the bill counts tokens."),
-            _PER_MILLION.name: Column(_PER_MILLION.title, help=_PER_MILLION.means),
+            _PER_MILLION.name: Column(_PER_MILLION.title, "price", _PER_MILLION.means),
         },
         key="managed",
         file_name="managed-models",
@@ -125,19 +131,33 @@ def _managed(window: data.Window) -> None:
     st.caption("As the bills name them; a team's are those that `money.owners` gives it. They are in the table above.")
 
 
-def _per_million(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with the price of a million tokens, in the currency of each."""
-    prices = [next(iter(measure.unit_costs(row, _PER_MILLION).values()), None) for row in rows.iter_slices(n_rows=1)]
-    shown = [None if price is None else f"{price:.4f}" for price in prices]
-    return rows.with_columns(pl.Series(_PER_MILLION.name, shown, pl.String))
-
-
-def _headline(mine: pl.DataFrame, currency: str) -> None:
-    with cards.row(4):
+def _headline(mine: pl.DataFrame, rest: pl.DataFrame, currency: str) -> None:
+    with cards.row():
         cards.taken(spending.MODEL_COUNT, mine)
         cards.summed(spending.NAMED_COST, mine, of_rows_in=currency)
         cards.parted(spending.MODELS_PRODUCTIVE, mine)
         cards.summed(spending.UNNAMED_COST, mine, of_rows_in=currency)
+        cards.summed(spending.MODELLESS_COST, rest, of_rows_in=currency)
+
+
+def _whole(mine: pl.DataFrame, rest: pl.DataFrame, currency: str, window: data.Window) -> None:
+    """Say which days these are, and that models and what is no model's make up all that the estate cost on them."""
+    last = window.end - timedelta(days=1)
+    held, apart = (
+        data.once(measure.amounts, rows, of)
+        for rows, of in ((mine, spending.MODELS_COST), (rest, spending.MODELLESS_COST))
+    )
+    parts = [
+        f"{_BUCKETS[name]} {written.money(cost, currency)}"
+        for name, cost in rest.select("bucket", "effective_cost").iter_rows()
+    ]
+    shown = {name: sums.shown(totals, compact=False) for name, totals in (("held", held), ("apart", apart))}
+    total = sums.shown(sums.together(held, apart), compact=False)
+    said = f"{shown['held']} for models and jobs"
+    if parts:
+        said += f", and {shown['apart']} of no model ({', '.join(parts)}), are together {total}: all AI spend"
+    st.caption(escaped(f"Whole days, UTC, {window.start:%-d %B} to {last:%-d %B}: {said}."))
+    links.to("cost", "The same by day, with what is no model's", by="model", window=controls.token(window))
 
 
 def _currency(currencies: list[str]) -> str:
@@ -150,21 +170,7 @@ def _currency(currencies: list[str]) -> str:
 
 def _priced(costs: pl.DataFrame, currency: str) -> pl.DataFrame:
     mine = measure.with_each(sums.in_currency(costs, currency), ["model"], spending.MODELS_PRODUCTIVE)
-    return _with_prices(mine, currency, _UNITS)
-
-
-def _with_prices(rows: pl.DataFrame, currency: str, units: Sequence[UnitCost]) -> pl.DataFrame:
-    """Return rows in one currency with the price of each unit, as text: small ones need all their digits."""
-    columns = []
-    for each in units:
-        prices = [measure.unit_costs(row, each).get(currency) for row in rows.iter_slices(n_rows=1)]
-        shown = [None if price is None else f"{price:.4f}" for price in prices]
-        columns.append(pl.Series(each.name, shown, pl.String))
-    return rows.with_columns(columns)
-
-
-def _lower(title: str) -> str:
-    return title[0].lower() + title[1:]
+    return sums.with_prices(mine, _UNITS)
 
 
 def _by_owner(window: data.Window, currency: str) -> None:
@@ -180,7 +186,7 @@ def _by_owner(window: data.Window, currency: str) -> None:
         "name": Column(by.capitalize()),
         "kind": Column("Of it", help=_BETWEEN),
         "effective_cost": Column(f"Cost ({currency})", "money", per_unit.OWNER_COST.means),
-        **{each.name: Column(f"{currency} {_lower(each.title)}", help=each.means) for each in per_unit.OWNER_UNITS},
+        **table.prices(per_unit.OWNER_UNITS, currency),
         "productive_cost": Column("Productive", "money", per_unit.OWNER_PRODUCTIVE.means),
         "idle_cost": Column("Idle", "money"),
         "gpu_hours": Column("GPU-hours", "hours"),
@@ -201,23 +207,24 @@ def _by_owner(window: data.Window, currency: str) -> None:
 
 
 def _owners(window: data.Window, by: str) -> pl.DataFrame:
-    scope, team = controls.scope(), controls.team()
+    scope, team, cluster = controls.scope(), controls.team(), controls.cluster()
 
     def make() -> pl.DataFrame:
         asked = {"start": window.start, "end": window.end}
         everybody = data.Scope()
-        runs = data.answer("unit_costs", scope=scope, **asked, team=team, by=by)
+        runs = data.answer("unit_costs", scope=scope, **asked, cluster=cluster, team=team, by=by)
         if by == "run":
             return owners(runs.head(_MOST_RUNS), unheld_none())
         # Whose part of a node's idle time is how large follows from what others held: the parts of others are left out.
         idle = between_runs(
-            data.answer("unheld_days", scope=everybody, **asked),
+            data.answer("unheld_days", scope=everybody, **asked, cluster=cluster),
             data.answer("held_days", scope=everybody, **asked, by=by),
         )
         return owners(runs, idle.filter(pl.col("team") == team) if team else idle)
 
-    return data.made("owners", ["spend_day", "training_day", "job"], make, scope=scope, window=window, by=by, team=team)
+    given = {"window": window, "by": by, "cluster": cluster, "team": team}
+    return data.made("owners", ["spend_day", "training_day", "job"], make, scope=scope, **given)
 
 
 def _priced_owners(rows: pl.DataFrame, currency: str) -> pl.DataFrame:
-    return _with_prices(sums.in_currency(rows, currency), currency, per_unit.OWNER_UNITS)
+    return sums.with_prices(sums.in_currency(rows, currency), per_unit.OWNER_UNITS)

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, display, table
+from app import cards, controls, data, display, sums, table
 from app import format as written
 from app.budgets import escaped
 from app.page import page
@@ -19,6 +19,7 @@ from ledger.errors import InputError
 from ledger.money_sections import MoneySettings
 from ledger.tables.partition import after, floor
 from queries import sql
+from queries.measure import UnitCost
 from queries.measures import per_unit
 
 _MONTHS = 12
@@ -220,9 +221,8 @@ def _currency(found: Statement, currency: str) -> None:
         for each in _SHOWN:
             if each.name in prices:
                 cards.card(each.title, written.unit_price(prices[each.name], currency), meaning=each.means)
-    lines = pl.DataFrame(found.lines(currency), infer_schema_length=None)
     table.show(
-        lines,
+        pl.DataFrame(found.lines(currency), infer_schema_length=None),
         {
             "words": Column("What for"),
             "billed_cost": Column(f"Billed ({currency})", "money"),
@@ -256,22 +256,29 @@ _TOTALS = (
 
 
 def _parts(found: Statement, currency: str) -> None:
-    chosen = st.segmented_control("The same by", ["model", "user", "run"], default="model", key=f"by-{currency}")
-    rows = {"model": found.models, "user": found.users, "run": found.runs.head(50 * TOP_RUNS)}[str(chosen or "model")]
-    mine = rows.filter(pl.col("billing_currency") == currency)
-    hours = (pl.col("held_gpu_seconds").cast(pl.Float64) / 3600).alias("gpu_hours")
+    control = st.segmented_control("The same by", ["model", "user", "run"], default="model", key=f"by-{currency}")
+    by = str(control or "model")
+    rows = {"model": found.models, "user": found.users, "run": found.runs}[by]
+    # A row that is one run costs what the run costs.
+    units = tuple(each for each in per_unit.OWNER_UNITS if by != "run" or each is not per_unit.RUN_COST)
     table.show(
-        mine.with_columns(hours),
+        data.once(_priced, rows, currency, units),
         {
-            "name": Column(str(chosen or "model").capitalize()),
+            "name": Column(by.capitalize()),
             "run_count": Column("Runs", "count", "A run that was requeued is one run."),
             "gpu_hours": Column("GPU-hours", "hours"),
             "effective_cost": Column(f"Effective ({currency})", "money"),
             "productive_cost": Column("Productive", "money"),
             "idle_cost": Column("Held idle", "money"),
+            **table.prices(units, currency),
         },
         key=f"parts-{currency}",
     )
+
+
+def _priced(rows: pl.DataFrame, currency: str, units: tuple[UnitCost, ...]) -> pl.DataFrame:
+    hours = (pl.col("held_gpu_seconds").cast(pl.Float64) / 3600).alias("gpu_hours")
+    return sums.with_prices(sums.in_currency(rows, currency).head(50 * TOP_RUNS).with_columns(hours), units)
 
 
 def _invoices(found: Statement) -> None:

@@ -90,9 +90,7 @@ def _opening(found: Scenario, options: pl.DataFrame, works: pl.DataFrame, window
     now, best, risky = what_if_words.heads(shown.frame)
     with cards.row():
         cards.card("Now", now, "a month", meaning=_NOW_MEANS)
-        cards.card(
-            "Cheapest", best, "a month", meaning="The cheapest way that nobody interrupts and whose price is known."
-        )
+        cards.card("Cheapest sure way", best, "a month", meaning="Nobody interrupts it, and somebody names its price.")
         cards.card("On spot", risky, "a month", meaning="The cheapest spot offer, with work done twice.")
         cards.card(
             "Held",
@@ -158,7 +156,7 @@ def _options(options: pl.DataFrame, window: data.Window) -> None:
             "price_currency": Column("Priced in"),
             "priced_on": Column("Of", "day"),
             "source": Column("Source"),
-            "is_price_assumed": Column("Price assumed", "flag", "Nobody names it: never called the cheapest."),
+            "is_price_assumed": Column("Price assumed", "flag", "Nobody names it: never called the cheapest sure way."),
             "assumptions": Column("Assumed"),
             "reason": Column("Not priced, since"),
         },
@@ -178,7 +176,7 @@ def _works(works: pl.DataFrame, window: data.Window) -> None:
             "work": Column("Work"),
             "month_cost": Column("Now, a month", "money", _NOW_MEANS),
             "sunk_month_cost": Column("Of it bound", "money", "Committed or owned: paid until its end in any case."),
-            "best": Column("Cheapest"),
+            "best": Column("Cheapest sure way", help="Nobody interrupts it, and somebody names its price."),
             "best_month_cost": Column("It, a month", "money"),
             "saving_month_cost": Column("Less than now", "money"),
             "billing_currency": Column("Currency"),

@@ -157,14 +157,14 @@ MODEL_COUNT: Final = Measure(
 MODELS_COST: Final = Amount(
     "models_cost",
     "Held for models",
-    "Effective cost of what jobs held, of any model or none, idle time included, and of managed models.",
+    "Effective cost of what jobs held, of a model or of none that is named, idle time included, and of managed models.",
     ("model_costs",),
     "effective_cost",
 )
 NAMED_COST: Final = Amount(
     "named_models_cost",
     "Allocated to models",
-    "Effective cost of what their jobs held, idle time included.",
+    "Effective cost of what their jobs held, idle time included, and of managed models, as their bill names them.",
     ("model_costs",),
     "effective_cost",
     _IS_NAMED,
@@ -176,6 +176,14 @@ UNNAMED_COST: Final = Amount(
     ("model_costs",),
     "effective_cost",
     ~_IS_NAMED,
+)
+MODELLESS_COST: Final = Amount(
+    "modelless_cost",
+    "Of no model",
+    "Effective cost of the AI estate that is no model's: GPUs that nobody held, commitments that nobody used, tax, "
+    "credits and services for everybody, and what belongs to nobody.",
+    ("modelless_costs",),
+    "effective_cost",
 )
 MODELS_PRODUCTIVE: Final = Part(
     "productive_cost_ratio",

@@ -17,4 +17,3 @@ WHERE job_usage.submitted_at < $end
   AND ($cluster = '' OR job_usage.cluster = $cluster) AND ($team = '' OR job_usage.team = $team)
 ORDER BY job_usage.gpu_idle_seconds DESC NULLS LAST, job_usage.submitted_at DESC, job_usage.cluster, job_usage.job_id,
          job_usage.restart_count, cost.billing_currency
-LIMIT 5000

@@ -1,44 +1,58 @@
 -- question: What does each model cost, allocated against productive, and for how many tokens?
 -- grain: model, currency
--- params: start, end, team ('' for all; else what its own jobs held)
--- Whole UTC days of which at least half lies in the stretch. Tokens are a server's, whoever's job it is: for one team they are null.
--- Models that managed services bill are among them, with the team that owns them: what is billed by the token was all used.
-WITH parts AS (
-    SELECT model, '' AS provider, billing_currency, effective_cost, productive_cost, idle_cost, gpu_allocated_seconds,
-           run_count, prompt_token_count, generated_token_count, trained_token_count, trained_sample_count,
-           serving_cost, serving_productive_cost, prompt_cost, generated_cost, training_cost, sampled_cost, is_estimated
-    FROM model_cost_day
-    WHERE $team = '' AND day >= CAST($start + INTERVAL 12 HOUR AS DATE)
-      AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
-    UNION ALL
-    SELECT model, '', billing_currency, sum(effective_cost),
-           sum(CASE WHEN state = 'productive' OR effective_cost IS NULL THEN effective_cost ELSE 0::DECIMAL(38, 18) END),
-           sum(CASE WHEN state IN ('allocated_idle', 'held_idle') OR effective_cost IS NULL
-                    THEN effective_cost ELSE 0::DECIMAL(38, 18) END),
-           sum(held_gpu_seconds), count(DISTINCT (cluster, job_id, submitted_at, restart_count)),
-           NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, bool_or(is_estimated)
-    FROM allocation_hour
-    WHERE $team <> '' AND team = $team AND bucket = 'allocated'
-      AND CAST(hour_start AS DATE) >= CAST($start + INTERVAL 12 HOUR AS DATE)
-      AND CAST(hour_start AS DATE) < CAST($end + INTERVAL 12 HOUR AS DATE)
-    GROUP BY CAST(hour_start AS DATE), model, billing_currency
-    UNION ALL
-    SELECT model, provider, billing_currency, effective_cost,
-           CASE WHEN token_count IS NOT NULL THEN effective_cost END,
-           CASE WHEN token_count IS NOT NULL THEN 0::DECIMAL(38, 18) END, 0, 0,
-           CASE WHEN token_direction = 'Input' THEN token_count END,
-           CASE WHEN token_direction = 'Output' THEN token_count END, NULL, NULL,
-           CASE WHEN token_count IS NOT NULL THEN effective_cost END,
-           CASE WHEN token_count IS NOT NULL THEN effective_cost END,
-           CASE WHEN token_direction = 'Input' AND token_count IS NOT NULL THEN effective_cost END,
-           CASE WHEN token_direction = 'Output' AND token_count IS NOT NULL THEN effective_cost END, NULL, NULL, false
-    FROM managed_model_day
-    WHERE ($team = '' OR team = $team) AND in_scope
+-- params: start, end, cluster ('' for all), team ('' for all; else what it is charged for)
+-- Whole UTC days of which at least half lies in the stretch; the AI estate. Each unit of a cost is in one row of
+-- `spend_day`, so it counts for one model: with `modelless_costs` it is what the Cost page says of the same days.
+-- What is billed by the token was all used. Of a managed model's day that is not whole here (a charge of it lies on a
+-- node, whose job has the cost, or a rule gave parts of it to others) nobody knows which part was: no part is productive.
+-- Tokens are a server's, whoever's job it is: for one team only those of managed models are told,
+-- for one cluster none.
+WITH spent AS (
+    SELECT day, model, CASE WHEN bucket = 'allocated' THEN '' ELSE provider END AS provider, billing_currency,
+           bucket = 'allocated' AS is_held, sum(effective_cost) AS effective_cost,
+           sum(productive_cost) AS productive_cost, sum(idle_cost) AS idle_cost,
+           sum(held_gpu_seconds) AS held_gpu_seconds, bool_or(is_estimated) AS is_estimated
+    FROM spend_day
+    WHERE in_scope AND model <> '' AND ($cluster = '' OR cluster = $cluster) AND ($team = '' OR team = $team)
       AND day >= CAST($start + INTERVAL 12 HOUR AS DATE) AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
+    GROUP BY ALL
+), managed AS (
+    SELECT day, model, provider, billing_currency, sum(effective_cost) AS named_cost,
+           sum(effective_cost) FILTER (WHERE token_count IS NOT NULL) AS token_cost,
+           sum(effective_cost) FILTER (WHERE token_count IS NOT NULL AND token_direction = 'Input') AS prompt_cost,
+           sum(effective_cost) FILTER (WHERE token_count IS NOT NULL AND token_direction = 'Output') AS generated_cost,
+           sum(token_count) FILTER (WHERE token_direction = 'Input') AS prompt_token_count,
+           sum(token_count) FILTER (WHERE token_direction = 'Output') AS generated_token_count
+    FROM managed_model_day
+    WHERE in_scope AND $cluster = '' AND ($team = '' OR team = $team)
+      AND day >= CAST($start + INTERVAL 12 HOUR AS DATE) AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
+    GROUP BY ALL
+), parts AS (
+    SELECT model, provider, billing_currency, effective_cost,
+           CASE WHEN is_held THEN productive_cost WHEN effective_cost = named_cost THEN token_cost END AS productive_cost,
+           idle_cost, CASE WHEN is_held THEN held_gpu_seconds END AS gpu_seconds,
+           NULL::DECIMAL(38, 18) AS prompt_token_count, NULL::DECIMAL(38, 18) AS generated_token_count,
+           NULL::BIGINT AS trained_token_count, NULL::BIGINT AS trained_sample_count,
+           NULL::DECIMAL(38, 18) AS serving_cost, NULL::DECIMAL(38, 18) AS serving_productive_cost,
+           NULL::DECIMAL(38, 18) AS prompt_cost, NULL::DECIMAL(38, 18) AS generated_cost,
+           NULL::DECIMAL(38, 18) AS training_cost, NULL::DECIMAL(38, 18) AS sampled_cost, is_estimated
+    FROM spent LEFT JOIN managed USING (day, model, provider, billing_currency)
+    UNION ALL
+    SELECT model, provider, billing_currency, NULL, NULL, NULL, NULL, prompt_token_count, generated_token_count, NULL,
+           NULL, token_cost, token_cost, prompt_cost, generated_cost, NULL, NULL, false
+    FROM managed
+    UNION ALL
+    SELECT model, '', billing_currency, NULL, NULL, NULL,
+           CASE WHEN billing_currency = '' THEN gpu_allocated_seconds END, prompt_token_count, generated_token_count,
+           trained_token_count, trained_sample_count, serving_cost, serving_productive_cost, prompt_cost,
+           generated_cost, training_cost, sampled_cost, false
+    FROM model_cost_day
+    WHERE $cluster = '' AND $team = '' AND day >= CAST($start + INTERVAL 12 HOUR AS DATE)
+      AND day < CAST($end + INTERVAL 12 HOUR AS DATE)
 )
 SELECT model, string_agg(DISTINCT nullif(provider, ''), ', ' ORDER BY nullif(provider, '')) AS provider, billing_currency,
        sum(effective_cost) AS effective_cost, sum(productive_cost) AS productive_cost, sum(idle_cost) AS idle_cost,
-       sum(gpu_allocated_seconds) / 3600 AS gpu_hours, sum(run_count) AS run_days_count,
+       coalesce(sum(gpu_seconds), 0) / 3600 AS gpu_hours,
        CAST(sum(prompt_token_count) AS BIGINT) AS prompt_token_count,
        CAST(sum(generated_token_count) AS BIGINT) AS generated_token_count,
        sum(trained_token_count) AS trained_token_count, sum(trained_sample_count) AS trained_sample_count,

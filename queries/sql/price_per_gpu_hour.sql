@@ -1,10 +1,10 @@
--- question: What did a held GPU-hour cost, by team?
+-- question: What did a held GPU-hour of the AI estate cost, by team?
 -- grain: currency, team
 -- params: start, end, cluster ('' for all), team ('' for all)
 -- with: spent
 SELECT billing_currency, team, sum(effective_cost) AS effective_cost,
        sum(held_gpu_seconds) AS held_gpu_seconds
 FROM spent
-WHERE bucket = 'allocated' AND ($cluster = '' OR cluster = $cluster) AND ($team = '' OR team = $team)
+WHERE in_scope AND bucket = 'allocated' AND ($cluster = '' OR cluster = $cluster) AND ($team = '' OR team = $team)
 GROUP BY ALL
 ORDER BY effective_cost DESC NULLS LAST

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from app import cli
 from app import context as contexts
 from app.context import Context
+from app.services import named
 from ledger.sections import Receiver as Wanted
 from tests.app.incidents import Estate
 from tests.app.receiver import Receiver, receiving
@@ -114,6 +115,20 @@ def demo_context(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     path = tmp_path_factory.mktemp("read") / "demo.duckdb"
     shutil.copyfile(demo_file, path)
     context = Context(settings_of(path), now=lambda: DEMO_NOW)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def owners_context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """Return a simulated cluster of two clouds and owned hardware, for tests that only read.
+
+    Sealed days, two days of samples, at an instant that stands still. Its seed leaves stray processes in both, and one
+    that outlives the night between them.
+    """
+    context = Context(settings_of(tmp_path_factory.mktemp("owners") / "demo.duckdb"), now=lambda: DEMO_NOW)
+    service = named("demo")
+    service.run(context, service.asked({"gpus": 24, "days": 6, "seed": 8}))
     yield context
     context.close()
 

@@ -52,7 +52,9 @@ def test_the_heatmap_has_a_cell_for_each_row_and_holes_elsewhere() -> None:
             "gpu_uuid": ["GPU-0", "GPU-1"],
         }
     )
-    cells = states.heatmap(frame).data[0]
+    chart = states.heatmap(frame)
+    assert chart.layout.yaxis.range == (1.5, -0.5), "the first device is on top, and no room is left around them"
+    cells = chart.data[0]
     assert cells.z[0][0] == STATE_ORDER.index("productive")
     assert cells.z[0][1] == len(STATE_ORDER), "a hole is no state"
     assert cells.colorscale[-1][1] == "rgba(0,0,0,0)"

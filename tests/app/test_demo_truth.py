@@ -2,8 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -13,29 +12,20 @@ import polars as pl
 import pytest
 
 from app.context import Context
-from app.services import named
 from ledger import money
 from ledger.names import HELD_IDLE_STATES, STATES
 from ledger.tables import AllocationHour, Finding, GpuHour, GpuStateInterval, IdleIncident, JobGpuHour
-from tests.demo import settings_of
+from tests.demo import DEMO_NOW
 
-NOW = datetime(2026, 11, 18, 15, 20, tzinfo=UTC)
 MEASURES = [f"{state}_seconds" for state in STATES]
 
 Answers = dict[str, dict[str, dict[str, Decimal]]]
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    """Return a demo with all three owners: sealed days, two days of samples, at an instant that stands still.
-
-    Its seed leaves stray processes in both, and one that outlives the night between them.
-    """
-    context = Context(settings_of(tmp_path_factory.mktemp("truth") / "demo.duckdb"), now=lambda: NOW)
-    service = named("demo")
-    service.run(context, service.asked({"gpus": 24, "days": 6, "seed": 8}))
-    yield context
-    context.close()
+def told(owners_context: Context) -> Context:
+    """Return what was told of a cluster with all three owners."""
+    return owners_context
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +129,7 @@ def test_an_incident_costs_its_part_of_each_hour(told: Context) -> None:
     cost = {
         tuple(row[:-1]): row[-1] for row in money.summed(allocated, by=cell, columns=["effective_cost"]).iter_rows()
     }
-    closed = incidents.filter(~pl.col("job_id").str.contains(","), pl.col("closed_at") < NOW - timedelta(hours=2))
+    closed = incidents.filter(~pl.col("job_id").str.contains(","), pl.col("closed_at") < DEMO_NOW - timedelta(hours=2))
     assert closed.height > 0
     device = ["cluster", "node", "gpu_uuid"]
     for each in closed.to_dicts():

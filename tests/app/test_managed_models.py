@@ -58,15 +58,15 @@ def test_a_managed_model_is_a_model_with_its_cost_and_price_per_million_tokens(b
     assert (row["model"], row["provider"]) == ("gpt-4o-0513", "Microsoft")
     assert (float(row["effective_cost"]), float(row["productive_cost"]), float(row["idle_cost"])) == (8, 8, 0)
     assert (row["prompt_token_count"], row["generated_token_count"]) == (1_000_000, 200_000)
-    assert (row["million_prompt_tokens_cost"], row["million_generated_tokens_cost"]) == ("5.0000", "15.0000")
-    assert row["million_tokens_cost"] == "6.6667"
+    assert (row["million_prompt_tokens_cost"], row["million_generated_tokens_cost"]) == (5, 15)
+    assert row["million_tokens_cost"] == pytest.approx(20 / 3)
     table = managed.value
     assert table[["model", "token_direction", "unit", "team"]].to_numpy().tolist() == [
         ["gpt-4o-0513", "Input", "1K", "red"],
         ["gpt-4o-0513", "Output", "1K", ""],
     ]
     assert [float(each) for each in table["token_count"]] == [1_000_000, 200_000]
-    assert table["million_managed_tokens_cost"].to_list() == ["5.0000", "15.0000"]
+    assert table["million_managed_tokens_cost"].to_list() == [5, 15]
     assert "Models of managed services" in said(page)
 
 

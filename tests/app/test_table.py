@@ -6,8 +6,11 @@ from decimal import Decimal
 import polars as pl
 import pyarrow as pa
 
+from app import sums
 from app.format import BYTE_STEPS
-from app.table import _shown, _step
+from app.table import _shown, _step, prices
+from ledger.money import MONEY
+from queries.measures import per_unit
 
 FRAME = pl.DataFrame(
     {
@@ -67,3 +70,27 @@ def test_a_size_is_shown_in_a_unit_that_shows_the_smallest() -> None:
 def test_a_browser_gets_what_a_person_reads_and_no_more() -> None:
     many = pl.DataFrame({"name": [str(row) for row in range(35_000)]})
     assert _shown(many, (("name", "text"),)).column("name").to_pylist() == [str(row) for row in range(1_000)]
+
+
+def test_what_is_a_little_less_than_nothing_has_no_sign() -> None:
+    frame = pl.DataFrame({"cost": [Decimal("-0.00352"), Decimal("-0.01"), Decimal("0.004"), None]})
+    shown = _shown(frame, (("cost", "money"),)).column("cost").to_pylist()
+    assert [None if each is None else f"{each:.2f}" for each in shown] == ["0.00", "-0.01", "0.00", None]
+
+
+def test_prices_of_units_are_columns_and_exact_in_a_download() -> None:
+    rows = pl.DataFrame(
+        {
+            "billing_currency": ["USD", "USD", "USD"],
+            "effective_cost": [Decimal(2), Decimal(5), None],
+            "held_gpu_seconds": [Decimal(10_800), Decimal(0), Decimal(3_600)],
+            "trained_sample_count": pl.Series([None, None, None], dtype=pl.Int64),
+            "sampled_cost": pl.Series([None, None, None], dtype=MONEY),
+        },
+        schema_overrides={"effective_cost": MONEY, "held_gpu_seconds": pl.Decimal(28, 9)},
+    )
+    found = sums.with_prices(rows, (per_unit.OWNER_HOUR_COST, per_unit.SAMPLES_COST))
+    assert found[per_unit.OWNER_HOUR_COST.name].to_list() == [Decimal("0.666666666666666667"), None, None]
+    assert per_unit.SAMPLES_COST.name not in found.columns
+    (heading,) = prices((per_unit.OWNER_HOUR_COST,), "USD").values()
+    assert (heading.label, heading.kind) == ("USD per GPU-hour", "price")

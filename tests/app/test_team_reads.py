@@ -16,7 +16,8 @@ from app import data
 from app.context import Context
 from app.data import Scope
 from ledger.errors import InputError
-from ledger.tables import TABLES, AnomalyDay
+from ledger.tables import TABLES, AnomalyDay, SpendDay
+from ledger.tables.partition import floor
 from queries import sql
 from tests.app.conftest import used
 from tests.demo import DEMO_NOW, settings_of
@@ -44,7 +45,7 @@ ONE_INVOICE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def planted(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    """Return the simulated cluster, with an unusual day of each of two teams: it is too young to have one itself."""
+    """Return the simulated cluster, with what it has not itself: an unusual day of two teams, and what these own."""
     path = tmp_path_factory.mktemp("planted") / "demo.duckdb"
     shutil.copyfile(demo_file, path)
     context = Context(settings_of(path), now=lambda: DEMO_NOW)
@@ -55,6 +56,11 @@ def planted(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         for team in ("language", "vision")
     ]
     context.store.replace(AnomalyDay, pl.concat([day, *ours]), partitions=[f"{day['day'][0]}"])
+    start = floor(DEMO_NOW, "day") - timedelta(days=8)
+    spent = context.store.read(SpendDay, (start, start + timedelta(days=1)))
+    nobodys = spent.filter(pl.col("model") == "", pl.col("cluster") != "", pl.col("in_scope")).head(1)
+    owned = [nobodys.with_columns(team=pl.lit(team), bucket=pl.lit("shared")) for team in ("language", "vision")]
+    context.store.replace(SpendDay, pl.concat([spent, *owned]), partitions=[f"{start.date()}"])
     yield context
     context.close()
 

@@ -138,7 +138,7 @@ def test_the_page_opens_with_the_answer_of_the_service(demo_context: Context) ->
     now = next(each["month_cost"] for each in found["options"] if each["kind"] == "now")
     assert shown["Now"] == (written.money(now, found["billing_currency"], compact=True), "a month")
     best = next(each for each in found["options"] if is_named(each))
-    assert shown["Cheapest"][0] == written.money(best["month_cost"], found["billing_currency"], compact=True)
+    assert shown["Cheapest sure way"][0] == written.money(best["month_cost"], found["billing_currency"], compact=True)
     words = " ".join(each.value for each in (*test.success, *test.info))
     assert ("what there is now" if best["kind"] == "now" else str(best["option"]).replace("_", "\\_")) in words
     assert len(test.dataframe[0].value) == len(found["options"])

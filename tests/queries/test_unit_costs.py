@@ -137,7 +137,7 @@ def store() -> Iterator[Store]:
 
 
 def asked(store: Store, by: str, team: str = "") -> pl.DataFrame:
-    return store.select(sql.load("unit_costs").text, start=MONTH, end=NEXT, team=team, by=by)
+    return store.select(sql.load("unit_costs").text, start=MONTH, end=NEXT, cluster="", team=team, by=by)
 
 
 def prices(found: pl.DataFrame) -> dict[str, tuple[Decimal | None, Decimal | None]]:
