@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS entry (
 CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _BATCH_ROWS: Final = 5_000
-"""Minutes of a large node: unpacked and as they are sent some ten megabytes, which the node pays for a hub's absence."""
+"""Minutes of a large node: some ten megabytes as they are unpacked and sent, which it pays when a hub was away."""
 
 _DROPPED: Final = "rows_dropped"
 _DAMAGED: Final = "rows_damaged"

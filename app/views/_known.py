@@ -1,4 +1,4 @@
-"""What is known of processes and of networks, for the page on data health."""
+"""What is known of processes, of networks and of what happened to nodes, for the page on data health."""
 
 from typing import Final
 
@@ -47,6 +47,29 @@ def attribution() -> None:
         },
         key="attribution",
         file_name="attribution",
+    )
+
+
+def happenings() -> None:
+    """Show what agents told of their nodes and of themselves, with lost rows first."""
+    st.subheader("What happened to nodes and agents, losses first", anchor=False)
+    events = controls.answer("node_events")
+    if events.is_empty():
+        st.caption("No agent told of a start, of a clock that was set, or of rows that were lost.")
+        return
+    table.show(
+        events,
+        {
+            "cluster": Column("Cluster"),
+            "node": Column("Node"),
+            "event": Column("What", help="Starts, stops, boots, clocks that were set, rows dropped or damaged."),
+            "event_count": Column("Times", "count"),
+            "row_count": Column("Rows lost", "count", "They were collected, and never reached the hub."),
+            "last_at": Column("Last", "instant"),
+            "last_message": Column("Last message"),
+        },
+        key="node-events",
+        file_name="node-events",
     )
 
 

@@ -10,7 +10,7 @@ from app import format as written
 from app.data import Window
 from app.page import page
 from app.table import Column
-from app.views._known import attribution, networks
+from app.views._known import attribution, happenings, networks
 from app.views._unpriced import unpriced
 from ledger.tables import Reconciliation
 from queries import measure
@@ -45,6 +45,7 @@ def data_health() -> None:
     )
     with seen:
         _coverage(coverage, window)
+        happenings()
     with known:
         attribution()
         networks()

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from app.context import Context
-from ledger.tables import AttributionHour, JobUsage, NetworkHour, NodeNetworkHour, StorageHour
+from ledger.tables import AttributionHour, JobUsage, NetworkHour, NodeEvent, NodeNetworkHour, StorageHour
 from ledger.tables.partition import floor, partition_key
 from tests.app.conftest import used
 from tests.app.opening import metrics, opened, said
@@ -97,12 +97,47 @@ def put_ports(context: Context) -> None:
     put(context, NetworkHour, {**port, "observed_seconds": Decimal(3600)})
 
 
+def test_an_ethernet_port_that_is_slow_is_named_like_any_other(empty_context: Context) -> None:
+    row = {**linked("n", HOUR, "eth1 of bond0 at 1.0 of 25.0 Gb/s"), "expectation_source": None}
+    ethernet = {"expected_ethernet_port_count": 2, "up_ethernet_port_count": 2, "ethernet_expectation_source": "bond"}
+    put(empty_context, NodeNetworkHour, {**row, "expected_port_count": None, "up_port_count": None, **ethernet})
+    put_ports(empty_context)
+    with used(empty_context):
+        test = opened("network_storage")
+    table = next(each.value for each in test.dataframe if "is_short_now" in each.value.columns)
+    columns = ["evidence", "is_short_now", "ethernet_expectation_source"]
+    assert table[columns].values.tolist() == [["eth1 of bond0 at 1.0 of 25.0 Gb/s", True, "bond"]]
+    assert metrics(test)["Short of ports"] == ("1", "of 1")
+
+
+def test_rows_that_were_lost_on_a_node_are_shown_before_what_happens_every_day(empty_context: Context) -> None:
+    def happened(event: str, node: str = "n", **more: Any) -> dict[str, Any]:
+        return {"occurred_at": HOUR, "cluster": "c", "node": node, "event": event, "message": f"{event}!", **more}
+
+    rows = [happened("agent_started"), happened("rows_dropped", row_count=7), happened("clock_jump", "m")]
+    later = {**happened("rows_dropped", row_count=3), "occurred_at": HOUR + timedelta(minutes=1), "message": "again"}
+    types = {name: column.dtype for name, column in NodeEvent.columns().items()}
+    events = pl.DataFrame([{name: row.get(name) for name in types} for row in [*rows, later]], types)
+    empty_context.store.append(NodeEvent, events, source="test")
+    empty_context.changed()
+    with used(empty_context):
+        test = opened("data_health")
+    table = next(each.value for each in test.dataframe if "last_message" in each.value.columns)
+    assert table[["node", "event", "event_count"]].values.tolist() == [
+        ["n", "rows_dropped", 2],
+        ["m", "clock_jump", 1],
+        ["n", "agent_started", 1],
+    ]
+    assert (table["row_count"][0], table["last_message"][0]) == (10, "again")
+
+
 def test_where_nobody_says_what_a_network_should_be_the_page_says_how_it_is_told(empty_context: Context) -> None:
     row = {**linked("n", HOUR, ""), "expected_port_count": None, "expectation_source": None}
     put(empty_context, NodeNetworkHour, row)
     with used(empty_context):
         test = opened("data_health")
     assert "agent.expected_port_count" in said(test)
+    assert "agent.expected_ethernet_port_count" in said(test)
 
 
 def test_a_job_says_what_it_used_of_its_hosts(empty_context: Context) -> None:
