@@ -13,7 +13,7 @@ from collectors.billing._format import Imported
 from collectors.billing._snapshot import decide
 from ledger import money
 from ledger.store import Store, Written
-from ledger.tables import BillImport, BillingPeriod, FocusCharge, Invoice, declared
+from ledger.tables import BillImport, BillingPeriod, FocusCharge, Invoice, InvoiceLine, declared
 from ledger.words import amount
 
 _NAMED = ("path", "source", "source_name")
@@ -111,6 +111,8 @@ def keep(context: Context, imported: Imported, *, accept: bool, received: Receiv
         store.replace(FocusCharge, charges, partitions=[imported.import_id])
     if Invoice in rest:
         _replace_told_otherwise(store, rest[Invoice])
+    if InvoiceLine in rest:
+        _replace_lines(store, rest[InvoiceLine])
     written = {schema: store.append(schema, frame, source=imported.path) for schema, frame in rest.items()}
     if not decision.is_unchanged:
         store.append(BillImport, decision.changed, source=imported.path)
@@ -152,6 +154,19 @@ def _replace_told_otherwise(store: Store, invoices: pl.DataFrame) -> None:
         return
     touched = stated.select(of[:2]).unique().rows()
     store.replace(Invoice, stays, partitions=[f"{issuer}|{number}" for issuer, number in touched])
+
+
+def _replace_lines(store: Store, lines: pl.DataFrame) -> None:
+    """Take back lines that an invoice has no more: told again, it is what its lines are now."""
+    of = ("invoice_issuer", "invoice_id", "billing_account_id", "billing_period_start", "billing_currency")
+    stated = store.read(InvoiceLine, where={name: lines[name].unique().to_list() for name in of[:2]})
+    again = stated.join(lines, on=of, how="semi")
+    gone = again.join(lines, on=(*of, "invoice_detail_id"), how="anti")
+    if gone.is_empty():
+        return
+    touched = gone.select(of[:2]).unique()
+    stays = stated.join(touched, on=of[:2], how="semi").join(gone, on=(*of, "invoice_detail_id"), how="anti")
+    store.replace(InvoiceLine, stays, partitions=[f"{issuer}|{number}" for issuer, number in touched.rows()])
 
 
 def _units(imported: Imported, received: Received | None) -> pl.DataFrame | None:

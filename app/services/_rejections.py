@@ -80,9 +80,6 @@ def fresh(context: Context, rows: Sequence[dict[str, object]]) -> pl.DataFrame:
     if ids:
         stored = context.store.read(RejectedRow, columns=("rejected_id",), where={"rejected_id": ids})
         known = set(stored["rejected_id"])
-    new = {
-        str(row["rejected_id"]): {**row, "rejected_at": context.now()}
-        for row in rows
-        if row["rejected_id"] not in known
-    }
+    now = context.now()
+    new = {str(row["rejected_id"]): {**row, "rejected_at": now} for row in rows if row["rejected_id"] not in known}
     return to_frame(RejectedRow, list(new.values()))

@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import Field
 
 from app.context import Context
-from app.services import _fetching
+from app.services import _fetching, _prepaid
 from app.services._audit import audited
 from app.services._service import Params, Progress, service
 from collectors.billing._snapshot import decide
@@ -43,6 +43,8 @@ def _fetch(context: Context, params: Bills, progress: Progress) -> list[dict[str
     for index, source in enumerate(sources):
         progress(source.name, index / len(sources))
         found += _fetching.shown(_fetching.fetch(context, source, everything=params.everything))
+    if any(each["rows"] for each in found):
+        _prepaid.amortise(context)
     return found
 
 
@@ -63,5 +65,6 @@ def _accepted(context: Context, wanted: str) -> list[dict[str, object]]:
         decision = decide(known, waiting, accept=True, append_only=is_added)
         context.store.append(BillImport, decision.changed, source=context.actor)
         audited(context, action="bill accepted", subject=waiting["import_id"][0], detail=waiting["path"][0])
+    _prepaid.amortise(context)
     context.changed()
     return decision.changed.to_dicts()

@@ -116,7 +116,7 @@ def _outcomes() -> None:
 
 def _outcome(each: dict[str, Any]) -> None:
     kind = " ".join(filter(None, (each.get("format"), each.get("version"))))
-    rows = f"{written.count(each['rows'])} rows" + (f" of {kind}" if kind else "")
+    rows = _rows(each["rows"]) + (f" of {kind}" if kind else "")
     billed = sums.shown(each.get("billed_cost", {}), compact=False)
     money = f", {billed} billed" if each.get("billed_cost") else ""
     if each.get("error"):
@@ -125,10 +125,15 @@ def _outcome(each: dict[str, Any]) -> None:
     elif each.get("is_unchanged"):
         st.info(f"**{each['path']}**: {rows}{money}. It was imported before: nothing changed.")
     else:
-        refused = f" {written.count(each['rejected'])} rows were refused, see below." if each["rejected"] else ""
+        were = "was" if each["rejected"] == 1 else "were"
+        refused = f" {_rows(each['rejected'])} {were} refused, see below." if each["rejected"] else ""
         st.success(f"**{each['path']}**: {rows}{money}.{refused}")
     for text in each.get("remarks", []):
         st.caption(f"{each['path']}: {text}")
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{written.count(count)} rows"
 
 
 def _on_a_page(hint: str) -> str:

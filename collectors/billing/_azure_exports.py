@@ -18,6 +18,7 @@ from collectors.billing._written_in import Evidence, Ways, plain_days, plain_num
 from ledger.errors import InputError
 
 _CODE: Final = r"^[A-Za-z]{3}$"
+_STATE_IT: Final = 'state it: [money.bill_defaults] BillingCurrency = "EUR"'
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ def opened(file: SourceFile, request: Request) -> Export:
         seen.see(known(texts.frame), stated)
     columns = found(names)
     ways = seen.ways.ways(file.label, stated, is_local=is_local(names))
-    currency = stated.get("billingcurrency") if seen.first_currency and not seen.has_currency else None
-    if currency is not None:
+    currency = None
+    if seen.first_currency and not seen.has_currency:
+        currency = _stated_currency(file, columns["currency"], seen.first_currency, stated)
         remarks.append(f"{seen.first_currency!r} is no currency: the stated {currency} is taken")
     if ways.is_comma:
         remarks.append("numbers have a decimal comma")
@@ -120,8 +122,21 @@ def _need_currency(file: SourceFile, names: Sequence[str], stated: Mapping[str, 
     if "currency" not in found(names) and "billingcurrency" not in stated:
         raise InputError(
             f"{file.label}: line 1: found no column BillingCurrency, expected the currency of the bill",
-            hint='state it: [money.bill_defaults] BillingCurrency = "EUR"',
+            hint=_STATE_IT,
         )
+
+
+def _stated_currency(file: SourceFile, column: str, word: str, stated: Mapping[str, str]) -> str:
+    """Return the currency of an export whose own column names none.
+
+    Raises: InputError: nobody stated it.
+    """
+    if "billingcurrency" not in stated:
+        raise InputError(
+            f"{file.label}: column {column}: found {word!r}, expected three letters of ISO 4217 in any row",
+            hint=_STATE_IT,
+        )
+    return stated["billingcurrency"]
 
 
 def with_views(exports: Sequence[Export]) -> list[Export]:

@@ -5,6 +5,7 @@ invoice_issuer, invoice_id, billing_period_start, billing_currency, invoiced, on
 voided invoice: its lines are kept and sum to 0.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from collectors.billing._cells import Cells
 from collectors.billing._charges import import_frame
-from collectors.billing._format import BillFormat, Head, Imported, Rejected, Request
+from collectors.billing._format import BillFormat, Head, Imported, Request
 from collectors.billing._texts import read_texts
 from ledger import money
 from ledger.errors import InputError
@@ -68,16 +69,15 @@ def _read(request: Request) -> Imported:
     """Return one invoice row per issuer, invoice, account, period and currency."""
     has_lines = request.version == _DETAIL
     names = {**_DETAIL_NAMES, **_LINE_NAMES} if has_lines else {name: name for name in _DETAIL_NAMES}
-    frames: list[pl.DataFrame] = []
-    rejected: list[Rejected] = []
-    normalised = naive = 0
+    judged: list[tuple[Cells, pl.DataFrame]] = []
     for file in request.source.files:
         cells = Cells(read_texts(file, file.content()), declared(Invoice).name)
-        frames.append(_lines(cells, names, request))
-        rejected.extend(cells.rejected())
-        normalised += cells.normalised_count
-        naive += cells.naive_instant_count
-    lines = pl.concat(frames)
+        judged.append((cells, _lines(cells, names, request)))
+    if has_lines:
+        _refuse_whole(judged)
+    lines = pl.concat([cells.kept(frame) for cells, frame in judged])
+    rejected = [each for cells, _ in judged for each in cells.rejected()]
+    naive = sum(cells.naive_instant_count for cells, _ in judged)
     tables: dict[type[dy.Schema], pl.DataFrame] = {InvoiceLine: _kept(lines)} if has_lines else {}
     if lines.is_empty() and not rejected:
         raise InputError(f"{request.source.path}: found a header and no rows, expected invoices")
@@ -95,14 +95,14 @@ def _read(request: Request) -> Imported:
         tables={Invoice: Invoice.cast(invoices), **tables},
         imports=import_frame([]),
         rejected=tuple(rejected),
-        normalised_count=normalised,
+        normalised_count=sum(cells.normalised_count for cells, _ in judged),
         naive_instant_count=naive,
         remarks=(f"{amount(naive, 'instant')} without a zone taken as UTC",) if naive else (),
     )
 
 
 def _lines(cells: Cells, names: dict[str, str], request: Request) -> pl.DataFrame:
-    """Return the good lines of one file under our names."""
+    """Return the lines of one file under our names, judged."""
     stated = {name.casefold(): value for name, value in request.defaults.items()}
     missing = [names[name] for name in _NEEDED if not cells.has(names[name]) and names[name].casefold() not in stated]
     if missing:
@@ -128,7 +128,17 @@ def _lines(cells: Cells, names: dict[str, str], request: Request) -> pl.DataFram
         again = frame.select(pl.struct(_KEY).is_duplicated() & ~pl.struct(_KEY).is_first_distinct()).to_series()
         for index in pl.arg_where(again, eager=True).to_list():
             cells.refuse(index, names["invoice_id"], frame["invoice_id"][index], "each invoice once")
-    return cells.kept(frame)
+    return frame
+
+
+def _refuse_whole(judged: Sequence[tuple[Cells, pl.DataFrame]]) -> None:
+    """Refuse the other lines of an invoice of which a line is refused: what it asks for is not known."""
+    of = ["invoice_issuer", "invoice_id"]
+    broken = pl.concat([frame[sorted(cells.refused)].select(of) for cells, frame in judged]).drop_nulls().unique()
+    for cells, frame in judged:
+        found = frame.select(of).with_row_index("row").join(broken, on=of, how="semi")
+        for row, number in found.select("row", "invoice_id").iter_rows():
+            cells.refuse(row, _DETAIL_NAMES["invoice_id"], number, "an invoice whose lines can all be read")
 
 
 def _kept(lines: pl.DataFrame) -> pl.DataFrame:

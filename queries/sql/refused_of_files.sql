@@ -4,5 +4,5 @@
 SELECT source, table_name, reason, row_json, rejected_at
 FROM rejected_row
 WHERE contains($sources, source || chr(10))
-ORDER BY rejected_at DESC, source, length(reason), reason
+ORDER BY date_trunc('minute', rejected_at) DESC, source, length(reason), reason
 LIMIT 1000

@@ -252,6 +252,36 @@ def test_the_command_line_fetches_compares_and_accepts(command: Command, home: P
     assert command("bills", "fetch", "clod").err.startswith("error: bills.clod: found no such section; did you mean")
 
 
+def test_what_was_paid_in_advance_is_amortised_when_its_bill_is_fetched_or_accepted(
+    command: Command, home: Path
+) -> None:
+    block = {
+        "ChargeCategory": "Purchase",
+        "ChargeFrequency": "One-Time",
+        "CommitmentDiscountId": "cb-1",
+        "BilledCost": "100",
+        "EffectiveCost": "100",
+        "ChargePeriodEnd": "2026-01-11T00:00:00Z",
+    }
+    path = bill(home / "in" / "a.csv", block, {"ChargePeriodEnd": "2026-01-11T00:00:00Z"})
+    (home / "clusterledger.toml").write_text(f'[bills.cloud]\nurl = "{home}/in"\n', encoding="utf-8")
+    assert command("bills", "fetch").code == 0
+    derived = [{"source_name": "amortisation", "status": "current"}]
+
+    def kept() -> list[dict[str, str]]:
+        rows = json.loads(command("bills", "list", "--json").out)
+        return [{name: each[name] for name in derived[0]} for each in rows if each["format"] == "amortisation"]
+
+    assert kept() == derived
+    bill(path, {"ChargePeriodEnd": "2026-01-11T00:00:00Z"})
+    touch(path, 60)
+    command("bills", "fetch")
+    assert kept() == derived
+    waiting = next(each for each in json.loads(command("bills", "list", "--json").out) if each["status"] == "waiting")
+    command("bills", "accept", waiting["import_id"])
+    assert kept() == [{**derived[0], "status": "superseded"}]
+
+
 def test_a_section_that_does_not_fit_is_told_and_its_secrets_are_not(
     command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

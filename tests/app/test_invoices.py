@@ -12,7 +12,7 @@ from app.context import Context
 from app.services import named
 from ledger import money
 from ledger.errors import InputError
-from ledger.tables import Audit, Invoice, Reconciliation
+from ledger.tables import Audit, Invoice, InvoiceLine, Reconciliation
 from tests.collectors.billing.bills import bill
 
 Act = Callable[..., Any]
@@ -111,6 +111,27 @@ def test_an_invoice_is_told_whole_or_by_account(act: Act, tmp_path: Path, empty_
     assert told("first.csv", "acc-1,2026-01,USD,100", "acc-2,2026-01,USD,20") == by_account | {"acc-2": Decimal(20)}
     assert told("second.csv", "acc-2,2026-01,USD,19.68") == by_account
     assert told("again.csv", ",2026-01,USD,111") == {"": Decimal(111)}
+
+
+def test_lines_that_an_issuer_tells_no_more_are_gone(act: Act, tmp_path: Path, empty_context: Context) -> None:
+    """An invoice that is told again is what its lines are now; lines of other invoices and accounts stay."""
+    head = "InvoiceIssuerName,InvoiceId,InvoiceDetailId,BillingAccountId,BillingPeriodStart,BillingCurrency,BilledCost"
+    path = tmp_path / "detail.csv"
+
+    def told(*lines: str) -> dict[str, Decimal]:
+        issued = [f"Cloud Inc.,{line},Issued" for line in lines]
+        path.write_text("\n".join([f"{head},InvoiceIssueStatus", *issued]), encoding="utf-8")
+        act("ingest", paths=[str(path)])
+        kept = empty_context.store.read(InvoiceLine)
+        sums = money.summed(kept, by=["invoice_id", "billing_account_id"], columns=["invoiced"])
+        stated = empty_context.store.read(Invoice).select("invoice_id", "billing_account_id", "invoiced")
+        assert sorted(stated.rows()) == sorted(sums.select(stated.columns).rows())
+        return dict(kept.sort("invoice_detail_id").select("invoice_detail_id", "invoiced").rows())
+
+    rest = "2026-01-01T00:00:00Z,USD"
+    first = (f"INV-1,a,acc-1,{rest},100", f"INV-1,b,acc-1,{rest},19.68", f"INV-1,c,acc-2,{rest},1")
+    assert told(*first, f"INV-2,d,acc-1,{rest},7") == {"a": 100, "b": Decimal("19.68"), "c": 1, "d": 7}
+    assert told(f"INV-1,a,acc-1,{rest},119.68") == {"a": Decimal("119.68"), "c": 1, "d": 7}
 
 
 def test_the_demos_invoices_match_within_the_tolerance(demo_context: Context) -> None:

@@ -42,7 +42,7 @@ def test_files_are_dropped_refused_and_accepted(browser: Browser, served: Served
     expect(page.get_by_text("No bill was imported yet.")).to_be_visible()
     bad = {"BilledCost": "ten"}
     dropped(page, file("bill.csv", text([*DAYS, bad])), file("junk.csv", "a,b\n1,2\n"))
-    expect(page.get_by_text("5 rows of focus 1.0, $7.50 billed. 1 rows were refused, see below.")).to_be_visible()
+    expect(page.get_by_text("5 rows of focus 1.0, $7.50 billed. 1 row was refused, see below.")).to_be_visible()
     expect(page.get_by_text("found a, b, expected one of")).to_be_visible()
     expect(page.get_by_role("heading", name="Refused rows")).to_be_visible()
     dropped(page, file("bill.csv", text(DAYS[:2])))

@@ -312,6 +312,16 @@ def test_token_meters_name_their_model(tmp_path: Path, meter: str, said: dict[st
     assert charge["PricingUnit"] == "1K"
 
 
+def test_a_currency_that_is_none_is_asked_for(tmp_path: Path) -> None:
+    path = _export(tmp_path / "cost.csv", {"BillingCurrencyCode": "MC"})
+    with pytest.raises(InputError, match=r"column BillingCurrencyCode: found 'MC', expected three letters") as caught:
+        read_bill(path)
+    assert caught.value.hint == 'state it: [money.bill_defaults] BillingCurrency = "EUR"'
+    read = read_bill(path, defaults={"BillingCurrency": "EUR"})
+    assert _charges(read)["BillingCurrency"].to_list() == ["EUR"]
+    assert "'MC' is no currency: the stated EUR is taken" in read.remarks
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     ("name", "version", "rows", "billed", "effective"),

@@ -117,6 +117,30 @@ def test_lines_stay_and_a_voided_invoice_is_owed_by_nobody(tmp_path: Path) -> No
     assert kept.row(0, named=True)["payment_cost"] == Decimal("9.20")
 
 
+def test_an_invoice_with_a_line_that_cannot_be_read_is_refused_whole(tmp_path: Path) -> None:
+    """Its other lines sum to less than it asks for: that would look like a bill that is too large."""
+    for name, first in (("a", "ten"), ("b", "10")):
+        pl.DataFrame(
+            [
+                {**DETAIL, "BilledCost": first},
+                {**DETAIL, "InvoiceDetailId": f"2{name}", "BilledCost": "5"},
+                {**DETAIL, "InvoiceId": f"INV-{name}", "BilledCost": "7"},
+            ]
+        ).write_csv(tmp_path / f"{name}.csv")
+    read = read_bill(tmp_path)
+    assert _invoices(read).sort("invoice_id").select("invoice_id", "invoiced").rows() == [
+        ("INV-a", Decimal(7)),
+        ("INV-b", Decimal(7)),
+    ]
+    assert InvoiceLine.validate(read.tables[InvoiceLine]).height == 2
+    assert [each.reason.removeprefix(f"{tmp_path}/") for each in read.rejected] == [
+        "a.csv: line 2, column BilledCost: found 'ten', expected a decimal number such as -12.50",
+        "a.csv: line 3, column InvoiceId: found 'INV-1', expected an invoice whose lines can all be read",
+        "b.csv: line 2, column InvoiceId: found 'INV-1', expected an invoice whose lines can all be read",
+        "b.csv: line 3, column InvoiceId: found 'INV-1', expected an invoice whose lines can all be read",
+    ]
+
+
 def test_billing_periods_are_open_or_closed(tmp_path: Path) -> None:
     path = tmp_path / "periods.csv"
     path.write_text(
