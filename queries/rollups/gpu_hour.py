@@ -8,6 +8,7 @@ import polars as pl
 from ledger.expressions import to_seconds
 from ledger.tables import Gpu, GpuHour, GpuMinute, GpuStateInterval
 from queries.graph import Input, rollup
+from queries.rollups._boards import with_board_energy
 from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality, described
 from queries.rollups._minutes import STATE_COLUMNS, existing, in_existence, state_milliseconds
 from queries.rollups._timeline import DEVICE, HOUR, instant, located, numbered
@@ -37,20 +38,22 @@ def gpu_hour(
     """Sum a GPU's intervals into clock hours, by state, and its minutes into means.
 
     Nothing is extrapolated: an hour with gaps has unknown seconds and less energy. Seconds are the device's own: a
-    slice's hour has as many as a whole device's, and who adds up devices multiplies by `gpu_fraction`.
+    slice's hour has as many as a whole device's, and who adds up devices multiplies by `gpu_fraction`. Energy is what
+    the device's meter counted; of a board that is cut, each slice's part of it.
     """
     stretches = intervals.collect()
     if stretches.is_empty():
         return GpuHour.create_empty(lazy=True)
-    devices = numbered(stretches)
+    devices, inventory = numbered(stretches), gpus.collect()
     done = located(stretches, devices, at="started_at").with_columns(
         pl.col("time").alias("start"), pl.col("ended_at").dt.timestamp("ms").alias("end")
     )
     hours = _hours(done)
-    means = _means(in_existence(located(minutes.collect(), devices, at="minute_start"), existing(done)))
+    measured = with_board_energy(minutes.collect(), inventory)
+    means = _means(in_existence(located(measured, devices, at="minute_start"), existing(done)))
     hours = hours.join(means, on=["device", "hour"], how="left", maintain_order="left")
     hours = hours.join(devices, on="device", how="left", maintain_order="left")
-    return GpuHour.cast(_described(hours, gpus.collect()).lazy())
+    return GpuHour.cast(_described(hours, inventory).lazy())
 
 
 def _hours(done: pl.DataFrame) -> pl.DataFrame:

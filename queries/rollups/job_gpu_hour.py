@@ -9,6 +9,7 @@ from ledger.expressions import to_seconds
 from ledger.names import UNASSIGNED, UNATTRIBUTED
 from ledger.tables import Gpu, GpuMinute, GpuProcessSample, GpuStateInterval, Job, JobGpu, JobGpuHour, Node
 from queries.graph import Input, Span, rollup
+from queries.rollups._boards import with_board_energy
 from queries.rollups._context import RUN
 from queries.rollups._hours import ACTIVITY_COLUMNS, activity, best_known_quality, described
 from queries.rollups._minutes import STATE_COLUMNS, by_minute, existing, state_milliseconds
@@ -43,7 +44,7 @@ _INTERVAL_COLUMNS: Final = (
 _NODE_COLUMNS: Final = ("cluster", "node", "exists_start", "exists_end", "holder")
 _MINUTE_COLUMNS: Final = (*DEVICE, "minute_start", "observed_seconds", *ACTIVITY_COLUMNS)
 _JOB_COLUMNS: Final = (*RUN, "ended_at", *NAMING_COLUMNS)
-_GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_fraction")
+_GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_fraction", "parent_gpu_uuid")
 
 _HOLDING: Final = HOLDING[:-1]
 _ROW: Final = ("device", "hour", *HOLDER)
@@ -85,9 +86,10 @@ def job_gpu_hour(
         return JobGpuHour.create_empty(lazy=True)
     holders = _holders(told, devices, window, process_time(seen, devices))
     rows = _seconds(holders, done, devices, window)
-    means = _means(holders, minutes.collect(), devices, existing(done))
+    inventory: pl.DataFrame = gpus.collect()
+    means = _means(holders, with_board_energy(minutes.collect(), inventory), devices, existing(done))
     rows = rows.join(means, on=_ROW, how="left").join(devices, on="device")
-    return JobGpuHour.cast(_described(rows, named(runs, naming), gpus.collect()).lazy())
+    return JobGpuHour.cast(_described(rows, named(runs, naming), inventory).lazy())
 
 
 def _holders(
