@@ -121,9 +121,7 @@ def _nodes(nodes: pl.DataFrame) -> None:
             "expected_line_rate_bytes_per_second": Column("Each at", "line_rate"),
             "expectation_source": Column("Known from", help=KNOWN_FROM),
             "up_ethernet_port_count": Column("Ethernet up", "count", "Ethernet ports that were up for the whole hour."),
-            "expected_ethernet_port_count": Column("Should be", "count"),
-            "expected_ethernet_line_rate_bytes_per_second": Column("Each at", "line_rate"),
-            "ethernet_expectation_source": Column("Known from", help=KNOWN_FROM),
+            "expected_ethernet_port_count": Column("Ethernet should be", "count"),
             health.CAPACITY_RATIO.name: Column(health.CAPACITY_RATIO.title, "percent", health.CAPACITY_RATIO.means),
             health.RETRANSMITTED_RATIO.name: Column(
                 health.RETRANSMITTED_RATIO.title, "percent", health.RETRANSMITTED_RATIO.means
