@@ -8,6 +8,7 @@ Source: prometheus.io/docs, HTTP API v1; the client library's source, version 0.
 
 import logging
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,12 +22,26 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from requests.adapters import HTTPAdapter
 
-from collectors.cluster._prometheus_connection import Connection, authentication, retry, session
+from collectors._patience import asked_seconds
+from collectors.cluster._prometheus_connection import (
+    MOST_RETRY_AFTER_SECONDS,
+    RETRIES,
+    RETRY_ON,
+    Connection,
+    authentication,
+    retry,
+    session,
+)
 from ledger.errors import ConfigError, SourceError
 
 _CONNECT_SECONDS: Final = 5.0
 _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_BUSY: Final = frozenset({429, 503, 504})
+_SLOW: Final = re.compile(rb"timed? ?out|deadline|canceled|cancelled", re.IGNORECASE)
+_SERVERS_PART: Final = 0.9
+"""Of our patience: a server that is only slow says so, before it is given up as one that hangs."""
+
 _TOO_MUCH: Final = re.compile(r"too many|exceed|maximum|limit|-search\.max", re.IGNORECASE)
 _CONNECTION: Final = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 _MOST_TEXT: Final = 300
@@ -98,6 +113,10 @@ class Api:
             self._url, headers=self._headers, retry=again, auth=self._auth, session=self._session, timeout=timeout
         )
         self._session.mount(self._url, HTTPAdapter(max_retries=again))
+        # What is slow is not busy: that is told by what it says, which only `_answered` reads.
+        others = HTTPAdapter(max_retries=retry([status for status in RETRY_ON if status not in _BUSY]))
+        for path in ("query", "series"):
+            self._session.mount(f"{self._url}/api/v1/{path}", others)
         self.remarks: list[str] = []
 
     def names(self, start: int, end: int) -> frozenset[str]:
@@ -141,20 +160,9 @@ class Api:
 
     def _post(self, path: str, asked: Mapping[str, object], kind: type[T]) -> T:
         """Send a query in the body of a POST, which has no limit of length, and return its data."""
-        body = {**asked, "timeout": f"{self._timeout[1]:g}s", "nocache": "1"}
-        try:
-            response = self._session.post(
-                f"{self._url}/api/v1/{path}",
-                data=body,
-                headers=self._headers,
-                auth=self._auth,
-                timeout=self._timeout,
-                # Said here, because a variable of the environment wins over the session's.
-                verify=self._session.verify,
-            )
-            content = response.content
-        except requests.RequestException as error:
-            raise self._failed(error) from None
+        patience = self._timeout[1] * _SERVERS_PART
+        response = self._answered(path, {**asked, "timeout": f"{patience:g}s", "nocache": "1"})
+        content = response.content
         if response.status_code != requests.codes.ok:
             raise self._refused(response.status_code, content)
         try:
@@ -167,6 +175,29 @@ class Api:
             raise SourceError(f"{self._url}: found {answer.error or 'an answer without data'}, expected series")
         self._remark(answer.warnings, is_partial=answer.isPartial)
         return answer.data
+
+    def _answered(self, path: str, body: Mapping[str, object]) -> requests.Response:
+        """Return the server's answer; one that is busy is asked again, one that was too slow is not."""
+        for attempt in range(RETRIES + 1):
+            try:
+                response = self._session.post(
+                    f"{self._url}/api/v1/{path}",
+                    data=body,
+                    headers=self._headers,
+                    auth=self._auth,
+                    timeout=self._timeout,
+                    # Said here, because a variable of the environment wins over the session's.
+                    verify=self._session.verify,
+                )
+                content = response.content
+            except requests.RequestException as error:
+                raise self._failed(error) from None
+            is_last = attempt == RETRIES or response.status_code not in _BUSY
+            if is_last or _SLOW.search(content):
+                break
+            asked = asked_seconds(response.headers.get("Retry-After", str(2**attempt // 2)), datetime.now(UTC))
+            time.sleep(min(asked, MOST_RETRY_AFTER_SECONDS))
+        return response
 
     def _remark(self, warnings: Sequence[str], *, is_partial: bool) -> None:
         texts = [*warnings, *(["a part of the cluster did not answer"] if is_partial else [])]
@@ -185,6 +216,8 @@ class Api:
         found = f"{self._url}: found HTTP {status}: {text}"
         if status in {400, 413, 422} and _TOO_MUCH.search(text):
             return TooMuchError(found, hint="raise step_seconds of its section")
+        if status in _BUSY and _SLOW.search(content):
+            return TooMuchError(found, hint="raise timeout_seconds of its section")
         if status in {401, 403}:
             return SourceError(found, hint="see token, user, password and headers of its section")
         if status == requests.codes.not_found:

@@ -1,5 +1,6 @@
 """How a Prometheus is reached: authentication, a private authority, and when a call is made again."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,9 +11,9 @@ from urllib3.util.retry import Retry
 
 from ledger.errors import ConfigError
 
-_RETRIES: Final = 3
-_RETRY_ON: Final = (429, 502, 503, 504)
-_MOST_RETRY_AFTER_SECONDS: Final = 30
+RETRIES: Final = 3
+RETRY_ON: Final = (429, 502, 503, 504)
+MOST_RETRY_AFTER_SECONDS: Final = 30
 
 
 class Connection(BaseModel):
@@ -67,18 +68,20 @@ def session(settings: Connection) -> requests.Session:
     return opened
 
 
-def retry() -> Retry:
+def retry(statuses: Collection[int] = RETRY_ON) -> Retry:
     """Return when a call is made again: also a POST, because a query changes nothing."""
     return Retry(
-        total=_RETRIES,
+        total=RETRIES,
         connect=1,
         read=0,
         other=0,
-        status=_RETRIES,
+        status=RETRIES,
         allowed_methods=None,
-        status_forcelist=_RETRY_ON,
+        status_forcelist=statuses,
         backoff_factor=0.5,
         backoff_jitter=0.25,
         raise_on_status=False,
-        retry_after_max=_MOST_RETRY_AFTER_SECONDS,
+        # Else what asks to come again would be asked again, whatever its status.
+        respect_retry_after_header=set(statuses) == set(RETRY_ON),
+        retry_after_max=MOST_RETRY_AFTER_SECONDS,
     )

@@ -11,7 +11,7 @@ import polars as pl
 
 from collectors.cluster import _prometheus_kube
 from collectors.cluster._kubernetes_jobs import Words
-from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
+from collectors.cluster._prometheus_api import Api, Grid, Series, TooMuchError, instant, selector
 from collectors.cluster._prometheus_asking import Asking
 from collectors.cluster._prometheus_dcgm import GPU_SAMPLE, XID, gpu_uuid
 from collectors.cluster._prometheus_decode import Rows
@@ -98,7 +98,11 @@ class Reader:
         if grid.length <= _FEW_STEPS or not names:
             return _MOST_STEPS
         select = selector("", ((NAME, "=~", "|".join(names)), *self.matchers))
-        found = self.api.instant(f"count(last_over_time({select}[{grid.step * _FEW_STEPS}s]))", grid.end)
+        try:
+            found = self.api.instant(f"count(last_over_time({select}[{grid.step * _FEW_STEPS}s]))", grid.end)
+        except TooMuchError:
+            # What cannot even be counted is read in the shortest windows.
+            return _FEW_STEPS
         count = found[0][1] if found else 1.0
         return max(_FEW_STEPS, min(_MOST_STEPS, int(_MOST_POINTS / max(count, 1.0))))
 

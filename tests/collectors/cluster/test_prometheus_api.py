@@ -159,6 +159,28 @@ def test_what_is_too_much_at_once_is_asked_for_in_halves() -> None:
     assert len(owners) == 10
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (503, b'{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}'),
+        (504, b"upstream request timeout"),
+        (503, b'{"status":"error","error":"context deadline exceeded"}'),
+    ],
+)
+def test_what_takes_too_long_at_once_is_asked_for_in_halves(status: int, text: bytes) -> None:
+    lengths: list[int] = []
+
+    def slow(path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+        words = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        lengths.append((int(words["end"]) - int(words["start"])) // 60 + 1)
+        assert float(words["timeout"].removesuffix("s")) < 10
+        return (status, {}, text) if lengths[-1] > 3 else (200, {}, EMPTY)
+
+    with served(slow) as url:
+        assert answer(Api(connection(url, timeout_seconds=10)), Asked({}, "up"), GRID) == []
+    assert lengths == [10, 5, 2, 3, 5, 2, 3], "one that is slow is not asked for the same again"
+
+
 def test_one_step_that_is_too_much_is_an_error() -> None:
     body = b'{"status":"error","error":"too many series"}'
     with served(Server((422, {}, body))) as url, pytest.raises(TooMuchError, match="too many series"):
