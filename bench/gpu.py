@@ -25,7 +25,8 @@ from bench._gpu_record import Raw, Recorder, Series, Timed
 from bench._gpu_report import report
 from bench._gpu_smi import beside, compared
 from bench._gpu_work import BEGUN, WORKLOADS, Work
-from collectors.node.nvml import NvmlSettings, binding, nvml
+from collectors.node._nvml_library import binding
+from collectors.node.nvml import NvmlSettings, nvml
 from ledger.errors import ClusterLedgerError, ConfigError, SourceError, SourceMissing
 
 FORMAT: Final = 1

@@ -15,6 +15,7 @@ class Process:
     pid: int
     memory_bytes: int | None = 1 << 30
     kernel_ratio: float = 0.0
+    uses: Literal["compute", "graphics", "both"] = "compute"
 
 
 @dataclass(frozen=True)

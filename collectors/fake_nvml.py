@@ -44,8 +44,7 @@ class FakeNvml(RareCalls):
     def _nvmlDeviceGetHandleByIndex(self, index: int) -> Handle:  # noqa: N802
         if self._open(index, "vanish"):
             raise self.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-        if self._open(index, "lost"):
-            raise self.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        self._refuse(Handle(index), "nvmlDeviceGetHandleByIndex")
         return Handle(index)
 
     def _nvmlDeviceGetUUID(self, handle: Handle) -> str:  # noqa: N802
@@ -165,11 +164,18 @@ class FakeNvml(RareCalls):
         return sum(each.code for each in self._open(handle.gpu, fields.COUNTED[field]))
 
     def _nvmlDeviceGetComputeRunningProcesses_v3(self, handle: Handle) -> list[Any]:  # noqa: N802
+        return self._processes(handle, "compute")
+
+    def _nvmlDeviceGetGraphicsRunningProcesses_v3(self, handle: Handle) -> list[Any]:  # noqa: N802
+        return self._processes(handle, "graphics")
+
+    def _processes(self, handle: Handle, use: str) -> list[Any]:
         if handle.part is None and self._is_cut(handle):
             return []
         return [
             fields.Answer(pid=process.pid, usedGpuMemory=process.memory_bytes)
             for process in self._phase(handle).processes
+            if process.uses in {use, "both"}
         ]
 
     def _nvmlDeviceGetProcessUtilization(self, handle: Handle, since: int) -> list[Any]:  # noqa: N802

@@ -9,6 +9,7 @@ from collectors.node._nvml_driver import Driver, share
 from ledger.registry import Row
 
 _LISTS: Final = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMPSComputeRunningProcesses_v3")
+_GRAPHICS_LIST: Final = "nvmlDeviceGetGraphicsRunningProcesses_v3"
 _OLDER_LIST: Final = "nvmlDeviceGetComputeRunningProcesses_v2"
 
 # The driver's own helper: it serves the processes of others and belongs to no job.
@@ -32,6 +33,8 @@ class Processes:
     def read(self, handle: Any) -> tuple[Row, list[Row]]:
         """Return the device's columns about processes, and one row per process.
 
+        What only draws counts if it is a job's: a display that the node shows to nobody holds no device.
+
         Nulls: all columns where the list cannot be read; activity where the driver keeps none, and of ghosts.
 
         Raises: DeviceLost: the device is gone. DriverGone: the driver is.
@@ -39,11 +42,14 @@ class Processes:
         held = self._held(handle)
         if held is None:
             return {}, []
+        drawing = self._drawing(handle)
         active = self._active(handle)
         rows = []
-        for pid, memory in sorted(held.items()):
+        for pid, memory in sorted((drawing | held).items()):
             whose = self._attribution.owner(pid, self._place(), self._uuid)
             if whose.process_name is not None and whose.process_name.startswith(tuple(_HELPERS)):
+                continue
+            if pid not in held and not whose.job_id:
                 continue
             if whose.process_state != "dead":
                 self.owners[pid] = whose
@@ -68,6 +74,10 @@ class Processes:
         if lists[0] is None:
             return None
         return {each.pid: each.usedGpuMemory for found in lists for each in found or ()}
+
+    def _drawing(self, handle: Any) -> dict[int, int | None]:
+        """Return device memory by process id of what draws; a renderer need not compute."""
+        return {each.pid: each.usedGpuMemory for each in self._driver.ask_list(_GRAPHICS_LIST, handle) or ()}
 
     def _active(self, handle: Any) -> dict[int, float | None] | None:
         """Return each process's mean share of time with a kernel since the last round; who is missing had none.

@@ -1,7 +1,6 @@
 """NVIDIA GPUs and MIG slices, through NVML."""
 
 import contextlib
-import ctypes
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,15 +16,16 @@ from collectors.node._attribution import Attribution
 from collectors.node._device_settings import HealthSettings
 from collectors.node._files import numa_node
 from collectors.node._kernel_log import Bus, KernelLog, bus_of
+from collectors.node._nvml_beside import Beside, devices, unreachable
 from collectors.node._nvml_card import Card
 from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, Patience, words
 from collectors.node._nvml_events import EventQueue, Witnesses, wants_health
-from collectors.node._slurm_devices import Device, OfSlurm, Order, of_slurm
+from collectors.node._nvml_library import RUN_SMI, binding, start
+from collectors.node._slurm_devices import Device, Order, of_slurm
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
 _EMITS: Final = ("gpu_sample", "gpu_process_sample", "gpu_process_run", "gpu_health_sample", "gpu_event", "gpu")
-_RUN_SMI: Final = "run nvidia-smi on this node"
 _UNLISTED: Final = "the driver does not list it any more"
 
 
@@ -61,56 +61,16 @@ def nvml(
     Source: NVML API reference; nvml.h.
     """
     driver = binding() if library is None else library
-    _start(driver)
+    start(driver)
     # Where the host's /proc is mounted elsewhere, its /dev and its logs are beside it.
     beside = procfs.parent if root is None else root
     log = KernelLog(procfs, beside / "dev", beside / "var/log", now)
     decided = settings or NvmlSettings()
     attribution = decided.attribution(procfs, beside)
     of_bus = functools.partial(numa_node, beside / "sys" if sysfs is None else sysfs)
-    node = _Node(
-        driver,
-        attribution,
-        log,
-        (of_bus, of_slurm(beside, decided.slurm_order)),
-        decided.health_every_rounds,
-        clock,
-        now,
-    )
+    known = Beside(of_bus, of_slurm(beside, decided.slurm_order), functools.partial(devices, procfs))
+    node = _Node(driver, attribution, log, known, decided.health_every_rounds, clock, now)
     return node.one_round
-
-
-def binding() -> Any:
-    """Return the binding; it takes 15 MB, so a node without the driver never loads it.
-
-    Raises: SourceMissing: there is no driver.
-    """
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        raise _missing("libnvidia-ml.so.1 is not installed") from None
-    import pynvml  # noqa: PLC0415  see above
-
-    return pynvml
-
-
-def _start(library: Any) -> None:
-    """Initialise NVML.
-
-    Raises: SourceMissing: there is no driver. SourceError: it is there and does not start.
-    """
-    try:
-        library.nvmlInit()
-    except library.NVMLError as error:
-        absent = {library.NVML_ERROR_LIBRARY_NOT_FOUND, library.NVML_ERROR_DRIVER_NOT_LOADED}
-        if error.value in absent:
-            raise _missing(str(error)) from error
-        raise SourceError(f"NVML: {error}, expected a working driver", hint=_RUN_SMI) from error
-
-
-def _missing(found: str) -> SourceMissing:
-    hint = "install the NVIDIA driver, or set collectors.nvml.enabled = false on this node"
-    return SourceMissing(f"NVML: {found}", hint=hint)
 
 
 class _Node:
@@ -121,7 +81,7 @@ class _Node:
         library: Any,
         attribution: Attribution,
         log: KernelLog,
-        places: tuple[Callable[[Bus | None], int | None], OfSlurm],
+        beside: Beside,
         health_every: int,
         clock: Callable[[], float],
         now: Callable[[], datetime],
@@ -129,7 +89,7 @@ class _Node:
         self._library = library
         self._driver = Driver(library)
         self._attribution = attribution
-        self._numa_node_of, self._slurm_indices_of = places
+        self._beside = beside
         self._health_every = health_every
         self._clock = clock
         self._now = now
@@ -159,7 +119,7 @@ class _Node:
         except DriverGone as gone:
             self._is_gone = True
             if not self._cards:
-                raise SourceError(f"NVML: {gone}, expected a working driver", hint=_RUN_SMI) from gone
+                raise SourceError(f"NVML: {gone}, expected a working driver", hint=RUN_SMI) from gone
             for card in self._cards.values():
                 for table, row in card.without_driver(f"the driver does not answer: {gone}"):
                     if row["gpu_uuid"] not in done:
@@ -187,13 +147,9 @@ class _Node:
         """
         with_processes = self._attribution.sees_processes()
         here = self._enumerate()
-        if not here and not self._cards:
+        self._meet(here)
+        if not self._cards:
             raise SourceMissing("NVML: no GPU", hint="set collectors.nvml.enabled = false on this node")
-        for uuid, (index, handle) in here.items():
-            if uuid not in self._cards:
-                self._cards[uuid] = self._new(uuid, index, handle)
-            # The driver counts anew when it is loaded again, without what is lost.
-            self._cards[uuid].index = index
         if is_slow:
             self._count(here)
         for uuid, (_, handle) in here.items():
@@ -207,20 +163,37 @@ class _Node:
                 self._cards[told.uuid].wants_health = True
         yield from (("gpu_event", row) for row in self._witnesses.rows(queued, self._names(), at))
 
+    def _meet(self, here: Mapping[str, tuple[int, Any]]) -> None:
+        """Take in devices that were not here before, and those that never were: the kernel knows which these are.
+
+        Raises: DriverGone: the driver is gone.
+        """
+        for uuid, (index, handle) in here.items():
+            if uuid not in self._cards:
+                self._cards[uuid] = self._new(uuid, index, handle)
+            # The driver counts anew when it is loaded again, without what is lost.
+            self._cards[uuid].index = index
+        met = {card.index for card in self._cards.values()}
+        if strange := self._reasons.keys() - met:
+            for index, each in unreachable(self._beside.devices(), self._cards.keys(), strange).items():
+                card = Card(each.uuid, index, Driver(self._library), self._attribution, self._clock)
+                card.bus, card.minor = each.bus, each.minor
+                self._cards[each.uuid] = card
+
     def _count(self, here: Mapping[str, tuple[int, Any]]) -> None:
         """Give each device, and each slice, the index by which Slurm counts it.
 
         Raises: DriverGone: the driver is gone.
         """
-        devices = {}
+        found = {}
         for uuid, card in self._cards.items():
             slices = card.slices(here[uuid][1]) if uuid in here else ()
-            devices[uuid] = Device(card.minor, card.bus, bool(card.is_cut), slices)
-        counted = self._slurm_indices_of(devices)
+            found[uuid] = Device(card.minor, card.bus, bool(card.is_cut), slices)
+        counted = self._beside.slurm_indices_of(found)
         for card in self._cards.values():
             card.scheduler_indices = counted
         # Where one is cut, an index may count slices too, and no device can tell for itself which it means.
-        are_slices_counted = all(slice_uuid in counted for each in devices.values() for slice_uuid, _ in each.slices)
+        are_slices_counted = all(slice_uuid in counted for each in found.values() for slice_uuid, _ in each.slices)
         for uuid, card in self._cards.items():
             card.mapped_index = counted.get(uuid) if are_slices_counted else None
 
@@ -233,7 +206,7 @@ class _Node:
         with contextlib.suppress(DeviceLost):
             bus = self._driver.ask("nvmlDeviceGetPciInfo", handle)
             card.bus = None if bus is None else bus_of(words(bus.busId))
-            card.numa_node = self._numa_node_of(card.bus)
+            card.numa_node = self._beside.numa_node_of(card.bus)
             card.minor = self._driver.ask("nvmlDeviceGetMinorNumber", handle)
             card.is_cut = mig.is_enabled(self._driver, handle)
         self._events.watch(handle, uuid)
@@ -262,6 +235,8 @@ class _Node:
                 continue
             if uuid is not None:
                 here[words(uuid)] = (index, handle)
+            elif self._driver.refusals.get(f"handle {index}") == "error":
+                self._reasons[index] = "the driver fails to give it"
         return here
 
     def _restart(self, *, is_open: bool) -> None:

@@ -192,3 +192,17 @@ def test_a_slice_is_in_the_map_by_its_uuid_alone(tmp_path: Path, process: Proces
         "MIG-2": ("", "none"),
         "MIG-GPU-0b/1/0": ("557", "prolog"),
     }, "an index of a node with slices counts these too"
+
+
+def test_what_only_draws_counts_if_it_is_a_jobs(tmp_path: Path, process: Process_) -> None:
+    """A renderer of a job holds its device; the display server of the node holds none, and is no orphan."""
+    processes = (
+        Process(process(1, cgroup="0::/system.slice/gdm.service"), uses="graphics"),
+        Process(process(2, cgroup=SLURM), memory_bytes=2 << 30, uses="graphics"),
+        Process(process(3, cgroup=SLURM), uses="both"),
+        Process(process(4, cgroup="0::/user.slice")),
+    )
+    tables = Node(tmp_path / "proc", (Gpu("GPU-a", phases=(Phase(processes=processes),)),), root=tmp_path).round()
+    assert [row["pid_code"] for row in tables["gpu_process_sample"]] == [2, 3, 4]
+    (sample,) = tables["gpu_sample"]
+    assert (sample["process_count"], sample["process_job_ids"], sample["jobless_process_count"]) == (3, "777", 1)

@@ -171,3 +171,56 @@ def test_a_new_session_for_a_lost_device_tells_nothing_of_the_others_twice(node:
     assert gpu.fake.calls["nvmlInit"] == 2
     assert [each["gpu_process_sample"][0]["kernel_active_ratio"] for each in tables] == [1.0, 0.0, 0.0, 0.0]
     assert [[row["pid_code"] for row in each.get("gpu_process_run", [])] for each in tables] == [[], [], [5151], []]
+
+
+def kernel_knows(procfs: Path, **uuids: str) -> None:
+    """Write what the kernel's driver says of its devices, by the bus of their address."""
+    for place, (bus, uuid) in enumerate(uuids.items()):
+        folder = procfs / f"driver/nvidia/gpus/0000:{bus.removeprefix('_')}:00.0"
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"Model: \t\t NVIDIA H100\nGPU UUID: \t {uuid}\nDevice Minor: \t {place}\n")
+
+
+LOST_AT_FIRST = (Incident("lost", end_seconds=125.0),)
+
+
+def test_a_device_that_is_lost_before_the_first_round_has_rows_that_say_so(tmp_path: Path) -> None:
+    """An agent that starts anew must not make an unknown device of a faulty one."""
+    kernel_knows(tmp_path / "proc", _1a="GPU-a", _1b="GPU-b", _1c="GPU-c")
+    gpus = (Gpu("GPU-a"), Gpu("GPU-b", incidents=LOST_AT_FIRST), Gpu("GPU-c"))
+    node = Node(tmp_path / "proc", gpus)
+    tables = node.rounds(4)
+    found = [{row["gpu_uuid"]: row["status"] for row in each["gpu_sample"]} for each in tables]
+    assert found[0] == found[1] == {"GPU-a": "ok", "GPU-b": "lost", "GPU-c": "ok"}
+    assert found[3] == dict.fromkeys(("GPU-a", "GPU-b", "GPU-c"), "ok")
+    assert events(tables, "gpu_uuid", "event") == [("GPU-b", "lost"), ("GPU-b", "recovered")]
+    assert {row["gpu_uuid"]: row["minor_index"] for row in tables[3]["gpu"]} == {"GPU-a": 0, "GPU-b": 1, "GPU-c": 2}
+
+
+def test_a_device_whose_handle_fails_from_the_start_is_lost_too(tmp_path: Path) -> None:
+    """What drivers say of a device that fell off the bus is often an unknown error."""
+    kernel_knows(tmp_path / "proc", _1a="GPU-a", _1b="GPU-b")
+    unknown = Incident("error", call="nvmlDeviceGetHandleByIndex", code=pynvml.NVML_ERROR_UNKNOWN)
+    (tables,) = Node(tmp_path / "proc", (Gpu("GPU-a"), Gpu("GPU-b", incidents=(unknown,)))).rounds(1)
+    assert {row["gpu_uuid"]: row["status"] for row in tables["gpu_sample"]} == {"GPU-a": "ok", "GPU-b": "lost"}
+
+
+@pytest.mark.parametrize(
+    "uuids",
+    [
+        {"_1a": "GPU-a"},
+        {"_1a": "GPU-a", "_1b": "GPU-b", "_1c": "GPU-c"},
+        {"_1a": "GPU-a", "_1b": "GPU-????????-????-????-????-????????????"},
+        {"_1a": "GPU-a", "x": "GPU-b"},
+        {},
+    ],
+)
+def test_where_the_kernel_does_not_say_which_device_is_lost_none_is_named(
+    tmp_path: Path, uuids: dict[str, str]
+) -> None:
+    """A device that this process may not see is somebody's, and not lost."""
+    kernel_knows(tmp_path / "proc", **uuids)
+    node = Node(tmp_path / "proc", (Gpu("GPU-a"), Gpu("GPU-b", incidents=LOST_AT_FIRST)))
+    tables = node.rounds(4)
+    assert [len(each["gpu_sample"]) for each in tables] == [1, 1, 1, 2]
+    assert events(tables, "event") == []
