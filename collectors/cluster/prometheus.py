@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from collectors.cluster import _prometheus_cadvisor, _prometheus_dcgm, _prometheus_node
+from collectors.cluster import _prometheus_cadvisor, _prometheus_dcgm, _prometheus_node, _prometheus_training
 from collectors.cluster._kubernetes_jobs import POD_LABELS, Words
 from collectors.cluster._prometheus_api import Api, grid_of, windows
 from collectors.cluster._prometheus_connection import Connection
@@ -20,7 +20,12 @@ from ledger.frames import columns_of
 from ledger.tables import TABLES
 from ledger.tables.partition import declared
 
-TARGETS: Final = (*_prometheus_dcgm.TARGETS, *_prometheus_node.TARGETS, *_prometheus_cadvisor.TARGETS)
+TARGETS: Final = (
+    *_prometheus_dcgm.TARGETS,
+    *_prometheus_node.TARGETS,
+    *_prometheus_cadvisor.TARGETS,
+    *_prometheus_training.TARGETS,
+)
 """The tables of samples, by exporter."""
 
 
@@ -81,7 +86,8 @@ class PrometheusSettings(SourceSettings, Connection):
 def prometheus(settings: PrometheusSettings) -> Pull:
     """Read what exporters told a Prometheus, Thanos, Mimir or VictoriaMetrics.
 
-    Known exporters are DCGM exporter, node_exporter, cAdvisor and kube-state-metrics.
+    Known exporters are DCGM exporter, node_exporter, cAdvisor and kube-state-metrics; trainings may push how far
+    they are.
 
     One row per step: the newest sample within it. Where there is none there is no row; nothing is repeated.
 
