@@ -87,17 +87,18 @@ class Attribution:
             is_host = True
         return is_host and (not self._hidden.is_so or self._hidden.has_jobs())
 
-    def owner(self, pid: int, index: int | None, device: str = "") -> Owner:
+    def owner(self, pid: int, index: int | None, device: str = "", uuid: str = "") -> Owner:
         """Return who a process on a device belongs to; `dead` if the kernel does not know it any more.
 
-        The prolog knows the device by its UUID or by the scheduler's index, the kubelet by its UUID.
+        The prolog knows the device by its UUID or by the scheduler's index, the kubelet by the name `device`: for some
+        makers that is the UUID.
         """
         status = text(self._procfs / str(pid) / "status")
         if status is None:
-            return self._unseen(pid, (device, index)) if self._hidden.is_so else _DEAD
+            return self._unseen(pid, (uuid or device, index)) if self._hidden.is_so else _DEAD
         fields = dict(line.partition(":")[::2] for line in status.splitlines())
         uid = (fields.get("Uid", "").split() or [""])[0]
-        job, source, confidence = self._job(pid, index, uid, device)
+        job, source, confidence = self._job(pid, (uuid or device, index), uid, device)
         return Owner(
             process_name=fields.get("Name", "").strip() or None,
             process_state=fields.get("State", "").strip()[:1] or "dead",
@@ -118,11 +119,11 @@ class Attribution:
         found = (mapped[0], "prolog", _UNSEEN_CONFIDENCE) if len(mapped) == 1 else ("", "none", None)
         return Owner(None, None, None, *found)
 
-    def _job(self, pid: int, index: int | None, uid: str, device: str) -> tuple[str, str, float | None]:
+    def _job(self, pid: int, names: tuple[str, int | None], uid: str, device: str) -> tuple[str, str, float | None]:
         """Return the job, where that is known from, and how sure it is; a SLUID only where nobody knows the id."""
         cgroup = text(self._procfs / str(pid) / "cgroup") or ""
         job = self._sluids.job(job_of(cgroup), cgroup)
-        mapped, given = self._mapped((device, index), uid), self._pods.jobs(device, self._clock())
+        mapped, given = self._mapped(names, uid), self._pods.jobs(device, self._clock())
         if job and not is_sluid(job):
             return job, "cgroup", _BOTH_CONFIDENCE if job in mapped or job in given else _CGROUP_CONFIDENCE
         if len(mapped) == 1:

@@ -118,7 +118,7 @@ def process_rows(
     """
     rows: list[Row] = []
     for pid, memory in sorted(held.items()):
-        owner = attribution.owner(pid, index, device)
+        owner = attribution.owner(pid, index, device, uuid)
         rows.append({"gpu_uuid": uuid, "pid_code": pid, **owner._asdict(), "memory_used_bytes": memory})
     jobs = sorted({str(row["job_id"]) for row in rows} - {""})
     summary = {

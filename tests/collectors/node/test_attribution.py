@@ -206,3 +206,11 @@ def test_what_only_draws_counts_if_it_is_a_jobs(tmp_path: Path, process: Process
     assert [row["pid_code"] for row in tables["gpu_process_sample"]] == [2, 3, 4]
     (sample,) = tables["gpu_sample"]
     assert (sample["process_count"], sample["process_job_ids"], sample["jobless_process_count"]) == (3, "777", 1)
+
+
+def test_the_map_knows_a_device_by_its_uuid_whatever_the_kubelet_calls_it(tmp_path: Path, process: Process_) -> None:
+    (tmp_path / "map").mkdir()
+    (tmp_path / "map/GPU-04edfb117a17a07d").write_text("555 54321\n")
+    attribution = Attribution(tmp_path / "proc", tmp_path / "map")
+    found = attribution.owner(process(), 0, "0000:c3:00.0", "GPU-04edfb117a17a07d")
+    assert (found.job_id, found.attribution_source) == ("555", "prolog")
