@@ -208,7 +208,7 @@ def test_a_wrong_description_is_one_clear_line(change: dict[str, Any], words: st
     with pytest.raises(ConfigError) as refused:
         Source(accelerator, section, {})
     line = refused.value.message
-    assert line.startswith("collectors.accelerator.sources.0")
+    assert line.startswith("configuration: collectors.accelerator.sources.0")
     assert words.lower() in line.lower()
     assert "\n" not in line
 
