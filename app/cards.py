@@ -33,7 +33,9 @@ def card(
     chart: Sequence[float] = (),
     change: str | None = None,
 ) -> None:
-    """Draw one number; `detail` is its small print, `change` an arrow against the stretch before."""
+    """Draw one number; `detail` is its small print, `change` an arrow against the stretch before, `chart` its days."""
+    if chart:
+        meaning = f"{meaning} The bars are days."
     st.metric(
         label,
         value,
@@ -49,9 +51,11 @@ def card(
     )
 
 
-def number(of: Measure | Part, value: float | None, detail: str = "", *, shown: str = "") -> None:
+def number(
+    of: Measure | Part, value: float | None, detail: str = "", *, shown: str = "", chart: Sequence[float] = ()
+) -> None:
     """Draw the value of a measure, written as its unit says unless it is `shown` in another way."""
-    card(of.title, shown or written.measured(of.unit, of.name, value), detail, meaning=of.means)
+    card(of.title, shown or written.measured(of.unit, of.name, value), detail, meaning=of.means, chart=chart)
 
 
 def taken(of: Measure, frame: pl.DataFrame, detail: str = "") -> None:

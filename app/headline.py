@@ -141,9 +141,9 @@ def _largest_first(costs: pl.DataFrame) -> pl.DataFrame:
 
 
 def spend(answer: Answer, window: Window, *, cluster: str = "", team: str = "") -> pl.DataFrame:
-    """Ask what the AI estate cost, day by day and bucket."""
+    """Ask what the AI estate cost, day by day, by the state of its GPUs, or the bucket of what has none."""
     who = {"cluster": cluster, "team": team}
-    return answer("cost_days", start=window.start, end=window.end, **who, by="bucket", **spending.SPEND.asks)
+    return answer("cost_days", start=window.start, end=window.end, **who, by="state", **spending.SPEND.asks)
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,14 @@ def month_so_far(now: datetime) -> Window:
     return Window(floor(now, "month"), after(floor(now, "hour"), "hour"))
 
 
+def to_come(forecast: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Return the newest forecast of the days of a month that have not begun."""
+    newest = forecast.filter(pl.col("made_on") == pl.col("made_on").max().over("billing_currency"))
+    first = (now + timedelta(days=1)).date()
+    last = (after(floor(now, "month"), "month") - timedelta(days=1)).date()
+    return newest.filter(pl.col("day").is_between(first, last))
+
+
 def month_end(spent: dict[str, Decimal], forecast: pl.DataFrame, now: datetime) -> list[MonthEnd]:
     """Return spend so far plus the forecast for the days that are left, per currency; none without a forecast.
 
@@ -168,10 +176,7 @@ def month_end(spent: dict[str, Decimal], forecast: pl.DataFrame, now: datetime) 
     """
     if forecast.is_empty():
         return []
-    newest = forecast.filter(pl.col("made_on") == pl.col("made_on").max().over("billing_currency"))
-    first = (now + timedelta(days=1)).date()
-    last = (after(floor(now, "month"), "month") - timedelta(days=1)).date()
-    coming = newest.filter(pl.col("day").is_between(first, last))
+    coming = to_come(forecast, now)
     expected, lower, upper = (
         measure.amounts(coming, each)
         for each in (spending.MONTH_END, spending.MONTH_END_LOWER, spending.MONTH_END_UPPER)

@@ -71,7 +71,7 @@ def _headline(
 ) -> None:
     known = data.once(measure.value, coverage, health.HOLDER_KNOWN_RATIO)
     with cards.row():
-        cards.taken(health.COVERAGE_RATIO, coverage, f"holder known {written.percent(known)}")
+        cards.taken(health.COVERAGE_RATIO, coverage, f"holder {written.percent(known)}")
         cards.summed(spending.UNMATCHED_COST, charges)
         unseen = data.once(measure.value, unbilled, health.UNBILLED_GPU_HOURS)
         hours = written.gpu_hours(unseen).removesuffix(" GPU-h")

@@ -1,5 +1,7 @@
 """The first page: what the estate costs, what idles, where it goes, and what to do next."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
@@ -21,14 +23,17 @@ from app.headline import (
     month_end,
     month_so_far,
     spend,
+    to_come,
 )
 from app.page import page
 from app.table import Column
 from app.theme import STATE_MEANINGS, STATE_WORDS
+from ledger.names import IDLE_STATES
 from ledger.tables import ForecastDay
 from ledger.tables.partition import floor
 from queries import measure
 from queries.display import Shown, words
+from queries.measure import Amount, Measure
 from queries.measures import gpu_time, spending
 
 
@@ -82,23 +87,28 @@ def _found(window: data.Window) -> Headline:
 
 
 def _headline(found: Headline, shown: tuple[Shown, ...]) -> None:
-    spent, ends, daily, of_month = _month()
-    main = next(iter(spent), "")
-    label = partial(display.label, of_month, main)
+    month = _month()
+    main = next(iter(month.spent), "")
+    label = partial(display.label, month.shown, main)
     with cards.row():
         spend_title = label(f"{spending.SPEND.title}, {data.now():%b}")
-        cards.money(spending.SPEND, spent, label=spend_title, first=main, chart=daily)
-        expected = {end.currency: end.expected for end in ends}
-        cards.money(spending.MONTH_END, expected, label=label(spending.MONTH_END.title), first=main)
-        cards.money(spending.IDLE_COST, found.idle_cost, label=label(spending.IDLE_COST.title), first=main)
-        cards.number(gpu_time.IDLE_RATIO, found.idle_ratio, written.gpu_hours(found.idle_hours))
-        cards.number(
-            gpu_time.STATE_RATIOS["productive"],
-            found.productive_ratio,
-            written.gpu_hours(found.state_hours["productive"]),
+        spent_days = data.once(_daily, month.days, spending.SPEND, main)
+        cards.money(spending.SPEND, month.spent, label=spend_title, first=main, chart=spent_days)
+        expected = {end.currency: end.expected for end in month.ends}
+        coming = data.once(_coming, month.forecast, floor(data.now(), "day"), main)
+        cards.money(spending.MONTH_END, expected, label=label(spending.MONTH_END.title), first=main, chart=coming)
+        idle_days = data.once(_idle_days, found.spend, main)
+        cards.money(
+            spending.IDLE_COST, found.idle_cost, label=label(spending.IDLE_COST.title), first=main, chart=idle_days
         )
-    _remarks(found, ends)
-    if converted := words(of_month, *shown):
+        for each, ratio, hours in (
+            (gpu_time.IDLE_RATIO, found.idle_ratio, found.idle_hours),
+            (gpu_time.STATE_RATIOS["productive"], found.productive_ratio, found.state_hours["productive"]),
+        ):
+            of_days = data.once(_ratio_of_days, found.hours, each)
+            cards.number(each, ratio, written.gpu_hours(hours), chart=of_days)
+    _remarks(found, month.ends)
+    if converted := words(month.shown, *shown):
         st.caption(converted)
 
 
@@ -116,24 +126,48 @@ def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
         st.caption(" ".join(said))
 
 
-def _month() -> tuple[dict[str, Decimal], list[MonthEnd], list[Decimal], Shown]:
-    """Return what the month has cost, what it is expected to cost, its days in the main currency, and its rates."""
+@dataclass(frozen=True)
+class _Month:
+    """What the month has cost by day, how it is expected to end, and the forecasts behind that."""
+
+    spent: dict[str, Decimal]
+    ends: list[MonthEnd]
+    days: pl.DataFrame
+    forecast: pl.DataFrame
+    shown: Shown
+
+
+def _month() -> _Month:
     now = data.now()
     answer = partial(data.answer, scope=controls.scope())
     days = spend(answer, month_so_far(now), cluster=controls.cluster(), team=controls.team())
     shown = display.shown(days, ("cost",), day="day")
-    days = shown.frame
-    spent = data.once(measure.amounts, days, spending.SPEND)
+    spent = data.once(measure.amounts, shown.frame, spending.SPEND)
     scope = f"team:{controls.team()}" if controls.team() else "total"
     rows = data.rows(ForecastDay, scope=controls.scope(), where={"scope": [scope]})
     rows = display.shown(rows, FORECAST_COSTS, on=now.date()).frame
-    ends = [] if controls.cluster() else month_end(spent, rows, now)
-    return spent, ends, data.once(_daily, days, next(iter(spent), "")), shown
+    if controls.cluster():
+        # Nobody forecasts a cluster.
+        rows = rows.clear()
+    return _Month(spent, month_end(spent, rows, now), shown.frame, rows, shown)
 
 
-def _daily(days: pl.DataFrame, currency: str) -> list[Decimal]:
-    found = measure.grouped(sums.in_currency(days, currency), ["day"], spending.SPEND).sort("day")["cost"]
+def _daily(days: pl.DataFrame, of: Amount, currency: str) -> list[Decimal]:
+    found = measure.grouped(sums.in_currency(days, currency), ["day"], of).sort("day")[of.column]
     return found.drop_nulls().to_list()
+
+
+def _idle_days(spent: pl.DataFrame, currency: str) -> list[Decimal]:
+    return _daily(spent.filter(pl.col("name").is_in(IDLE_STATES)), spending.SPEND, currency)
+
+
+def _coming(forecast: pl.DataFrame, today: datetime, currency: str) -> list[Decimal]:
+    return _daily(to_come(forecast, today), spending.MONTH_END, currency)
+
+
+def _ratio_of_days(hours: pl.DataFrame, of: Measure) -> list[float]:
+    days = hours.group_by(pl.col("at").dt.date()).agg(of.expression.alias(of.name)).sort("at")
+    return days[of.name].drop_nulls().to_list()
 
 
 def _idle_parts(idle: pl.DataFrame, first: str) -> None:
