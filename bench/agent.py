@@ -4,6 +4,7 @@ Both look at this machine, in the same minute, every ten seconds. The agent has 
 ships what it collects; the exporter is asked as Prometheus asks it, and ships nothing.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -40,7 +41,8 @@ def cost(pid: int) -> tuple[float, int]:
 
 
 def run_agent(hub: str, spool: str) -> None:
-    """Be the agent until a signal asks to stop."""
+    """Be the agent until a signal asks to stop, with all that `clusterledger agent` has loaded by then."""
+    importlib.import_module("app.cli")
     gpus = tuple(
         Gpu(f"GPU-{index}", phases=(Phase(kernel=0.9, sm=0.5, processes=(Process(os.getpid()),)),))
         for index in range(_GPUS)

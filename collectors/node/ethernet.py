@@ -20,6 +20,12 @@ _ETHERNET: Final = 1  # ARPHRD_ETHER; IP over InfiniBand (32) would count Infini
 _RECEIVE: Final = {"receive_bytes_total": 0, "receive_packet_count_total": 1, "receive_error_count_total": 2}
 _TRANSMIT: Final = {"transmit_bytes_total": 8, "transmit_packet_count_total": 9, "transmit_discard_count_total": 11}
 
+# What the list of all ports leaves out: a link that was down between two rounds, and packets that found no buffer.
+_FILES: Final = {
+    "link_downed_count_total": "carrier_down_count",
+    "out_of_buffer_count_total": "statistics/rx_missed_errors",
+}
+
 # A container sees its own end of a pair, which the kernel calls virtual: by these names it is the way out.
 _OUTWARD: Final = re.compile(r"^(eth|en[opsx])\d")
 
@@ -44,7 +50,7 @@ def ethernet(
     member names its bond. Where a node has none (a container), its outward ports stand in.
 
     Raises: SourceMissing: no port is left. Nulls: the line rate of a port that is down.
-    Source: /proc/net/dev, Documentation/ABI/testing/sysfs-class-net; the speed is in megabits.
+    Source: /proc/net/dev, Documentation/ABI/testing/sysfs-class-net and -statistics; the speed is in megabits.
     """
     chosen = settings.devices if settings else ()
     counters = _counters(network(procfs) / "dev")
@@ -81,6 +87,7 @@ def _row(port: Path, values: Sequence[int | None]) -> Row:
         # A port that is down says -1 or 4294967295, or refuses to say.
         "line_rate_bytes_per_second": scaled(speed if speed and speed < _NO_SPEED else None, _MEGABIT_PER_SECOND),
         **{column: _at(values, index) for column, index in (_RECEIVE | _TRANSMIT).items()},
+        **{column: counted(port / name) for column, name in _FILES.items()},
     }
 
 

@@ -34,6 +34,8 @@ def test_only_physical_ports_so_that_nothing_counts_twice(
         "transmit_bytes_total": 5_000_000,
         "transmit_packet_count_total": 6_000,
         "transmit_discard_count_total": 8,
+        "link_downed_count_total": None,
+        "out_of_buffer_count_total": None,
     }
     samples = ethernet.open(procfs=small_node / "proc", sysfs=small_node / "sys")()
     assert kept(samples)["network_port_sample"].height == 2
@@ -43,6 +45,16 @@ def test_the_speed_of_a_port_that_is_down_is_unknown(small_node: Path) -> None:
     row = by_device(small_node)["eth1"]
     assert row["is_up"] is False
     assert row["line_rate_bytes_per_second"] is None
+
+
+def test_a_link_that_went_down_between_two_rounds_is_counted(small_node: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_node, tmp_path / "node")
+    port = tmp_path / "node/sys/class/net/eth0"
+    (port / "carrier_down_count").write_text("3\n")
+    (port / "statistics").mkdir()
+    (port / "statistics/rx_missed_errors").write_text("17\n")
+    row = by_device(tmp_path / "node")["eth0"]
+    assert (row["link_downed_count_total"], row["out_of_buffer_count_total"]) == (3, 17)
 
 
 @pytest.mark.parametrize("speed", ["-1", "4294967295", "0", ""])
