@@ -19,6 +19,7 @@ from collectors.node._files import text
 from collectors.node._hidden import Hidden
 from collectors.node._pod_resources import Latest
 from collectors.node._sluid import Sluids, is_sluid
+from ledger.registry import Row
 
 # A cgroup is made by the scheduler and cannot be left by the user; a stale one can outlive its job.
 _CGROUP_CONFIDENCE: Final = 0.9
@@ -167,6 +168,22 @@ class Attribution:
             if _JOB_ID.fullmatch(job := value.decode("utf-8", "replace")):
                 return job
         return ""
+
+
+def device_columns(rows: Sequence[Row]) -> Row:
+    """Return a device's columns about its processes, from their rows.
+
+    Nulls: whose they are, where one belongs to a job of which only the SLUID is known: it is no job's that the
+    scheduler tells of, and the device would seem to be used by strangers.
+    """
+    jobs = {str(row["job_id"]) for row in rows}
+    if any(is_sluid(job) for job in jobs):
+        return {"process_count": len(rows)}
+    return {
+        "process_count": len(rows),
+        "process_job_ids": ",".join(sorted(jobs - {""})),
+        "jobless_process_count": sum(1 for row in rows if not row["job_id"]),
+    }
 
 
 @functools.lru_cache(maxsize=4096)

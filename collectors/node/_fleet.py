@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from collectors.node._attribution import Attribution
+from collectors.node._attribution import Attribution, device_columns
 from collectors.node._nvml_device import status_row
 from collectors.node._nvml_health import event_row
 from ledger.registry import Row
@@ -120,13 +120,7 @@ def process_rows(
     for pid, memory in sorted(held.items()):
         owner = attribution.owner(pid, index, device, uuid)
         rows.append({"gpu_uuid": uuid, "pid_code": pid, **owner._asdict(), "memory_used_bytes": memory})
-    jobs = sorted({str(row["job_id"]) for row in rows} - {""})
-    summary = {
-        "process_count": len(rows),
-        "process_job_ids": ",".join(jobs),
-        "jobless_process_count": sum(1 for row in rows if not row["job_id"]),
-    }
-    return summary, rows
+    return device_columns(rows), rows
 
 
 def quality(row: Mapping[str, object]) -> str:

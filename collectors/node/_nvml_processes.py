@@ -4,7 +4,7 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any, Final
 
-from collectors.node._attribution import Attribution, Owner
+from collectors.node._attribution import Attribution, Owner, device_columns
 from collectors.node._nvml_driver import Driver, share
 from ledger.registry import Row
 
@@ -58,13 +58,7 @@ class Processes:
             rows.append(
                 {"pid_code": pid, **whose._asdict(), "memory_used_bytes": memory, "kernel_active_ratio": activity}
             )
-        jobs = sorted({str(row["job_id"]) for row in rows} - {""})
-        summary = {
-            "process_count": len(rows),
-            "process_job_ids": ",".join(jobs),
-            "jobless_process_count": sum(1 for row in rows if not row["job_id"]),
-        }
-        return summary, list[Row](rows)
+        return device_columns(rows), list[Row](rows)
 
     def _held(self, handle: Any) -> dict[int, int | None] | None:
         """Return device memory by process id; None where no list can be read."""

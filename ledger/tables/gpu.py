@@ -116,7 +116,7 @@ class GpuSample(NodeSample):
         "Processes on the device; null where the list cannot be read", source="nvmlDeviceGetComputeRunningProcesses_v3"
     )
     process_job_ids = text(
-        "Job ids of these processes, sorted, joined by commas; '' if none has one; null as process_count"
+        "Job ids of these processes, sorted, joined by commas; '' if none has one; null where nobody knows"
     )
     jobless_process_count = count("Processes on the device that belong to no job")
     collect_seconds = duration("What reading this device took")

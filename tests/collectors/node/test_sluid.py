@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from collectors.fake_nvml import Gpu, Phase, Process
 from collectors.node._attribution import Attribution
 from collectors.node._sluid import Sluids, is_sluid
 from collectors.node.job_cgroup import job_cgroup
 from collectors.node.training import TrainingSettings, training
 from ledger.registry import Row
+from tests.collectors.node.gpu_node import Node as GpuNode
 
 SLUID = "s5K1KKYAYG5D00"
 PATH = f"system.slice/slurmstepd.scope/{SLUID}"
@@ -119,3 +121,15 @@ def test_where_proc_hides_the_titles_the_prologs_map_tells_the_job(tmp_path: Pat
     rows = [row for _, row in job_cgroup.open(sysfs=tmp_path / "sys", procfs=tmp_path / "proc")()]
     assert [row["job_id"] for row in rows] == ["42"]
     assert node.trained()["job_id"] == "42"
+
+
+def test_a_device_whose_processes_have_a_sluid_alone_is_used_by_nobody_knows_whom(tmp_path: Path) -> None:
+    """To the ledger the SLUID would be a job that no scheduler knows, and its processes orphans."""
+    Node(tmp_path, "")
+    (tmp_path / "proc" / str(PID) / "environ").write_bytes(b"")
+    gpus = (Gpu("GPU-a", phases=(Phase(processes=(Process(PID), Process(7))),)),)
+    tables = GpuNode(tmp_path / "proc", gpus, root=tmp_path).round()
+    (sample,) = tables["gpu_sample"]
+    assert sample["process_count"] == 2
+    assert {"process_job_ids", "jobless_process_count"}.isdisjoint(sample)
+    assert {row["job_id"] for row in tables["gpu_process_sample"]} == {SLUID, ""}
