@@ -3,13 +3,17 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from app.services import Progress, named, silent
 from app.services._call import call
 from ledger.config import Settings, load
+from ledger.errors import InputError
+
+# Typer's own copy of Click's error that knows its command, by the one name of it that is public.
+_MISUSED: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 
 Store = Annotated[
     str | None,
@@ -31,7 +35,12 @@ def settings(store: str | None, **sections: Mapping[str, Any]) -> Settings:
 def asked(name: str, store: str | None, progress: Progress = silent, **params: object) -> Any:
     """Run a service where the store is, and return plain values."""
     service = named(name)
-    return call(service, service.asked(params), settings(store), progress)
+    try:
+        wanted = service.asked(params)
+    except InputError as error:
+        # Who typed a command is shown that command's help.
+        raise _MISUSED(error.message) from None
+    return call(service, wanted, settings(store), progress)
 
 
 def instant(text: str | None, option: str) -> datetime | None:

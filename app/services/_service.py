@@ -58,7 +58,7 @@ class Service:
             return self.params.model_validate(values)
         except ValidationError as error:
             lines = [f"{self.name}: {problem(each, self.params)}" for each in error.errors()]
-            raise InputError("\n".join(lines), hint=f"`clusterledger {self.name} --help`") from None
+            raise InputError("\n".join(lines), hint="GET /api/v1/services lists what each service takes") from None
 
 
 def service(

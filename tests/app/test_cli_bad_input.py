@@ -1,6 +1,7 @@
 """What the command line says about input that is partly or wholly wrong: where, found, expected, what to do."""
 
 import json
+import shlex
 from pathlib import Path
 
 import duckdb
@@ -174,6 +175,21 @@ def test_a_typo_in_a_section_of_what_collects_says_in_which_file(
     assert (ended.code, ended.out) == (2, "")
     assert f"error: clusterledger.toml: {found}" in ended.err
     assert "hint: " in ended.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "found", "shows"),
+    [
+        ("incident list --status nope", "incidents: status: found 'nope', expected 'all', 'open'", "incident list"),
+        ("sql ''", "sql: query: found '', expected 1 or more characters", "sql"),
+    ],
+)
+def test_a_hint_names_a_command_that_there_is(command: Command, typed: str, found: str, shows: str) -> None:
+    ended = command(*shlex.split(typed))
+    assert (ended.code, ended.out) == (2, "")
+    assert f"error: {found}" in ended.err
+    assert f"hint: `clusterledger {shows} --help`" in ended.err
+    assert command(*shows.split(), "--help").code == 0
 
 
 def test_a_configuration_that_is_a_folder_is_not_passed_over(command: Command, home: Path) -> None:
