@@ -56,6 +56,8 @@ def fetch(
             complain(where + str(each["error"]), each.get("hint", ""))
         for text in each["remarks"]:
             remark(f"{each['source']}: {text}")
+        for text in each["rejections"]:
+            remark(f"refused: {each['source']}: {text}")
     return min((each["exit_code"] for each in found if each.get("error")), default=0)
 
 

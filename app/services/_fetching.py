@@ -50,6 +50,7 @@ class Fetched:
     rejected: int = 0
     message: str = ""
     hint: str = ""
+    rejections: tuple[str, ...] = ()
 
 
 @dataclass
@@ -119,11 +120,20 @@ def shown(outcome: Outcome) -> Iterator[dict[str, object]]:
     for each in outcome.fetched:
         refused = {"error": each.message, "hint": each.hint, "exit_code": 2} if each.status != "imported" else {}
         numbers = {"delivery": each.delivery, "status": each.status, "rows": each.rows, "rejected": each.rejected}
-        yield {**about, **numbers, "message": each.message, **refused}
+        yield {**about, **numbers, "message": each.message, "rejections": each.rejections, **refused}
         about["remarks"] = []
     if error or not outcome.fetched:
         status = "failed" if error else "unchanged"
-        yield {**about, "delivery": "", "status": status, "rows": 0, "rejected": 0, "message": "", **error}
+        yield {
+            **about,
+            "delivery": "",
+            "status": status,
+            "rows": 0,
+            "rejected": 0,
+            "message": "",
+            "rejections": (),
+            **error,
+        }
 
 
 def _known(context: Context, name: str, delivery: Delivery) -> pl.DataFrame:
@@ -184,7 +194,7 @@ def _imported(context: Context, source: BillSource, found: Source, delivery: str
     if lines and not imported.row_count:
         return Fetched(delivery, "refused", 0, outcome.rejected, f"found no row that can be kept; {lines[0]}")
     said = "; refused: ".join([kind, *lines])
-    return Fetched(delivery, "imported", outcome.rows, outcome.rejected, said)
+    return Fetched(delivery, "imported", outcome.rows, outcome.rejected, said, rejections=tuple(lines))
 
 
 def _remember(context: Context, name: str, delivery: Delivery, result: Fetched) -> None:

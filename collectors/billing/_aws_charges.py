@@ -8,14 +8,13 @@ Source: AWS, "Data dictionary" of the Cost and Usage Report and of CUR 2.0.
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Final
 
 import polars as pl
 
 from collectors.billing._aws_codes import looked_up
+from collectors.billing._aws_plans import COVERED, NEGATION
 from collectors.billing._aws_unused import unused_rows
-from ledger import money
 
 NAMES: Final[Mapping[str, str]] = {
     "BilledCost": "lineItem/UnblendedCost",
@@ -37,8 +36,8 @@ NAMES: Final[Mapping[str, str]] = {
 """From which column of AWS a FOCUS column comes that a row can be refused for."""
 
 _KIND: Final = pl.col("lineitemlineitemtype")
-_COVERED, _RESERVED, _NEGATION = "SavingsPlanCoveredUsage", "DiscountedUsage", "SavingsPlanNegation"
-_USAGE: Final = ("Usage", _RESERVED, _COVERED)
+_RESERVED: Final = "DiscountedUsage"
+_USAGE: Final = ("Usage", _RESERVED, COVERED)
 _PURCHASES: Final = ("Fee", "RIFee", "SavingsPlanUpfrontFee", "SavingsPlanRecurringFee")
 _KINDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(_USAGE, "Usage"),
@@ -46,7 +45,7 @@ _KINDS: Final[Mapping[str, str]] = {
     "Tax": "Tax",
     "Credit": "Credit",
     "Refund": "Adjustment",
-    _NEGATION: "Adjustment",
+    NEGATION: "Adjustment",
 }
 _DISCOUNT: Final = _KIND.str.ends_with("Discount")
 _IS_USAGE: Final = _KIND.is_in(_USAGE)
@@ -58,7 +57,6 @@ _IS_MARKETPLACE: Final = (
     pl.col("billbillingentity").str.to_lowercase().str.contains("marketplace").fill_null(value=False)
 )
 _ZERO: Final = pl.lit("0")
-_UNIT: Final = ("billpayeraccountid", "billbillingperiodstartdate", "lineitemcurrencycode")
 
 
 def unknown_kinds(rows: pl.DataFrame) -> dict[str, int]:
@@ -67,12 +65,12 @@ def unknown_kinds(rows: pl.DataFrame) -> dict[str, int]:
     return dict(kinds.value_counts(sort=True).iter_rows())
 
 
-def charges_as_text(rows: pl.DataFrame) -> pl.DataFrame:
+def charges_as_text(rows: pl.DataFrame, billed: pl.Series) -> pl.DataFrame:
     """Return FOCUS columns as texts: one row for each line, and one for each commitment that was not all used.
 
-    `row` says from which line each comes.
+    `billed` is what each line is billed; `row` says from which line each comes.
     """
-    with_billed = rows.with_row_index("row").with_columns(_billed(rows))
+    with_billed = rows.with_row_index("row").with_columns(billed.alias("billed"))
     has_net = bool(rows["lineitemnetunblendedcost"].is_not_null().any())
     lines = with_billed.with_columns(looked_up(rows)).select(
         "row",
@@ -87,32 +85,6 @@ def charges_as_text(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([lines, unused_rows(rows, lines)], how="vertical")
 
 
-def _billed(rows: pl.DataFrame) -> pl.Series:
-    """Return what each line is billed; usage that a savings plan covers is 0, as is the line that takes it back.
-
-    What does not cancel stays with the first line that takes back: the sum is AWS's own.
-    """
-    cost = rows["lineitemunblendedcost"]
-    pairs = rows.select(_KIND.is_in([_COVERED, _NEGATION]).fill_null(value=False).alias("is_pair")).to_series()
-    if not pairs.any():
-        return cost.alias("billed")
-    parsed = money.parse_column(cost)
-    frame = rows.select(*_UNIT, is_negation=_KIND == _NEGATION).with_row_index("row")
-    frame = frame.with_columns(amount=parsed.amounts).filter(pairs & parsed.amounts.is_not_null())
-    rests: dict[int, str] = {}
-    for part in frame.partition_by(_UNIT):
-        known = set(part["row"])
-        residues = (each for index, each in parsed.residues.items() if index in known)
-        rest = money.add(money.total(part["amount"]) or Decimal(0), *residues)
-        if rest:
-            takes_back = part.filter("is_negation")
-            rests[int((takes_back if takes_back.height else part)["row"][0])] = money.written(rest)
-    nets = pl.select(pl.when(pairs & parsed.amounts.is_not_null()).then(_ZERO).otherwise(cost)).to_series()
-    if rests:
-        nets = nets.scatter(list(rests), list(rests.values()))
-    return nets.alias("billed")
-
-
 def _costs(*, has_net: bool) -> list[pl.Expr]:
     cost, billed = pl.col("lineitemunblendedcost"), pl.col("billed")
     net = pl.coalesce("lineitemnetunblendedcost", "lineitemunblendedcost")
@@ -122,9 +94,9 @@ def _costs(*, has_net: bool) -> list[pl.Expr]:
     effective = (
         pl.when(_KIND == _RESERVED)
         .then(reserved)
-        .when(_KIND == _COVERED)
+        .when(_KIND == COVERED)
         .then(planned)
-        .when(_BUYS | (_KIND == _NEGATION))
+        .when(_BUYS | (_KIND == NEGATION))
         .then(_ZERO)
         .when(_DISCOUNT)
         .then(discount)
@@ -133,7 +105,7 @@ def _costs(*, has_net: bool) -> list[pl.Expr]:
     listed = (
         pl.when(_IS_USAGE)
         .then("pricingpublicondemandcost")
-        .when(_DISCOUNT | (_KIND == _NEGATION))
+        .when(_DISCOUNT | (_KIND == NEGATION))
         .then(_ZERO)
         .otherwise(cost)
     )
@@ -141,11 +113,11 @@ def _costs(*, has_net: bool) -> list[pl.Expr]:
     contracted = (
         pl.when(_KIND == _RESERVED)
         .then(None)
-        .when(_KIND == _COVERED)
+        .when(_KIND == COVERED)
         .then(cost)
         .when(_DISCOUNT)
         .then(discount)
-        .when(_KIND == _NEGATION)
+        .when(_KIND == NEGATION)
         .then(_ZERO)
         .otherwise(net)
     )
@@ -188,7 +160,7 @@ def _what() -> list[pl.Expr]:
     is_earlier = pl.col("lineitemusagestartdate").str.head(10) < pl.col("billbillingperiodstartdate").str.head(10)
     is_correction = (_KIND == "Refund") | (_IS_USAGE & is_earlier)
     frequency = (
-        pl.when(_IS_USAGE | _DISCOUNT | (_KIND == _NEGATION))
+        pl.when(_IS_USAGE | _DISCOUNT | (_KIND == NEGATION))
         .then(pl.lit("Usage-Based"))
         .when(_KIND.is_in(["RIFee", "SavingsPlanRecurringFee"]))
         .then(pl.lit("Recurring"))
@@ -209,7 +181,7 @@ def _what() -> list[pl.Expr]:
 def _quantities() -> list[pl.Expr]:
     is_spot = pl.col("lineitemusagetype").str.contains("SpotUsage") | (pl.col("pricingterm") == "Spot")
     priced = (
-        pl.when(_KIND.is_in([_RESERVED, _COVERED]))
+        pl.when(_KIND.is_in([_RESERVED, COVERED]))
         .then(pl.lit("Committed"))
         .when((_KIND == "Usage") & is_spot)
         .then(pl.lit("Dynamic"))
@@ -224,7 +196,7 @@ def _quantities() -> list[pl.Expr]:
         usage.then("lineitemusageamount").alias("ConsumedQuantity"),
         usage.then("pricingunit").alias("ConsumedUnit"),
         usage.then("pricingpublicondemandrate").alias("ListUnitPrice"),
-        pl.when(_KIND.is_in(["Usage", _COVERED])).then("lineitemunblendedrate").alias("ContractedUnitPrice"),
+        pl.when(_KIND.is_in(["Usage", COVERED])).then("lineitemunblendedrate").alias("ContractedUnitPrice"),
     ]
 
 
@@ -248,7 +220,7 @@ def _commitment() -> list[pl.Expr]:
         .when(of_reservation)
         .then(pl.lit("Reserved Instance"))
         .alias("CommitmentDiscountType"),
-        pl.when(_KIND.is_in([_RESERVED, _COVERED])).then(pl.lit("Used")).alias("CommitmentDiscountStatus"),
+        pl.when(_KIND.is_in([_RESERVED, COVERED])).then(pl.lit("Used")).alias("CommitmentDiscountStatus"),
         pl.col("capacityreservationcapacityreservationarn").alias("CapacityReservationId"),
         pl.when(pl.col("capacityreservationcapacityreservationarn").is_not_null())
         .then(pl.col("capacityreservationcapacityreservationstatus").replace({"Reserved": None}))

@@ -8,6 +8,7 @@ import dataframely as dy
 import polars as pl
 
 from collectors.billing._source import Source
+from ledger.tables import Invoice, InvoiceLine
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,10 @@ class Imported:
 
     @property
     def row_count(self) -> int:
-        """How many rows were kept, over all tables, those that a sink took included."""
-        return self.sunk_count + sum(frame.height for frame in self.tables.values())
+        """How many rows were kept, over all tables, those that a sink took included; invoices count by their lines."""
+        are_lines = InvoiceLine in self.tables
+        counted = (frame.height for schema, frame in self.tables.items() if not (are_lines and schema is Invoice))
+        return self.sunk_count + sum(counted)
 
 
 @dataclass(frozen=True)

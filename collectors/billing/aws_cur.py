@@ -22,6 +22,7 @@ from collectors.billing._aws_columns import (
     rows_of,
     words_for_nothing,
 )
+from collectors.billing._aws_plans import Plans
 from collectors.billing._aws_splits import is_split, splits
 from collectors.billing._cells import Cells
 from collectors.billing._charges import Charges, charges_of
@@ -55,6 +56,7 @@ class _Seen:
     left_out: set[str] = field(default_factory=set)
     lacking: set[str] = field(default_factory=set)
     kinds: dict[str, int] = field(default_factory=dict)
+    plans: Plans = field(default_factory=Plans)
 
 
 def _version(head: Head) -> str | None:
@@ -91,12 +93,17 @@ def _parts(request: Request, seen: _Seen) -> Iterator[Charges]:
             seen.left_out |= left_out(texts)
             seen.splits.append(splits(rows, first_index))
             lines = rows.select(~is_split()).to_series()
-            charges = charges_as_text(rows.filter(lines))
-            places = texts.lines.filter(lines).gather(charges["row"])
-            own = Texts(texts.label, charges.drop("row"), places, texts.broken, texts.is_line)
+            kept, places = rows.filter(lines), texts.lines.filter(lines)
+            charges = charges_as_text(kept, seen.plans.billed(kept, texts, places))
+            own = Texts(texts.label, charges.drop("row"), places.gather(charges["row"]), texts.broken, texts.is_line)
             cells = Cells(own, declared(FocusCharge).name, normalised_count=words_for_nothing(texts))
             yield in_own_words(charges_of(cells, request.defaults, first_index=first_index), NAMES)
             first_index += charges.height
+    for row, texts in seen.plans.left():
+        own = replace(texts, frame=charges_as_text(row, row["lineitemunblendedcost"]).drop("row"))
+        cells = Cells(own, declared(FocusCharge).name)
+        yield in_own_words(charges_of(cells, request.defaults, first_index=first_index), NAMES)
+        first_index += 1
 
 
 def _texts(file: SourceFile, seen: _Seen) -> Iterator[Texts]:

@@ -252,6 +252,18 @@ def test_the_command_line_fetches_compares_and_accepts(command: Command, home: P
     assert command("bills", "fetch", "clod").err.startswith("error: bills.clod: found no such section; did you mean")
 
 
+def test_rows_of_a_fetched_bill_that_are_wrong_are_told_once(command: Command, home: Path) -> None:
+    path = bill(home / "in" / "a.csv", {}, *({"BilledCost": f"{n} or so"} for n in range(30)))
+    (home / "clusterledger.toml").write_text(f'[bills.cloud]\nurl = "{home}/in"\n', encoding="utf-8")
+    ended = command("bills", "fetch", "--json")
+    assert ended.code == 0
+    said = "line 3, column BilledCost: found '0 or so', expected a decimal number such as -12.50"
+    line = f"30 rows, the first at {path}: {said}"
+    assert f"refused: cloud: {line}\n" in ended.err
+    (row,) = json.loads(ended.out)
+    assert (row["rejections"], row["message"]) == ([line], f"focus 1.0; refused: {line}")
+
+
 def test_what_was_paid_in_advance_is_amortised_when_its_bill_is_fetched_or_accepted(
     command: Command, home: Path
 ) -> None:

@@ -117,7 +117,29 @@ def test_a_negation_that_does_not_cancel_is_billed(tmp_path: Path) -> None:
         line("SavingsPlanCoveredUsage", "7", SavingsPlanARN=PLAN, SavingsPlanEffectiveCost="6", CurrencyCode="EUR"),
         line("SavingsPlanNegation", "-6.75", SavingsPlanARN=PLAN, CurrencyCode="EUR"),
     )
-    assert rows["BilledCost"].to_list() == [0, 0, 0, Decimal("0.25")]
+    assert rows["BilledCost"].to_list() == [0, 0, 0, 0, 0, Decimal("0.25")]
+    rest = rows.row(5, named=True)
+    assert (rest["ChargeCategory"], rest["BillingCurrency"], rest["EffectiveCost"]) == ("Adjustment", "EUR", 0)
+    assert rows["row_index"].to_list() == [0, 1, 2, 3, 4, 5]
+
+
+def test_covered_usage_is_taken_back_in_another_file_of_the_report(tmp_path: Path) -> None:
+    """What one file covers and another takes back is no charge of either: only what nobody takes back is left."""
+    plan = {"SavingsPlanARN": PLAN}
+    covered = [
+        line("SavingsPlanCoveredUsage", cost, ResourceId=name, SavingsPlanEffectiveCost="6", **plan)
+        for cost, name in (("98.32", "i-a"), ("40", "i-b"))
+    ]
+    report(tmp_path / "r" / "1.csv", *covered)
+    report(tmp_path / "r" / "2.csv", line("SavingsPlanNegation", "-98.32", **plan), line("Usage", "5"))
+    report(tmp_path / "r" / "3.csv", line("SavingsPlanNegation", "-39.5", **plan))
+    rows = _charges(read_bill(tmp_path / "r"))
+    assert rows.filter(pl.col("CommitmentDiscountStatus") == "Used")["BilledCost"].to_list() == [0, 0]
+    assert rows.filter(pl.col("BilledCost") != 0).select("ChargeCategory", "BilledCost").rows() == [
+        ("Usage", Decimal(5)),
+        ("Adjustment", Decimal("0.5")),
+    ]
+    assert money.total(rows["EffectiveCost"]) == Decimal(17)
 
 
 def test_a_plan_is_after_discounts_where_the_line_says_so(tmp_path: Path) -> None:
