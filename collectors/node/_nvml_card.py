@@ -86,7 +86,7 @@ class Card:
 
     def without_driver(self, reason: str) -> Iterator[tuple[str, Row]]:
         """Yield the rows of a device that nobody can ask: it may be sound, so this is no event of it."""
-        for uuid in (self.uuid, *self._slices):
+        for uuid in self._names():
             yield "gpu_sample", status_row(uuid, "error", reason)
 
     def reloaded(self, at: datetime, version: str) -> Iterator[tuple[str, Row]]:
@@ -109,6 +109,11 @@ class Card:
         self._driver = Driver(self._driver.library)
         self._processes = Processes(self._driver, self._attribution, self._place, self.uuid)
         self._accounting = Accounting(self._driver)
+
+    def _names(self) -> tuple[str, ...]:
+        """Return the names of the device, its slices, and the rest of it that was told."""
+        rest = self.uuid + _REST
+        return (self.uuid, *self._slices, *((rest,) if rest in self._known else ()))
 
     def slices(self, handle: Any) -> tuple[tuple[str, int], ...]:
         """Return the slices that there are now, with their places on the device.
@@ -157,7 +162,7 @@ class Card:
         if not self.is_lost:
             self.is_lost = True
             yield "gpu_event", event_row(self.uuid, "lost", at, reason, source="collector")
-        for uuid in (self.uuid, *self._slices):
+        for uuid in self._names():
             yield "gpu_sample", status_row(uuid, "lost", reason)
 
     def _reset(self, sample: Row, at: datetime) -> Iterator[tuple[str, Row]]:

@@ -83,6 +83,7 @@ def test_slices_are_told_while_there_is_no_driver(node: Make) -> None:
     assert [(row["gpu_uuid"], row["status"]) for row in tables[2]["gpu_sample"]] == [
         ("GPU-a", "error"),
         ("MIG-1", "error"),
+        ("GPU-a-rest", "error"),
     ]
 
 
@@ -224,3 +225,12 @@ def test_where_the_kernel_does_not_say_which_device_is_lost_none_is_named(
     tables = node.rounds(4)
     assert [len(each["gpu_sample"]) for each in tables] == [1, 1, 1, 2]
     assert events(tables, "event") == []
+
+
+def test_what_is_left_of_a_cut_device_is_lost_and_silent_with_it(node: Make) -> None:
+    """Else a device that is broken would be unknown by the part that nobody cut."""
+    lost = Incident("lost", start_seconds=115.0, end_seconds=125.0)
+    gpu = node(Gpu("GPU-a", slices=(Slice("MIG-1", 1),), incidents=(lost,)), reloads=(Reload(125, 135),))
+    found = [{row["gpu_uuid"]: row["status"] for row in each["gpu_sample"]} for each in gpu.rounds(5)]
+    names = ("GPU-a", "MIG-1", "GPU-a-rest")
+    assert found == [dict.fromkeys(names, status) for status in ("ok", "ok", "lost", "error", "ok")]
