@@ -105,6 +105,10 @@ def _counters(path: Path) -> dict[str, list[int | None]]:
     return found
 
 
+def _is_virtual(port: Path) -> bool:
+    return port.is_symlink() and "/devices/virtual/" in str(port.resolve())
+
+
 def _is_physical(port: Path) -> bool:
     """Tell whether a port is hardware, or a virtual machine's only view of hardware."""
     if not port.is_dir() or as_integer(text(port / "type")) not in {None, _ETHERNET}:
@@ -113,6 +117,11 @@ def _is_physical(port: Path) -> bool:
         return False
     if _REPRESENTOR.match(text(port / "phys_port_name") or ""):
         return False
-    if port.is_symlink() and "/devices/virtual/" in str(port.resolve()):
+    if _is_virtual(port) or (port / "device/physfn").exists():
+        # A virtual function is a pod's or a guest's, and comes and goes with it.
+        return False
+    master = port / "master"
+    if master.is_symlink() and not _is_virtual(master):
+        # Accelerated networking on Azure: the port that the guest uses counts what its function carries.
         return False
     return not re.match(r"^(lo$|veth|docker|br-|virbr|cni|cali|flannel|tun|tap|team|dummy|ifb)", port.name)

@@ -92,6 +92,24 @@ def test_what_stands_for_a_virtual_function_is_no_port(tmp_path: Path) -> None:
     assert rows["ens1np0"]["bond"] == ""
 
 
+def test_a_virtual_function_is_no_port_of_its_host(tmp_path: Path) -> None:
+    """On the host it leads to its physical function; on Azure the guest's port is its master and counts it."""
+    (tmp_path / "proc/net").mkdir(parents=True)
+    names = ("ens1", "ens1v0", "eth0", "enP1s1", "eth2")
+    (tmp_path / "proc/net/dev").write_text("head\nhead\n" + "".join(f"{name}: {'5 ' * 16}\n" for name in names))
+    devices, ports = tmp_path / "sys/devices", tmp_path / "sys/class/net"
+    ports.mkdir(parents=True)
+    for name in names:
+        (devices / "pci0000:00" / name / "net" / name).mkdir(parents=True)
+        (devices / "pci0000:00" / name / "net" / name / "device").symlink_to(devices / "pci0000:00" / name)
+        (ports / name).symlink_to(devices / "pci0000:00" / name / "net" / name)
+    (devices / "virtual/net/bond0").mkdir(parents=True)
+    (devices / "pci0000:00/ens1v0/physfn").symlink_to(devices / "pci0000:00/ens1")
+    (ports / "enP1s1/master").symlink_to(devices / "pci0000:00/eth0/net/eth0")
+    (ports / "eth2/master").symlink_to(devices / "virtual/net/bond0")
+    assert list(by_device(tmp_path)) == ["ens1", "eth0", "eth2"]
+
+
 def test_a_container_has_its_outward_port(small_node: Path, tmp_path: Path) -> None:
     (tmp_path / "proc/net").mkdir(parents=True)
     shutil.copy(small_node / "proc/net/dev", tmp_path / "proc/net/dev")
