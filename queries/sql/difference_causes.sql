@@ -5,6 +5,8 @@ WITH charges AS MATERIALIZED (
     SELECT c.InvoiceId = $invoice AS is_mine, c.BilledCost, c.InvoiceId, c.InvoiceDetailId, c.ChargeCategory,
            c.ChargeClass, c.ServiceName, c.ServiceProviderName, c.ResourceId, c.BillingAccountId, c.SubAccountId,
            c.SkuId, c.RegionId, CAST(CAST(c.ChargePeriodStart AS DATE) AS VARCHAR) AS day,
+           CASE WHEN c.ChargePeriodEnd - c.ChargePeriodStart < INTERVAL 1 DAY
+                THEN strftime(c.ChargePeriodStart, '%Y-%m-%d %H:%M') ELSE day END AS since,
            hash(c.import_id, c.row_index) AS row_code,
            hash(c.InvoiceId, c.BillingAccountId, c.SubAccountId, c.ChargePeriodStart, c.ChargePeriodEnd,
                 c.ChargeCategory, c.ChargeClass, c.ServiceName, c.ResourceId, c.SkuId, c.BilledCost,
@@ -51,7 +53,7 @@ WITH charges AS MATERIALIZED (
            is_mine, invoice_id, row_count, billed_cost, rows_code, twins_code
     FROM sums
     UNION ALL
-    SELECT 'charge', concat_ws(', ', ChargeCategory, ServiceName, ResourceId, day), is_mine, InvoiceId, 1, BilledCost,
+    SELECT 'charge', concat_ws(', ', ChargeCategory, ServiceName, ResourceId, since), is_mine, InvoiceId, 1, BilledCost,
            row_code, twin_code
     FROM charges, wanted
     WHERE abs(BilledCost - difference) <= rounding OR abs(BilledCost + difference) <= rounding

@@ -3,7 +3,9 @@
 -- params: issuer, invoice, start (of the billing period), currency, difference (charged less invoiced), allowed
 WITH charges AS MATERIALIZED (
     SELECT c.import_id, c.row_index, c.BilledCost, c.ChargeCategory, c.ServiceName, c.ResourceId,
-           CAST(CAST(c.ChargePeriodStart AS DATE) AS VARCHAR) AS day
+           CAST(CAST(c.ChargePeriodStart AS DATE) AS VARCHAR) AS day,
+           CASE WHEN c.ChargePeriodEnd - c.ChargePeriodStart < INTERVAL 1 DAY
+                THEN strftime(c.ChargePeriodStart, '%Y-%m-%d %H:%M') ELSE day END AS since
     FROM focus_charge AS c
     WHERE c.InvoiceIssuerName = $issuer AND c.InvoiceId = $invoice AND c.BillingPeriodStart = $start
       AND c.BillingCurrency = $currency
@@ -20,7 +22,7 @@ WITH charges AS MATERIALIZED (
     UNION ALL
     SELECT 'category', ChargeCategory, count(*), sum(BilledCost) FROM charges GROUP BY ALL
     UNION ALL
-    SELECT 'charge', concat_ws(', ', ChargeCategory, ServiceName, ResourceId, day) || ' (row ' || row_index || ')', 1,
+    SELECT 'charge', concat_ws(', ', ChargeCategory, ServiceName, ResourceId, since) || ' (row ' || row_index || ')', 1,
            BilledCost
     FROM charges WHERE (SELECT count(*) FROM charges) <= 300
 ), wanted AS (

@@ -172,3 +172,23 @@ def test_a_single_charge_that_is_left_out_is_always_found(
     store.append(BillImport, rows(BillImport, [bill_import(own["import_id"])]), source="test")
     found = explained(store, str(whole - invoiced), issuer=issuer)
     assert any(each.row_count == 1 and abs(each.billed_cost - (whole - invoiced)) <= Decimal("0.005") for each in found)
+
+
+def test_charges_of_an_hour_are_told_apart_by_their_hour(store: Store) -> None:
+    """Machines cost the same in each hour: which one it may be is said, not the same day again and again."""
+    hourly = [
+        charge(
+            20 + hour,
+            ServiceName="Compute",
+            ResourceId="i-9",
+            BilledCost=Decimal("49.536"),
+            ChargePeriodStart=at(7, hour),
+            ChargePeriodEnd=at(7, hour + 1),
+            InvoiceIssuerName="Else",
+        )
+        for hour in range(3)
+    ]
+    store.append(FocusCharge, rows(FocusCharge, hourly), source="test")
+    found = explained(store, "49.536", issuer="Else")
+    told = [each.value for each in found if each.kind == "charge"]
+    assert told == [f"Usage, Compute, i-9, 2026-03-07 0{hour}:00" for hour in range(3)]
