@@ -45,7 +45,8 @@ def _parents(root: Path) -> Iterator[tuple[Path, str]]:
             yield folder, "slurm"
         elif folder.name.startswith("kubepods"):
             yield folder, "kubernetes"
-        elif folder.name == "system.slice":
+        elif folder.name.endswith(".slice"):
+            # system.slice, unless CgroupSlice in cgroup.conf names another one.
             yield from ((scope, "slurm") for scope in _folders(folder) if scope.name.endswith("slurmstepd.scope"))
 
 

@@ -15,7 +15,7 @@ from collectors.node._slurm_devices import Device, Gres, indices
 from ledger.config import load
 from ledger.frames import to_frame
 from ledger.tables import Gpu
-from tests.collectors.cluster.slurm_ledger import Ledger
+from tests.collectors.cluster.slurm_ledger import WAYS, Ledger
 from tests.missing import missing
 from tests.slurm_cluster import SlurmCluster
 
@@ -66,7 +66,8 @@ def mapped(cluster: SlurmCluster) -> dict[str, list[str]]:
     return found
 
 
-def test_an_index_is_the_device_that_slurm_gives(ledger: Ledger) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_an_index_is_the_device_that_slurm_gives(ledger: Ledger, way: str) -> None:
     cluster = ledger.cluster
     jobs = [
         cluster.submit(f"--gres=gpu:{kind}:{count}", "--nodelist=n1")
@@ -79,7 +80,7 @@ def test_an_index_is_the_device_that_slurm_gives(ledger: Ledger) -> None:
     assert sorted(name for names in truth.values() for name in names) == sorted(
         str(row["gpu_uuid"]) for row in devices()
     )
-    outcome = ledger.pull()
+    outcome = ledger.pull(way)
     assert (outcome.rejected, outcome.remarks) == (0, [])
     assert {job: [uuid for uuid, _ in ledger.held(job)] for job in jobs} == truth
     cluster.run("scancel", *jobs)

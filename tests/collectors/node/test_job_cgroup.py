@@ -121,6 +121,7 @@ def test_a_request_on_a_stacked_device_counts_once(tmp_path: Path) -> None:
     [
         ("system.slice/slurmstepd.scope/s8FX3K2ABCDE", "s8FX3K2ABCDE", "slurm"),
         ("system.slice/n1_slurmstepd.scope/job_5", "5", "slurm"),
+        ("batch.slice/slurmstepd.scope/job_6", "6", "slurm"),
         (f"kubepods/burstable/pod{POD}", POD, "kubernetes"),
         (f"kubepods/pod{POD}", POD, "kubernetes"),
         (
