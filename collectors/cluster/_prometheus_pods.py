@@ -131,21 +131,26 @@ def jobs(
 
 def _asking_pods(asking: Asking, devices: Mapping[PodName, Sequence[Labels]]) -> dict[str, _Seen]:
     pods: dict[str, _Seen] = {}
+    # An exporter that was started anew, or has a twin, tells the same of a container under another address.
+    asked: dict[tuple[str, str, str], float] = {}
     for labels, value in asking.last(REQUESTS, (("resource", "=~", _ACCELERATOR),)):
         if uid := labels.get("uid", ""):
-            resources = pods.setdefault(uid, _Seen(uid, _name(labels), labels)).resources
-            resource = _resource(labels.get("resource", ""))
-            resources[resource] = resources.get(resource, 0.0) + value
+            pods.setdefault(uid, _Seen(uid, _name(labels), labels))
+            container = labels.get("exported_container") or labels.get("container", "")
+            place = (uid, _resource(labels.get("resource", "")), container)
+            asked[place] = max(value, asked.get(place, value))
+    for (uid, resource, _), value in asked.items():
+        pods[uid].resources[resource] = pods[uid].resources.get(resource, 0.0) + value
     told = asking.last(PODS)
     # A scrape may have a node of its own: then a pod's is the exported one, or none.
-    place = "exported_node" if any("exported_node" in labels for labels, _ in told) else "node"
+    node_label = "exported_node" if any("exported_node" in labels for labels, _ in told) else "node"
     for labels, _ in told:
         uid, name = labels.get("uid", ""), _name(labels)
         has_device = name in devices and labels.get("created_by_kind") != _DAEMON
         if uid and has_device and uid not in pods:
             pods[uid] = _Seen(uid, name, labels, devices=devices[name])
         if (pod := pods.get(uid)) is not None:
-            pod.info, node = labels, labels.get(place, "")
+            pod.info, node = labels, labels.get(node_label, "")
             pod.node = asking.node_of({"node": node}) or node if node else ""
     return pods
 

@@ -76,6 +76,10 @@ def cluster() -> Told:
     yield from pod("part", "part-0", STEPS, running, node="n2", asks={"nvidia_com_gpu_shared": 2})
     yield from pod("claims", "claims-0", STEPS, running, node="n1", asks={})
     yield held("GPU-4", "claims-0", STEPS)
+    # The exporter was started anew in the middle, at another address, and for a moment there are two of them.
+    moved = {"instance": "10.9.9.10:8080", "namespace": "vision", "pod": "web-5d4f-x", "uid": "web"}
+    asked = moved | {"resource": "nvidia_com_gpu", "container": "main"}
+    yield series("kube_pod_container_resource_requests", asked, dict.fromkeys(range(20, 30), 1))
     # The exporter's own name stands where no pod has the device.
     yield from pod("exporter", "dcgm-x", STEPS, running, node="n1", asks={}, owner=("DaemonSet", "dcgm"))
     idle = {"UUID": "GPU-5", "Hostname": "n1", "namespace": "vision", "pod": "dcgm-x", **SCRAPE}
@@ -122,6 +126,11 @@ def test_a_pod_is_its_outermost_owners_and_its_labels_name_whose_it_is(here: Con
     assert (web["job_name"], web["user"], web["team"]) == ("web", "ada", "vision")
     told = {"pod": "web-5d4f-x", "owner": "Deployment/web", "app.kubernetes.io/name": "web"}
     assert json.loads(web["labels"]) == told, "labels that are not asked for are not kept"
+
+
+def test_what_two_exporters_tell_counts_once(here: Context) -> None:
+    web = jobs(here)["web"]
+    assert (web["requested_gpu_count"], web["gpu_count"]) == (1, 1)
 
 
 def test_pods_of_one_name_are_jobs_of_their_own(here: Context) -> None:
