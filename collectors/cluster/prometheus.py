@@ -150,7 +150,8 @@ def _custom(each: CustomMetric) -> Target:
     metric = Metric(each.metric, each.column, times=each.times, per=each.per)
     like = next((target for target in TARGETS if target.schema is table.schema), None)
     names, finish = tuple(own), like.finish if like is not None and like.names == tuple(own) else _as_it_is
-    return Target("configured", table.schema, (metric,), names=names, key=key, finish=finish)
+    blank = _prometheus_dcgm.without_blanks if each.metric.startswith("DCGM_") else None
+    return Target("configured", table.schema, (metric,), names=names, key=key, finish=finish, blank=blank)
 
 
 def _as_it_is(frame: pl.DataFrame) -> pl.DataFrame:

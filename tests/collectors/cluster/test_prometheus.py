@@ -332,6 +332,17 @@ def test_a_configured_metric_joins_the_rows_of_its_table(url: str) -> None:
     assert set(rows["memory_used_bytes"]) == {1024 * MIB}
 
 
+def test_a_configured_metric_of_dcgm_has_its_blanks(url: str) -> None:
+    own = {
+        "metric": "DCGM_FI_DEV_GPU_TEMP",
+        "table": "gpu_sample",
+        "column": "clock_event_reasons_bitmask",
+        "keys": {"gpu_uuid": "UUID"},
+    }
+    piece = next(prometheus.open(settings(url, metrics=[own], tables=["gpu_sample"]))(at(-1), at(9)))
+    assert piece.frames[GpuSample]["clock_event_reasons_bitmask"].null_count() == piece.frames[GpuSample].height
+
+
 def test_only_series_with_the_wanted_labels_are_read(url: str) -> None:
     piece = next(prometheus.open(settings(url, match={"gpu": "1"}))(at(-1), at(9)))
     assert set(piece.frames[GpuSample]["gpu_uuid"]) == {"GPU-1", "GPU-1-gi-3", "GPU-1-rest"}
