@@ -23,6 +23,14 @@ class Salvaged:
     entries: list[Entry] = field(default_factory=list)
     memory: list[tuple[str, str]] = field(default_factory=list)
     lost: int = 0
+    is_readable: bool = True
+
+    @property
+    def gone(self) -> str:
+        """Say how much could not be read."""
+        if not self.is_readable:
+            return "nothing in it can be read"
+        return f"{self.lost} of {self.lost + len(self.entries)} rounds in it cannot be read"
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -53,8 +61,8 @@ def salvaged(path: Path) -> Salvaged:
                 _take(connection, number, found)
             found.memory = _remembered(connection)
     except sqlite3.Error:
-        # Not even its plan can be read: what was found until then is all.
-        return found
+        # Not even its plan, or how many there were.
+        found.is_readable = False
     return found
 
 

@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +64,7 @@ class Spool:
         self.max_bytes = max_bytes
         self._path = path
         self._connection = _opened(path)
+        self._is_open = True
 
     def append(self, tables: Tables) -> int:
         """Keep rows; they are on disk when this returns. Returns how many older rows had to go for them.
@@ -181,14 +182,24 @@ class Spool:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            if not self._is_open:
+                self._connection = _opened(self._path)
+                self._is_open = True
             try:
                 with self._connection:
                     yield self._connection
             except sqlite3.Error as error:
                 if is_damage(error):
-                    self._connection.close()
-                    self._connection = _anew(self._path, error)
+                    self._replace(error)
                 raise StoreError(f"spool: {error}", hint="free space, or move agent.spool to another disk") from error
+
+    def _replace(self, error: sqlite3.Error) -> None:
+        """Go on with a new file in the place of a damaged one; where that fails, the next one who comes tries again."""
+        self._is_open = False
+        self._connection.close()
+        with suppress(OSError, sqlite3.Error):
+            self._connection = _anew(self._path, error)
+            self._is_open = True
 
     def _name(self, connection: sqlite3.Connection) -> str:
         """Give the oldest rows a batch id, up to the size of one batch."""
@@ -253,13 +264,12 @@ def _anew(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
     aside = put_aside(path)
     found = salvaged(aside)
     connection = _connected(path)
-    gone = f"{found.lost} of {found.lost + len(found.entries)} rounds in it cannot be read"
-    log.error("spool was damaged", spool=str(path), kept_as=str(aside), error=str(error), lost=gone)
+    log.error("spool was damaged", spool=str(path), kept_as=str(aside), error=str(error), lost=found.gone)
     with connection:
         columns = "id, batch_id, row_count, body, kept_at"
         connection.executemany(f"INSERT INTO entry ({columns}) VALUES (?, ?, ?, ?, ?)", found.entries)
         connection.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?)", found.memory)
-        connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (_PUT_ASIDE, f"{error}; {gone}"))
+        connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (_PUT_ASIDE, f"{error}; {found.gone}"))
     return connection
 
 

@@ -63,7 +63,7 @@ def test_a_damaged_spool_is_put_aside(tmp_path: Path) -> None:
     spool = Spool(path, 1 << 20)
     assert spool.seal() is None
     assert (tmp_path / "spool.db.damaged").exists()
-    assert "0 of 0 rounds" in str(spool.replaced())
+    assert str(spool.replaced()).endswith("; nothing in it can be read")
     assert spool.replaced() is None, "it is told once"
     spool.close()
 
@@ -152,6 +152,30 @@ def test_a_page_that_a_disk_has_damaged_takes_few_rounds_with_it(tmp_path: Path,
     last = spool.seal()
     assert last is not None
     assert last.tables == {"t": [{"n": 99}]}
+    spool.close()
+
+
+def test_a_damaged_spool_that_cannot_be_put_aside_is_tried_again(tmp_path: Path) -> None:
+    path, aside = tmp_path / "spool.db", tmp_path / "spool.db.damaged"
+    _filled(path, 20)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    (aside / "in the way").mkdir(parents=True)
+    spool = Spool(path, 1 << 30)
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            spool.append({"t": [{"n": 1}]})
+    (aside / "in the way").rmdir()
+    aside.rmdir()
+    with suppress(StoreError):
+        spool.append({"t": [{"n": 1}]})
+    spool.append({"t": [{"n": 2}]})
+    assert aside.is_file()
+    assert str(spool.replaced()).endswith("; nothing in it can be read")
+    sealed = spool.seal()
+    assert sealed is not None
+    assert {"n": 2} in sealed.tables["t"]
     spool.close()
 
 
