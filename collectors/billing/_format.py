@@ -47,7 +47,7 @@ class Request:
     prices: Callable[[], pl.DataFrame] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """One row that was refused: where it stood, and what was found and expected there."""
 

@@ -1,6 +1,7 @@
 """Real bills and traces through the command line, against totals that were computed apart from it."""
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,43 @@ def test_real_pods_are_jobs_with_parts_of_gpus_and_a_queue(
         "count(*) FILTER (started_at IS NULL) AS waiting FROM job",
     )[0]
     assert found == {"pods": known["pods"], "gpus": known["gpus_requested"], "waiting": known["never_scheduled"]}
+
+
+TOTALS = {
+    FOCUS: {"rows": 454, "billed": "BilledCost", "effective": "EffectiveCost"},
+    "billing/aws/cur_legacy_2023-11_01to07.csv": {"rows": 724, "billed": "UnblendedCost"},
+}
+"""Files whose totals are known, and under which names."""
+
+TOO_OLD = "billing/focus/focus_0.5_all_pass.csv"
+
+
+def test_every_bill_is_imported_whole(
+    command: Command, home: Path, shared_data: Path, expected: dict[str, Any]
+) -> None:
+    """Not a row of a bill is refused once it is stated what some files lack; one is of a version before 1.0."""
+    (home / "clusterledger.toml").write_text(
+        "[money.bill_defaults]\n"
+        'BillingCurrency = "USD"\nBillingAccountId = "example"\nServiceProviderName = "Example"\n',
+        encoding="utf-8",
+    )
+    with tarfile.open(shared_data / "billing/aws/cur_s3_layout_2018-08.tar.gz") as packed:
+        packed.extractall(home / "s3", filter="data")
+    files = sorted(each for each in (shared_data / "billing").rglob("*.csv") if each.parent.name != "reference")
+    ended = command("ingest", str(home / "s3"), *map(str, files), "--json")
+    assert ended.code == 2
+    found = {each["path"].removeprefix(f"{shared_data}/"): each for each in json.loads(ended.out)["files"]}
+    assert len(found) == len(files) + 1
+    assert "found FOCUS 0.5 (AmortizedCost, ChargeType), expected FOCUS 1.0 to 1.4" in found.pop(TOO_OLD)["error"]
+    assert {path for path, each in found.items() if each.get("error") or each["rejected"] or not each["rows"]} == set()
+    for path, names in TOTALS.items():
+        assert found[path]["rows"] == names["rows"] == expected[path]["rows"]
+        assert found[path]["billed_cost"] == {"USD": expected[path][names["billed"]].rstrip("0")}
+    gcp = found["billing/gcp/gcp_standard_export_2020-11.csv"]
+    assert (gcp["billed_cost"], gcp["rows"]) == ({"USD": "0"}, 33)
+    assert found[str(home / "s3")]["rows"] == 6_190
+    kept = rows(
+        command, "SELECT source_name, sum(row_count) AS n, sum(rejected_count) AS refused FROM bill_import GROUP BY 1"
+    )
+    assert {each["refused"] for each in kept} == {0}
+    assert sum(each["n"] for each in kept) == sum(each["rows"] for each in found.values())
