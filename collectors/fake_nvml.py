@@ -68,7 +68,9 @@ class FakeNvml(RareCalls):
         phase = self._phase(handle)
         return fields.Answer(gpu=round(phase.kernel * 100), memory=round(phase.memory * 100))
 
-    def _nvmlDeviceGetMemoryInfo(self, handle: Handle, version: int | None = None) -> Any:  # noqa: ARG002, N802
+    def _nvmlDeviceGetMemoryInfo(self, handle: Handle, version: int | None = None) -> Any:  # noqa: N802
+        if version is not None:
+            self._refuse(handle, "nvmlDeviceGetMemoryInfo_v2")
         gpu = self._gpu(handle)
         total = gpu.memory_total_bytes if handle.part is None else self._slice(handle).memory_bytes
         used = self._phase(handle).memory_used_bytes
@@ -102,6 +104,9 @@ class FakeNvml(RareCalls):
         phase = self._phase(handle)
         flags = {0x1: phase.kernel == 0, 0x4: phase.power_cap, 0x20: phase.sw_thermal, 0x40: phase.hw_thermal}
         return sum(flag for flag, is_set in flags.items() if is_set)
+
+    def _nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: Handle) -> int:  # noqa: N802
+        return self._nvmlDeviceGetCurrentClocksEventReasons(handle)
 
     # -- counters, lists, profiling
 

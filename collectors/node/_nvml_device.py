@@ -73,9 +73,11 @@ class Device:
         return {"status": "ok"}
 
     def _memory(self, handle: Any) -> dict[str, Any]:
-        # Version 1 counts what the driver reserves as used.
+        # The first version counts what the driver reserves as used; drivers before 510 have no other.
         version = getattr(self.driver.library, "nvmlMemory_v2", None)
         found = self.driver.ask("nvmlDeviceGetMemoryInfo", handle, version, about="memory")
+        if self.driver.refusals.get("memory") == "no_symbol":
+            found = self.driver.ask("nvmlDeviceGetMemoryInfo", handle, about="memory, first version")
         return {} if found is None else {"memory_used_bytes": found.used, "memory_total_bytes": found.total}
 
     def _board(self, handle: Any) -> dict[str, Any]:
@@ -93,8 +95,16 @@ class Device:
                 ask("nvmlDeviceGetClockInfo", handle, library.NVML_CLOCK_MEM, about="memory clock")
             ),
             "performance_state_index": None if state == _UNKNOWN_PERFORMANCE_STATE else state,
-            "clock_event_reasons_bitmask": ask("nvmlDeviceGetCurrentClocksEventReasons", handle),
+            "clock_event_reasons_bitmask": self._clock_reasons(handle),
         }
+
+    def _clock_reasons(self, handle: Any) -> int | None:
+        """Return why the clock is where it is; drivers before 535 have the same under an older name."""
+        name = "nvmlDeviceGetCurrentClocksEventReasons"
+        found: int | None = self.driver.ask(name, handle)
+        if self.driver.refusals.get(name) == "no_symbol":
+            found = self.driver.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+        return found
 
     def _activity(self, handle: Any) -> dict[str, Any]:
         """Return what ran: profiling where there is some, else the sample buffer, else the duty cycle."""

@@ -235,6 +235,19 @@ def test_an_old_driver_is_asked_for_its_fields_in_one_call_after_the_first_round
 # -- health and events
 
 
+def test_what_an_old_driver_has_under_another_name_is_read(node: Make) -> None:
+    names = ("nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetCurrentClocksEventReasons")
+    missing = refused(*names, code=pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+    gpu = node(Gpu("GPU-a", phases=(Phase(memory_used_bytes=3 * GIB, power_cap=0.5),), incidents=missing))
+    gpu.round()
+    sample = gpu.samples()["GPU-a"]
+    assert (sample["memory_used_bytes"], sample["memory_total_bytes"]) == (3 * GIB, 80 * GIB)
+    assert sample["clock_event_reasons_bitmask"] == 0x5
+    assert gpu.fake.calls["nvmlDeviceGetCurrentClocksEventReasons"] == 1, "what is not there is asked once"
+    denied = refused(*names, code=pynvml.NVML_ERROR_NO_PERMISSION)
+    assert "memory_used_bytes" not in node(Gpu("GPU-a", incidents=denied)).samples()["GPU-a"]
+
+
 def test_a_row_that_was_remapped_is_health_and_no_fault(node: Make) -> None:
     """The spare row works; only a failed remap wants a new device, and a pending one a reset."""
     incidents = (Incident("remapped", code=3), Incident("remap_pending"), Incident("ecc_uncorrected", code=2))
