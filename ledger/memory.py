@@ -9,15 +9,16 @@ from typing import Final
 _POLARS: Final = ("_RJEM_MALLOC_CONF", "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0")
 
 # The C library keeps an arena for each thread, eight for each processor: a gigabyte after a day of 1,000 GPUs. In one,
-# what DuckDB hands over as Arrow lies where the last stretch lay; by default it is given back and faulted in each time.
-# Keeping more than this is a second faster still, for a day of 1,000 GPUs, and takes a quarter of a gigabyte more.
+# what DuckDB hands over as Arrow lies where the last stretch lay. A column of it has room for a million values, 8 MB:
+# below the largest threshold that there is, it comes from the arena and is not mapped and faulted in each time. What
+# is kept at most is what one stretch takes.
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 _GLIBC: Final = {
     "MALLOC_ARENA_MAX": (_M_ARENA_MAX, 1),
-    "MALLOC_MMAP_THRESHOLD_": (_M_MMAP_THRESHOLD, 2**23),
-    "MALLOC_TRIM_THRESHOLD_": (_M_TRIM_THRESHOLD, 2**27),
+    "MALLOC_MMAP_THRESHOLD_": (_M_MMAP_THRESHOLD, 2**25),
+    "MALLOC_TRIM_THRESHOLD_": (_M_TRIM_THRESHOLD, 2**28),
 }
 
 

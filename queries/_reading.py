@@ -1,5 +1,6 @@
 """What rollups read for a stretch of time, each row once."""
 
+import threading
 from collections.abc import Sequence
 
 import polars as pl
@@ -11,22 +12,43 @@ from queries._work import every_of
 from queries.graph import Rollup, Source, Span
 
 
-def read_inputs(store: Store, rollups: Sequence[Rollup], span: Span) -> list[dict[str, pl.DataFrame]]:
-    """Return all inputs of each rollup, as they are at one instant; rows that several read are read once."""
-    read: list[tuple[Source, pl.DataFrame]] = []
-    found: list[dict[str, pl.DataFrame]] = []
-    with store.transaction():
-        for rollup in rollups:
-            found.append({})
-            for source in rollup.sources:
-                alike = [each for other in rollups for each in other.sources if each.reads_rows_of(source)]
-                frame = next((frame for first, frame in read if first is alike[0]), None)
-                if frame is None:
-                    columns = tuple(dict.fromkeys(name for each in alike for name in each.read.columns))
-                    frame = _read(store, rollup, source, span, columns)
-                    read.append((alike[0], frame))
-                found[-1][source.parameter] = frame.select(source.read.columns) if len(alike) > 1 else frame
-    return found
+class Reading:
+    """The inputs of rollups for one stretch, as they are at one instant; rows that several read are read once.
+
+    Whoever comes first reads for all.
+    """
+
+    def __init__(self, store: Store, rollups: Sequence[Rollup], span: Span) -> None:
+        self.span = span
+        self._store = store
+        self._rollups = rollups
+        self._turn = threading.Lock()
+        self._found: dict[str, dict[str, pl.DataFrame]] | None = None
+
+    def of(self, rollup: Rollup) -> dict[str, pl.DataFrame]:
+        """Return the inputs of a rollup, once: nobody else holds them then."""
+        with self._turn:
+            if self._found is None:
+                self._found = self._read()
+            return self._found.pop(rollup.name)
+
+    def _read(self) -> dict[str, dict[str, pl.DataFrame]]:
+        read: list[tuple[Source, pl.DataFrame]] = []
+        found: dict[str, dict[str, pl.DataFrame]] = {}
+        with self._store.transaction():
+            for rollup in self._rollups:
+                found[rollup.name] = {}
+                for source in rollup.sources:
+                    alike = [each for other in self._rollups for each in other.sources if each.reads_rows_of(source)]
+                    frame = next((frame for first, frame in read if first is alike[0]), None)
+                    if frame is None:
+                        columns = tuple(dict.fromkeys(name for each in alike for name in each.read.columns))
+                        frame = _read(self._store, rollup, source, self.span, columns)
+                        read.append((alike[0], frame))
+                    found[rollup.name][source.parameter] = (
+                        frame.select(source.read.columns) if len(alike) > 1 else frame
+                    )
+        return found
 
 
 def _read(store: Store, rollup: Rollup, source: Source, span: Span, columns: tuple[str, ...]) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from ledger.errors import ConfigError, SealedError
 from ledger.store import RollupState, Store
 from ledger.tables.partition import declared
 from queries._due import Versions
-from queries._reading import read_inputs
+from queries._reading import Reading
 from queries._work import Asked, Part, Work, calls, due_of, every_of, reads_itself, together, work_of
 from queries.aside import Aside
 from queries.graph import Rollup, Span, load
@@ -205,21 +205,28 @@ class _Call:
 
 
 def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Tally, list[Part], _Rows]]:
-    """Compute what is due, two stretches at a time, and yield each with its rows, in their order.
+    """Compute what is due, two calls at a time, and yield each with its rows, in their order.
 
-    Most of a call runs on one processor; while one reads, the other computes.
+    Most of a call runs on one processor. What was computed is written while the next rows are read.
     """
     at_once = 1 if any(reads_itself(tally.work.rollup) for tally in tallies) else _CALLS_AT_ONCE
-    waiting: deque[tuple[list[_Call], Future[list[_Rows]]]] = deque()
+    waiting: deque[tuple[_Call, Future[_Rows]]] = deque()
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="rollups") as pool:
         for group in _groups(this, tallies):
             if this.is_stopped:
                 break
-            waiting.append((group, pool.submit(_compute, this, group)))
-            if len(waiting) >= at_once:
-                yield from _settled(*waiting.popleft())
+            done: list[tuple[_Tally, list[Part], _Rows]] = []
+            while waiting and len(waiting) + len(group) > at_once:
+                done.append(_settled(*waiting.popleft()))
+            if at_once == 1:
+                # The next call reads what this one wrote.
+                yield from done
+                done = []
+            reading = Reading(this.store, [call.rollup for call in group], _span(this, group[0].parts))
+            waiting += [(call, pool.submit(_compute, this, call, reading)) for call in group]
+            yield from done
         while waiting:
-            yield from _settled(*waiting.popleft())
+            yield _settled(*waiting.popleft())
 
 
 def _groups(this: Round, tallies: Sequence[_Tally]) -> list[list[_Call]]:
@@ -237,40 +244,31 @@ def _groups(this: Round, tallies: Sequence[_Tally]) -> list[list[_Call]]:
     return groups
 
 
-def _settled(group: list[_Call], future: Future[list[_Rows]]) -> Iterator[tuple[_Tally, list[Part], _Rows]]:
-    for call, rows in zip(group, future.result(), strict=True):
-        yield call.tally, call.parts, rows
+def _settled(call: _Call, future: Future[_Rows]) -> tuple[_Tally, list[Part], _Rows]:
+    return call.tally, call.parts, future.result()
 
 
-def _compute(this: Round, group: list[_Call]) -> list[_Rows]:
-    """Return the rows of one stretch, of each rollup that reads it."""
+def _span(this: Round, parts: list[Part]) -> Span:
+    return Span(parts[0].start, parts[-1].end, this.versions.now)
+
+
+def _compute(this: Round, call: _Call, reading: Reading) -> _Rows:
+    """Return the rows of one stretch, computed here or aside."""
     began = time.perf_counter()
-    parts = group[0].parts
-    span = Span(parts[0].start, parts[-1].end, this.versions.now)
-    read = read_inputs(this.store, [call.rollup for call in group], span)
-    reading = (time.perf_counter() - began) / len(group)
-    found: list[_Rows] = []
-    for call in group:
-        began = time.perf_counter()
-        frame = _frame(this, call.tally.work, span, read.pop(0))
-        found.append(_Rows(frame, reading + time.perf_counter() - began))
-    return found
-
-
-def _frame(this: Round, work: Work, span: Span, inputs: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    """Return the rows of a rollup, computed here or aside."""
+    work, inputs = call.tally.work, reading.of(call.rollup)
     arguments = dict(work.arguments)
     if work.rollup.takes_span:
-        arguments[work.rollup.takes_span] = span
+        arguments[work.rollup.takes_span] = reading.span
     frame = None
     if this.aside is not None and this.aside.takes(inputs):
         frame = this.aside.compute(work.rollup.name, inputs, arguments)
         if frame is None:
-            (inputs,) = read_inputs(this.store, [work.rollup], span)
+            inputs = Reading(this.store, [work.rollup], reading.span).of(work.rollup)
     if frame is None:
         frame = work.rollup.function(**{name: each.lazy() for name, each in inputs.items()}, **arguments).collect()
     # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.
-    return frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
+    own = frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
+    return _Rows(own, time.perf_counter() - began)
 
 
 def _refusal(rollup: Rollup, sealed: list[str]) -> str:

@@ -50,7 +50,7 @@ library = ctypes.CDLL(None)
 library.malloc.restype = ctypes.c_void_p
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-large = 6_000_000
+large = 2**23  # a column of a million values
 before = resident()
 place = ctypes.c_void_p(library.malloc(ctypes.c_size_t(large)))
 ctypes.memset(place, 1, large)
