@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
+import dataframely as dy
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -142,17 +143,25 @@ def _custom(each: CustomMetric) -> Target:
     if each.column not in columns_of(table.schema):
         raise ConfigError(f"metrics: {each.metric}: found no column {each.column} in {each.table}")
 
+    kinds = {name: columns_of(table.schema)[name] for name in own}
+    untold = [name for name, kind in kinds.items() if not isinstance(kind, dy.String | dy.Int64)]
+    if untold:
+        raise ConfigError(
+            f"metrics: {each.metric}: found table {each.table}, expected one without {untold[0]} as a key"
+        )
+    numbers = [name for name, kind in kinds.items() if isinstance(kind, dy.Int64)]
+
     def key(labels: Labels, part: str) -> Key | None:
         del part
-        found = tuple(labels.get(each.keys[name], "") for name in own)
-        return found if all(found) else None
+        found = {name: labels.get(each.keys[name], "") for name in own}
+        is_told = all(found.values()) and all(found[name].isascii() and found[name].isdecimal() for name in numbers)
+        return tuple(found.values()) if is_told else None
+
+    def numbered(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(pl.col(numbers).cast(pl.Int64))
 
     metric = Metric(each.metric, each.column, times=each.times, per=each.per)
     like = next((target for target in TARGETS if target.schema is table.schema), None)
-    names, finish = tuple(own), like.finish if like is not None and like.names == tuple(own) else _as_it_is
+    names, finish = tuple(own), like.finish if like is not None and like.names == tuple(own) else numbered
     blank = _prometheus_dcgm.without_blanks if each.metric.startswith("DCGM_") else None
     return Target("configured", table.schema, (metric,), names=names, key=key, finish=finish, blank=blank)
-
-
-def _as_it_is(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame

@@ -21,6 +21,7 @@ from ledger.tables import (
     JobCgroupSample,
     MountSample,
     NetworkPortSample,
+    NumaSample,
     PowerSample,
     PressureSample,
     TcpSample,
@@ -343,6 +344,21 @@ def test_a_configured_metric_of_dcgm_has_its_blanks(url: str) -> None:
     assert piece.frames[GpuSample]["clock_event_reasons_bitmask"].null_count() == piece.frames[GpuSample].height
 
 
+def test_a_key_may_be_a_number(url: str) -> None:
+    own = {
+        "metric": "node_load1",
+        "table": "numa_sample",
+        "column": "memory_free_bytes",
+        "keys": {"numa_node_index": "zone"},
+    }
+    assert not next(prometheus.open(settings(url, metrics=[own], tables=["numa_sample"]))(at(-1), at(9))).frames
+    own |= {"metric": "DCGM_FI_DEV_FB_USED", "keys": {"numa_node_index": "gpu"}}
+    piece = next(prometheus.open(settings(url, metrics=[own], tables=["numa_sample"]))(at(-1), at(9)))
+    with Store.open("duckdb::memory:") as store:
+        assert store.append_together(piece.frames, source="test")["numa_sample"].rejected == 0
+        assert set(store.read(NumaSample)["numa_node_index"]) == {0, 1}
+
+
 def test_only_series_with_the_wanted_labels_are_read(url: str) -> None:
     piece = next(prometheus.open(settings(url, match={"gpu": "1"}))(at(-1), at(9)))
     assert set(piece.frames[GpuSample]["gpu_uuid"]) == {"GPU-1", "GPU-1-gi-3", "GPU-1-rest"}
@@ -359,6 +375,19 @@ def test_only_series_with_the_wanted_labels_are_read(url: str) -> None:
             r"found keys \[\], expected \['gpu_uuid'\]",
         ),
         ({"metrics": [{"metric": "m", "table": "host_sample", "column": "x"}]}, "found no column x in host_sample"),
+        (
+            {
+                "metrics": [
+                    {
+                        "metric": "m",
+                        "table": "training_sample",
+                        "column": "token_count_total",
+                        "keys": {"job_id": "j", "run": "r", "rank_index": "k", "started_at": "s"},
+                    }
+                ]
+            },
+            "found table training_sample, expected one without started_at as a key",
+        ),
     ],
 )
 def test_a_setting_that_names_nothing_is_refused(given: dict[str, object], message: str) -> None:
