@@ -17,17 +17,13 @@ _ASSEMBLY: Final = re.compile(
 )
 
 
-_STATUS: Final = "cost_and_usage_data_status"
-"""A folder in which AWS tells whether the report beside it is being written."""
-
-
 def current_files(where: str, files: Iterable[str], manifests: Mapping[str, Callable[[], list[str]]]) -> list[str]:
     """Return the files that count: of several assemblies of one report those that a manifest above them lists.
 
     `manifests` has what lists the files of each, by its place beside the files.
     Raises: InputError: several assemblies, and no manifest says which is the newest.
     """
-    known = [name for name in files if _STATUS not in PurePosixPath(name).parts]
+    known = list(files)
     places = {name: place for name in known if (place := _assembly(name)) is not None}
     several: dict[str, set[str]] = {}
     for report, assembly in places.values():

@@ -94,6 +94,8 @@ def _found(kind: _Kind, rates: Rates) -> tuple[str | None, ...]:
 
 def _why_unpriced(sku: str, currency: str | None, others: list[str]) -> tuple[str, str]:
     """Say why usage has no price, and what a rate is missing for; `others` are the currencies that have one."""
+    if not sku:
+        return "the usage names no SKU, and so no rate", "usage without a SKU"
     if not others:
         return "no rate is known for the SKU", sku
     only = " and ".join(others)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the name exists for type checkers only
     from obstore.store import RetryConfig
 
 _DATA_SUFFIXES = (".csv", ".csv.gz", ".parquet", ".toml", ".tsv", ".txt", ".jsonl", ".jsonl.gz", ".ndjson", ".json.gz")
+_STATUS = "cost_and_usage_data_status"  # a folder in which AWS tells whether the report beside it is being written
 _GZIP_MAGIC = b"\x1f\x8b"
 _PIECE_BYTES = 4 * 2**20
 _HASH_CHARACTERS = 32
@@ -212,8 +213,8 @@ def _checked(source: Source) -> Source:
 
 def is_data(name: str) -> bool:
     """Tell by its name whether a file may hold rows of a bill."""
-    last = PurePosixPath(name).name
-    return last.lower().endswith(_DATA_SUFFIXES) and not last.startswith((".", "_"))
+    *folders, last = PurePosixPath(name).parts
+    return last.lower().endswith(_DATA_SUFFIXES) and not last.startswith((".", "_")) and _STATUS not in folders
 
 
 def is_manifest(name: str) -> bool:

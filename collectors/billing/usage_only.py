@@ -176,7 +176,7 @@ def _charges(usage: Usage, request: Request, rates: Rates, first_index: int) -> 
         .alias("unknown_reason")
     ).to_series()
     kept = charges.frame.with_columns(reasons, pl.lit(value=True).alias("is_derived"))
-    missing = frame.filter(pl.col("BillingCurrency").is_not_null(), pl.col("SkuId").is_not_null())["missing"]
+    missing = frame.filter(pl.col("BillingCurrency").is_not_null())["missing"]
     return replace(charges, frame=kept), missing.drop_nulls().unique(maintain_order=True).to_list()
 
 

@@ -47,6 +47,13 @@ def test_other_files_and_hidden_ones_are_left_alone(tmp_path: Path) -> None:
     assert found(tmp_path) == {"2026-01": ["2026-01/a.csv"]}
 
 
+def test_where_aws_says_whether_it_writes_is_no_bill(tmp_path: Path) -> None:
+    """AWS keeps a report for Athena in months, and beside them a Parquet file that says whether it is being written."""
+    status = "r/cost_and_usage_data_status/cost_and_usage_data_status.parquet"
+    put(tmp_path, "r/year=2026/month=10/r-1.snappy.parquet", status)
+    assert found(tmp_path) == {"r/year=2026/month=10": ["r/year=2026/month=10/r-1.snappy.parquet"]}
+
+
 def test_of_several_runs_the_newest_manifest_counts(tmp_path: Path) -> None:
     put(tmp_path, "data/2026-01/run-1/part.csv", "data/2026-01/run-2/part.csv")
     put(tmp_path, "metadata/2026-01/run-1/Manifest.json", content=MANIFEST.replace("run-2", "run-1"))

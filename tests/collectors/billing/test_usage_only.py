@@ -106,6 +106,15 @@ def test_without_a_rate_or_a_currency_a_row_is_refused(tmp_path: Path) -> None:
     assert priced["EffectiveCost"].null_count() == 4
 
 
+def test_usage_that_names_no_sku_has_no_rate_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "usage.csv"
+    path.write_text(USAGE.replace("B200", "NULL"))
+    read = _read(path)
+    reason = _charges(read)["unknown_reason"][3]
+    assert reason == "EffectiveCost: the usage names no SKU, and so no rate; BilledCost: the provider says usage only"
+    assert "no rate is known for usage without a SKU: their cost is unknown, not 0" in read.remarks
+
+
 def test_a_rate_card_file_is_what_usage_is_priced_by(tmp_path: Path) -> None:
     card = tmp_path / "coreweave.toml"
     card.write_text(
