@@ -43,9 +43,7 @@ def groups(row: dict[str, Any]) -> None:
         st.info("No charge of this invoice is in the ledger: its bill was not imported.")
         return
     picked = table.show(
-        groups
-        if groups["invoiced"].null_count() < groups.height
-        else groups.drop("invoiced", "difference", "description"),
+        data.once(_named, groups),
         {
             "name": Column("Invoice line" if by == "line" else asked["by"].capitalize()),
             "description": Column("Of the invoice"),
@@ -62,7 +60,15 @@ def groups(row: dict[str, Any]) -> None:
     if picked is None:
         st.caption("Select a row to see its charges.")
         return
-    _charges(row, data.answer("invoice_charges", scope=controls.scope(), **asked, name=picked["name"]), picked)
+    _charges(row, data.answer("invoice_charges", scope=controls.scope(), **asked, name=picked["key"]), picked)
+
+
+def _named(groups: pl.DataFrame) -> pl.DataFrame:
+    """Return groups as they are shown: what has no name says so, and without an invoice nothing is compared."""
+    name = pl.col("name")
+    shown = groups.with_columns(key=name, name=pl.when(name == "").then(pl.lit("not told")).otherwise(name))
+    known = shown["invoiced"].null_count() < shown.height
+    return shown if known else shown.drop("invoiced", "difference", "description")
 
 
 def _charges(row: dict[str, Any], charges: pl.DataFrame, group: dict[str, Any]) -> None:

@@ -272,7 +272,7 @@ def _parts(found: Statement, currency: str) -> None:
             "idle_cost": Column("Held idle", "money"),
             **table.prices(units, currency),
         },
-        key=f"parts-{currency}",
+        key=f"parts-{currency}-{by}",  # one that stays keeps the widths of its first names
     )
 
 

@@ -58,7 +58,7 @@ def test_a_difference_is_shown_with_what_explains_it(billed: Context) -> None:
     assert [each.value for each in test.error] == ["1 of 1 bills differ from what they should sum to."]
     assert metrics(test)["Invoices that differ"] == ("1", "of 1")
     assert "| Difference | 8.33 |" in words
-    assert "one charge (Tax, Tax, 2026-01-01) is 8.33 USD; the invoice seems to leave that out" in words
+    assert "one charge (Tax, Tax, 2026-01-01 00:00) is 8.33 USD; the invoice seems to leave that out" in words
     groups = next(each.value for each in test.dataframe if "charge_count" in each.value.columns)
     assert groups["billed_cost"].sum() == pytest.approx(117.18)
     assert groups.set_index("name").loc["Machines", "charge_count"] == 3
