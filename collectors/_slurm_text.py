@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-_BRACKETS = re.compile(r"([^,\[\]]*)\[([^\]]*)\]([^,]*)")
+_BRACKETS = re.compile(r"([^,\[\]]*)\[([^\]]*)\]((?:[^,\[\]]|\[[^\]]*\])*)")
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 
@@ -31,7 +31,10 @@ def nodes(text: str) -> list[str]:
         if match:
             prefix, ranges, suffix = match.groups()
             tails = nodes(suffix) if "[" in suffix else [suffix]
-            found += [f"{prefix}{each}{tail}" for each in _expanded(ranges) for tail in tails]
+            names = _expanded(ranges)
+            if len(names) * len(tails) > _MOST_NODES:
+                raise ValueError(f"node list: found {text[:80]!r}, expected at most {_MOST_NODES} names")
+            found += [f"{prefix}{each}{tail}" for each in names for tail in tails]
             rest = rest[match.end() :].removeprefix(",")
         else:
             name, _, rest = rest.partition(",")

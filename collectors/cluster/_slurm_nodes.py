@@ -14,14 +14,14 @@ _UP: Final = "UP"
 _BASES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("allocated", "alloc", "mixed", "mix", "idle", "completing", "comp", "planned", "plnd"), _UP),
     "blocked": _UP,
-    **dict.fromkeys(("down", "error", "reboot", "rebooting", "boot"), "DOWN"),
-    **dict.fromkeys(("drained", "fail", "inval", "invalid"), "DRAINED"),
+    **dict.fromkeys(("down", "error", "reboot", "rebooting", "reboot_issued", "boot"), "DOWN"),
+    **dict.fromkeys(("drained", "inval", "invalid", "invalid_reg"), "DRAINED"),
     **dict.fromkeys(("draining", "drng", "failing", "failg"), "DRAINING"),
-    **dict.fromkeys(("reserved", "resv", "maint", "perfctrs", "npc"), "RESERVED"),
+    **dict.fromkeys(("reserved", "resv", "maint", "maintenance", "perfctrs", "npc"), "RESERVED"),
     **dict.fromkeys(("powered_down", "powering_down", "pow_dn", "powering_up", "pow_up"), "POWERED_DOWN"),
     **dict.fromkeys(("unknown", "unk", "no_respond"), "UNKNOWN"),
 }
-"""The word of a node's state, in `ledger`'s words; `drain` is one or the other by what runs there."""
+"""The word of a node's state, in `ledger`'s words; `drain` and `fail` are one or the other by what runs there."""
 
 _FLAGS: Final = frozenset(
     {"cloud", "completing", "dynamic_norm", "dynamic_future", "net", "res", "undrain", "not_responding", "power_drain"}
@@ -82,7 +82,7 @@ def state_of(text: str) -> str | None:
 
 
 def _word(word: str, *, at_work: bool) -> str:
-    if word == "drain":
+    if word in {"drain", "fail"}:
         return "DRAINING" if at_work else "DRAINED"
     if word in _FLAGS:
         return _UP

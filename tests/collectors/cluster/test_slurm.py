@@ -79,7 +79,7 @@ def test_ranges_name_what_they_were_made_of(chosen: set[int]) -> None:
     assert nodes(f"n[{text}]") == [f"n{each}" for each in sorted(chosen)] if chosen else True
 
 
-@pytest.mark.parametrize("text", ["n[1-", "n]1", "n[3-1]", "n[a-b]", "n[1-99999999]"])
+@pytest.mark.parametrize("text", ["n[1-", "n]1", "n[3-1]", "n[a-b]", "n[1-99999999]", "n[1-99999]m[1-99999]"])
 def test_a_node_list_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="node list: found"):
         nodes(text)
@@ -150,6 +150,13 @@ def test_devices_of_a_job(gres: str, expected: list[tuple[int, float | None]]) -
     assert got(gres, Devices(4, 4)) == [Got(*each) for each in expected]
 
 
+def test_a_list_of_nodes_may_have_brackets_twice() -> None:
+    assert nodes("rack[1-2]node[1,3-4],m5") == [
+        *(f"rack{rack}node{node}" for rack in (1, 2) for node in (1, 3, 4)),
+        "m5",
+    ]
+
+
 @pytest.mark.parametrize("gres", ["gpu:2(IDX:0)", "gpu:2(IDX:1,1)", "gpu:1(IDX:x)", "gpu:x:y:1z(IDX:0)", "mps:1(1/0)"])
 def test_devices_of_a_job_that_cannot_be_are_refused_alone(gres: str) -> None:
     found = told([queued(("n1", gres)), queued(("n1", "gpu:2(IDX:0-1)"), JobIDRaw="8", JobID="8")], [], FOUR, "q")
@@ -200,6 +207,14 @@ def test_devices_that_are_not_the_jobs_are_refused(held: tuple[tuple[str, str], 
         ("reserved", "RESERVED"),
         ("maint", "RESERVED"),
         ("idle$", "RESERVED"),
+        # As slurmrestd writes flags for which `sinfo` has a shorter word.
+        ("IDLE+MAINTENANCE", "RESERVED"),
+        ("ALLOCATED+MAINTENANCE+DRAIN", "DRAINING"),
+        ("IDLE+INVALID_REG", "DRAINED"),
+        ("DOWN+REBOOT_ISSUED", "DOWN"),
+        ("IDLE+REBOOT_ISSUED", "DOWN"),
+        ("ALLOCATED+FAIL", "DRAINING"),
+        ("IDLE+FAIL", "DRAINED"),
         ("future", None),
         ("n/a", None),
     ],
