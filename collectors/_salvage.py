@@ -38,6 +38,21 @@ def is_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
 
 
+def found_wrong(connection: sqlite3.Connection) -> sqlite3.Error | None:
+    """Look through a whole file, and return what is wrong with it; None where nothing is.
+
+    Raises: sqlite3.Error: it cannot be looked at, for another reason.
+    """
+    try:
+        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            return error
+        connection.close()
+        raise
+    return None if said == "ok" else sqlite3.DatabaseError(said)
+
+
 def put_aside(path: Path) -> Path:
     """Rename a damaged file, and what belongs to it; return its new name.
 

@@ -14,7 +14,7 @@ import msgspec
 import zstandard
 
 from collectors._round import Tables
-from collectors._salvage import is_damage, put_aside, salvaged
+from collectors._salvage import found_wrong, is_damage, put_aside, salvaged
 from collectors.wire import MALFORMED, Value, decompressed, plain
 from ledger.errors import InputError, StoreError
 from ledger.log import log
@@ -246,11 +246,16 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return _connected(path)
+            connection = _connected(path)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             return _anew(path, error)
+        wrong = found_wrong(connection)
+        if wrong is None:
+            return connection
+        connection.close()
+        return _anew(path, wrong)
     except (OSError, sqlite3.Error) as error:
         hint = "set agent.spool to a file that this user may write, and run one agent per spool"
         raise StoreError(f"spool {path}: {error}", hint=hint) from error
