@@ -14,6 +14,7 @@ from app.lengths import length
 from ledger.tables import Budget, BudgetDecision, Team
 from ledger.tables.partition import after, floor
 from queries.budgets import Standing, in_force, standings
+from queries.still_to_come import still_to_come
 
 TABLES: Final = ("budget", "budget_decision", "team", "spend_day", "forecast_day")
 """What they are made of."""
@@ -99,9 +100,8 @@ def cumulated(each: Standing, spent: pl.DataFrame, forecast: pl.DataFrame, now: 
         .sort("day")
         .select("day", pl.col("cost").cast(pl.Float64).fill_null(0).cum_sum().alias("spent"))
     )
-    newest = forecast.filter(mine).filter(pl.col("made_on") == pl.col("made_on").max())
-    coming = newest.filter(pl.col("day") > now.date()).sort("day")
     base = length(each.spent)
+    coming = still_to_come(forecast.filter(mine), spent.filter(mine), now).sort("day")
     rising = coming.select(
         "day",
         *(
@@ -110,6 +110,7 @@ def cumulated(each: Standing, spent: pl.DataFrame, forecast: pl.DataFrame, now: 
         ),
     )
     last = [now.date()] if past.is_empty() else [past["day"][-1]]
+    rising = rising.filter(pl.col("day") > last[0])
     bridge = pl.DataFrame({"day": last, "expected": [base], "lower": [base], "upper": [base]}).cast({"day": pl.Date})
     return pl.concat([past, bridge, rising], how="diagonal").sort("day")
 

@@ -16,11 +16,12 @@ from ledger.tables.partition import after, floor
 from queries import measure
 from queries.display import Shown
 from queries.measures import gpu_time, spending
+from queries.still_to_come import COSTS, still_to_come
 
 Answer = Callable[..., pl.DataFrame]
 """Asks a question of `queries/sql` with its parameters."""
 
-FORECAST_COSTS: Final = ("forecast_cost", "lower_cost", "upper_cost")
+FORECAST_COSTS: Final = COSTS
 _MODEL_COSTS: Final = (
     *("effective_cost", "productive_cost", "idle_cost"),
     *("serving_cost", "serving_productive_cost", "prompt_cost", "generated_cost", "training_cost"),
@@ -161,22 +162,14 @@ def month_so_far(now: datetime) -> Window:
     return Window(floor(now, "month"), after(floor(now, "hour"), "hour"))
 
 
-def to_come(forecast: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Return the newest forecast of the days of a month that have not begun."""
-    newest = forecast.filter(pl.col("made_on") == pl.col("made_on").max().over("billing_currency"))
-    first = (now + timedelta(days=1)).date()
-    last = (after(floor(now, "month"), "month") - timedelta(days=1)).date()
-    return newest.filter(pl.col("day").is_between(first, last))
+def month_end(days: pl.DataFrame, forecast: pl.DataFrame, now: datetime) -> list[MonthEnd]:
+    """Return spend so far plus what is still to come, per currency; none without a forecast.
 
-
-def month_end(spent: dict[str, Decimal], forecast: pl.DataFrame, now: datetime) -> list[MonthEnd]:
-    """Return spend so far plus the forecast for the days that are left, per currency; none without a forecast.
-
-    `forecast` has rows of `forecast_day` of one scope; days that a forecast covers and that have begun count as spent.
+    `days` are what `spend` returns, `forecast` has rows of `forecast_day` of one scope.
     """
     if forecast.is_empty():
         return []
-    coming = to_come(forecast, now)
+    spent, coming = measure.amounts(days, spending.SPEND), still_to_come(forecast, days, now)
     expected, lower, upper = (
         measure.amounts(coming, each)
         for each in (spending.MONTH_END, spending.MONTH_END_LOWER, spending.MONTH_END_UPPER)

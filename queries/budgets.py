@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import polars as pl
 
 from ledger import money
 from ledger.budget_rule import DEFAULT_THRESHOLDS, BudgetRule
 from ledger.tables.partition import after, floor
+from queries.still_to_come import still_to_come
 
 Source = Literal["page", "configuration", "ledger"]
 Status = Literal["broken", "will break", "may break", "on track", "no forecast"]
@@ -45,7 +46,7 @@ class Budget:
 class Standing:
     """How a budget stands at an instant.
 
-    `expected` is the spend so far and the forecast of the days to come; null where the scope has no forecast, and its
+    `expected` is the spend so far and what is still to come; null where the scope has no forecast, and its
     ends where that has no interval. `breaks_on` is the day on which it was, or will be, spent; null where it lasts.
     """
 
@@ -126,7 +127,7 @@ def standings(budgets: Sequence[Budget], spent: pl.DataFrame, forecast: pl.DataF
 
     `spent` are rows of the question `spend_scopes` of that month, `forecast` of `forecast_day`.
     """
-    found = [_standing(each, _of(spent, each), _coming(_of(forecast, each), each.month, now), now) for each in budgets]
+    found = [_standing(each, _of(spent, each), _of(forecast, each), now) for each in budgets]
     return sorted(
         found, key=lambda each: (STATUSES.index(each.status), -each.over / each.budget.cost, each.budget.scope)
     )
@@ -136,21 +137,17 @@ def _of(rows: pl.DataFrame, budget: Budget) -> pl.DataFrame:
     return rows.filter((pl.col("scope") == budget.scope) & (pl.col("billing_currency") == budget.currency)).sort("day")
 
 
-def _coming(forecast: pl.DataFrame, month: date, now: datetime) -> list[dict[str, Any]]:
-    """Return the newest forecast of the days of a month that have not begun."""
-    last = after(datetime(month.year, month.month, 1, tzinfo=now.tzinfo), "month").date() - _DAY
-    newest = forecast.filter(pl.col("made_on") == pl.col("made_on").max())
-    return newest.filter(pl.col("day").is_between(now.date() + _DAY, last)).to_dicts()
-
-
-def _standing(budget: Budget, days: pl.DataFrame, coming: list[dict[str, Any]], now: datetime) -> Standing:
+def _standing(budget: Budget, days: pl.DataFrame, forecast: pl.DataFrame, now: datetime) -> Standing:
+    present = floor(now, "month")
+    is_present = budget.month == present.date()
+    coming = still_to_come(forecast, days, now).to_dicts() if is_present else []
     running, breaks_on = Decimal(0), None
     for day, cost in days.select("day", "cost").iter_rows():
         running = money.add(running, cost or Decimal(0))
         if breaks_on is None and running > budget.cost:
             breaks_on = day
-    spent, is_over = running, budget.month < floor(now, "month").date()
-    has_forecast = bool(coming) or now.date() >= after(floor(now, "month"), "month").date() - _DAY
+    spent, is_over = running, budget.month < present.date()
+    has_forecast = bool(coming) or (is_present and now.date() >= after(present, "month").date() - _DAY)
     for row in coming:
         running = money.add(running, row["forecast_cost"])
         if breaks_on is None and running > budget.cost:

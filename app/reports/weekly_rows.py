@@ -28,7 +28,7 @@ from ledger.money_sections import MoneySettings
 from queries import display, measure
 from queries.budgets import Standing
 from queries.display import Shown
-from queries.measures import gpu_time, spending
+from queries.measures import gpu_time
 
 UNUSUAL_DAYS: Final = 3
 
@@ -92,7 +92,7 @@ def _in_currency(
 
 def _month(so_far: Shown, forecast: pl.DataFrame, now: datetime, convert: Convert) -> tuple[MonthEnd, ...]:
     coming = convert(forecast, FORECAST_COSTS, on=now.date()).frame
-    return tuple(month_end(measure.amounts(so_far.frame, spending.SPEND), coming, now))
+    return tuple(month_end(so_far.frame, coming, now))
 
 
 def _rules(rules: MoneySettings, stored: MoneySettings) -> str:

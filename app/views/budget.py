@@ -88,7 +88,7 @@ def _table(found: list[Standing], month: date) -> None:
             "billing_currency": Column("Currency"),
             "budget_cost": Column("Budget", "money"),
             "used_ratio": Column("Used", "percent", "Effective cost of the AI estate so far, estimates included."),
-            "expected_cost": Column("Month end", "money", "Spend so far, and the forecast of the days to come."),
+            "expected_cost": Column("Month end", "money", "Spend so far, and the forecast of what is still to come."),
             "over_cost": Column("Over", "money", "Month end less the budget; negative where it holds."),
             "breaks_on": Column("Breaks on", "day"),
             "owner": Column("Must act"),

@@ -23,7 +23,6 @@ from app.headline import (
     month_end,
     month_so_far,
     spend,
-    to_come,
 )
 from app.page import page
 from app.table import Column
@@ -35,6 +34,7 @@ from queries import measure
 from queries.display import Shown, words
 from queries.measure import Amount, Measure
 from queries.measures import gpu_time, spending
+from queries.still_to_come import still_to_come
 
 
 @page("Overview", section="Observe", order=0, icon=":material/dashboard:", path="")
@@ -95,7 +95,7 @@ def _headline(found: Headline, shown: tuple[Shown, ...]) -> None:
         spent_days = data.once(_daily, month.days, spending.SPEND, main)
         cards.money(spending.SPEND, month.spent, label=spend_title, first=main, chart=spent_days)
         expected = {end.currency: end.expected for end in month.ends}
-        coming = data.once(_coming, month.forecast, floor(data.now(), "day"), main)
+        coming = data.once(_coming, month.forecast, month.days, floor(data.now(), "day"), main)
         cards.money(spending.MONTH_END, expected, label=label(spending.MONTH_END.title), first=main, chart=coming)
         idle_days = data.once(_idle_days, found.spend, main)
         cards.money(
@@ -149,7 +149,7 @@ def _month() -> _Month:
     if controls.cluster():
         # Nobody forecasts a cluster.
         rows = rows.clear()
-    return _Month(spent, month_end(spent, rows, now), shown.frame, rows, shown)
+    return _Month(spent, month_end(shown.frame, rows, now), shown.frame, rows, shown)
 
 
 def _daily(days: pl.DataFrame, of: Amount, currency: str) -> list[Decimal]:
@@ -161,8 +161,9 @@ def _idle_days(spent: pl.DataFrame, currency: str) -> list[Decimal]:
     return _daily(spent.filter(pl.col("name").is_in(IDLE_STATES)), spending.SPEND, currency)
 
 
-def _coming(forecast: pl.DataFrame, today: datetime, currency: str) -> list[Decimal]:
-    return _daily(to_come(forecast, today), spending.MONTH_END, currency)
+def _coming(forecast: pl.DataFrame, days: pl.DataFrame, today: datetime, currency: str) -> list[Decimal]:
+    coming = still_to_come(forecast, days, today)
+    return _daily(coming.filter(pl.col("day") > today.date()), spending.MONTH_END, currency)
 
 
 def _ratio_of_days(hours: pl.DataFrame, of: Measure) -> list[float]:

@@ -44,8 +44,9 @@ def lines(lower: int | None) -> pl.DataFrame:
 def test_what_is_expected_goes_on_from_what_was_spent() -> None:
     found = lines(1)
     assert found["spent"].drop_nulls().to_list() == [20, 50]
-    assert found["expected"].drop_nulls().to_list() == [50, 53, 57]
-    assert found["lower"].drop_nulls().to_list() == [50, 51, 52]
+    # Today is expected to cost 99 and has cost nothing yet.
+    assert found["expected"].drop_nulls().to_list() == [50, 149, 152, 156]
+    assert found["lower"].drop_nulls().to_list() == [50, 51, 52, 53]
     chart = against(found, Decimal(100), "USD")
     drawn = {trace.name: trace for trace in chart.data}
     assert set(drawn) == {"interval", "spent", "expected", "budget"}

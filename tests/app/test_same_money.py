@@ -158,9 +158,10 @@ def test_budgets_have_spent_what_the_cost_page_says(demo_context: Context) -> No
 
 def test_the_overview_expects_the_month_end_that_the_budget_page_expects(demo_context: Context) -> None:
     asked = partial(data.answered, demo_context, scope=Scope())
-    spent = measure.amounts(spend(asked, month_so_far(DEMO_NOW)), spending.SPEND)
+    days = spend(asked, month_so_far(DEMO_NOW))
+    spent = measure.amounts(days, spending.SPEND)
     forecast = demo_context.store.read(ForecastDay).filter(pl.col("scope") == "total")
-    ends = {end.currency: end for end in month_end(spent, forecast, DEMO_NOW)}
+    ends = {end.currency: end for end in month_end(days, forecast, DEMO_NOW)}
     total = {each.budget.currency: each for each in budgets.standing(demo_context, Scope()) if not each.budget.team}
     assert total
     for currency, each in total.items():

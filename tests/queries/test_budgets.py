@@ -86,7 +86,7 @@ def stands(
             "day": date(2026, 11, day),
             "scope": "team:red",
             "billing_currency": "USD",
-            "made_on": date(2026, 11, 9),
+            "made_on": date(2026, 11, 7),
             "forecast_cost": Decimal(cost),
             "lower_cost": None if lower is None else Decimal(lower),
             "upper_cost": None if upper is None else Decimal(upper),
@@ -126,17 +126,27 @@ def test_whether_it_breaks_when_and_by_how_much(
     assert (each.status, each.breaks_on, each.over) == (status, breaks_on, over)
 
 
-def test_thresholds_are_reached_exactly_and_days_that_have_begun_are_not_forecast() -> None:
+def test_thresholds_are_reached_exactly() -> None:
     assert stands([(9, 49)], {}).reached == []
     assert stands([(9, 50)], {}).reached == [0.5]
     assert stands([(9, 100)], {}).reached == [0.5, 1.0]
-    begun = stands([(9, 50)], {9: (999, 1, 1), 10: (999, 1, 1), 11: (1, 1, 1)})
-    assert begun.expected == 51
+
+
+def test_what_is_left_of_days_that_have_begun_is_still_to_come() -> None:
+    """Today is not over, and bills of the days before may lag: what they were expected to cost will come."""
+    late = {8: (9, 6, 12), 9: (9, 6, 12), 10: (9, 6, 12), 11: (1, 1, 1)}
+    each = stands([(7, 50), (8, 9), (9, 4), (10, 20)], late)
+    # The 8th has come as expected, of the 9th five are missing, the 10th has cost more than it should.
+    assert (each.spent, each.expected) == (83, 83 + 5 + 1)
+    assert (each.lower, each.upper) == (83 + 2 + 1, 83 + 3 + 8 + 1)
+    assert stands([(7, 50)], late).expected == 50 + 3 * 9 + 1
+    assert stands([(7, 50)], late, datetime(2026, 11, 30, 23, tzinfo=UTC)).expected == 50 + 3 * 9 + 1
 
 
 def test_a_month_that_is_over_needs_no_forecast() -> None:
-    over = stands([(9, 50)], {}, datetime(2026, 12, 5, tzinfo=UTC))
-    assert (over.status, over.expected, over.over) == ("on track", 50, -50)
+    for forecast in ({}, {29: (9, 9, 9), 30: (9, 9, 9)}):
+        over = stands([(9, 50)], forecast, datetime(2026, 12, 5, tzinfo=UTC))
+        assert (over.status, over.expected, over.over) == ("on track", 50, -50)
 
 
 @given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 40)), max_size=10, unique_by=lambda each: each[0]),
