@@ -242,5 +242,7 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 def test_a_password_that_is_none_is_never_shown() -> None:
     with pytest.raises(ConfigError) as refused:
         Source(redfish, {"password": 20261120}, {})
-    assert refused.value.message.startswith("collectors.redfish.password: found a value that is not shown")
+    assert refused.value.message.startswith(
+        "configuration: collectors.redfish.password: found a value that is not shown"
+    )
     assert "20261120" not in str(refused.value)
