@@ -27,6 +27,9 @@ from ledger.tables import Job, JobGpu, Node, NodeState
 
 NODES: Final = "kube_node_info"
 
+OF_PODS: Final = (pods.REQUESTS, pods.PODS, "kube_pod_status_phase")
+"""What there is most of: how many pods there are decides how long a window may be."""
+
 SOURCE: Final = "kubernetes"
 HOLDER: Final = "pod_resources"
 

@@ -94,7 +94,8 @@ class Reader:
 
     def most_steps(self, grid: Grid) -> int:
         """Return how many steps a window may have: as many as a server gives, fewer where there are many series."""
-        names = sorted({each.name for target in self.targets for each in target.metrics} & self.known)
+        read = {each.name for target in self.targets for each in target.metrics}
+        names = sorted({*read, *_prometheus_kube.OF_PODS} & self.known)
         if grid.length <= _FEW_STEPS or not names:
             return _MOST_STEPS
         select = selector("", ((NAME, "=~", "|".join(names)), *self.matchers))

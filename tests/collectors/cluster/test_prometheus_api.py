@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.cluster._kubernetes_jobs import Words
 from collectors.cluster._prometheus_api import Api, Grid, Series, TooMuchError, escaped, selector, windows
 from collectors.cluster._prometheus_connection import Connection
 from collectors.cluster._prometheus_decode import Rows, points
 from collectors.cluster._prometheus_table import Asked, answer
+from collectors.cluster._prometheus_window import Reader
 from ledger.errors import ConfigError, SourceError
 from tests.collectors.cluster.prometheus_server import prometheus_of, served
 
@@ -268,3 +270,22 @@ def test_rows_are_a_pivot_in_which_the_larger_value_counts(drawn: list[tuple[str
         step = (int(row["sampled_at"].timestamp()) - GRID.start) // 60
         found[row["key"], step] = {name: row[name] for name in "ab" if row.get(name) is not None}
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "steps"),
+    [
+        (200, b'{"status":"success","data":{"result":[{"metric":{},"value":[0,"40000"]}]}}', 100),
+        (200, b'{"status":"success","data":{"result":[]}}', 10_000),
+        (422, b'{"status":"error","error":"query processing would load too many samples into memory"}', 10),
+    ],
+)
+def test_the_more_pods_there_are_the_shorter_is_a_window(status: int, body: bytes, steps: int) -> None:
+    server = Server((status, {}, body))
+    with served(server) as url:
+        known = frozenset({"kube_pod_status_phase", "kube_pod_tolerations"})
+        reader = Reader(Api(connection(url)), "c", (), known, (), str, frozenset(), 0, Words((), "", "", ""))
+        assert reader.most_steps(Grid(0, 300_000, 60)) == steps
+    (query,) = server.asked[0][1]["query"]
+    assert "kube_pod_status_phase" in query
+    assert "tolerations" not in query
