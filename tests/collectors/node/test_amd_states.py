@@ -76,4 +76,6 @@ def test_amd_devices_and_parts_have_states_that_sum_to_their_time(tmp_path: Path
     assert [(uuid, existed, told) for uuid, existed, told, _ in hours.rows()] == [
         (uuid, Decimal(3600), Decimal(3600)) for uuid in (WHOLE, f"{CUT}-0", f"{CUT}-1")
     ]
-    assert hours["energy_joules"].to_list() == [100.0 * (ROUNDS - 1), None, None]
+    # The board of the one that is cut measures as much, and its halves have a half each.
+    measured = 100.0 * (ROUNDS - 1)
+    assert hours["energy_joules"].to_list() == [measured, measured / 2, measured / 2]
