@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 _BRACKETS = re.compile(r"([^,\[\]]*)\[([^\]]*)\]((?:[^,\[\]]|\[[^\]]*\])*)")
 
+_COUNT = re.compile(r"[0-9]+(\.[0-9]+)?")
+
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 
 _UNKNOWN = frozenset({"", "Unknown", "None", "NONE", "N/A", "n/a", "(null)", "None assigned"})
@@ -96,10 +98,12 @@ def gpu_count(resources: dict[str, str], gres: str = "") -> float | None:
 
     `gres/gpu` is the whole; `gres/gpu:a100` are its parts and are only summed where the whole is missing.
     Old versions name them in AllocGRES alone, as `gpu:2` or `gpu:a100:2`.
+
+    Raises: ValueError: a count is no number.
     """
     if "gres/gpu" in resources:
-        return float(resources["gres/gpu"])
-    typed = [float(value) for name, value in resources.items() if name.startswith("gres/gpu:")]
+        return _devices("gres/gpu", resources["gres/gpu"])
+    typed = [_devices(name, value) for name, value in resources.items() if name.startswith("gres/gpu:")]
     if typed:
         return sum(typed)
     counts = [
@@ -110,6 +114,12 @@ def gpu_count(resources: dict[str, str], gres: str = "") -> float | None:
     return sum(counts) if counts else None
 
 
+def _devices(name: str, text: str) -> float:
+    if not _COUNT.fullmatch(text):
+        raise ValueError(f"resource {name}: found {text[:80]!r}, expected a number of devices")
+    return float(text)
+
+
 def gpu_model(resources: dict[str, str]) -> str | None:
     """Return the GPU type that the resources name, or None."""
     models = [name.removeprefix("gres/gpu:") for name in resources if name.startswith("gres/gpu:")]
@@ -118,7 +128,7 @@ def gpu_model(resources: dict[str, str]) -> str | None:
 
 def size(text: str) -> float | None:
     """Return a memory text such as `64Gn` or `62500M` as bytes; `n` and `c` (per node, per CPU) are left out."""
-    match = re.fullmatch(r"([0-9.]+)([KMGTP]?)[nc]?", text)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)[nc]?", text)
     return float(match[1]) * _SIZES[match[2]] if match else None
 
 

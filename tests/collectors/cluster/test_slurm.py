@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors._slurm_runs import job, numbered
-from collectors._slurm_text import minutes, nodes, numbers, task_count
+from collectors._slurm_text import gpu_count, minutes, nodes, numbers, task_count
 from collectors.cluster import _slurm_nodes
 from collectors.cluster._slurm_commands import details, records
 from collectors.cluster._slurm_gres import Devices, Got, devices, got
@@ -148,6 +148,13 @@ def test_devices_of_a_node(gres: str, expected: Devices) -> None:
 )
 def test_devices_of_a_job(gres: str, expected: list[tuple[int, float | None]]) -> None:
     assert got(gres, Devices(4, 4)) == [Got(*each) for each in expected]
+
+
+@pytest.mark.parametrize("count", ["two", "", "nan", "inf", "-1", "1.2.3"])
+@pytest.mark.parametrize("name", ["gres/gpu", "gres/gpu:h100"])
+def test_a_count_of_devices_that_is_none_is_refused_in_words(name: str, count: str) -> None:
+    with pytest.raises(ValueError, match=f"resource {name}: found '{count}', expected a number of devices"):
+        gpu_count({name: count})
 
 
 def test_a_list_of_nodes_may_have_brackets_twice() -> None:
