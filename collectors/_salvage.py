@@ -11,7 +11,10 @@ _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _MOST_ENTRIES: Final = 1_000_000
 """How many are looked for where not even the first can be found: more than a bounded spool holds."""
 
-_ENTRY: Final = "SELECT id, batch_id, row_count, body, kept_at FROM entry WHERE id = ?"
+_ENTRY: Final = """
+SELECT id, CAST(batch_id AS TEXT), CAST(row_count AS INTEGER), CAST(body AS BLOB), CAST(kept_at AS REAL)
+FROM entry WHERE id = ?
+"""
 
 Entry = tuple[int, str | None, int, bytes, float | None]
 

@@ -1,5 +1,6 @@
 """Rows that the hub does not have yet, in a file: bounded, fsynced, the oldest go first."""
 
+import re
 import sqlite3
 import threading
 import time
@@ -14,23 +15,19 @@ import msgspec
 import zstandard
 
 from collectors._round import Tables
-from collectors._salvage import found_wrong, is_damage, put_aside, salvaged
+from collectors._salvage import is_damage
+from collectors._spool_file import PUT_ASIDE, anew, opened
 from collectors.wire import MALFORMED, Value, decompressed, plain
 from ledger.errors import InputError, StoreError
 from ledger.log import log
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS entry (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, batch_id TEXT, row_count INTEGER NOT NULL, body BLOB NOT NULL, kept_at REAL
-);
-CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
+_BATCH_ID: Final = re.compile(r"[0-9a-f]{32}")
+_TWO_OLDEST: Final = "SELECT id, CAST(row_count AS INTEGER), length(body) FROM entry ORDER BY id LIMIT 2"
 _BATCH_ROWS: Final = 5_000
 """Minutes of a large node: some ten megabytes as they are unpacked and sent, which it pays when a hub was away."""
 
 _DROPPED: Final = "rows_dropped"
 _DAMAGED: Final = "rows_damaged"
-_PUT_ASIDE: Final = "spool_damaged"
 
 _MOST_DECODED_BYTES: Final = 1 << 27
 """What one round may unfold to: more is what a damaged length says."""
@@ -63,7 +60,7 @@ class Spool:
         self._lock = threading.Lock()
         self.max_bytes = max_bytes
         self._path = path
-        self._connection = _opened(path)
+        self._connection = opened(path)
         self._is_open = True
 
     def append(self, tables: Tables) -> int:
@@ -84,12 +81,17 @@ class Spool:
         """Return the oldest rows under the id that they keep, or None; `besides` leaves batches out."""
         others = f"WHERE batch_id IS NULL OR batch_id NOT IN ({', '.join('?' * len(besides))})"
         with self._transaction() as connection:
-            found = f"SELECT batch_id FROM entry {others} ORDER BY id LIMIT 1"
+            found = f"SELECT id, batch_id FROM entry {others} ORDER BY id LIMIT 1"
             oldest = connection.execute(found, tuple(besides)).fetchone()
             if oldest is None:
                 return None
-            batch_id = oldest[0] or self._name(connection)
-            found = "SELECT id, row_count, body FROM entry WHERE batch_id = ? ORDER BY id"
+            number, batch_id = oldest
+            if batch_id is None or not _BATCH_ID.fullmatch(batch_id):
+                connection.execute("UPDATE entry SET batch_id = NULL WHERE id = ?", (number,))
+                batch_id = self._name(connection)
+            # One bit of a disk makes a text of a body, or of a count.
+            kinds = "CAST(row_count AS INTEGER), CAST(body AS BLOB)"
+            found = f"SELECT id, {kinds} FROM entry WHERE batch_id = ? ORDER BY id"
             kept = connection.execute(found, (batch_id,)).fetchall()
         tables: Tables = {}
         damaged: list[tuple[int, int]] = []
@@ -130,7 +132,8 @@ class Spool:
         """Return how much is kept, and since when."""
         with self._transaction() as connection:
             rows, size, oldest = connection.execute(
-                "SELECT coalesce(sum(row_count), 0), coalesce(sum(length(body)), 0), min(kept_at) FROM entry"
+                "SELECT coalesce(sum(row_count), 0), coalesce(sum(length(body)), 0), min(CAST(kept_at AS REAL)) "
+                "FROM entry"
             ).fetchone()
         return Size(rows, size, oldest)
 
@@ -144,7 +147,7 @@ class Spool:
 
     def replaced(self) -> str | None:
         """Return what became of a file that had to be put aside since this was asked last; None where none had."""
-        return self._told_once(_PUT_ASIDE)
+        return self._told_once(PUT_ASIDE)
 
     def _told_once(self, key: str) -> str | None:
         found = self.recall(key)
@@ -183,7 +186,7 @@ class Spool:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if not self._is_open:
-                self._connection = _opened(self._path)
+                self._connection = opened(self._path)
                 self._is_open = True
             try:
                 with self._connection:
@@ -198,13 +201,14 @@ class Spool:
         self._is_open = False
         self._connection.close()
         with suppress(OSError, sqlite3.Error):
-            self._connection = _anew(self._path, error)
+            self._connection = anew(self._path, error)
             self._is_open = True
 
     def _name(self, connection: sqlite3.Connection) -> str:
         """Give the oldest rows a batch id, up to the size of one batch."""
         batch_id, last, rows = uuid.uuid4().hex, 0, 0
-        for number, count in connection.execute("SELECT id, row_count FROM entry WHERE batch_id IS NULL ORDER BY id"):
+        waiting = "SELECT id, CAST(row_count AS INTEGER) FROM entry WHERE batch_id IS NULL ORDER BY id"
+        for number, count in connection.execute(waiting):
             if last and rows + count > _BATCH_ROWS:
                 break
             last, rows = number, rows + count
@@ -216,7 +220,7 @@ class Spool:
         size = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM entry").fetchone()[0]
         gone = 0
         while size > self.max_bytes:
-            found = connection.execute("SELECT id, row_count, length(body) FROM entry ORDER BY id LIMIT 2").fetchall()
+            found = connection.execute(_TWO_OLDEST).fetchall()
             if len(found) == 1:
                 break
             number, count, length = found[0]
@@ -236,60 +240,3 @@ def _count(connection: sqlite3.Connection, key: str, more: int) -> None:
 
 def _plain(row: Any) -> dict[str, Value]:
     return {name: plain(value) for name, value in row.items()}
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Return the file's connection; a damaged file is put aside, and what of it can be read is kept.
-
-    Raises: StoreError: it cannot be made, or another agent has it.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            connection = _connected(path)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            return _anew(path, error)
-        wrong = found_wrong(connection)
-        if wrong is None:
-            return connection
-        connection.close()
-        return _anew(path, wrong)
-    except (OSError, sqlite3.Error) as error:
-        hint = "set agent.spool to a file that this user may write, and run one agent per spool"
-        raise StoreError(f"spool {path}: {error}", hint=hint) from error
-
-
-def _anew(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
-    """Return the connection of a new file in the place of a damaged one, with what could be read of that.
-
-    Raises: OSError, sqlite3.Error: there is no new file.
-    """
-    aside = put_aside(path)
-    found = salvaged(aside)
-    connection = _connected(path)
-    log.error("spool was damaged", spool=str(path), kept_as=str(aside), error=str(error), lost=found.gone)
-    with connection:
-        columns = "id, batch_id, row_count, body, kept_at"
-        connection.executemany(f"INSERT INTO entry ({columns}) VALUES (?, ?, ?, ?, ?)", found.entries)
-        connection.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?)", found.memory)
-        connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (_PUT_ASIDE, f"{error}; {found.gone}"))
-    return connection
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, check_same_thread=False, timeout=1)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        # A second agent on the same file would send rows twice under two ids.
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        connection.executescript(_SCHEMA)
-        if "kept_at" not in [row[1] for row in connection.execute("PRAGMA table_info(entry)")]:
-            # A spool of an earlier release.
-            connection.execute("ALTER TABLE entry ADD COLUMN kept_at REAL")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors._spool import Spool
@@ -117,6 +117,45 @@ def _filled(path: Path, rounds: int) -> int:
     spool.remember("boot_id", "b1")
     spool.close()
     return rounds
+
+
+@given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 255)), min_size=1, max_size=3))
+@settings(deadline=None)
+def test_whatever_byte_of_the_file_changes_the_rest_goes_out_and_nothing_is_made_up(
+    changes: list[tuple[int, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "spool.db"
+        spool = Spool(path, 1 << 20)
+        for number in range(6):
+            spool.append({"t": [{"n": number, "noise": f"{number}" * 700}]})
+        spool.seal()
+        spool.append({"t": [{"n": 6, "noise": "6" * 700}]})
+        spool.close()
+        content = bytearray(path.read_bytes())
+        for place, change in changes:
+            content[place % len(content)] ^= change
+        path.write_bytes(content)
+        found: list[object] = []
+        for _ in range(3):
+            with suppress(StoreError):
+                spool = Spool(path, 1 << 20)
+                break
+        for _ in range(20):
+            with suppress(StoreError):
+                spool.size()
+                sealed = spool.seal()
+                if sealed is None:
+                    break
+                found += [(row["n"], row["noise"]) for row in sealed.tables.get("t", [])]
+                spool.forget(sealed.batch_id)
+        else:
+            pytest.fail("it never ends")
+        assert set(found) <= {(number, f"{number}" * 700) for number in range(7)}
+        assert len(found) == len(set(found))
+        spool.append({"t": [{"n": 7}]})
+        assert spool.seal() is not None
+        spool.close()
 
 
 @pytest.mark.parametrize("seed", range(6))
