@@ -30,7 +30,7 @@ _ENDED: Final = timedelta(days=14)
 
 
 def histories(days: pl.DataFrame, now: datetime, scopes: tuple[str, ...]) -> Iterator[tuple[dict[str, str], History]]:
-    """Yield each scope's cost of each complete day; a complete day without a charge cost 0.
+    """Yield each scope's cost of each complete day since its first charge; one without a charge cost 0.
 
     `days` are rows of `spend_day`, `scopes` of total, team, model, provider. A day is complete when every provider in
     use has billed past its end; estimates are no evidence.
@@ -80,6 +80,7 @@ def _of_scope(
     sums = money.summed(daily.sort("scope", "billing_currency", "day"), by=key, columns=["effective_cost"])
     for (name, currency), part in sums.group_by("scope", "billing_currency", maintain_order=True):
         known = dict(part.select("day", "effective_cost").iter_rows())
-        start: date = part["first"][0]
+        # Before its first charge a scope is not known to have cost nothing.
+        start: date = max(part["first"][0], part["day"][0])
         every = (start + index * DAY for index in range((part["until"][0] - start).days))
         yield (str(name), str(currency)), {day: known.get(day, Decimal(0)) for day in every}

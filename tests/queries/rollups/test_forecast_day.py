@@ -156,3 +156,19 @@ def test_an_interval_that_was_too_narrow_is_told() -> None:
     widening = days(70, lambda index: Decimal(100) + Decimal(index // 7) ** 2)
     found = {row["method"]: row for row in checked(widening, datetime(2026, 4, 12, tzinfo=UTC)).to_dicts()}
     assert found["seasonal_naive_7"]["inside_ratio"] == 0
+
+
+def test_before_its_first_charge_a_team_is_not_known_to_have_cost_nothing() -> None:
+    """A team that began on the 12th of March costs 100 a day: the next Wednesday is no free day."""
+    begun = [
+        hour(FIRST + timedelta(days=index, hours=each), Decimal(50), team="new")
+        for index in range(39, 44)
+        for each in (0, 23)
+    ]
+    made = forecast([*days(44, lambda _: Decimal(7)), *begun], FIRST + timedelta(days=44))
+    mine = made.filter(scope="team:new")
+    # The 12th was a Thursday, the 16th a Monday: of Tuesdays and Wednesdays nothing is known.
+    assert mine["day"].dt.weekday().unique().sort().to_list() == [1, 4, 5, 6, 7]
+    assert set(mine["forecast_cost"]) == {100}
+    assert mine["lower_cost"].null_count() == mine.height
+    assert set(made.filter(scope="total")["forecast_cost"]) == {7, 107}
