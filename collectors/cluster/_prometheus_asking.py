@@ -53,8 +53,13 @@ class Asking:
         return [*self.api.instant(query, self.grid.end)]
 
     @property
+    def since(self) -> int:
+        """Return from when on it is looked for what is told."""
+        return self.grid.start - self.grid.step - _BEFORE_SECONDS
+
+    @property
     def _seconds(self) -> int:
-        return self.grid.end - self.grid.start + self.grid.step + _BEFORE_SECONDS
+        return self.grid.end - self.since
 
 
 def labelled(told: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:

@@ -56,11 +56,13 @@ def _holdings(
     for name, job in jobs:
         if job["started_at"] is not None:
             by_name.setdefault(name, []).append(dict(job))
-    seen = pods.last_mapped(asking, [name for name, rows in by_name.items() if len(rows) > 1])
+    # What is told under the name of a pod that began within what is looked at may have been another's.
+    young = [name for name, rows in by_name.items() if rows[-1]["started_at"] >= instant(asking.since)]
+    seen = pods.last_mapped(asking, young)
     for name, rows in by_name.items():
         for node, uuid in sorted({pods.place(asking, labels) for labels in devices.get(name, ())}):
             at = seen.get((name, node, uuid))
-            # Of several pods of one name the one that ran when the device was last told under it.
+            # Of pods of one name the one that ran when the device was last told under it.
             ran = [row for row in rows if at is None or row["started_at"] <= at]
             if ran and node and uuid:
                 job = ran[-1]

@@ -64,6 +64,10 @@ def cluster() -> Told:
     yield from pod("second", "train-0", range(14, 30), {"Running": range(14, 30)}, node="n1")
     yield held("GPU-1", "train-0", range(12))
     yield held("GPU-2", "train-0", range(14, 30))
+    # Of the one before only the device is still told: it was over before anybody asked.
+    yield held("GPU-6", "late-0", range(4))
+    yield from pod("late", "late-0", range(8, 30), {"Running": range(8, 30)}, node="n1")
+    yield held("GPU-7", "late-0", range(8, 30))
     # Evicted: no container of it tells when it ended, and it stays there for days.
     gone = {"Running": range(8), "Failed": range(8, 30)}
     yield from pod("evicted", "big-0", STEPS, gone, node="n1", reasons={"status_reason": ("Evicted", range(8, 30))})
@@ -140,7 +144,8 @@ def test_pods_of_one_name_are_jobs_of_their_own(here: Context) -> None:
     holdings = {(row["job_id"], row["gpu_uuid"]): row for row in here.store.read(JobGpu).iter_rows(named=True)}
     assert holdings["second", "GPU-2"]["held_end"] is None
     open_ones = {uuid for (_, uuid), row in holdings.items() if row["held_end"] is None}
-    assert open_ones == {"GPU-2", "GPU-4"}
+    assert open_ones == {"GPU-2", "GPU-4", "GPU-7"}
+    assert "GPU-6" not in {uuid for _, uuid in holdings}
 
 
 def test_an_evicted_pod_holds_nothing_though_it_is_still_there(here: Context) -> None:
