@@ -142,7 +142,7 @@ def _table(found: pl.DataFrame) -> dict[str, Any] | None:
             "billing_period_start": Column("Period", "month"),
             "provider": Column("Provider"),
             "invoice_issuer": Column("Issuer"),
-            "invoice_id": Column("Invoice", help="Empty while the provider has issued none."),
+            "invoice_id": Column("Invoice", help="Empty while none is issued, or where the bill names none."),
             "standing": Column("Status"),
             "charged": Column("Charged", "money", "Sum of the bill's rows."),
             "invoiced": Column("Invoiced", "money", "From the invoice itself, never from the bill."),
@@ -163,7 +163,8 @@ def _opened(row: dict[str, Any]) -> None:
     """Draw one bill beside its invoice, and open it downwards."""
     currency = row["billing_currency"]
     with st.container(border=True):
-        number = f"invoice {row['invoice_id']}" if row["invoice_id"] else "no invoice yet"
+        unnamed = "no invoice yet" if row["invoiced"] is None else "its invoices, of which the bill names none"
+        number = f"invoice {row['invoice_id']}" if row["invoice_id"] else unnamed
         st.subheader(f"{row['provider']}, {row['billing_period_start']:%B %Y}: {number}", anchor=False)
         st.caption(f"Issued by {row['invoice_issuer']} · {_MEANINGS[row['status']]}")
         labels = {"charged": "Charged", "allocated": "Allocated", "invoiced": "Invoiced", "difference": "Difference"}

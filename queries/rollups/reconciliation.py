@@ -45,7 +45,8 @@ def reconciliation(
     Always the whole invoice, in scope or not, and BilledCost only. `matches_invoice` needs an amount from outside
     the bill; `matches_export` says that the sums equal the totals that came with the export; both need the
     allocations to sum to the charges, exactly. Costs that no bill covers yet stand apart, as `estimated`, and the
-    status `estimated` marks them.
+    status `estimated` marks them. Where no charge of an issuer's month names an invoice, as with Google, Oracle and
+    Azure's Enterprise Agreements, its charges are compared with the sum of the issuer's invoices of the month.
 
     Nulls: `is_ok` is null without an invoice: agreeing with itself proves nothing.
     """
@@ -54,7 +55,7 @@ def reconciliation(
     charged = _charged(billed, imports.collect()).filter(period)
     allocated = _allocated(allocations.filter(period).collect())
     both = charged.join(allocated, on=_KEY, how="full", coalesce=True)
-    judged = _judged(_beside_invoices(both, invoices.filter(period).collect()))
+    judged = _judged(_beside_invoices(both, _as_billed(invoices.filter(period).collect(), charged)))
     return Reconciliation.cast(judged.select(Reconciliation.column_names()).sort(_KEY).lazy())
 
 
@@ -115,6 +116,16 @@ def _allocated(allocations: pl.DataFrame) -> pl.DataFrame:
     sums = money.summed(split.sort(_KEY), by=_KEY, columns=["allocated", "estimated"])
     flags = split.group_by(_KEY).agg(pl.col("is_estimated").any().alias("has_estimates"))
     return sums.join(flags, on=_KEY)
+
+
+def _as_billed(invoices: pl.DataFrame, charged: pl.DataFrame) -> pl.DataFrame:
+    """Return invoices under the numbers that their bills have: none where no charge of their issuer's month has one."""
+    month = [name for name in _INVOICE if name != "invoice_id"]
+    is_billed = (pl.col("is_owned") == 0) & (pl.col("is_priced_here") == 0)
+    told = charged.filter(is_billed).group_by(month).agg((pl.col("invoice_id") != "").any().alias("has_numbers"))
+    bare = told.filter(~pl.col("has_numbers")).select(*month, pl.lit("").alias("billed_id"))
+    named = pl.coalesce("billed_id", "invoice_id").alias("invoice_id")
+    return invoices.join(bare, on=month, how="left").with_columns(named).drop("billed_id")
 
 
 def _beside_invoices(both: pl.DataFrame, invoices: pl.DataFrame) -> pl.DataFrame:

@@ -50,7 +50,7 @@ def test_an_invoice_that_is_typed_is_reconciled_and_its_difference_explained(act
     (row,) = act("reconcile")
     assert (row["status"], row["difference"]) == ("differs", Decimal("8.33"))
     assert [each["words"] for each in row["causes"]] == [
-        "one charge (Tax, Tax, 2026-01-01) is 8.33 USD; the invoice seems to leave that out"
+        "one charge (Tax, Tax, 2026-01-01 00:00) is 8.33 USD; the invoice seems to leave that out"
     ]
     act("invoices", **TYPED, invoiced="119.68")
     act("rollup")

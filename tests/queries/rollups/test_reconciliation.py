@@ -160,6 +160,35 @@ def test_an_invoice_that_no_charge_came_for_differs() -> None:
     assert (row["status"], row["is_ok"], row["row_count"]) == ("differs", False, 0)
 
 
+UNNAMED = [each | {"InvoiceId": ""} for each in BILL]
+
+
+@pytest.mark.parametrize("amounts", [("115.012",), ("120.012", "-5")])
+def test_a_bill_that_names_no_invoice_is_compared_with_those_of_its_month(amounts: tuple[str, ...]) -> None:
+    """Google's, Oracle's and Azure's EA exports have no invoice numbers: the issuer's invoices sum to the month."""
+    sent = [invoice(amount, invoice_id=f"G-{number}") for number, amount in enumerate(amounts)]
+    (row,) = reconciled(UNNAMED, sent)
+    assert (row["invoice_id"], row["charged"], row["invoiced"]) == ("", Decimal("115.012"), Decimal("115.012"))
+    assert (row["status"], row["is_ok"]) == ("matches_invoice", True)
+    (row,) = reconciled(UNNAMED, [invoice("99", invoice_id="G-1")])
+    assert (row["status"], row["difference"]) == ("differs", Decimal("16.012"))
+
+
+def test_a_bill_that_names_one_invoice_keeps_them_apart() -> None:
+    found = reconciled([*BILL[:1], *UNNAMED[1:]], [invoice("100.01"), invoice("15", invoice_id="inv-2")])
+    assert sorted((row["invoice_id"], row["charged"], row["status"]) for row in found) == [
+        ("", Decimal("15.002"), "matches_export"),
+        ("inv-1", Decimal("100.01"), "matches_invoice"),
+        ("inv-2", 0, "differs"),
+    ]
+
+
+def test_what_is_owned_or_priced_here_is_no_invoice_of_its_month() -> None:
+    for name in ("on_premises", "usage_only"):
+        found = reconciled(UNNAMED, [invoice("115.012", invoice_id="G-1")], format=name)
+        assert {row["invoice_id"]: row["invoiced"] for row in found} == {"": None, "G-1": Decimal("115.012")}
+
+
 def test_an_invoice_of_several_providers_is_compared_whole() -> None:
     bill = [*BILL, charge(3, ServiceProviderName="Vendor", ResourceId="x", BilledCost=Decimal(10))]
     rows_of = reconciled(bill, [invoice("125.012")])
