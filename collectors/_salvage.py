@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from collectors._memory import whole
+
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _MOST_ENTRIES: Final = 1_000_000
 """How many are looked for where not even the first can be found: more than a bounded spool holds."""
@@ -24,7 +26,7 @@ class Salvaged:
     """What was kept in a damaged file and can be read: entries as they were, what was remembered, and what is gone."""
 
     entries: list[Entry] = field(default_factory=list)
-    memory: list[tuple[str, str]] = field(default_factory=list)
+    memory: list[tuple[str, str, object]] = field(default_factory=list)
     lost: int = 0
     is_readable: bool = True
 
@@ -34,6 +36,11 @@ class Salvaged:
         if not self.is_readable:
             return "nothing in it can be read"
         return f"{self.lost} of {self.lost + len(self.entries)} rounds in it cannot be read"
+
+
+def as_text(content: bytes) -> str:
+    """Return a text of the file, also one that a disk has damaged."""
+    return content.decode("utf-8", errors="replace")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -75,6 +82,7 @@ def salvaged(path: Path) -> Salvaged:
     found = Salvaged()
     try:
         with closing(sqlite3.connect(path)) as connection:
+            connection.text_factory = as_text
             for number in _numbers(connection):
                 _take(connection, number, found)
             found.memory = _remembered(connection)
@@ -90,8 +98,12 @@ def _take(connection: sqlite3.Connection, number: int, found: Salvaged) -> None:
     except sqlite3.DatabaseError:
         found.lost += 1
         return
-    if entry is not None:
+    if entry is None:
+        return
+    if isinstance(entry[2], int) and isinstance(entry[3], bytes):
         found.entries.append(entry)
+    else:
+        found.lost += 1
 
 
 def _numbers(connection: sqlite3.Connection) -> range:
@@ -106,11 +118,11 @@ def _numbers(connection: sqlite3.Connection) -> range:
     return range(0) if first is None else range(first, last[0] + 1)
 
 
-def _remembered(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    def until_it_breaks() -> Iterator[tuple[str, str]]:
+def _remembered(connection: sqlite3.Connection) -> list[tuple[str, str, object]]:
+    def until_it_breaks() -> Iterator[tuple[object, object, object]]:
         try:
-            yield from connection.execute("SELECT key, value FROM memory")
+            yield from connection.execute("SELECT key, value, checksum FROM memory")
         except sqlite3.DatabaseError:
             return
 
-    return list(until_it_breaks())
+    return whole(until_it_breaks())

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 import zstandard
 
+from collectors._memory import recalled, remember
 from collectors._round import Tables
 from collectors._salvage import is_damage
 from collectors._spool_file import PUT_ASIDE, anew, opened
@@ -158,16 +159,13 @@ class Spool:
     def recall(self, key: str) -> str | None:
         """Return a remembered text, or None."""
         with self._transaction() as connection:
-            found = connection.execute("SELECT value FROM memory WHERE key = ?", (key,)).fetchone()
-        return None if found is None else str(found[0])
+            found = recalled(connection, key, is_whole=True)
+        return found[0][1] if found else None
 
     def recollect(self, prefix: str) -> list[str]:
         """Return the remembered texts whose keys begin so."""
         with self._transaction() as connection:
-            found = connection.execute(
-                "SELECT value FROM memory WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
-            ).fetchall()
-        return [str(value) for (value,) in found]
+            return [value for _, value in recalled(connection, prefix)]
 
     def remember(self, key: str, value: str | None) -> None:
         """Keep a text over restarts; None forgets it."""
@@ -175,7 +173,7 @@ class Spool:
             if value is None:
                 connection.execute("DELETE FROM memory WHERE key = ?", (key,))
             else:
-                connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (key, value))
+                remember(connection, key, value)
 
     def close(self) -> None:
         """Close the file."""
@@ -233,9 +231,9 @@ class Spool:
 
 def _count(connection: sqlite3.Connection, key: str, more: int) -> None:
     """Add to a number that is remembered until it was told."""
-    before = connection.execute("SELECT value FROM memory WHERE key = ?", (key,)).fetchone()
-    total = more + int(before[0] if before else 0)
-    connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (key, str(total)))
+    before = recalled(connection, key, is_whole=True)
+    total = more + int(before[0][1] if before else 0)
+    remember(connection, key, str(total))
 
 
 def _plain(row: Any) -> dict[str, Value]:

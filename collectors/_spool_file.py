@@ -4,7 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from collectors._salvage import found_wrong, is_damage, put_aside, salvaged
+from collectors._memory import SCHEMA, remember
+from collectors._salvage import as_text, found_wrong, is_damage, put_aside, salvaged
 from ledger.errors import StoreError
 from ledger.log import log
 
@@ -15,7 +16,6 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entry (
     id INTEGER PRIMARY KEY AUTOINCREMENT, batch_id TEXT, row_count INTEGER NOT NULL, body BLOB NOT NULL, kept_at REAL
 );
-CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
@@ -54,28 +54,25 @@ def anew(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
     with connection:
         columns = "id, batch_id, row_count, body, kept_at"
         connection.executemany(f"INSERT INTO entry ({columns}) VALUES (?, ?, ?, ?, ?)", found.entries)
-        connection.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?)", found.memory)
-        connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (PUT_ASIDE, f"{error}; {found.gone}"))
+        connection.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?, ?)", found.memory)
+        remember(connection, PUT_ASIDE, f"{error}; {found.gone}")
     return connection
-
-
-def _as_text(content: bytes) -> str:
-    """Return a text of the file, also one that a disk has damaged."""
-    return content.decode("utf-8", errors="replace")
 
 
 def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False, timeout=1)
-    connection.text_factory = _as_text
+    connection.text_factory = as_text
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         # A second agent on the same file would send rows twice under two ids.
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        connection.executescript(_SCHEMA)
-        if "kept_at" not in [row[1] for row in connection.execute("PRAGMA table_info(entry)")]:
-            # A spool of an earlier release.
-            connection.execute("ALTER TABLE entry ADD COLUMN kept_at REAL")
+        connection.executescript(f"{_SCHEMA}{SCHEMA}")
+        for table, column in (("entry", "kept_at REAL"), ("memory", "checksum INTEGER")):
+            known = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            if column.partition(" ")[0] not in known:
+                # A spool of an earlier release.
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
     except sqlite3.Error:
         connection.close()
         raise

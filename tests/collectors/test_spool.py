@@ -234,6 +234,22 @@ def test_a_disk_that_damages_the_file_while_it_is_open_costs_one_round(tmp_path:
     spool.close()
 
 
+def test_what_is_remembered_comes_back_as_it_was_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path, 1 << 20)
+    for key in ("gpu lab n1 a", "gpu lab n1 b", "gpu lab n1 a longer key"):
+        spool.remember(key, f'{{"is": "{key}"}}')
+    assert spool.recall("gpu lab n1 a") == '{"is": "gpu lab n1 a"}'
+    assert len(spool.recollect("gpu lab n1 ")) == 3
+    spool.remember("gpu lab n1 b", None)
+    assert spool.recall("gpu lab n1 b") is None
+    with spool._connection as connection:
+        connection.execute("UPDATE memory SET value = replace(value, 'is', 'iz') WHERE key = 'gpu lab n1 a'")
+    assert spool.recall("gpu lab n1 a") is None
+    assert spool.recollect("gpu lab n1 ") == ['{"is": "gpu lab n1 a longer key"}']
+    spool.close()
+
+
 def test_two_agents_on_one_spool_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     spool = Spool(path, 1 << 20)
@@ -264,9 +280,12 @@ def test_a_spool_of_an_earlier_release_is_taken_over(tmp_path: Path) -> None:
     spool.close()
     with sqlite3.connect(path) as connection:
         connection.execute("ALTER TABLE entry DROP COLUMN kept_at")
+        connection.execute("ALTER TABLE memory DROP COLUMN checksum")
+        connection.execute("INSERT INTO memory VALUES ('boot_id', 'b0')")
     connection.close()
     spool = Spool(path, 1 << 20)
     assert (spool.size().rows, spool.size().oldest) == (1, None)
+    assert spool.recall("boot_id") == "b0"
     spool.append({"t": [{"n": 2}]})
     sealed = spool.seal()
     assert sealed is not None
