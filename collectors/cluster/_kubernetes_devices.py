@@ -179,7 +179,9 @@ def requested(pod: Pod, at: Offer | None, offers: Iterable[Offer], known: Claims
 def given(pod: Pod, at: Offer | None, known: Claims) -> list[Given]:
     """Return the devices that a pod was given, where anything names them."""
     found = {each.uuid: each for each in _given_by_hami(pod.metadata, at)}
-    for claim in _claims_of(pod, known):
+    made = pod.status.extended_resource_claim_status
+    for_it = known.by_name.get((pod.metadata.namespace, made.resource_claim_name)) if made else None
+    for claim in (*_claims_of(pod, known), *([for_it] if for_it else [])):
         users = [each for each in claim.status.reserved_for or () if each.resource == "pods"]
         if pod.metadata.uid not in {each.uid for each in users}:
             continue

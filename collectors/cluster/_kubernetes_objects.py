@@ -121,6 +121,12 @@ class ContainerStatus(Part):
     state: ContainerState | None = None
 
 
+class ClaimForPod(Part):
+    """The claim that the scheduler made for a pod that asks for a counted resource of a driver's."""
+
+    resource_claim_name: str = ""
+
+
 class PodStatus(Part):
     """What a pod is."""
 
@@ -133,6 +139,7 @@ class PodStatus(Part):
     container_statuses: tuple[ContainerStatus, ...] | None = None
     init_container_statuses: tuple[ContainerStatus, ...] | None = None
     resource_claim_statuses: tuple[ClaimOfPod, ...] | None = None
+    extended_resource_claim_status: ClaimForPod | None = None
 
 
 class Pod(Part):

@@ -20,13 +20,11 @@ from ledger.errors import ConfigError, SourceError
 _NO_VALUE: Final = 0xFFFFFFF0
 """Counts from here to 2^32 mean none and endless; so do those at the end of 64 bits."""
 _NO_VALUE_64: Final = 0xFFFFFFFFFFFFFFF0
-
 _ADVICE: Final[Mapping[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "set token_file to a file with `scontrol token lifespan=...` of a user who sees all jobs",
     HTTPStatus.FORBIDDEN: "slurmrestd and token are of different clusters, or the user may not see the jobs",
     HTTPStatus.NOT_FOUND: "set api_version to one that `slurmrestd -s list` names",
 }
-
 
 _RENEW: Final = "renew the token, it may be over; else "
 _IS_IT_UP: Final = "is slurmrestd up, and url its?"

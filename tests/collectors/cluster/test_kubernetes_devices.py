@@ -218,6 +218,15 @@ def test_pods_that_share_a_claim_have_a_part_each() -> None:
     assert count(pod(**CLAIMING), known=known) == 0.5
 
 
+def test_a_counted_resource_that_is_given_by_a_claim_names_its_device_and_counts_once() -> None:
+    """The scheduler makes a claim for a pod that asks for a plain `nvidia.com/gpu`."""
+    made = {"resourceClaimName": "c1", "requestMappings": [{"containerName": "main", "requestName": "gpus"}]}
+    asks = pod({"nvidia.com/gpu": "1"}, status={"extendedResourceClaimStatus": made})
+    known = claims([claim("v1", "gpu-0")], slices("v1"))
+    assert given(asks, None, known) == [Given("GPU-a", None)]
+    assert count(asks, known=known) == 1
+
+
 def test_what_others_use_or_administrators_watch_or_is_no_accelerator_is_not_held() -> None:
     for other in (
         claim("v1", "gpu-0", users=("somebody",)),
