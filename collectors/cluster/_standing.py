@@ -70,6 +70,8 @@ def settled(pulled: Pulled, open_rows: OpenRows, seen_at: datetime | None) -> Ma
             told = _since(told, before, pulled.reached_at)
         if schema is Job:
             told = _with_reason(told, before)
+        if schema is JobGpu:
+            told = _corrected(told, before)
         if schema is not NodeState:
             frames[schema] = _rows(schema, told, before, at)
             continue
@@ -127,6 +129,21 @@ def _with_reason(told: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     return (
         told.join(waited, on=key, how="left").with_columns(pl.coalesce("pending_reason", "waited")).select(told.columns)
     )
+
+
+def _corrected(told: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """Return holdings with those that were told of another device by mistake: they end where they began.
+
+    A run keeps the devices that it began with. One that it is said to hold since then, and that is new, was told under
+    another name before: an agent has learnt since how the scheduler counts.
+    """
+    stay = [*_RUN, "node", "held_start"]
+    new = told.filter(pl.col("held_end").is_null()).join(before, on=_HOLDING, how="anti")
+    gone = before.join(told, on=_HOLDING, how="anti")
+    count = pl.len().alias("_count")
+    as_many = gone.group_by(stay).agg(count).join(new.group_by(stay).agg(count), on=[*stay, "_count"])
+    wrong = gone.join(as_many, on=stay, how="semi").with_columns(held_end=pl.col("held_start"))
+    return pl.concat([told, wrong.select(told.columns)])
 
 
 def _rows(schema: Schema, told: pl.DataFrame, before: pl.DataFrame, at: pl.Expr) -> pl.DataFrame:

@@ -8,19 +8,22 @@ import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 
 from app.context import Context
+from collectors.node._files import text
 from collectors.node._slurm_devices import Device, Gres, indices
 from ledger.config import load
 from ledger.frames import to_frame
-from ledger.tables import Gpu
+from ledger.tables import Gpu, JobGpu
 from tests.collectors.cluster.slurm_ledger import WAYS, Ledger
 from tests.missing import missing
 from tests.slurm_cluster import SlurmCluster
 
 pytestmark = pytest.mark.xdist_group("slurm")
 
+SINCE = datetime.now(UTC) - timedelta(days=1)
 PROFILES = ("3g.40gb", "1g.10gb")
 
 HERE = {
@@ -33,10 +36,9 @@ HERE = {
 
 def devices() -> Iterator[Mapping[str, object]]:
     """Yield the rows of a node as its agent tells them."""
-    since = datetime.now(UTC) - timedelta(days=1)
     counted = indices(HERE, Gres("nvml"))
     for index, (uuid, device) in enumerate(HERE.items()):
-        common = {"cluster": "c", "node": "n1", "exists_start": since, "gpu_fraction": 1, "gpu_index": index}
+        common = {"cluster": "c", "node": "n1", "exists_start": SINCE, "gpu_fraction": 1, "gpu_index": index}
         if not device.is_cut:
             yield {**common, "gpu_uuid": uuid, "parent_gpu_uuid": "", "scheduler_index": counted[uuid]}
         for part, place in device.slices:
@@ -61,7 +63,7 @@ def mapped(cluster: SlurmCluster) -> dict[str, list[str]]:
     """Return the devices of each job by the prolog's map."""
     found: dict[str, list[str]] = {}
     for path in sorted((cluster.folder / "map").glob("[!.]*")):
-        for line in path.read_text().splitlines():
+        for line in (text(path) or "").splitlines():
             found.setdefault(line.split()[0], []).append(path.name)
     return found
 
@@ -93,3 +95,28 @@ def test_a_job_on_a_whole_node_holds_all_that_it_has(ledger: Ledger) -> None:
     cluster.until_recorded(job, "COMPLETED")
     ledger.pull()
     assert {uuid for uuid, _ in ledger.held(job)} == {row["gpu_uuid"] for row in devices()}
+
+
+def test_a_device_that_was_misnamed_was_never_held(ledger: Ledger) -> None:
+    """An agent that could not read how Slurm counts learns it: what jobs held until then was another device."""
+    cluster, store = ledger.cluster, ledger.context.store
+    others = {"MIG-1-0": "MIG-2-0", "MIG-2-0": "MIG-1-0"}
+    told = {str(row["gpu_uuid"]): row["scheduler_index"] for row in devices()}
+    wrong = [
+        {**row, "scheduler_index": told[others.get(uuid, uuid)]} for row in devices() if (uuid := str(row["gpu_uuid"]))
+    ]
+    store.append(Gpu, to_frame(Gpu, wrong), source="t")
+    jobs = [cluster.submit(f"--gres=gpu:{kind}:1", "--nodelist=n1") for kind in ("3g.40gb", "3g.40gb", "h100")]
+    for job in jobs:
+        cluster.until_state(job, "RUNNING")
+    ledger.pull()
+    truth = {job: names for job, names in mapped(cluster).items() if job in jobs}
+    assert [ledger.held(job)[0][0] for job in jobs] == [others.get(truth[job][0], truth[job][0]) for job in jobs]
+    store.append(Gpu, to_frame(Gpu, list(devices())), source="t")
+    ledger.pull()
+    held = ledger.read(JobGpu).filter(pl.col("job_id").is_in(jobs))
+    really = held.filter(pl.col("held_end").is_null())
+    assert {job: really.filter(job_id=job)["gpu_uuid"].to_list() for job in jobs} == truth
+    never = held.filter(pl.col("held_end").is_not_null())
+    assert never.height == len(others)
+    assert never["held_start"].equals(never["held_end"], check_names=False)
