@@ -13,7 +13,7 @@ from collectors.cluster._configured import Configured
 from collectors.cluster.prometheus import PrometheusSettings, prometheus
 from ledger.config import load
 from ledger.tables import Job, JobGpu, Node
-from tests.collectors.cluster.prometheus_server import at, open_metrics, prometheus_of, series
+from tests.collectors.cluster.prometheus_server import at, open_metrics, prometheus_of, series, victoria_metrics_of
 
 pytestmark = pytest.mark.xdist_group("prometheus")
 
@@ -98,9 +98,9 @@ def cluster() -> Told:
     yield series("kube_node_labels", SCRAPE | {"node": "n2"} | shared, dict.fromkeys(STEPS, 1))
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with prometheus_of(tmp_path_factory.mktemp("pods") / "it", open_metrics(cluster())) as address:
+@pytest.fixture(scope="module", params=[prometheus_of, victoria_metrics_of], ids=["prometheus", "victoria-metrics"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with request.param(tmp_path_factory.mktemp("pods") / "it", open_metrics(cluster())) as address:
         yield address
 
 
