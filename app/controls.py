@@ -31,12 +31,15 @@ WINDOWS: Final[dict[str, str]] = {
 
 DEFAULT_WINDOW: Final = "7d"
 
+_PAGE: Final = "_page_before"
+
 _HOURS: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d)--(\d{4}-\d\d-\d\dT\d\d)")
 _HOUR: Final = "%Y-%m-%dT%H"
 
 
-def draw() -> None:
-    """Draw the choices beside the page."""
+def draw(page: str = "") -> None:
+    """Draw the choices beside a page."""
+    _follow(page)
     clusters = _values(Node, "cluster")
     viewer = data.viewer()
     # Who is in several teams looks at one of them; the others have all of them to choose from.
@@ -56,6 +59,14 @@ def draw() -> None:
             st.selectbox("Cluster", [ALL, *clusters], key="cluster", bind="query-params")
         if len(teams) > (1 if viewer.is_limited else 2):
             st.selectbox("Team", teams, key="team", bind="query-params")
+
+
+def _follow(page: str) -> None:
+    """Take the hours that a link from another page names: the choice beside it would go on as it was."""
+    asked = str(st.query_params.get("window", ""))
+    if st.session_state.get(_PAGE, page) != page and (asked in WINDOWS or _between(asked)):
+        st.session_state["window"] = asked
+    st.session_state[_PAGE] = page
 
 
 def token(stretch: Window) -> str:

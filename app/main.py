@@ -42,7 +42,7 @@ def run() -> None:
     st.html(_STYLE)
     links.register(built)
     chosen = st.navigation(offered, expanded=True)
-    controls.draw()
+    controls.draw(chosen.url_path)
     login.draw(data.hub())
     st.title(chosen.title, anchor=False)
     _trust()

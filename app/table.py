@@ -47,14 +47,18 @@ _MOST_ROWS: Final = 1_000
 
 _BAR_WIDTH: Final = 130
 
+RUN_WIDTH: Final = 230
+"""Room for the name of a run: a table that showed shorter names keeps their width."""
+
 
 @dataclass(frozen=True)
 class Column:
-    """How one column is shown: its heading, what kind of value it holds, and what it means."""
+    """How one column is shown: its heading, what kind of value it holds, what it means, and how wide a text is."""
 
     label: str
     kind: Kind = "text"
     help: str = ""
+    width: int | None = None
 
 
 def show(
@@ -205,4 +209,4 @@ def _config(column: Column, step: int) -> Any:
         "flag": lambda: st.column_config.CheckboxColumn(label, help=text),
         "link": lambda: st.column_config.LinkColumn(label, help=text),
     }
-    return others.get(column.kind, lambda: st.column_config.TextColumn(label, help=text))()
+    return others.get(column.kind, lambda: st.column_config.TextColumn(label, help=text, width=column.width))()

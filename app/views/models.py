@@ -183,7 +183,7 @@ def _by_owner(window: data.Window, currency: str) -> None:
         st.caption("Nothing was held in this window, in this currency.")
         return
     columns = {
-        "name": Column(by.capitalize()),
+        "name": Column(by.capitalize(), width=table.RUN_WIDTH if by == "run" else None),
         "kind": Column("Of it", help=_BETWEEN),
         "effective_cost": Column(f"Cost ({currency})", "money", per_unit.OWNER_COST.means),
         **table.prices(per_unit.OWNER_UNITS, currency),

@@ -264,7 +264,7 @@ def _parts(found: Statement, currency: str) -> None:
     table.show(
         data.once(_priced, rows, currency, units),
         {
-            "name": Column(by.capitalize()),
+            "name": Column(by.capitalize(), width=table.RUN_WIDTH if by == "run" else None),
             "run_count": Column("Runs", "count", "A run that was requeued is one run."),
             "gpu_hours": Column("GPU-hours", "hours"),
             "effective_cost": Column(f"Effective ({currency})", "money"),
@@ -272,7 +272,7 @@ def _parts(found: Statement, currency: str) -> None:
             "idle_cost": Column("Held idle", "money"),
             **table.prices(units, currency),
         },
-        key=f"parts-{currency}-{by}",  # one that stays keeps the widths of its first names
+        key=f"parts-{currency}",
     )
 
 

@@ -139,10 +139,10 @@ def _options(options: pl.DataFrame, window: data.Window) -> None:
     table.show(
         shown.frame,
         {
-            "option": Column("Way"),
             "month_cost": Column("A month", "money", "For an average month of 730 hours."),
             "saving_month_cost": Column("Less than now", "money", "Below 0: it costs more."),
             "billing_currency": Column("Currency"),
+            "option": Column("Way"),
             "break_even_ratio": Column(
                 "Pays from", "percent", "Share of hours in use from which a GPU that is always paid costs less "
                 "than one that is rented by the hour; full: it never does.",

@@ -12,7 +12,8 @@ from tests.app.conftest import used
 from tests.demo import DEMO_NOW
 
 SCRIPT = (
-    "import streamlit as st\nfrom app import controls\ncontrols.draw()\nst.write(controls.token(controls.window()))\n"
+    "import streamlit as st\nfrom app import controls\ncontrols.draw(st.session_state.get('page', ''))\n"
+    "st.write(controls.token(controls.window()))\n"
 )
 HOURS = Window(datetime(2026, 11, 3, 22, tzinfo=UTC), datetime(2026, 11, 4, 1, tzinfo=UTC))
 
@@ -34,6 +35,19 @@ def test_a_link_names_its_own_hours_which_stay_a_choice(demo_context: Context) -
     choice = next(each for each in test.selectbox if each.label == "Window")
     assert choice.value == named
     assert choice.options == [*controls.WINDOWS, named]
+
+
+def test_the_hours_of_a_link_from_another_page_go_before_those_that_were_chosen(demo_context: Context) -> None:
+    named = controls.token(HOURS)
+    test = opened(demo_context, "30d")
+    for page, shown in (("", controls.token(controls.window_of("30d", DEMO_NOW))), ("gpus", named)):
+        test.query_params["window"] = named
+        test.session_state["page"] = page
+        with used(demo_context):
+            test.run()
+        assert not test.exception
+        assert test.markdown[-1].value == shown, "on one page a choice goes before the address of an earlier one"
+    assert next(each for each in test.selectbox if each.label == "Window").value == named
 
 
 @pytest.mark.parametrize(
