@@ -11,6 +11,7 @@ from app.context import Context
 from app.data import Scope, answered
 from app.services._plain import plain
 from app.services.budgets import row
+from ledger import money
 from ledger.tables.partition import after, floor
 from queries.budgets import Standing
 
@@ -74,7 +75,8 @@ def _of_budgets(context: Context) -> Iterator[MoneyNews]:
     for each in budgeting.standing(context, Scope()):
         budget = each.budget
         reached = sorted(each.reached, reverse=True)
-        base = f"budget:{budget.scope}:{budget.currency}:{budget.month:%Y-%m}"
+        # A budget that was raised is another one: who was told of the old amount has not heard of the new one.
+        base = f"budget:{budget.scope}:{budget.currency}:{budget.month:%Y-%m}:{money.written(budget.cost)}"
         events = [f"{base}:{threshold:g}" for threshold in reached]
         if each.status == "will break":
             yield _budget_news(context, each, (f"{base}:{_FORECAST}",), _FORECAST)

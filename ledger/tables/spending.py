@@ -123,7 +123,7 @@ class MoneyNotice(dy.Schema):
     """What one receiver is to be told, or was told, of a budget or an anomaly: each once."""
 
     receiver = key("Name of the receiver in the configuration; mail:ADDRESS for a reader of mail")
-    event_id = key("What happened: budget, scope, currency, month and threshold; or anomaly, day and scope")
+    event_id = key("What happened: budget, scope, currency, month, amount and threshold; or anomaly, day and scope")
     told_at = instant("When it was told; null while it waits")
     attempt_count = count("Calls that failed", nullable=False)
     next_attempt_at = instant("Not before then")

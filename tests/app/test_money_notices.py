@@ -142,8 +142,27 @@ def test_what_passes_all_thresholds_at_once_is_told_in_one_line(money: Money, re
     tell_of_money(money.context)
     assert [each["threshold"] for each in events(receiver)] == ["1"]
     told = set(money.context.store.read(MoneyNotice)["event_id"])
-    base = "budget:team:vision:USD:2026-11"
+    base = "budget:team:vision:USD:2026-11:1000"
     assert told == {f"{base}:0.8", f"{base}:1", f"{base}:forecast"}
+
+
+def test_a_budget_that_was_raised_has_thresholds_of_its_own(money: Money, receiver: Receiver) -> None:
+    """Who was told of 1,000 is told of 5,000 as well, once; back at 1,000 there is nothing new."""
+    decide = named("budgets")
+
+    def raised(amount: str) -> str:
+        about = {"action": "set", "scope": "team:vision", "currency": "USD", "amount": amount, "thresholds": [0.8, 1]}
+        decide.run(money.context, decide.asked(about))
+        return tell_of_money(money.context)
+
+    money.spends("1100")
+    tell_of_money(money.context)
+    assert raised("5000") == ""
+    money.spends("4100")
+    assert tell_of_money(money.context) == "Of money: 1 told, 0 waiting"
+    assert tell_of_money(money.context) == raised("1000") == raised("5000") == ""
+    told = [(each["threshold"], each["budget_cost"]) for each in events(receiver)]
+    assert told == [("1", "1000"), ("0.8", "5000")]
 
 
 def test_a_budget_that_will_break_is_told_before_it_does(money: Money, receiver: Receiver) -> None:
