@@ -103,7 +103,8 @@ class Spool:
                 )
             except (InputError, *MALFORMED) as error:
                 # A disk that forgot: what it damaged is gone, and the rows beside it are not.
-                log.error("rows in the spool are damaged", batch_id=batch_id, row_count=count, error=str(error))
+                said = f"{error}".partition("\n")[0]
+                log.error("rows in the spool are damaged", batch_id=batch_id, row_count=count, error=said)
                 damaged.append((number, count))
                 continue
             for name, rows in content.items():
