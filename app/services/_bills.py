@@ -114,13 +114,14 @@ def keep(context: Context, imported: Imported, *, accept: bool, received: Receiv
     if InvoiceLine in rest:
         _replace_lines(store, rest[InvoiceLine])
     written = {schema: store.append(schema, frame, source=imported.path) for schema, frame in rest.items()}
+    misfit_count = sum(each.rejected for each in written.values())
     if not decision.is_unchanged:
         store.append(BillImport, decision.changed, source=imported.path)
     return Outcome(
         format=imported.format,
         version=imported.version,
-        rows=imported.row_count,
-        rejected=len(imported.rejected) + sum(each.rejected for each in written.values()),
+        rows=imported.row_count - misfit_count,
+        rejected=len(imported.rejected) + misfit_count,
         billed_cost={code: amount or Decimal(0) for code, amount in _by_currency(imported, "billed_cost").items()},
         effective_cost=_by_currency(imported, "effective_cost"),
         is_unchanged=decision.is_unchanged and not any(each.rows for each in written.values()),

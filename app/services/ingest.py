@@ -62,12 +62,13 @@ def _imported(context: Context, params: Files, path: str, name: str, source: str
     if dump is not None:
         read = dump.read(_dumps.local(path))
         kept = {schema: context.store.append(schema, frame, source=name) for schema, frame in read.frames.items()}
+        misfit_count = sum(each.rejected for each in kept.values())
         faults = _rejections.keep(context, map(_rejections.of_dump, read.rejected), name)
         outcome = Outcome(
             format=read.format,
             version="",
-            rows=sum(each.height for each in read.frames.values()),
-            rejected=len(read.rejected) + sum(each.rejected for each in kept.values()),
+            rows=sum(each.height for each in read.frames.values()) - misfit_count,
+            rejected=len(read.rejected) + misfit_count,
             is_unchanged=not any(each.rows for each in kept.values()),
         )
         return _told(name, outcome, (*read.remarks, *misfits(kept), *_zoneless(read.naive_instant_count)), faults)

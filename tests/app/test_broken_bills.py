@@ -164,3 +164,20 @@ def test_half_a_period_waits_for_a_person(command: Command, home: Path) -> None:
     assert error.startswith("error: bill.csv: account acc-1, period 2026-01: found 15 charge days, expected the 30")
     assert "hint: import it again with --accept if it is right; until then the earlier bill counts" in ended.err
     assert command("ingest", "bill.csv", "--accept").code == 0
+
+
+def test_what_only_the_ledger_refuses_is_told_too(command: Command, home: Path) -> None:
+    head = "region,instance_type,usd_per_hour_on_demand,gpu_count,gpu_memory_mib_each,price_date"
+    lines = [f"us-east-1,p5.{size}xlarge,98.32,8,{memory},2026-07-01" for size, memory in ((48, 81920), (4, -1))]
+    (home / "prices.csv").write_text("\n".join([head, *lines]), encoding="utf-8")
+    ended = command("ingest", "prices.csv", "--json")
+    file = json.loads(ended.out)["files"][0]
+    assert (file["rows"], file["rejected"]) == (1, 1)
+    assert "prices.csv: 1 row left out of price: see `rejected_row`" in ended.err
+    kept = json.loads(command("sql", "SELECT reason, fault FROM rejected_row", "--format", "json").out)
+    assert kept == [
+        {
+            "reason": "gpu_memory_bytes: found -1048576.0, expected at least 0.0",
+            "fault": "gpu_memory_bytes: expected at least 0.0",
+        }
+    ]
