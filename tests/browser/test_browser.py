@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -157,6 +158,23 @@ def test_the_window_stands_in_the_url(browser: Browser, served: Served) -> None:
         link(page, "Models").click()
         settled(page, "Models")
         assert asked_for(page)["window"] == ["30d"]
+
+
+def test_models_and_cost_say_the_same_of_the_same_days(browser: Browser, served: Served) -> None:
+    """The link names whole days, and the page that it opens takes them, though another window was chosen."""
+    with visiting(browser, served) as page:
+        page.goto(f"{served.url}/models")
+        settled(page, "Models")
+        said = page.get_by_text("all AI spend").inner_text()
+        found = re.search(r"together [^\d]*([\d,]+\.\d\d): all AI spend", said)
+        assert found is not None, said
+        page.get_by_text("The same by day, with what is no model's").click()
+        settled(page, "Cost")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT00--\d{4}-\d\d-\d\dT00", asked_for(page)["window"][0])
+        assert asked_for(page)["by"] == ["model"]
+        whole = f"{Decimal(found[1].replace(',', '')):,.0f}"
+        cost = page.locator("[data-testid=stMetric]", has_text="Effective cost").first
+        expect(cost).to_contain_text(whole, timeout=PATIENCE)
 
 
 def test_a_link_opens_a_job(browser: Browser, served: Served, demo_file: Path, tmp_path: Path) -> None:
