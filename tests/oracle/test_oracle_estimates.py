@@ -10,6 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ledger.tables import GpuHour
+from queries.graph import Span
+from queries.rollups.unbilled_hour import unbilled_hour
 from tests import bills as tables
 from tests.oracle.bills import FIRST, MARCH, UNIT
 from tests.oracle.money_frames import moment, money, units
@@ -204,6 +207,52 @@ def test_neither_the_order_of_rows_nor_another_fleet_matters(seed: int) -> None:
     alone = inputs(fleets[:1])
     mine = {place: each for place, each in found_in(computed(made)).items() if place[0] == fleets[0].name}
     assert found_in(computed(alone)) == mine
+
+
+def seen(fleets: list[Fleet]) -> pl.DataFrame:
+    """Return an hour of one device for each hour in which a node with devices existed, the present one among them."""
+    hours = [
+        tables.device_hour(moment(hour), "g", one.node, existed_seconds=existed // 1000) | {"cluster": each.name}
+        for each in fleets
+        for one in each.nodes
+        for hour in range(FIRST, NOW, HOUR)
+        if one.gpus and (existed := min(hour + HOUR, one.end or hour + HOUR) - max(hour, one.start)) >= 1000
+    ]
+    return tables.rows(GpuHour, hours)
+
+
+def listed_apart(fleets: list[Fleet], made: Mapping[str, pl.DataFrame]) -> dict[tuple[str, str, int], str]:
+    """Return the hours that stand beside all totals, with why."""
+    found = unbilled_hour.function(
+        gpu_hours=seen(fleets).lazy(),
+        costs=computed(made).lazy(),
+        nodes=made["nodes"].lazy(),
+        prices=made["prices"].lazy(),
+        span=Span(moment(FIRST), moment(NOW), moment(NOW)),
+    ).collect()
+    return {
+        (row["cluster"], row["node"], round(row["hour_start"].timestamp() * 1000)): row["reason"]
+        for row in found.iter_rows(named=True)
+    }
+
+
+@pytest.mark.parametrize("seed", range(0, CALLS, 4))
+def test_each_hour_is_billed_estimated_or_listed_apart(seed: int) -> None:
+    fleets, made = given(seed)
+    billed = {
+        (each.name, one.node, one.hour)
+        for each in fleets
+        for one in each.billed
+        if not one.is_correction and not one.is_credit
+    }
+    over = {
+        (row["cluster"], row["node"], round(row["hour_start"].timestamp() * 1000))
+        for row in seen(fleets).iter_rows(named=True)
+        if row["hour_start"] < moment(NOW - NOW % HOUR)
+    }
+    apart = listed_apart(fleets, made)
+    assert apart.keys() == over - billed - expected(fleets).keys()
+    assert set(apart.values()) == {"left_out", "no_price"}
 
 
 def changed(table: str, **columns: Any) -> Callable[[Mapping[str, pl.DataFrame]], dict[str, pl.DataFrame]]:
