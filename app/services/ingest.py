@@ -129,6 +129,7 @@ def _lines(reasons: tuple[str, ...]) -> str:
 
 def _failed(name: str, error: ClusterLedgerError, path: str) -> dict[str, object]:
     """Say that nothing of a file was kept, and why."""
+    message = error.message.replace(path, name)
     return {
         "path": name,
         "format": "",
@@ -141,7 +142,7 @@ def _failed(name: str, error: ClusterLedgerError, path: str) -> dict[str, object
         "remarks": [],
         "rejections": [],
         "faults": [],
-        "error": error.message.replace(path, name),
+        "error": message if name in message else f"{name}: {message}",
         "hint": error.hint.replace(path, name),
         "exit_code": error.exit_code,
     }

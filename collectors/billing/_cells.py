@@ -19,6 +19,10 @@ _INSTANT: Final = pl.Datetime("us", "UTC")
 _SHOWN_CHARACTERS: Final = 60
 _AMOUNT: Final = "a decimal number such as -12.50"
 _MONTH_CHARACTERS: Final = 7
+EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""Exports write the years 1 and 9999 for a date that is not known: no charge is of these."""
+_IN_TIME: Final = f"an instant between {EARLIEST.year} and {LATEST.year}"
 
 
 @dataclass
@@ -119,6 +123,7 @@ class Cells:
         bad = found["at"].is_null() & texts.is_not_null()
         for index in pl.arg_where(bad, eager=True).to_list():
             self.refuse(index, name, texts[index], expected)
+        self._in_time(name, found["at"], texts)
         if name.casefold() in self.texts.naive:
             self.naive_instant_count += texts.len() - texts.null_count()
         else:
@@ -133,7 +138,16 @@ class Cells:
             column = column.dt.replace_time_zone("UTC")
         if expected:
             self.need(name, column, expected)
-        return column.dt.convert_time_zone("UTC").cast(_INSTANT).alias(name)
+        at = column.dt.convert_time_zone("UTC").cast(_INSTANT).alias(name)
+        self._in_time(name, at, at)
+        return at
+
+    def _in_time(self, name: str, at: pl.Series, written: pl.Series) -> None:
+        """Refuse the rows of a time that has no charges."""
+        if wrong := pl.arg_where((at < EARLIEST) | (at >= LATEST), eager=True).to_list():
+            texts = as_text(written)
+            for index in wrong:
+                self.refuse(index, name, texts[index], _IN_TIME)
 
     def need(self, name: str, column: pl.Series, expected: str) -> None:
         """Refuse the rows in which a column that must be known is null."""
@@ -244,8 +258,7 @@ def _instant(text: str) -> tuple[datetime | None, bool]:
         plain += "-01"
     try:
         at = datetime.fromisoformat(plain)
-    except ValueError:
+        in_utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None, False
-    if at.tzinfo is None:
-        return at.replace(tzinfo=UTC), not has_zone
-    return at.astimezone(UTC), False
+    return in_utc, at.tzinfo is None and not has_zone

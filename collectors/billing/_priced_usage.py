@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from collectors.billing._cells import EARLIEST, LATEST
 from collectors.billing._rates import Rates, folded_unit
 from ledger import money
 
@@ -137,6 +138,7 @@ def _day_end(text: str | None, start: datetime | None) -> str | None:
 def _instant(text: str | None) -> datetime | None:
     try:
         at = datetime.fromisoformat((text or "").removesuffix(" UTC"))
-    except ValueError:
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at if EARLIEST <= at < LATEST else None

@@ -252,6 +252,24 @@ def test_bad_rows_are_named_and_good_rows_stay(tmp_path: Path) -> None:
     assert stated["billed_cost"] == Decimal("1.5") + 4 + Decimal("1.5") * 3
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+05:00", "9999-12-31T00:00:00Z"])
+@pytest.mark.parametrize("is_typed", [False, True])
+def test_a_time_that_means_unknown_is_no_time(tmp_path: Path, at: str, is_typed: bool) -> None:
+    """.NET writes the year 1 for a date that it does not know, others 9999: no hour of them is in the ledger."""
+    whole = {"ChargePeriodStart": at, "ChargePeriodEnd": at}
+    path = bill(tmp_path / "a.csv", {}, whole)
+    if is_typed and "+" not in at:
+        path = tmp_path / "a.parquet"
+        instants = [name for name in ROW if name.endswith(("Start", "End"))]
+        typed = [pl.col(name).str.to_datetime(time_zone="UTC") for name in instants]
+        pl.DataFrame([ROW, {**ROW, **whole}]).with_columns(typed).write_parquet(path)
+    read = read_bill(path)
+    assert _charges(read).height == 1
+    (refused,) = read.rejected
+    assert (refused.column, refused.found[:6]) == ("ChargePeriodStart", repr(at)[:6])
+    assert refused.expected.startswith("an instant")
+
+
 def test_a_quote_that_never_closes_refuses_only_the_row_it_starts(tmp_path: Path) -> None:
     path = bill(tmp_path / "a.csv", {}, {}, {})
     lines = path.read_text().splitlines()
