@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import duckdb
 import polars as pl
 
-from ledger._connection import connect, explained, fetch, path_of, read_only
+from ledger._connection import ROOM, connect, explained, fetch, path_of, read_only
 from ledger._ddl import FENCE
 from ledger._opening import opened
 
@@ -37,16 +37,17 @@ class Access:
         finally:
             cursor.close()
 
-    def rows(self, query: str, params: Mapping[str, object]) -> pl.DataFrame:
+    def rows(self, query: str, params: Mapping[str, object], room: int = ROOM) -> pl.DataFrame:
         """Return a query's rows, of the snapshot that this thread holds or else of now.
 
+        `room` is how many are fetched as one piece.
         Raises: StoreError: it failed.
         """
         held: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
         if held is not None:
-            return self._fetch(held, query, params)
+            return self._fetch(held, query, params, room)
         with self.cursor() as cursor, read_only(cursor):
-            return self._fetch(cursor, query, params)
+            return self._fetch(cursor, query, params, room)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -70,8 +71,10 @@ class Access:
         self._connection.close()
         self._connection = connect(self.url, self._memory_limit)
 
-    def _fetch(self, cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object]) -> pl.DataFrame:
+    def _fetch(
+        self, cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object], room: int = ROOM
+    ) -> pl.DataFrame:
         try:
-            return fetch(cursor, query, params)
+            return fetch(cursor, query, params, room)
         except duckdb.Error as error:
             raise explained(self.url, error) from error

@@ -11,10 +11,17 @@ import polars as pl
 from ledger._ddl import quoted
 
 _CODE: Final = "code"
+_COUNT: Final = "count"
 _HASH: Final = "hash({})"
 
-Fetch = Callable[[str], pl.DataFrame]
-"""Runs a query whose parameters are known."""
+_FEW: Final = 10_000
+"""Room for the names of devices."""
+
+_MOST_ROOM: Final = 4_000_000
+"""Rows that are fetched as one piece at most: pieces are copied into one, which takes as much memory again."""
+
+Fetch = Callable[[str, int], pl.DataFrame]
+"""Runs a query whose parameters are known, with room for some rows in a piece."""
 
 
 def read_coded(fetch: Fetch, rows: str, order: str, columns: Sequence[str], coded: Sequence[str]) -> pl.DataFrame:
@@ -25,12 +32,14 @@ def read_coded(fetch: Fetch, rows: str, order: str, columns: Sequence[str], code
     others = ", ".join(quoted(name) for name in columns if name not in coded)
     names = ", ".join(map(quoted, coded))
     code = f"{_HASH.format(names)} AS {_CODE}"
-    known = fetch(f"SELECT DISTINCT {names}, {code}{rows}")
+    known = fetch(f"SELECT {names}, {code}, count(*) AS {_COUNT}{rows} GROUP BY ALL", _FEW)
+    room = max(1, min(int(known.get_column(_COUNT).sum()), _MOST_ROOM))
     if known.get_column(_CODE).is_duplicated().any():
-        texts = fetch(f"SELECT {', '.join(filter(None, (others, names)))}{rows}{order}")
+        texts = fetch(f"SELECT {', '.join(filter(None, (others, names)))}{rows}{order}", room)
         return texts.with_columns(pl.col(name).cast(_values(texts.get_column(name))) for name in coded)
     known = known.with_columns(pl.col(name).cast(_values(known.get_column(name))) for name in coded)
-    frame = fetch(f"SELECT {', '.join(filter(None, (others, code)))}{rows}{order}")
+    known = known.drop(_COUNT)
+    frame = fetch(f"SELECT {', '.join(filter(None, (others, code)))}{rows}{order}", room)
     codes = frame.get_column(_CODE)
     begins = codes.ne_missing(codes.shift(1))
     # Rows of one device lie together in most cases: a hash is looked up once for each run.

@@ -27,6 +27,9 @@ _CLOSED: Final = {
 
 _ROW_GROUP: Final = 122_880
 
+ROOM: Final = 1_000_000
+"""Rows of one piece of an answer, as DuckDB has it."""
+
 _FEW: Final = 16_384
 """Rows that are copied out of the room that DuckDB makes for a million of them, in each column of each answer: a few
 hundred small answers that somebody keeps would take up more address space than there is memory, and no process so large
@@ -140,11 +143,14 @@ def _of_place(url: str, text: str) -> StoreError | None:
 
 
 def fetch(
-    cursor: duckdb.DuckDBPyConnection, query: str, params: Mapping[str, object] | Sequence[object] = ()
+    cursor: duckdb.DuckDBPyConnection,
+    query: str,
+    params: Mapping[str, object] | Sequence[object] = (),
+    room: int = ROOM,
 ) -> pl.DataFrame:
-    """Return a query's rows as a frame in one chunk."""
+    """Return a query's rows as a frame in one chunk; `room` is how many DuckDB hands over as one piece."""
     result = cursor.execute(query, dict(params) if isinstance(params, Mapping) else list(params))
-    return frame_of(result.to_arrow_table())
+    return frame_of(result.to_arrow_table(room))
 
 
 def frame_of(table: object) -> pl.DataFrame:

@@ -196,7 +196,9 @@ class Store:
         order = f" ORDER BY {', '.join(quoted(name) for name in table.order or table.key)}" if ordered else ""
         if coded:
             with self._access.snapshot():
-                frame = read_coded(lambda query: self._access.rows(query, params), rows, order, names, coded)
+                frame = read_coded(
+                    lambda query, room: self._access.rows(query, params, room), rows, order, names, coded
+                )
         else:
             frame = self._access.rows(f"SELECT {', '.join(map(quoted, names))}{rows}{order}", params)
         return frame.select(

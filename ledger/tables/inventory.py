@@ -59,7 +59,9 @@ class Gpu(dy.Schema):
     gpu_model = text("Product name")
     gpu_index = number("Index that NVML gave it, or its place in the order of PCI addresses")
     minor_index = number("Minor number of its device file, /dev/nvidiaN; it need not follow the PCI addresses")
-    scheduler_index = number("Index by which the scheduler of the node counts it among its devices; null if nobody told")
+    scheduler_index = number(
+        "Index by which the scheduler of the node counts it among its devices; null if nobody told"
+    )
     numa_node_index = number("NUMA node of the host that it is attached to; null where the firmware names none")
     parent_gpu_uuid = text("The whole device that a slice is cut from; '' for a whole device", nullable=False)
     gpu_fraction = fraction("1, or the slice's part: the larger of compute and memory share, scaled to sum to 1")

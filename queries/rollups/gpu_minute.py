@@ -14,7 +14,7 @@ from queries.rollups._steps import LONGEST_STEP, LOOKBACK
 from queries.rollups._timeline import DEVICE, MINUTE, instant, milliseconds, numbered
 
 
-@rollup(rows_at_once=800_000)
+@rollup(rows_at_once=1_200_000)
 def gpu_minute(
     samples: Annotated[
         dy.LazyFrame[GpuSample], Input(before=LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE)

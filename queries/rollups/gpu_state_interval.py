@@ -34,7 +34,7 @@ _DRAINED: Final = ("DRAINED", "DRAINING")
 _QUALITIES: Final = ("A", "B", "C", "D", "X")
 
 
-@rollup(rows_at_once=800_000)
+@rollup(rows_at_once=1_200_000)
 def gpu_state_interval(
     samples: Annotated[
         dy.LazyFrame[GpuSample], Input(before=LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE, fills=False)
