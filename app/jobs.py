@@ -149,6 +149,6 @@ JOBS: Final = (
     Job("demo_feed", every_rollup, demo_feed),
     Job("rollup", every_rollup, rollup, rest=_ROLLUP_REST),
     Job("notify", every_notice, notify),
-    Job("expire", every_night, expire),
+    Job("expire", every_night, expire, starts_at_once=False),
     Job("weekly_report", every_week, weekly_report, starts_at_once=False, is_finished_when_stopped=False),
 )

@@ -85,6 +85,10 @@ def trouble(error: BaseException) -> tuple[str, str] | None:
         )
     if any(each in reason for each in _NO_TLS):
         return f"TLS: {reason}", "what answers there speaks no TLS: see agent.hub, https:// or http://"
+    if isinstance(found, ssl.SSLEOFError):
+        # A hub that wants a certificate says so when the handshake is over here: its end may come before its word.
+        advice = "the other side has hung up: where it wants a certificate of this node, see agent.tls_certificate"
+        return f"TLS: {reason}", f"{advice}; else agent.hub, and what stands before the hub"
     return f"TLS: {reason}", "see agent.hub, and what stands before the hub"
 
 

@@ -68,6 +68,15 @@ def test_on_a_new_store_no_report_of_the_past_goes_out(here: Context) -> None:
     assert here.store.read(JobRun)["status"].to_list() == ["skipped"]
 
 
+def test_a_new_store_is_cleaned_up_at_night_and_not_while_agents_wait(here: Context, clock: Clock) -> None:
+    expire = next(job for job in jobs.JOBS if job.name == "expire")
+    assert due(here, expire) is None
+    clock.at = datetime(2026, 11, 15, 2, 59, tzinfo=UTC)
+    assert due(here, expire) is None
+    clock.at = datetime(2026, 11, 15, 3, 1, tzinfo=UTC)
+    assert due(here, expire) == datetime(2026, 11, 15, 3, tzinfo=UTC)
+
+
 def test_a_report_goes_out_once_when_it_is_due(here: Context, clock: Clock) -> None:
     ran: list[datetime] = []
     job = report(ran)

@@ -16,8 +16,8 @@ from app import data
 from app.context import Context
 from app.data import Scope
 from ledger.errors import InputError
-from ledger.tables import TABLES, AnomalyDay, SpendDay
-from ledger.tables.partition import floor
+from ledger.tables import TABLES, AnomalyDay, ForecastCheck, SpendDay
+from ledger.tables.partition import WHOLE, floor
 from queries import sql
 from tests.app.conftest import used
 from tests.demo import DEMO_NOW, settings_of
@@ -45,7 +45,10 @@ ONE_INVOICE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def planted(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
-    """Return the simulated cluster, with what it has not itself: an unusual day of two teams, and what these own."""
+    """Return the simulated cluster, with what it has not itself.
+
+    Of two teams it gets an unusual day, what they own, and how far forecasts were from what they cost.
+    """
     path = tmp_path_factory.mktemp("planted") / "demo.duckdb"
     shutil.copyfile(demo_file, path)
     context = Context(settings_of(path), now=lambda: DEMO_NOW)
@@ -61,6 +64,9 @@ def planted(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     nobodys = spent.filter(pl.col("model") == "", pl.col("cluster") != "", pl.col("in_scope")).head(1)
     owned = [nobodys.with_columns(team=pl.lit(team), bucket=pl.lit("shared")) for team in ("language", "vision")]
     context.store.replace(SpendDay, pl.concat([spent, *owned]), partitions=[f"{start.date()}"])
+    checks = context.store.read(ForecastCheck)
+    theirs = [checks.head(1).with_columns(scope=pl.lit(f"team:{team}")) for team in ("language", "vision")]
+    context.store.replace(ForecastCheck, pl.concat([checks, *theirs]), partitions=[WHOLE])
     yield context
     context.close()
 
