@@ -6,6 +6,9 @@ PORT ?= 8501
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+# Authorities that the machine trusts are trusted, as pip does: a mirror or a proxy of a company has one of its own.
+export UV_SYSTEM_CERTS ?= true
+
 .DEFAULT_GOAL := help
 .PHONY: help up test check docs golden bench bench-faults bench-gpu fmt clean servers
 

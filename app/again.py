@@ -9,11 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import polars as pl
 
 from ledger.errors import ClusterLedgerError
+
+T = TypeVar("T")
 
 _RECENT_SECONDS: Final = 300
 """Whoever reads a page longer than that waits once, as the first one did."""
@@ -52,9 +54,9 @@ class Asked:
             known = self._reads.get(key)
         return known.value if known is not None and known.value.equals(value) else value
 
-    def read(self, key: Hashable, value: pl.DataFrame, ask: Callable[[], object]) -> pl.DataFrame:
+    def read(self, key: Hashable, value: T, ask: Callable[[], object]) -> T:
         """Remember what a read returned and how to ask for it again, and return it."""
-        if value.estimated_size() > _MOST_BYTES:
+        if isinstance(value, pl.DataFrame) and value.estimated_size() > _MOST_BYTES:
             return value
         with self._lock:
             known = self._reads.pop(key, None) or Made(ask, None, 0.0)

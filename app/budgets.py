@@ -95,13 +95,11 @@ def cumulated(each: Standing, spent: pl.DataFrame, forecast: pl.DataFrame, now: 
     """
     budget = each.budget
     mine = (pl.col("scope") == budget.scope) & (pl.col("billing_currency") == budget.currency)
-    past = (
-        spent.filter(mine)
-        .sort("day")
-        .select("day", pl.col("cost").cast(pl.Float64).fill_null(0).cum_sum().alias("spent"))
-    )
+    days = spent.filter(mine, pl.col("day") <= now.date()).sort("day")
+    past = days.select("day", pl.col("cost").cast(pl.Float64).fill_null(0).cum_sum().alias("spent"))
     base = length(each.spent)
-    coming = still_to_come(forecast.filter(mine), spent.filter(mine), now).sort("day")
+    used = days.with_columns(pl.col("usage_cost").alias("cost"))
+    coming = still_to_come(forecast.filter(mine), used, now).sort("day")
     rising = coming.select(
         "day",
         *(

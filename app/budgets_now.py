@@ -18,7 +18,7 @@ def looked_at() -> Scope:
 def current(month: date) -> list[Standing]:
     """Return how the budgets of a month stand for a page, asked once until something changes."""
     scope = looked_at()
-    return data.made(
+    return data.kept(
         "budgets",
         TABLES,
         lambda: of(data.hub(), partial(data.answer, scope=scope), month, scope),

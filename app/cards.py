@@ -87,7 +87,7 @@ def parted(of: Part, frame: pl.DataFrame) -> None:
     number(of, next(iter(data.once(measure.parts, frame, of).values()), None))
 
 
-def summed(of: Amount, frame: pl.DataFrame, *, of_rows_in: str = "") -> None:
+def summed(of: Amount, frame: pl.DataFrame, *, of_rows_in: str = "", label: str = "") -> None:
     """Draw an amount of rows that a read has returned; of rows in one known currency it is 0 where none counts."""
     nothing = {of_rows_in: Decimal(0)} if of_rows_in else {}
-    money(of, nothing | data.once(measure.amounts, frame, of))
+    money(of, nothing | data.once(measure.amounts, frame, of), label=label)

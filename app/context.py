@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 
 _GROWTH_SECONDS: Final = 10.0
+"""So long cached reads of growing tables last: the step of an agent."""
+
+_MOST_SECONDS: Final = 30.0
+"""So long they last where the hub has no time to read them anew before a page asks: a large rollup computes."""
 
 acting: ContextVar[str] = ContextVar("who acts", default="command line")
 """Who acts in this thread or task, as the audit log names them."""
@@ -91,15 +95,19 @@ class Context:
             self._versions.update(set(tables))
 
     def grown(self, tables: Iterable[str]) -> None:
-        """Say that tables go on growing: their cached reads last for the step of an agent, however many there are."""
+        """Say that tables go on growing: their cached reads last for a while, however many commits there are."""
         self._unsaid.update(tables)
 
-    def version(self, tables: Iterable[str]) -> tuple[object, ...]:
-        """Return a value that differs after any of the tables has changed, and from any other context's."""
-        if self._unsaid and (now := time.monotonic()) - self._said_at >= _GROWTH_SECONDS:
+    def say_growth(self, after: float = _GROWTH_SECONDS) -> None:
+        """Let growth count as a change, if the last did so long ago: whoever says it reads anew what pages show."""
+        if self._unsaid and (now := time.monotonic()) - self._said_at >= after:
             self._said_at, said = now, set(self._unsaid)
             self._unsaid -= said
             self.changed(said)
+
+    def version(self, tables: Iterable[str]) -> tuple[object, ...]:
+        """Return a value that differs after any of the tables has changed, and from any other context's."""
+        self.say_growth(_MOST_SECONDS)
         return (self._identity, self._all, *(self._versions[name] for name in sorted(tables)))
 
     def went_back(self) -> timedelta:

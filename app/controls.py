@@ -123,6 +123,25 @@ def days(chosen: Window) -> Window:
     return Window(floor(chosen.start, "day"), after(last, "day"))
 
 
+def covered(question: str, stretch: Window) -> Window:
+    """Return what a question answers of a stretch: all of it, or the days it touches where only days are known."""
+    return days(stretch) if sql.load(question).is_by_days else stretch
+
+
+def say_days(what: str = "What stands here") -> None:
+    """Say which time is shown where whole days are, and these are not the window that the reader chose."""
+    chosen, now = window(), data.now()
+    shown = days(chosen)
+    # What is still to come is in neither.
+    if shown.start == chosen.start and (shown.end == chosen.end or chosen.end > now):
+        return
+    told, wanted = (
+        f"{each.start:%-d %b %Y %H:%M} to {'now' if each.end > now else f'{each.end:%-d %b %Y %H:%M}'}"
+        for each in (shown, chosen)
+    )
+    st.caption(f"{what} is known by whole days, UTC: {told}. The window is {wanted}.")
+
+
 def bucket(chosen: Window) -> str:
     """Return how time is cut for a chart: hours up to eight days, then days."""
     return "hour" if chosen.end - chosen.start <= timedelta(days=8) else "day"
@@ -147,9 +166,9 @@ def scope() -> Scope:
 def answer(question: str, at: Window | None = None, **params: Any) -> pl.DataFrame:
     """Return the answer to a question about what the reader chose: the window unless told, the cluster and the team.
 
-    A question is asked with those of them that it takes.
+    A question is asked with those of them that it takes, and for whole days where it knows no hours.
     """
-    stretch = at or window()
+    stretch = covered(question, at or window())
     chosen = {"start": stretch.start, "end": stretch.end, "cluster": cluster(), "team": team()}
     takes = sql.load(question).asks
     return data.answer(

@@ -155,6 +155,16 @@ def made(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scop
     return _CACHE.get(key, make, version=at.version(sorted(tables)))
 
 
+def kept(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scope, **params: Any) -> T:
+    """Return what `made` returns, and have it made again after a change, before anybody asks.
+
+    The function is then called without a page: all that it makes is of the store and of what it holds itself.
+    """
+    value = made(name, tables, make, scope=scope, **params)
+    key = ("kept", name, scope, tuple(sorted(params.items())))
+    return _ASKED.read(key, value, lambda: kept(name, tables, make, scope=scope, **params))
+
+
 def once(
     function: Callable[Concatenate[pl.DataFrame, P], T], frame: pl.DataFrame, /, *args: P.args, **kwargs: P.kwargs
 ) -> T:

@@ -13,7 +13,7 @@ from app.data import Window
 from ledger import money
 from ledger.names import State
 from ledger.tables.partition import after, floor
-from queries import measure
+from queries import converted, measure
 from queries.display import Shown
 from queries.measures import gpu_time, spending
 from queries.still_to_come import COSTS, still_to_come
@@ -22,10 +22,6 @@ Answer = Callable[..., pl.DataFrame]
 """Asks a question of `queries/sql` with its parameters."""
 
 FORECAST_COSTS: Final = COSTS
-_MODEL_COSTS: Final = (
-    *("effective_cost", "productive_cost", "idle_cost"),
-    *("serving_cost", "serving_productive_cost", "prompt_cost", "generated_cost", "training_cost"),
-)
 
 
 class Convert(Protocol):
@@ -37,13 +33,17 @@ class Convert(Protocol):
 
 @dataclass(frozen=True)
 class Headline:
-    """What one stretch of time cost and how its GPU time went, for all teams or one."""
+    """What one stretch of time cost and how its GPU time went, for all teams or one.
+
+    `model_days` is null where no money is converted: only then are the days of models needed.
+    """
 
     window: Window
     hours: pl.DataFrame
     spend: pl.DataFrame
     idle: pl.DataFrame
     models: pl.DataFrame
+    model_days: pl.DataFrame | None = None
 
     @cached_property
     def spent(self) -> dict[str, Decimal]:
@@ -104,8 +104,12 @@ def headline(
     team: str = "",
     bucket: str = "day",
     days: Window | None = None,
+    converts: bool = False,
 ) -> Headline:
-    """Ask what is needed for the headline of a stretch of time; `days` are the days of its models, if others."""
+    """Ask what is needed for the headline of a stretch of time; `days` are the days of its models, if others.
+
+    `converts` says that its money will be brought to a display currency.
+    """
     span = {"start": window.start, "end": window.end}
     who = {"cluster": cluster, "team": team}
     hours = (
@@ -113,27 +117,31 @@ def headline(
         if team
         else answer("state_hours", **span, cluster=cluster, bucket=bucket)
     )
+    of_days = {"start": (days or window).start, "end": (days or window).end, **who}
     return Headline(
         window=window,
         hours=hours,
         spend=spend(answer, window, **who),
         idle=answer("idle_costs", **span, **who),
-        models=answer("model_costs", start=(days or window).start, end=(days or window).end, **who),
+        models=answer("model_costs", **of_days),
+        model_days=answer("model_cost_days", **of_days) if converts else None,
     )
 
 
 def in_display_currency(found: Headline, convert: Convert) -> tuple[Headline, tuple[Shown, ...]]:
     """Return the headline's money in the display currency, and what was converted.
 
-    Spend goes by the rate of each day; what is summed over the window by that of its last day.
+    Spend and models go by the rate of each day; idle time, which is summed over the window, by that of its last day.
     """
+    if found.model_days is None:
+        return found, ()
     on = (found.window.end - timedelta(microseconds=1)).date()
     spent = convert(found.spend, ("cost",), day="day")
     idle = convert(found.idle, ("effective_cost",), on=on)
-    models = convert(found.models, _MODEL_COSTS, on=on)
+    models = convert(found.model_days, converted.MODEL_COSTS, day="day")
     if not (spent.words or idle.words or models.words):
         return found, ()
-    changed = replace(found, spend=spent.frame, idle=_largest_first(idle.frame), models=_largest_first(models.frame))
+    changed = replace(found, spend=spent.frame, idle=_largest_first(idle.frame), models=converted.models(models.frame))
     return changed, (spent, idle, models)
 
 
@@ -162,17 +170,43 @@ def month_so_far(now: datetime) -> Window:
     return Window(floor(now, "month"), after(floor(now, "hour"), "hour"))
 
 
-def month_end(days: pl.DataFrame, forecast: pl.DataFrame, now: datetime) -> list[MonthEnd]:
+def usage(answer: Answer, window: Window, *, cluster: str = "", team: str = "") -> pl.DataFrame:
+    """Ask what usage of the AI estate cost, day by day: what a forecast of its days is held against."""
+    return answer("usage_days", start=window.start, end=window.end, cluster=cluster, team=team)
+
+
+def coming_days(
+    used: pl.DataFrame, forecast: pl.DataFrame, now: datetime, convert: Convert | None = None
+) -> pl.DataFrame:
+    """Return what the days of the month will still cost, in the display currency where `convert` gives it.
+
+    Each currency has its own newest forecast, which is held against its own usage: they are converted last.
+    """
+    coming = still_to_come(forecast, used, now)
+    return coming if convert is None else convert(coming, FORECAST_COSTS, on=now.date()).frame
+
+
+def month_end(
+    days: pl.DataFrame, used: pl.DataFrame, forecast: pl.DataFrame, now: datetime, convert: Convert | None = None
+) -> list[MonthEnd]:
     """Return spend so far plus what is still to come, per currency; none without a forecast.
 
-    `days` are what `spend` returns, `forecast` has rows of `forecast_day` of one scope.
+    `days` are what `spend` returns, `used` what `usage` does, `forecast` has rows of `forecast_day` of one scope; with
+    `convert` the `days` are in the display currency, and the others as they are billed.
+    An end of the interval is known where it is of each day.
     """
     if forecast.is_empty():
         return []
-    spent, coming = measure.amounts(days, spending.SPEND), still_to_come(forecast, days, now)
+    spent, coming = measure.amounts(days, spending.SPEND), coming_days(used, forecast, now, convert)
+    is_known = pl.all_horizontal(pl.col("lower_cost", "upper_cost").is_not_null())
+    whole = coming.filter(is_known.all().over(measure.CURRENCY))
     expected, lower, upper = (
-        measure.amounts(coming, each)
-        for each in (spending.MONTH_END, spending.MONTH_END_LOWER, spending.MONTH_END_UPPER)
+        measure.amounts(rows, each)
+        for rows, each in (
+            (coming, spending.MONTH_END),
+            (whole, spending.MONTH_END_LOWER),
+            (whole, spending.MONTH_END_UPPER),
+        )
     )
     return [
         MonthEnd(

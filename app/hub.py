@@ -17,11 +17,13 @@ import streamlit
 import uvicorn
 from starlette.middleware import Middleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 from streamlit import App
 from streamlit.web import bootstrap
 
 from app import context as contexts
 from app import login, tls
+from app.ahead import Ahead
 from app.api import health, ingest, metrics, services, unknown
 from app.api._intake import Intake
 from app.api._pace import Pace
@@ -31,7 +33,8 @@ from app.guard import Guard, host_names
 from app.page import pages
 from app.pullers import Pullers
 from app.scheduler import Scheduler
-from app.services import named, names
+from app.services import named
+from app.services import names as service_names
 from app.services._hub_file import HubFile, found, hub_file, leave
 from app.shown import NotingProtocol
 from app.theme import streamlit_options
@@ -43,6 +46,8 @@ from queries.aside import Aside
 
 _HEAVY: Final = ("numpy", "pandas", "polars", "pyarrow", "plotly.graph_objects", "babel.numbers")
 """What the first page would import otherwise: a visitor waits 2 s for it."""
+
+_INGEST: Final = "/api/v1/ingest"
 
 _KEPT_RUNS: Final = 20
 """For how many runs a browser keeps a chart or a table: a few megabytes."""
@@ -57,14 +62,14 @@ def routes(context: Context, token: str) -> list[Route]:
     return [
         Route("/metrics", partial(metrics.metrics, context, token)),
         Route("/api/v1/health", health.health),
-        Route("/api/v1/ingest", partial(ingest.ingest, context, pace, Intake(context, pace)), methods=["POST"]),
+        Route(_INGEST, partial(ingest.ingest, context, pace, Intake(context, pace)), methods=["POST"]),
         Route("/api/v1/services", partial(services.listed, context, token)),
         Route("/api/v1/services/{name}", partial(services.called, context, token), methods=["POST"]),
         Route("/api/{rest:path}", unknown.unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),
     ]
 
 
-def application(context: Context, token: str, address: str = "") -> App:
+def application(context: Context, token: str, address: str = "") -> ASGIApp:
     """Return the ASGI app of a context: pages, API and jobs; `address` is where it listens."""
 
     @contextlib.asynccontextmanager
@@ -80,19 +85,21 @@ def application(context: Context, token: str, address: str = "") -> App:
             scheduler.stop()
 
     settings = context.settings
-    middleware = [Middleware(Guard, names=host_names(settings.hub))]
+    names, known = host_names(settings.hub), routes(context, token)
+    middleware = [Middleware(Guard, names=names)]
     at = login.origin(settings.hub, address)
     secret = login.secrets(settings.auth, at)
     if secret:
         cookie = secret["auth"]["cookie_secret"]
         middleware.append(Middleware(Gate, auth=settings.auth, cookie_secret=cookie, origin=at, now=context.now))
-    return App(
+    pages = App(
         Path(__file__).with_name("main.py"),
         lifespan=lifespan,
-        routes=routes(context, token),
+        routes=known,
         middleware=middleware,
         secrets=secret or None,
     )
+    return Ahead(pages, next(each for each in known if each.path == _INGEST), names)
 
 
 def warm() -> None:
@@ -100,7 +107,7 @@ def warm() -> None:
     for name in _HEAVY:
         importlib.import_module(name)
     pages()
-    for name in names():
+    for name in service_names():
         named(name)
     gc.collect()
     gc.freeze()
@@ -240,7 +247,7 @@ def configure(settings: HubSettings, port: int) -> None:
         "server.fileWatcherType": "none",
         "server.runOnSave": False,
         "server.showEmailPrompt": False,
-        # The scheduler collects what is in cycles: after each run it takes longer than the run.
+        # The scheduler collects what is in cycles: after each run it would take longer than the run.
         "runner.postScriptGC": False,
         # A reader who goes from page to page and back does not get the same charts and tables again.
         "global.maxCachedMessageAge": _KEPT_RUNS,

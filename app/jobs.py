@@ -11,7 +11,6 @@ import polars as pl
 from app.context import Context
 from app.money_tell import tell_of_money, wants_money
 from app.notify import notify as tell
-from app.priority import stand_back
 from app.services import _demo_feed, _owned, _prepaid, named
 from app.services._service import silent
 from app.services.rollup import compute
@@ -79,9 +78,8 @@ def every_week(settings: Settings, now: datetime) -> datetime:
 
 
 def rollup(context: Context, due_at: datetime) -> str:
-    """Compute what is due, behind those who wait for an answer."""
+    """Compute what is due."""
     del due_at
-    stand_back()
     ran = compute(context, silent)
     return ", ".join(
         (amount(sum(each.partitions for each in ran), "partition"), amount(sum(each.rows for each in ran), "row"))

@@ -12,7 +12,7 @@ from app.context import Context
 from app.money_news import MoneyNews, fresh, news
 from app.receivers import money_call
 from app.reports import message
-from app.tell import posted, wait_after
+from app.tell import Problem, posted, wait_after
 from collectors._tls import trusting
 from ledger.errors import ClusterLedgerError
 from ledger.frames import to_frame
@@ -79,13 +79,13 @@ def _tell(
     if not new:
         return 0, later
     now = context.now()
-    problem: tuple[str, float] | None
+    problem: Problem | None
     try:
         tls = trusting(f"notify.{receiver.name}", receiver.ca_file)
         with httpx2.Client(timeout=_SECONDS, verify=True if tls is None else tls) as client:
             problem = posted(client, money_call(receiver, new, now, context.settings.hub.url), now)
     except ClusterLedgerError as error:
-        problem = (error.message, 0.0)
+        problem = Problem(error.message)
     return _noted(context, receiver.name, new, known, problem, later)
 
 
@@ -100,7 +100,7 @@ def _mail(
     try:
         message.send([_composed(context, reader, new)], context.settings.mail)
     except ClusterLedgerError as error:
-        problem = (error.message, 0.0)
+        problem = Problem(error.message)
     return _noted(context, _mail_name(reader), new, known, problem, later)
 
 
@@ -129,7 +129,7 @@ def _noted(
     name: str,
     new: Sequence[MoneyNews],
     known: Mapping[str, Mapping[str, Any]],
-    problem: tuple[str, float] | None,
+    problem: Problem | None,
     later: int,
 ) -> tuple[int, int]:
     """Keep how a call went; return how many were told, and how many wait."""
@@ -144,13 +144,13 @@ def _noted(
                     "event_id": event,
                     "told_at": now if problem is None else None,
                     "attempt_count": attempts if problem is None else attempts + 1,
-                    "next_attempt_at": None if problem is None else now + wait_after(attempts, problem[1]),
-                    "message": None if problem is None else problem[0],
+                    "next_attempt_at": None if problem is None else now + wait_after(attempts, problem.asked_seconds),
+                    "message": None if problem is None else problem.message,
                 }
             )
     context.store.append(MoneyNotice, to_frame(MoneyNotice, rows), source="notify")
     context.changed({"money_notice"})
     if problem is not None:
-        log.warning("receiver did not take news", receiver=name, error=problem[0])
+        log.warning("receiver did not take news", receiver=name, error=problem.message)
         return 0, later + len(new)
     return len(new), later

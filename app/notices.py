@@ -68,6 +68,8 @@ def _blank(receiver: Receiver, key: Mapping[str, Any]) -> Notice:
     return {
         **key,
         "receiver": receiver.name,
+        "user": None,
+        "team": None,
         "turn_count": 0,
         "told": "",
         "pending": "",
@@ -75,6 +77,7 @@ def _blank(receiver: Receiver, key: Mapping[str, Any]) -> Notice:
         "closed_at": None,
         "attempt_count": 0,
         "next_attempt_at": None,
+        "is_refused": False,
         "told_at": None,
         "message": None,
     }
@@ -86,11 +89,12 @@ def _first(incident: Incident, receiver: Receiver, since: datetime, now: datetim
     closed_at = incident["closed_at"]
     is_missed = closed_at is not None and closed_at >= since and now - closed_at < _MISSED
     is_news = incident["status"] == "open" or (is_missed and incident["status_while_lasting"] == "open")
-    return _opening(blank, now) if is_news else blank
+    return _opening(incident, blank, now) if is_news else blank
 
 
-def _opening(notice: Notice, now: datetime) -> Notice:
-    return {**notice, "pending": "opened", "pending_from": now, "turn_count": notice["turn_count"] + 1}
+def _opening(incident: Incident, notice: Notice, now: datetime) -> Notice:
+    whose = {name: incident[name] for name in ("user", "team")}
+    return {**notice, **whose, "pending": "opened", "pending_from": now, "turn_count": notice["turn_count"] + 1}
 
 
 def _closing(notice: Notice, closed_at: datetime, now: datetime) -> Notice:
@@ -109,12 +113,13 @@ def _next(incident: Incident, notice: Notice, now: datetime) -> Notice:
     if told == "opened" and (not lasts or incident["status"] == "exempt"):
         return _closing(notice, incident["closed_at"] or now, now)
     if told != "opened" and is_open:
-        return _opening(notice, now)
+        return _opening(incident, notice, now)
     return notice
 
 
 def _quiet(notice: Notice) -> Notice:
-    return {**notice, "pending": "", "pending_from": None, "attempt_count": 0, "next_attempt_at": None}
+    idle = {"pending": "", "pending_from": None, "attempt_count": 0, "next_attempt_at": None, "is_refused": False}
+    return {**notice, **idle}
 
 
 def _moved(incident: Incident, others: Iterable[Notice], now: datetime) -> Notice | None:
@@ -155,6 +160,12 @@ def after_success(notice: Notice, event: str, now: datetime) -> Notice:
     return {**_quiet(notice), "told": event, "told_at": now, "message": None}
 
 
-def after_failure(notice: Notice, before: int, message: str, not_before: datetime) -> Notice:
-    """Return a notice whose news the receiver did not take, after so many failures `before`."""
-    return {**notice, "attempt_count": before + 1, "next_attempt_at": not_before, "message": message}
+def after_failure(
+    notice: Notice, before: int, message: str, not_before: datetime, *, is_refused: bool = False
+) -> Notice:
+    """Return a notice whose news the receiver did not take, after so many failures `before`.
+
+    One that `is_refused` waits alone; otherwise it is the receiver that is away, and nothing is told meanwhile.
+    """
+    tried = {"attempt_count": before + 1, "next_attempt_at": not_before, "message": message}
+    return {**notice, **tried, "is_refused": is_refused}

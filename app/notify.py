@@ -11,7 +11,7 @@ import polars as pl
 from app.context import Context
 from app.notices import Known, Notice, after_failure, after_success, events_of, key_of, told_next
 from app.receivers import News, call_of
-from app.tell import posted, wait_after
+from app.tell import Problem, posted, wait_after
 from collectors._tls import trusting
 from ledger.errors import ClusterLedgerError
 from ledger.frames import to_frame
@@ -27,7 +27,7 @@ _MOST_AT_ONCE: Final = 100
 
 _RECENT: Final = timedelta(days=2)
 
-_CLOSED_FIELDS: Final = ("model", "job_name", "user", "billing_currency", "effective_cost", "is_estimated")
+_CLOSED_FIELDS: Final = ("model", "job_name", "billing_currency", "effective_cost", "is_estimated")
 
 
 def notify(context: Context) -> str:
@@ -77,23 +77,44 @@ def _tell(context: Context, receiver: Receiver, known: Sequence[Known]) -> list[
     """Tell one receiver what is pending, oldest first, and return its notices after that."""
     now = context.now()
     notices = {key_of(each.notice): each.notice for each in known}
-    if any(each["pending"] and each["next_attempt_at"] and each["next_attempt_at"] > now for each in notices.values()):
+    waiting = {key: each for key, each in notices.items() if each["next_attempt_at"] and each["next_attempt_at"] > now}
+    if not all(each["is_refused"] for each in waiting.values()):
         return list(notices.values())
-    news = _news(receiver, known, now)
+    news = _news(receiver, [each for each in known if key_of(each.notice) not in waiting], now)
     try:
         tls = trusting(f"notify.{receiver.name}", receiver.ca_file)
         with httpx2.Client(timeout=_SECONDS, verify=True if tls is None else tls) as client:
             for start in range(0, len(news), _MOST_AT_ONCE):
                 part = news[start : start + _MOST_AT_ONCE]
-                problem = posted(client, call_of(receiver, part, now, context.settings.hub.url), now)
-                _note(notices, part, problem, now)
-                if problem:
-                    log.warning("receiver did not take news", receiver=receiver.name, error=problem[0])
+                if not _taken(context, client, receiver, part, notices):
                     break
     except ClusterLedgerError as error:
-        _note(notices, news, (error.message, 0.0), now)
+        _note(notices, news, Problem(error.message), now)
         log.warning("receiver cannot be told", receiver=receiver.name, error=error.message, hint=error.hint)
     return list(notices.values())
+
+
+def _taken(
+    context: Context,
+    client: httpx2.Client,
+    receiver: Receiver,
+    news: Sequence[News],
+    notices: dict[tuple[Any, ...], Notice],
+) -> bool:
+    """Tell a receiver some news, and keep how that went; return whether to tell it more.
+
+    What it refuses for its size or its content is told in halves: what it does not take costs no other its turn.
+    """
+    now = context.now()
+    problem = posted(client, call_of(receiver, news, now, context.settings.hub.url), now)
+    is_refused = problem is not None and problem.is_of_content
+    if is_refused and len(news) > 1:
+        half = len(news) // 2
+        return all(_taken(context, client, receiver, part, notices) for part in (news[:half], news[half:]))
+    _note(notices, news, problem, now)
+    if problem is not None:
+        log.warning("receiver did not take news", receiver=receiver.name, error=problem.message)
+    return problem is None or is_refused
 
 
 def _news(receiver: Receiver, known: Sequence[Known], now: datetime) -> list[News]:
@@ -114,13 +135,12 @@ def _gone(notice: Notice) -> dict[str, Any]:
     """Return what is known of an incident that is none any more."""
     unknown = dict.fromkeys(_CLOSED_FIELDS)
     length = (notice["closed_at"] or notice["opened_at"]) - notice["opened_at"]
-    known = {name: notice[name] for name in (*INCIDENT, "job_id", "closed_at")}
-    return {**unknown, **known, "idle_seconds": length.total_seconds(), "state": "", "team": "", "status": "closed"}
+    known = {name: notice[name] for name in (*INCIDENT, "job_id", "user", "closed_at")}
+    team = notice["team"] or ""
+    return {**unknown, **known, "idle_seconds": length.total_seconds(), "state": "", "team": team, "status": "closed"}
 
 
-def _note(
-    notices: dict[tuple[Any, ...], Notice], news: Iterable[News], problem: tuple[str, float] | None, now: datetime
-) -> None:
+def _note(notices: dict[tuple[Any, ...], Notice], news: Iterable[News], problem: Problem | None, now: datetime) -> None:
     """Keep in the notices how a call went; what only renewed an alert is no news."""
     for each in news:
         key = key_of(each.notice)
@@ -129,6 +149,8 @@ def _note(
         if problem is None:
             notices[key] = after_success({**notices[key], "closed_at": each.notice["closed_at"]}, each.event, now)
             continue
-        message, asked = problem
-        wait = wait_after(each.notice["attempt_count"], asked)
-        notices[key] = after_failure(notices[key], each.notice["attempt_count"], message, now + wait)
+        attempts = each.notice["attempt_count"]
+        not_before = now + wait_after(attempts, problem.asked_seconds)
+        notices[key] = after_failure(
+            notices[key], attempts, problem.message, not_before, is_refused=problem.is_of_content
+        )

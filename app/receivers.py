@@ -21,6 +21,7 @@ _VERSION: Final = 1
 _HOLDS: Final = timedelta(hours=1)
 """For how long an Alertmanager keeps an alert that nobody renews: a hub that is down this long has other alarms."""
 
+_QUIET: Final = frozenset({"acknowledged", "snoozed"})
 _NODES_SHOWN: Final = 4
 
 
@@ -186,11 +187,20 @@ def _escaped(text: str) -> str:
 
 
 def _alert(news: News, now: datetime, link: str) -> dict[str, Any]:
-    """Return one alert: its labels name the incident and stay, so that an Alertmanager knows it again."""
+    """Return one alert: its labels name the incident and stay, so that an Alertmanager knows it again.
+
+    While somebody takes care of it, or it is snoozed, it does not fire; if it lasts longer than that, it does again.
+    """
     row = news.incident
     labels = {"alertname": "ClusterledgerIdleGpu", "severity": "warning"}
-    labels |= {name: str(row[name] or "") for name in ("cluster", "node", "gpu_uuid", "job_id", "user", "team")}
-    ends_at = now + _HOLDS if news.event == "opened" else min(news.notice["closed_at"] or now, now)
+    # Whose it is may become known, or be corrected, while it lasts: that is no other alert.
+    whose = row if news.notice["team"] is None else news.notice
+    values = {name: row[name] for name in ("cluster", "node", "gpu_uuid", "job_id")}
+    values |= {name: whose[name] for name in ("user", "team")}
+    labels |= {name: str(value or "") for name, value in values.items()}
+    ends_at = min(news.notice["closed_at"] or now, now)
+    if news.event == "opened":
+        ends_at = now if row["status"] in _QUIET else now + _HOLDS
     return {
         "labels": {name: value for name, value in labels.items() if value},
         "annotations": {

@@ -4,7 +4,6 @@ APScheduler only wakes us; it forgets what it missed. A job that was due while t
 when it is back, for its newest due instant, and never twice for the same one.
 """
 
-import gc
 import logging
 import threading
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from app import context as contexts
 from app import data
 from app.context import Context, acting
+from app.garbage import Garbage
 from app.jobs import JOBS, Job
 from ledger.errors import ClusterLedgerError, StoreError
 from ledger.frames import to_frame
@@ -52,6 +52,7 @@ class Scheduler:
         self._asked: object = None
         self._ends: list[pl.DataFrame] = []
         self._trouble = Trouble()
+        self._garbage = Garbage()
 
     def start(self) -> None:
         """Close runs that a killed hub left open, and begin."""
@@ -89,12 +90,12 @@ class Scheduler:
             if due_at is not None:
                 run(self._context, job, due_at, self._ends)
         self._ask_again()
-        # What page runs and jobs have left in cycles; Streamlit would do it after each run of a page.
-        gc.collect()
+        self._garbage.collect()
 
     def _ask_again(self) -> None:
         """Read what pages show anew after a change, and what tells of the present once a minute."""
         context = self._context
+        context.say_growth()
         state = (context.version(TABLES), context.now().replace(second=0, microsecond=0))
         if contexts.current() is context and state != self._asked:
             self._asked = state

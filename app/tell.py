@@ -1,7 +1,8 @@
 """One call to a receiver: how it went, and for how long to wait after it failed."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from http import HTTPStatus
+from typing import Final, NamedTuple
 
 import httpx2
 
@@ -12,6 +13,19 @@ from collectors._tls import trouble
 _FIRST_WAIT: Final = timedelta(seconds=30)
 _LONGEST_WAIT: Final = timedelta(hours=1)
 
+# Less of it, or another part of it, may be taken.
+_OF_CONTENT: Final = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+)
+
+
+class Problem(NamedTuple):
+    """Why a receiver was not told, how long it asks to wait, and whether it refuses only what it was to be told."""
+
+    message: str
+    asked_seconds: float = 0.0
+    is_of_content: bool = False
+
 
 def wait_after(failures: int, asked: float) -> timedelta:
     """Return how long to wait after a call that failed after so many before: doubled each time, or what was asked."""
@@ -20,13 +34,15 @@ def wait_after(failures: int, asked: float) -> timedelta:
     return longest
 
 
-def posted(client: httpx2.Client, call: Call, now: datetime) -> tuple[str, float] | None:
-    """Make a call; return what went wrong and for how long the receiver asks to wait, or None."""
+def posted(client: httpx2.Client, call: Call, now: datetime) -> Problem | None:
+    """Make a call; return what went wrong, or None."""
     try:
         answer = client.post(call.url, content=call.body, headers=dict(call.headers))
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         wrong = trouble(error)
-        return (wrong[0] if wrong else f"{type(error).__name__}: {error}"), 0.0
+        return Problem(wrong[0] if wrong else f"{type(error).__name__}: {error}")
     if answer.is_success:
         return None
-    return f"HTTP {answer.status_code}: {answer.text[:200]}", asked_seconds(answer.headers.get("Retry-After", ""), now)
+    asked = asked_seconds(answer.headers.get("Retry-After", ""), now)
+    said = f"HTTP {answer.status_code}: {answer.text[:200]}"
+    return Problem(said, asked, is_of_content=answer.status_code in _OF_CONTENT)

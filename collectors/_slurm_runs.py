@@ -19,6 +19,9 @@ _SHARES: Final = ("gres/shard", "gres/mps")
 
 _NEVER_STARTED: Final = ("PENDING", "REVOKED")
 
+_RESIZED: Final = "RESIZING"
+"""The state of a record that ended because its run went on with other nodes or devices."""
+
 _REQUEUED_WITHIN: Final = timedelta(minutes=1)
 """A requeued run is submitted anew at the instant at which the one before ended; a recycled id comes days later."""
 
@@ -103,7 +106,7 @@ def numbered(rows: Iterable[RunRow], known: Mapping[tuple[object, object], int] 
 
 def _chain(runs: list[RunRow], known: Mapping[tuple[object, object], int]) -> list[RunRow]:
     """Return the runs under one id, numbered."""
-    chain = [run for run, _ in itertools.groupby(sorted(runs, key=_order))]
+    chain = _grown_together([run for run, _ in itertools.groupby(sorted(runs, key=_order))])
     counts = [_said(run, known) for run in chain]
     pairs = [(index, index + 1) for index in range(len(chain) - 1) if linked(chain[index], chain[index + 1])]
     for earlier, later in reversed(pairs):
@@ -118,6 +121,29 @@ def _chain(runs: list[RunRow], known: Mapping[tuple[object, object], int]) -> li
             # Two records of one submission that both say a number, or of which one was known.
             counts[index] = max(counts[index] or 0, before + 1)
     return [{**run, "restart_count": count} for run, count in zip(chain, counts, strict=True)]
+
+
+def _grown_together(chain: list[RunRow]) -> list[RunRow]:
+    """Return runs with what was resized while it ran as one: its last size, since it was submitted and began.
+
+    The record of its next size says that it was submitted when the last one ended, and began when the first one did.
+    Where that record is still to come the end is one of a size: the run goes on.
+    """
+    found: list[RunRow] = []
+    for run in chain:
+        before = found[-1] if found else None
+        if before is not None and before["state"] == _RESIZED and run["submitted_at"] in _starts(before):
+            found[-1] = {**run, **{name: before[name] for name in ("submitted_at", "eligible_at", "started_at")}}
+        else:
+            found.append(run)
+    if found and found[-1]["state"] == _RESIZED:
+        found[-1] = {**found[-1], "ended_at": None}
+    return found
+
+
+def _starts(resized: RunRow) -> tuple[object, object]:
+    """Return when the record of a run's next size may say that it was submitted."""
+    return resized["ended_at"], resized["submitted_at"]
 
 
 def _said(run: RunRow, known: Mapping[tuple[object, object], int]) -> int | None:

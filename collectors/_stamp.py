@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Protocol
 
+from collectors._instants import Instants, whole_milliseconds
 from collectors._round import RUN_TABLE, Result, Tables
 from collectors.node._files import text
 from collectors.wire import plain
@@ -72,11 +73,15 @@ def boot_id(procfs: Path) -> str:
     return text(procfs / "sys/kernel/random/boot_id") or ""
 
 
-def stamped(results: Iterable[Result], identity: Identity, memory: Memory) -> Tables:
-    """Return the rows of a round by table, complete; each collector's run is a row as well."""
+def stamped(results: Iterable[Result], identity: Identity, memory: Memory, instants: Instants | None = None) -> Tables:
+    """Return the rows of a round by table, complete; each collector's run is a row as well.
+
+    Rows that are sent need `instants`; without them an instant is what the clock shows.
+    """
     tables: Tables = {}
     for result in results:
-        instant = _milliseconds(result.started_at)
+        started_at = result.started_at
+        instant = instants.of(result.run.collector, started_at) if instants else whole_milliseconds(started_at)
         sample = {
             "cluster": identity.cluster,
             "node": identity.node,
@@ -158,8 +163,3 @@ def existing(table: str, row: Row, memory: Memory) -> Row:
 
 def _instant(value: object) -> datetime:
     return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-
-
-def _milliseconds(at: datetime) -> datetime:
-    """Return an instant in whole milliseconds, as it is sent."""
-    return at - timedelta(microseconds=at.microsecond % 1000)

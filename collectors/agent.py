@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from collectors._clock import utc_now
 from collectors._collect import Round, identity_of, node_collectors, roots, run_collectors
+from collectors._instants import Instants
 from collectors._machine import expected, node_row
 from collectors._metrics import Counts
 from collectors._pace import Paces
@@ -67,6 +68,7 @@ class Agent:
         agent = settings.agent
         link = self._link(settings)
         self.spool = Spool(agent.spool, agent.spool_max_bytes)
+        self._instants = Instants(self.spool)
         try:
             self.served = self._serving(settings)
         except ConfigError:
@@ -175,7 +177,7 @@ class Agent:
         for result in results:
             self._tell(result.run)
         try:
-            tables = stamped(results, self.identity, self.spool)
+            tables = stamped(results, self.identity, self.spool, self._instants)
             self._inventory(tables, self.spool)
             events = [*events, *self._losses()]
             if events:

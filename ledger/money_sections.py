@@ -78,6 +78,21 @@ class CostOwner(Section):
     ]
 
 
+class FileSystem(Section):
+    """One link between a file system of nodes and the resource of a bill that pays for it, as a person states it."""
+
+    file_system: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="What nodes call it: server and export, its name, or where it is mounted; "
+            "a trailing * matches any rest",
+        ),
+    ]
+    resource: Annotated[str, Field(min_length=1, description="Resource id of the bill; a trailing * matches any rest")]
+    cluster: Annotated[str, Field(description="Cluster of the nodes; empty for all")] = ""
+
+
 class BillPlace(Section):
     """A place where bills are delivered again and again, and the hub fetches what has changed there."""
 
@@ -140,6 +155,10 @@ class MoneySettings(Section):
     ] = {}
     owners: Annotated[
         tuple[CostOwner, ...], Field(description="Whose volumes, buckets, file systems and services are")
+    ] = ()
+    file_systems: Annotated[
+        tuple[FileSystem, ...],
+        Field(description="Which resource of a bill is which file system, where its id does not stand in the mount"),
     ] = ()
     display_currency: Annotated[
         str, Field(pattern=r"^([A-Z]{3})?$", exclude=True, description="ISO 4217; empty shows each apart")

@@ -73,7 +73,7 @@ class Store:
         self._access.close()
 
     def checkpoint_beside(self) -> None:
-        """Let checkpoints run beside commits from now on, as a store needs that takes rows all the time."""
+        """Let checkpoints run beside commits from now on, and leave these a processor: a hub takes rows always."""
         path = path_of(self.url)
         if path is not None and self._checkpoints is None:
             self._checkpoints = Checkpoints(self._access.cursor, path)

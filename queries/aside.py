@@ -24,7 +24,7 @@ from queries.graph import load
 _LEAST_ROWS: Final = 100_000
 """What takes less than handing it over would."""
 
-_NICE: Final = 10
+_NICE: Final = 19
 _PATIENCE_SECONDS: Final = 5.0
 _RESULT: Final = "result"
 

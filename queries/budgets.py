@@ -46,8 +46,10 @@ class Budget:
 class Standing:
     """How a budget stands at an instant.
 
-    `expected` is the spend so far and what is still to come; null where the scope has no forecast, and its
-    ends where that has no interval. `breaks_on` is the day on which it was, or will be, spent; null where it lasts.
+    `spent` is up to and with today: what a charge of the whole month has for later days is still to come. `expected` is
+    that and what is still to come; null where the scope has no forecast, and its ends where that has no interval.
+    `breaks_on` is the day since which more is spent, or will be, than it allows; null where it lasts: a credit may make
+    good what had broken it.
     """
 
     budget: Budget
@@ -140,18 +142,18 @@ def _of(rows: pl.DataFrame, budget: Budget) -> pl.DataFrame:
 def _standing(budget: Budget, days: pl.DataFrame, forecast: pl.DataFrame, now: datetime) -> Standing:
     present = floor(now, "month")
     is_present = budget.month == present.date()
-    coming = still_to_come(forecast, days, now).to_dicts() if is_present else []
+    days = days.filter(pl.col("day") <= now.date()) if is_present else days
+    used = days.with_columns(pl.col("usage_cost").alias("cost"))
+    coming = still_to_come(forecast, used, now).to_dicts() if is_present else []
     running, breaks_on = Decimal(0), None
     for day, cost in days.select("day", "cost").iter_rows():
         running = money.add(running, cost or Decimal(0))
-        if breaks_on is None and running > budget.cost:
-            breaks_on = day
+        breaks_on = None if running <= budget.cost else breaks_on or day
     spent, is_over = running, budget.month < present.date()
     has_forecast = bool(coming) or (is_present and now.date() >= after(present, "month").date() - _DAY)
     for row in coming:
         running = money.add(running, row["forecast_cost"])
-        if breaks_on is None and running > budget.cost:
-            breaks_on = row["day"]
+        breaks_on = None if running <= budget.cost else breaks_on or row["day"]
     ends = [
         money.add(spent, *(row[name] for row in coming)) if all(row[name] is not None for row in coming) else None
         for name in ("lower_cost", "upper_cost")

@@ -208,9 +208,11 @@ class _Call:
 def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Tally, list[Part], _Rows]]:
     """Compute what is due, two calls at a time, and yield each with its rows, in their order.
 
-    Most of a call runs on one processor. What was computed is written while the next rows are read.
+    Most of a call runs on one processor. What was computed is written while the next rows are read. In a hub, which
+    computes large calls aside, one call at a time leaves the other processor to those who wait for an answer.
     """
-    at_once = 1 if any(reads_itself(tally.work.rollup) for tally in tallies) else _CALLS_AT_ONCE
+    is_ordered = any(reads_itself(tally.work.rollup) for tally in tallies)
+    at_once = 1 if is_ordered or this.aside is not None else _CALLS_AT_ONCE
     waiting: deque[tuple[_Call, Future[_Rows]]] = deque()
     with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="rollups") as pool:
         for group in _groups(this, tallies):
@@ -219,7 +221,7 @@ def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Tally, 
             done: list[tuple[_Tally, list[Part], _Rows]] = []
             while waiting and len(waiting) + len(group) > at_once:
                 done.append(_settled(*waiting.popleft()))
-            if at_once == 1:
+            if is_ordered:
                 # The next call reads what this one wrote.
                 yield from done
                 done = []

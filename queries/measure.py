@@ -134,8 +134,8 @@ def shares(frame: pl.DataFrame, by: Sequence[str], amount: Amount) -> pl.DataFra
 
 
 def share(part: Decimal | float | None, whole: Decimal | float | None) -> float | None:
-    """Return a quotient for the eye; null where either is unknown or the whole is 0."""
-    return None if part is None or not whole else float(part) / float(whole)
+    """Return a quotient for the eye; null where either is unknown, or the whole is not above 0."""
+    return None if part is None or whole is None or whole <= 0 else float(part) / float(whole)
 
 
 def parts(frame: pl.DataFrame, part: Part, whole: pl.DataFrame | None = None) -> dict[str, float]:

@@ -59,7 +59,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={accounting}
 AccountingStoragePass={folder}/munge.socket
 AccountingStorageTRES=gres/gpu,gres/gpu:h100,gres/shard
-GresTypes=gpu,shard
+GresTypes=gpu,shard,mps
 JobRequeue=1
 MinJobAge=300
 KillWait=1
@@ -88,20 +88,22 @@ class Layout:
 
 WHOLE: Final = Layout("gpu:h100:4,shard:h100:16", ("Name=gpu Type=h100 File={device}[0-3]", "Name=shard Count=16"))
 CUT: Final = Layout(
-    "gpu:h100:2,gpu:3g.40gb:1,gpu:1g.10gb:2",
+    "gpu:h100:2,gpu:3g.40gb:1,gpu:1g.10gb:2,shard:20,mps:500",
     (
         "Name=gpu Type=h100 File={device}0",
         "Name=gpu Type=3g.40gb File={cap}0",
         "Name=gpu Type=1g.10gb File={cap}[1-2]",
         "Name=gpu Type=h100 File={device}2",
+        "Name=shard Count=20",
+        "Name=mps Count=500",
     ),
     has_tokens=True,
 )
 """Three GPUs, of which the second is cut into three MIG devices."""
 
 DETECTED: Final = Layout(
-    "gpu:h100:2,gpu:3g.40gb:2,gpu:1g.10gb:2",
-    tuple(f"Name=gpu Type={kind} Count=2" for kind in ("h100", "3g.40gb", "1g.10gb")),
+    "gpu:h100:2,gpu:3g.40gb:2,gpu:1g.10gb:2,shard:12",
+    (*(f"Name=gpu Type={kind} Count=2" for kind in ("h100", "3g.40gb", "1g.10gb")), "Name=shard Count=12"),
     detected=(
         *(("3g.40gb", "-1,0", file, f"MIG-{gpu}-0") for gpu, file in ((1, 0), (2, 4))),
         *(("1g.10gb", "0,-1", file, f"MIG-{gpu}-1") for gpu, file in ((1, 1), (2, 5))),

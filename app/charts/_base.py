@@ -15,6 +15,12 @@ _GRID: Final = "rgba(128, 140, 155, 0.18)"
 
 HEIGHT: Final = 300
 
+_NAMES: Final = 6
+"""So many names take one or two lines of a legend, on a phone three."""
+
+_NAME_HEIGHT: Final = 12
+"""What each further one takes on a phone, where two stand beside each other."""
+
 TIME_AXIS: Final = {"type": "date"}
 """An axis of `instants`: Plotly would take bare numbers for numbers."""
 
@@ -23,10 +29,14 @@ Numbers = npt.NDArray[Any]
 
 
 def figure(traces: Sequence[Any], *, height: int = HEIGHT, legend: bool = True, **layout: Any) -> go.Figure:
-    """Return a figure in the house's style; colours of text and background are the theme's."""
+    """Return a figure in the house's style; colours of text and background are the theme's.
+
+    It is higher where many names stand above it: on a phone they would leave no room for what is drawn.
+    """
     chart = go.Figure(data=list(traces))
+    names = sum(each.showlegend is not False for each in traces) if legend else 0
     chart.update_layout(
-        height=height,
+        height=height + _NAME_HEIGHT * max(0, names - _NAMES),
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

@@ -22,27 +22,31 @@ _OWN_COLOURS: Final[dict[str, str]] = {
 }
 
 
-def stacked(frame: pl.DataFrame, currency: str, *, most: int = 9) -> go.Figure:
+def stacked(frame: pl.DataFrame, currency: str, *, most: int = 9, by_month: bool = False) -> go.Figure:
     """Stack a cost by day and group; small groups are drawn as `other`.
 
-    Shape: rows of `day`, `name`, `cost`, in one currency. Negative parts (credits) lie below the axis.
+    Shape: rows of `day`, `name`, `cost`, in one currency; of months their first days. Negative parts (credits) lie
+    below the axis.
     """
     drawn = largest(frame, "name", "cost", most)
     series = pivot(drawn, "day", "name", "cost")
     names = sorted(series, key=lambda name: (name == "other", -sum(series[name][1])))
     others = (name for name in names if name not in _OWN_COLOURS)
     turns = {name: CATEGORICAL[index % len(CATEGORICAL)] for index, name in enumerate(others)}
+    told = "%B %Y" if by_month else "%a %-d %b"
     traces = [
         go.Bar(
             x=series[name][0],
             y=series[name][1],
             name=name,
             marker={"color": _OWN_COLOURS.get(name) or turns[name]},
-            hovertemplate=f"%{{x|%a %-d %b}}<br>{name}: %{{y:,.2f}} {currency}<extra></extra>",
+            hovertemplate=f"%{{x|{told}}}<br>{name}: %{{y:,.2f}} {currency}<extra></extra>",
         )
         for name in names
     ]
-    return figure(traces, barmode="relative", yaxis={"title": {"text": currency}}, xaxis=_days(drawn["day"].n_unique()))
+    months: dict[str, object] = {"tickformat": "%b %Y", "dtick": "M1"}
+    axis = months if by_month else _days(drawn["day"].n_unique())
+    return figure(traces, barmode="relative", yaxis={"title": {"text": currency}}, xaxis=axis)
 
 
 def _days(number: int) -> dict[str, object]:

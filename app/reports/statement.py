@@ -192,6 +192,7 @@ class Statement:
         said = [
             "Effective cost is amortised: what the use of the month is worth, with commitments and prepayments spread.",
             "Billed cost is what the month's billing periods invoice, corrections of earlier months among it.",
+            "Its days are those of UTC; billing periods that begin in it do so at the hour that their provider has.",
             f"A node's price goes to its GPUs by the split rule {self.rules.split_rule}, and from there by time held.",
             f"Rules in these rows: {', '.join(methods) or 'none'}.",
             f"Cost that belongs to all goes by the rule '{self.rules.shared_cost}'{shared}",
@@ -199,6 +200,7 @@ class Statement:
             "Between runs: what of that lay on nodes which the team held on the same day, by its part of their time.",
             "A run that was requeued is one run. A GPU-hour of a slice or a share counts as its fraction.",
             "Samples and tokens are priced by the runs whose training told them, on the days on which it did.",
+            "Whose prompts a model server answered is not known: what tokens cost is told by model, for all teams.",
         ]
         if self.stored is not None:
             said.append(

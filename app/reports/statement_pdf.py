@@ -119,7 +119,7 @@ def _currency(page: _Page, statement: Statement, currency: str) -> None:
     _units(page, statement, currency)
     for title, found in (("By model", statement.models), ("By user", statement.users)):
         _parts(page, title, top(found, currency, TOP_RUNS), currency)
-    _parts(page, f"The {TOP_RUNS} dearest runs", top(statement.runs, currency, TOP_RUNS), currency)
+    _parts(page, f"The {TOP_RUNS} dearest runs", top(statement.runs, currency, TOP_RUNS), currency, are_runs=True)
 
 
 def _units(page: _Page, statement: Statement, currency: str) -> None:
@@ -136,13 +136,15 @@ def _units(page: _Page, statement: Statement, currency: str) -> None:
         _boxes(page, boxes[first : first + _BESIDE], is_small=True)
 
 
-def _parts(page: _Page, title: str, rows: Sequence[dict[str, Any]], currency: str) -> None:
+def _parts(page: _Page, title: str, rows: Sequence[dict[str, Any]], currency: str, *, are_runs: bool = False) -> None:
     if not rows:
         return
+    # A row that is one run does not say that it is one.
+    counted = () if are_runs else ("Runs",)
     cells = [
         (
             row["name"],
-            f"{row['run_count']:,}",
+            *(f"{row['run_count']:,}" for _ in counted),
             written.gpu_hours(float(row["held_gpu_seconds"]) / 3600),
             shown(row["effective_cost"], currency),
             shown(row["productive_cost"], currency),
@@ -150,7 +152,8 @@ def _parts(page: _Page, title: str, rows: Sequence[dict[str, Any]], currency: st
         )
         for row in rows
     ]
-    _table(page, (title, "Runs", "Held", "Effective", "Productive", "Idle"), cells, (62, 16, 26, 26, 26, 22))
+    widths = (78,) if are_runs else (62, 16)
+    _table(page, (title, *counted, "Held", "Effective", "Productive", "Idle"), cells, (*widths, 26, 26, 26, 22))
 
 
 def _invoices(page: _Page, statement: Statement) -> None:

@@ -1,7 +1,9 @@
 """What the weekly mail says, in the words and numbers of the pages."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
@@ -184,6 +186,22 @@ class Weekly:
             changes(costs, old) if self.has_whole_week_before else written.UNKNOWN,
         )
 
+    @property
+    def spend_beside(self) -> str:
+        """What was spent in currencies that the picture of days does not draw; '' where it draws all."""
+        return _beside(self.now.spent, next(iter(self.now.spent), ""), self._marked)
+
+    @property
+    def models_beside(self) -> str:
+        """What models cost in other currencies than those that are listed; '' where there are none."""
+        currency = sums.main_currency(self.now.models, "effective_cost")
+        return _beside(measure.by_currency(self.now.models, "effective_cost"), currency, self._marked)
+
+    @property
+    def models_time(self) -> str:
+        """Say that models are told by days of UTC where the week is not of such days; '' where it is."""
+        return "Told by whole days in UTC." if any(each.hour or each.minute for each in self.week.window) else ""
+
     @cached_property
     def models(self) -> list[ModelLine]:
         """The models that cost most, in the main currency."""
@@ -229,3 +247,11 @@ class Weekly:
     def is_empty(self) -> bool:
         """Tell whether the ledger has nothing for the week."""
         return not self.now.gpu_hours and not self.now.spent
+
+
+def _beside(totals: Mapping[str, Decimal], currency: str, marked: Collection[str]) -> str:
+    """Say what is not drawn or listed beside one currency."""
+    others = {name: amount for name, amount in totals.items() if name != currency and amount}
+    return (
+        f"In {currency}. Beside it {sums.shown(others, marked=marked)}: currencies are never added." if others else ""
+    )

@@ -10,15 +10,13 @@ import polars as pl
 from app import budgets as budgeting
 from app import trust
 from app.headline import (
-    FORECAST_COSTS,
     Answer,
-    Convert,
-    MonthEnd,
     headline,
     in_display_currency,
     month_end,
     month_so_far,
     spend,
+    usage,
 )
 from app.reports.week import Week
 from app.reports.weekly import Weekly
@@ -55,11 +53,13 @@ def gather(
     """
     mine = findings.filter(pl.col("team") == team) if team else findings
     convert = partial(_in_currency, exchange=exchange or Exchange([]), to=stored.display_currency)
-    billed = headline(answer, week.window, team=team)
+    converts = bool(stored.display_currency)
+    billed = headline(answer, week.window, team=team, converts=converts)
     told, shown = in_display_currency(billed, convert)
-    before, _ = in_display_currency(headline(answer, week.before.window, team=team), convert)
+    before, _ = in_display_currency(headline(answer, week.before.window, team=team, converts=converts), convert)
     so_far = convert(spend(answer, month_so_far(now), team=team), ("cost",), day="day")
-    scope = f"team:{team}" if team else "total"
+    used = usage(answer, month_so_far(now), team=team)
+    forecast = forecast.filter(pl.col("scope") == (f"team:{team}" if team else "total"))
     fresh = answer("freshness", now=now.replace(second=0, microsecond=0))
     return Weekly(
         week=week,
@@ -67,7 +67,7 @@ def gather(
         made_at=now,
         now=told,
         before=before,
-        month=_month(so_far, forecast.filter(pl.col("scope") == scope), now, convert),
+        month=tuple(month_end(so_far.frame, used, forecast, now, convert)),
         findings=mine.filter(~pl.col("finding_id").is_in(list(mailed))),
         all_findings=mine,
         open_incidents=measure.value(answer("open_incidents", cluster="", team=team), gpu_time.IDLE_INCIDENTS),
@@ -88,11 +88,6 @@ def _in_currency(
     return (
         display.in_currency(frame, exchange, to, columns, day=day, on=on) if to and frame.height else Shown(frame, to)
     )
-
-
-def _month(so_far: Shown, forecast: pl.DataFrame, now: datetime, convert: Convert) -> tuple[MonthEnd, ...]:
-    coming = convert(forecast, FORECAST_COSTS, on=now.date()).frame
-    return tuple(month_end(so_far.frame, coming, now))
 
 
 def _rules(rules: MoneySettings, stored: MoneySettings) -> str:

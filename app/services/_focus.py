@@ -142,8 +142,12 @@ def _details() -> pl.Expr:
 
 
 def _weight() -> pl.Expr:
-    """Return a part's size among the parts of its charge as a whole number; 1 where the charge is nothing."""
-    amounts = [money.to_units(each).fill_null(0).abs() for each in ("effective_cost", "billed_cost")]
+    """Return a part's size among the parts of its charge as a whole number.
+
+    What costs nothing is divided by the device time behind it, and evenly where there is none.
+    """
+    sizes = ("effective_cost", "billed_cost", "held_gpu_seconds")
+    amounts = [money.to_units(each).fill_null(0).abs() for each in sizes]
     scaled = []
     for each in amounts:
         whole = each.sum().over("charge")

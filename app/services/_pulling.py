@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import dataframely as dy
 import polars as pl
@@ -19,17 +19,20 @@ from app.services._faults import Faults
 from collectors.cluster._beside import beside_api, has_api
 from collectors.cluster._configured import Configured
 from collectors.cluster._devices import named
-from collectors.cluster._existing import begun, superseded
+from collectors.cluster._existing import Told, begun, devices
 from collectors.cluster._source import Pulled
 from collectors.cluster._standing import settled
 from ledger.errors import ClusterLedgerError, SourceError
 from ledger.frames import to_frame
 from ledger.store import Written
-from ledger.tables import Gpu, Job, JobGpu, Node, RejectedRow, SourceState
+from ledger.tables import Gpu, Job, JobGpu, Node, NodeState, RejectedRow, SourceGap, SourceState
 from ledger.tables.partition import declared
 
 _MOST_REMARKS = 5
 """Remarks that are kept of one pull: a source may say the same of each window."""
+
+_MOST_TRIES: Final = 4
+"""How often a stretch is asked for that is answered in part, before what there is of it is kept."""
 
 
 @dataclass
@@ -65,20 +68,25 @@ class _Pull:
         self._source = source
         self._outcome = Outcome(source.name, source.kind.name)
         stored = context.store.read(SourceState, where={"source_name": [source.name]})
-        kept = {"reached_at": None, "answered_at": None, "failed_count": 0}
+        kept = {"reached_at": None, "answered_at": None, "failed_count": 0, "partial_count": 0}
         self._row: dict[str, Any] = stored.row(0, named=True) if stored.height else kept
+        self._from: datetime | None = None
+        self._joins_at: datetime | None = None
 
     def run(self, since: datetime | None, until: datetime | None) -> Outcome:
         """Ask, keep each piece, and say in the store how it went."""
         known: datetime | None = self._row["reached_at"]
         # A stretch that begins after what is known would leave a hole that nobody asks for again.
         is_onward = since is None or known is None or since <= known
-        ended = {"status": "failed", "message": "it ended with an error of this program; see the log"}
+        ended: dict[str, Any] = {"status": "failed", "message": "it ended with an error of this program; see the log"}
         try:
             self._keep({}, self._begun())
-            for piece in self._source.open()(since or known, until or self._context.now()):
-                self._take(piece, is_onward=is_onward)
+            self._from = self._joins_at = since or known
+            pieces = self._source.open()(self._from, until or self._context.now())
+            is_whole = all(self._is_taken(piece, is_onward=is_onward) for piece in pieces)
             ended = {"status": "done", "message": "; ".join(self._outcome.remarks[:_MOST_REMARKS])}
+            if not is_whole:
+                ended["answered_at"] = self._row["answered_at"]
         except ClusterLedgerError as error:
             self._outcome.error = error
             ended["message"] = str(error)
@@ -99,7 +107,36 @@ class _Pull:
             "message": "",
         }
 
-    def _take(self, piece: Pulled, *, is_onward: bool) -> None:
+    def _is_taken(self, piece: Pulled, *, is_onward: bool) -> bool:
+        """Keep one piece, unless it is partial and to be asked for again; tell whether the next one may follow."""
+        known, asked = self._row["reached_at"], (self._row["partial_count"] or 0) + 1
+        is_new = is_onward and (known is None or piece.reached_at > known)
+        if piece.is_partial and is_new and asked < _MOST_TRIES:
+            again = f"up to {piece.reached_at:%F %T} UTC: to be asked again, {asked} of {_MOST_TRIES} times so far"
+            self._outcome.remarks = [again, *piece.remarks, *self._outcome.remarks]
+            self._keep({}, {"partial_count": asked})
+            return False
+        if piece.is_partial:
+            self._take(_without_ends(piece), is_onward=is_onward, gap=self._gap(piece, asked if is_new else 1))
+        else:
+            self._take(piece, is_onward=is_onward)
+        self._from = piece.reached_at
+        return True
+
+    def _gap(self, piece: Pulled, asked_count: int) -> pl.DataFrame:
+        """Return what is said of a stretch of which only a part was answered."""
+        gap = {
+            "source_name": self._source.name,
+            "gap_start": self._from,
+            "gap_end": piece.reached_at,
+            "cluster": self._source.settings.cluster,
+            "asked_count": asked_count,
+            "message": "; ".join(piece.remarks[:_MOST_REMARKS]),
+            "kept_at": self._context.now(),
+        }
+        return to_frame(SourceGap, [gap])
+
+    def _take(self, piece: Pulled, *, is_onward: bool, gap: pl.DataFrame | None = None) -> None:
         """Keep one piece and count what became of its rows."""
         outcome, known = self._outcome, self._row["reached_at"]
         refused = [_rejections.of_dump(each) for each in piece.rejected]
@@ -115,17 +152,20 @@ class _Pull:
             told = settled(piece, self._open_rows, known) if piece.standing or piece.held_by else piece.frames
         frames = {schema: frame for schema, frame in told.items() if not frame.is_empty()}
         if Gpu in frames:
-            before = self._gpus(frames[Gpu]["node"].unique().to_list()).filter(pl.col("exists_end").is_null())
-            known_now = begun(frames[Gpu], before, ["cluster", "node", "gpu_uuid"])
-            frames[Gpu] = pl.concat([known_now, superseded(known_now, before)])
+            there = self._gpus(frames[Gpu]["node"].unique().to_list())
+            frames[Gpu] = devices(frames[Gpu], there, Told(piece.reached_at, known, self._joins_at))
+            frames = {schema: frame for schema, frame in frames.items() if not frame.is_empty()}
         if Node in frames and Node not in piece.standing:
             before = self._open_rows(Node, frames[Node]["source"][0]).filter(pl.col("exists_end").is_null())
             frames[Node] = begun(frames[Node], before, ["cluster", "node"])
+        if gap is not None:
+            frames[SourceGap] = gap
         new = _rejections.fresh(self._context, [each.row(_told(self._source.name)) for each in refused])
         if not new.is_empty():
             frames[RejectedRow] = new
         reached = max(piece.reached_at, known) if known is not None else piece.reached_at
-        change = {"reached_at": reached} if is_onward else {}
+        change = {"reached_at": reached, "partial_count": 0} if is_onward else {}
+        self._joins_at = piece.reached_at
         written = self._keep(frames, {**change, "row_count": outcome.rows, "rejected_count": outcome.rejected})
         for name in (declared(schema).name for schema in told):
             if name in written:
@@ -183,15 +223,25 @@ class _Pull:
             outcome.error = outcome.error or error
 
 
+def _without_ends(piece: Pulled) -> Pulled:
+    """Return a piece of which a part is missing: what could not be seen has not ended."""
+    # A state that is told says nothing of when the one before it ended unless all of them are there.
+    frames = {schema: frame for schema, frame in piece.frames.items() if schema is not NodeState}
+    for schema in (Gpu, Node):
+        if schema in frames:
+            frames[schema] = frames[schema].filter(pl.col("exists_start").ne_missing(pl.col("exists_end")))
+    remarks = (f"up to {piece.reached_at:%F %T} UTC: kept in part", *piece.remarks)
+    return dataclasses.replace(piece, frames=frames, standing={}, remarks=remarks)
+
+
 def _of_the_past(piece: Pulled) -> Mapping[type[dy.Schema], pl.DataFrame]:
     """Return what a piece adds that tells of a time before the known one: what was open then is known better."""
     frames = {schema: frame for schema, frame in piece.frames.items() if schema not in piece.standing}
     for schema, end in ((Job, "ended_at"), (JobGpu, "held_end")):
         if schema in frames:
             frames[schema] = frames[schema].filter(pl.col(end).is_not_null())
-    for known in (Gpu, Node):
-        if known in frames:
-            frames[known] = frames[known].filter(pl.col("exists_end").is_null())
+    if Node in frames:
+        frames[Node] = frames[Node].filter(pl.col("exists_end").is_null())
     return frames
 
 

@@ -55,9 +55,10 @@ def of_dump(each: RejectedRecord) -> Refusal:
 
 
 def of_bill(each: RejectedCharge) -> Refusal:
-    """Return the refusal of a bill's row."""
+    """Return the refusal of a bill's row; beyond the first rows with one fault it has the wrong cell alone."""
     fault = f"column {each.column}: expected {each.expected}" if each.column else f"expected {each.expected}"
-    return Refusal(each.table_name, each.reason, json.dumps({each.column: each.found}), fault)
+    record = each.record or json.dumps({each.column: each.found})
+    return Refusal(each.table_name, each.reason, record, fault)
 
 
 def keep(context: Context, refusals: Iterable[Refusal], source: str) -> Faults:

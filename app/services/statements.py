@@ -67,10 +67,11 @@ def _teams(context: Context, team: str, start: datetime) -> list[str]:
     closes = context.store.read(StatementClose)
     found = []
     for each in [team] if team else sorted({*charged, *closes["team"]} - {""}):
-        last = closes.filter(pl.col("team").is_in(["", each]))["month"].max()
-        if last == start.date() and not team:
+        closed = closes.filter(pl.col("team").is_in(["", each]))["month"]
+        # Whose statement was closed alone, and maybe later ones too, has this one already.
+        if start.date() in closed.to_list() and not team:
             continue
-        _in_order(each, last, start)
+        _in_order(each, closed.max(), start)
         found.append(each)
     if not team:
         _in_order("", closes.filter(pl.col("team") == "")["month"].max(), start)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import controls, data, links, sums, table
 from app import format as written
+from app.reports.statement import STATUS_WORDS
 from app.table import Column
 from ledger.tables.partition import after, floor
 from queries import measure
@@ -232,3 +233,22 @@ def _hours(of_charge: dict[str, Any], holder: dict[str, Any]) -> None:
             st.caption("Select an hour to see the samples of its GPU.")
         if holder["job_id"]:
             links.to("jobs", f"What job {holder['job_id']} did", **links.to_job(holder))
+
+
+def behind(invoices: pl.DataFrame) -> None:
+    """List the invoices behind a statement, and how each is reconciled."""
+    if invoices.is_empty():
+        return
+    st.subheader("The invoices behind it", anchor=False)
+    table.show(
+        invoices.with_columns(pl.col("status").replace(dict(STATUS_WORDS))),
+        {
+            "provider": Column("Provider"),
+            "invoice_issuer": Column("Issuer"),
+            "invoice_id": Column("Invoice"),
+            "billing_currency": Column("Currency"),
+            "status": Column("Reconciliation"),
+            "complete_through": Column("Billed through", "instant"),
+        },
+        key="statement-invoices",
+    )

@@ -12,6 +12,8 @@ from queries.measures import health
 
 KNOWN_FROM: Final = "Configured, peers (most of at least three like nodes are so), or a bond of which it is a member."
 
+_MOST_NAMED: Final = 8
+
 _SOURCES: Final = {
     "cgroup_seconds": Column("Cgroup", "duration", "The cgroup of a scheduler's job or a pod."),
     "prolog_seconds": Column("Prolog", "duration", "The prolog's map of devices."),
@@ -70,6 +72,28 @@ def happenings() -> None:
         },
         key="node-events",
         file_name="node-events",
+    )
+
+
+def gpuless(nodes: pl.DataFrame, *, is_all: bool) -> None:
+    """Say which nodes have no GPU that anybody saw: coverage is of GPU time, so that they are in no table of it.
+
+    `is_all` says that no other node is known.
+    """
+    if nodes.is_empty():
+        if is_all:
+            st.info("No node is known. Start an agent, or import a scheduler's dump.")
+        return
+    named = ", ".join(nodes["node"].head(_MOST_NAMED).to_list())
+    more = f" and {nodes.height - _MOST_NAMED:,} more" if nodes.height > _MOST_NAMED else ""
+    count = f"{nodes.height:,} nodes report or stand" if nodes.height > 1 else "1 node reports or stands"
+    said = f"{count} in a scheduler's list without a GPU that was seen: {named}{more}."
+    if not is_all:
+        st.caption(said)
+        return
+    st.info(
+        f"{said} Coverage is of GPU time: there is none. Where there should be GPUs, run `clusterledger check` on the "
+        "node: it says why their driver does not answer."
     )
 
 

@@ -28,9 +28,8 @@ _BESIDE = {measures.GRID_INTENSITY.name: "", measures.SITE_ENERGY.name: "with th
 @page("Carbon", section="Money", order=8, icon=":material/eco:")
 def carbon() -> None:
     """Show energy and CO₂ equivalent, and how much of both is known."""
-    window = controls.days(controls.window())
     by = str(st.segmented_control("By", list(_BY), default="model", key="carbon_by", bind="query-params") or "model")
-    whole = controls.answer("carbon", window, by="region")
+    whole = controls.answer("carbon", by="region")
     if whole.is_empty():
         st.info("No device was seen in this window. Start `clusterledger agent` on nodes with GPUs.")
         return
@@ -43,11 +42,12 @@ def carbon() -> None:
         nodes = measures.WHOLE_NODES_KNOWN
         of_nodes = f"whole nodes {written.measured(nodes.unit, nodes.name, known[nodes.name])}"
         cards.number(measures.ENERGY_KNOWN, known[measures.ENERGY_KNOWN.name], of_nodes)
+    controls.say_days()
     _unknown(known)
-    days = controls.answer("carbon_days", window, by="team" if by == "job" else by)
+    days = controls.answer("carbon_days", by="team" if by == "job" else by)
     if not days.is_empty():
         chart.show(carbon_charts.by_day, days, key="carbon-days", alt=f"CO₂ equivalent by day and {by}")
-    _table(data.once(_known, controls.answer("carbon", window, by=by)), by)
+    _table(data.once(_known, controls.answer("carbon", by=by)), by)
     sources = sorted({each for said in whole["grid_sources"].drop_nulls() for each in said.split("; ")})
     st.caption(
         "Energy of whole nodes where their controllers measure it (IPMI, Redfish), else of the GPU boards by their own "

@@ -28,6 +28,7 @@ def commitments() -> None:
         )
         return
     _headline(held, usage)
+    controls.say_days()
     _missed(controls.answer("missed_cover", window))
     _ending(held)
     days = controls.answer("commitment_days", window)

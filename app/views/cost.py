@@ -10,9 +10,10 @@ from app import format as written
 from app.charts import money as money_charts
 from app.page import page
 from app.table import Column
-from app.views import _rules
+from app.views import _billed, _rules
 from ledger.money_sections import MoneySettings
 from queries import idle_borne, measure, other_rules
+from queries.measure import Amount
 from queries.measures import spending
 
 _AMOUNTS = {
@@ -34,8 +35,9 @@ _IDLE_BORNE = {
 @page("Cost", section="Money", order=0, icon=":material/payments:")
 def cost() -> None:
     """Show cost by team, model, provider or resource, billed or effective, in scope or all."""
-    window = controls.window()
     by, charged, estate = _choices()
+    is_billed = charged == "billed"
+    window = _billed.months(controls.window()) if is_billed else controls.window()
     rules, idle = _chosen(by)
     of = _AMOUNTS[charged, estate]
     asked = {"cluster": controls.cluster(), "team": controls.team(), "by": by, **of.asks}
@@ -48,7 +50,9 @@ def cost() -> None:
         return
     shown = display.shown(found, ("cost",), day="day")
     days = shown.frame
-    earlier = display.shown(_days(controls.before(window), rules, idle, asked), ("cost",), day="day").frame
+    past = _billed.before(window) if is_billed else controls.before(window)
+    compared = "as many billing periods" if is_billed else "the stretch of the same length"
+    earlier = display.shown(_days(past, rules, idle, asked), ("cost",), day="day").frame
     totals, old = (data.once(measure.amounts, each, of) for each in (days, earlier))
     with cards.row(max(4, len(totals) + 2)):
         for currency, amount in totals.items():
@@ -56,26 +60,28 @@ def cost() -> None:
                 display.label(shown, currency, f"{charged.capitalize()} cost, {currency}"),
                 written.money(amount, currency, compact=True),
                 change=sums.change(amount, old[currency]) if currency in old else None,
-                meaning=f"{of.means} Against the stretch of the same length before. Currencies are never added.",
+                meaning=f"{of.means} Against {compared} before. Currencies are never added.",
             )
-        _price(window)
-        cards.counted(spending.ESTIMATED_DAYS, spending.COST_DAYS, days)
+        _price(controls.window())
+        if not is_billed:
+            cards.counted(spending.ESTIMATED_DAYS, spending.COST_DAYS, days)
+    if is_billed:
+        st.caption(_billed.said(window))
     for currency in totals:
-        mine = data.once(sums.in_currency, days, currency)
         label = display.label(shown, currency)
         if len(totals) > 1:
             st.subheader(label, anchor=False)
-        chart.show(money_charts.stacked, mine, currency, key=f"days-{currency}", alt=f"Cost by day and {by}")
-        if idle == "holder":
-            _table(data.once(measure.shares, mine, ["name"], of), currency, label, by)
-        else:
-            _table(data.once(idle_borne.by_name, mine, of), currency, label, by)
+        mine = data.once(sums.in_currency, days, currency)
+        grain = "month" if is_billed else "day"
+        alt = f"Cost by {grain} and {by}"
+        chart.show(money_charts.stacked, mine, currency, by_month=is_billed, key=f"days-{currency}", alt=alt)
+        _table(_groups(mine, of, idle), currency, label, by)
     if shown.words:
         st.caption(shown.words)
     stored = data.settings().money
     st.caption(
         f"{_rules.told(rules)} Idle time is borne by {_IDLE_BORNE[idle]}."
-        + (f" Computed for you in {_tried(window, rules)[1]:.1f} s." if rules != stored else "")
+        + (f" Computed for you in {_spent(window, rules, is_billed=is_billed)[1]:.1f} s." if rules != stored else "")
     )
     if other_rules.OTHER in days["name"]:
         st.caption(
@@ -84,16 +90,32 @@ def cost() -> None:
         )
 
 
+def _groups(mine: pl.DataFrame, of: Amount, idle: str) -> pl.DataFrame:
+    """Return the cost of one currency by name, with what each name bears of idle time where that is moved."""
+    return (
+        data.once(measure.shares, mine, ["name"], of) if idle == "holder" else data.once(idle_borne.by_name, mine, of)
+    )
+
+
 def _days(window: data.Window, rules: MoneySettings, idle: str, asked: dict[str, str]) -> pl.DataFrame:
-    """Return the cost by day and name, under the stored rules or others, with idle time borne by whom it says."""
-    if rules == data.settings().money:
+    """Return the cost by day and name, under the stored rules or others, with idle time borne by whom it says.
+
+    Billed cost is by billing period: its first day stands for it.
+    """
+    is_billed = asked["measure"] == "billed"
+    if rules == data.settings().money and not is_billed:
         if idle == "holder":
             return controls.answer("cost_days", window, **asked)
         return data.once(idle_borne.borne, controls.answer("cost_parts", window, **asked), idle)
-    spent, _ = _tried(window, rules)
+    spent, _ = _spent(window, rules, is_billed=is_billed)
     if idle == "holder":
         return data.once(other_rules.cost_days, spent, **asked)
     return data.once(idle_borne.borne, data.once(idle_borne.parts_of, spent, **asked), idle)
+
+
+def _spent(window: data.Window, rules: MoneySettings, *, is_billed: bool) -> tuple[pl.DataFrame, float]:
+    """Return the costs behind names, by billing period or as they are tried, and how long it took to compute them."""
+    return (_billed.spent if is_billed else _tried)(window, rules)
 
 
 def _tried(window: data.Window, rules: MoneySettings) -> tuple[pl.DataFrame, float]:
@@ -134,7 +156,8 @@ def _choices() -> tuple[str, str, str]:
             default="effective",
             key="measure",
             bind="query-params",
-            help="Effective: amortised, what the use is worth. Billed: what is invoiced, purchases booked whole.",
+            help="Effective: amortised, what the use is worth. Billed: what whole billing periods invoice, purchases "
+            "booked whole.",
         )
         estate = st.segmented_control(
             "Charges",

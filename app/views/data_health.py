@@ -1,5 +1,6 @@
 """May I trust the numbers: coverage, agents, bills, invoices, and what fits nowhere, in money."""
 
+from datetime import timedelta
 from typing import Final
 
 import polars as pl
@@ -10,9 +11,11 @@ from app import format as written
 from app.data import Window
 from app.page import page
 from app.table import Column
-from app.views._known import attribution, happenings, networks
+from app.views._known import attribution, gpuless, happenings, networks
+from app.views._sources import sources
 from app.views._unpriced import unpriced
 from ledger.tables import Reconciliation
+from ledger.tables.partition import floor
 from queries import measure
 from queries.measures import health, spending
 
@@ -33,7 +36,7 @@ _REASONS: Final = {
 def data_health() -> None:
     """Show what is not seen, not matched, not accepted and not reconciled."""
     window = controls.window()
-    coverage = controls.answer("node_coverage", controls.days(window))
+    coverage = controls.answer("node_coverage")
     charges = controls.answer("unmatched_charges")
     nodes = controls.answer("unmatched_nodes")
     unbilled = controls.answer("unbilled")
@@ -82,8 +85,34 @@ def _headline(
 
 def _coverage(coverage: pl.DataFrame, window: Window) -> None:
     st.subheader("Nodes, the least seen first", anchor=False)
-    if coverage.is_empty():
-        st.info("No node is known. Start an agent, or import a scheduler's dump.")
+    today = Window(max(window.start, floor(window.end - timedelta(microseconds=1), "day")), window.end)
+    if not coverage.is_empty():
+        _seen(coverage)
+    gpuless(controls.answer("gpuless_nodes", today), is_all=coverage.is_empty())
+    sources()
+    st.subheader("Agents and their collectors", anchor=False)
+    agents = controls.answer("agents", today)
+    if agents.is_empty():
+        st.caption("No agent reported on the last day of this window.")
+        return
+    table.show(
+        agents.with_columns(mean_ms=pl.col("mean_seconds") * 1000, max_ms=pl.col("max_seconds") * 1000),
+        {
+            "node": Column("Node"),
+            "collector": Column("Collector"),
+            "last_run_at": Column("Last run", "instant"),
+            "run_count": Column("Rounds", "count"),
+            "failed_count": Column("Failed", "count"),
+            "mean_ms": Column("Mean (ms)", "decimal"),
+            "max_ms": Column("Most (ms)", "decimal"),
+            "last_error": Column("Last error"),
+        },
+        key="agents",
+        file_name="agents",
+    )
+
+
+def _seen(coverage: pl.DataFrame) -> None:
     table.show(
         data.once(measure.with_each, coverage, ("cluster", "node"), health.COVERAGE_RATIO, health.HOLDER_KNOWN_RATIO),
         {
@@ -102,58 +131,7 @@ def _coverage(coverage: pl.DataFrame, window: Window) -> None:
         key="coverage",
         file_name="coverage",
     )
-    _sources()
-    st.subheader("Agents and their collectors", anchor=False)
-    agents = controls.answer("agents", Window(max(window.start, window.end.replace(hour=0)), window.end))
-    table.show(
-        agents.with_columns(mean_ms=pl.col("mean_seconds") * 1000, max_ms=pl.col("max_seconds") * 1000),
-        {
-            "node": Column("Node"),
-            "collector": Column("Collector"),
-            "last_run_at": Column("Last run", "instant"),
-            "run_count": Column("Rounds", "count"),
-            "failed_count": Column("Failed", "count"),
-            "mean_ms": Column("Mean (ms)", "decimal"),
-            "max_ms": Column("Most (ms)", "decimal"),
-            "last_error": Column("Last error"),
-        },
-        key="agents",
-        file_name="agents",
-    )
-
-
-def _sources() -> None:
-    """Show how each configured source stands; where none is configured there is nothing to say."""
-    wanted = data.settings().sources
-    if not wanted:
-        return
-    st.subheader("Sources that the hub asks", anchor=False)
-    table.show(
-        data.once(_each_source, controls.answer("sources"), tuple((n, str(wanted[n].get("kind", ""))) for n in wanted)),
-        {
-            "source_name": Column("Source"),
-            "kind": Column("Kind"),
-            "cluster": Column("Cluster"),
-            "status": Column("Last pull", help="done, failed, running, or not asked yet."),
-            "reached_at": Column("Known to", "instant", "The next pull begins there."),
-            "answered_at": Column("Last answer", "instant"),
-            "row_count": Column("New rows", "count", "Of the last pull."),
-            "rejected_count": Column("Refused rows", "count", "Of the last pull."),
-            "failed_count": Column("Failures in a row", "count"),
-            "message": Column("Message"),
-        },
-        key="sources",
-        file_name="sources",
-    )
-
-
-def _each_source(known: pl.DataFrame, wanted: tuple[tuple[str, str], ...]) -> pl.DataFrame:
-    """Return a row for each configured source, also for one that was not asked yet."""
-    named = pl.DataFrame(wanted, schema={"source_name": pl.String, "named_kind": pl.String}, orient="row")
-    joined = named.join(known, on="source_name", how="left", maintain_order="left")
-    return joined.with_columns(
-        kind=pl.coalesce("kind", "named_kind"), status=pl.col("status").fill_null("not asked yet")
-    ).sort(pl.col("failed_count").fill_null(0), descending=True, maintain_order=True)
+    controls.say_days("What was seen")
 
 
 def _invoices(invoices: pl.DataFrame) -> None:
@@ -165,7 +143,7 @@ def _invoices(invoices: pl.DataFrame) -> None:
         {
             "billing_period_start": Column("Period", "month"),
             "provider": Column("Provider"),
-            "invoice_id": Column("Invoice"),
+            "invoice_id": Column("Invoice", width=125),
             "charged": Column("Charged", "money", "Sum of the bill's rows."),
             "allocated": Column("Allocated", "money", "Sum of what was allocated of them."),
             "estimated": Column("Estimated", "money", "Beside them: hours that the bill does not cover yet."),
@@ -221,6 +199,10 @@ def _unmatched(charges: pl.DataFrame, nodes: pl.DataFrame) -> None:
             },
             key="charges",
             file_name="unmatched-charges",
+        )
+        st.caption(
+            "What is a node's, such as a disk, is stated under `[[node_resources]]`; whose a volume, a bucket or a "
+            "service is, under `[[money.owners]]`."
         )
     st.subheader("Nodes that no bill covers", anchor=False)
     if nodes.is_empty():

@@ -82,6 +82,7 @@ def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
         unseen = devices.filter(pl.col("state") == "unknown").height
         if unseen:
             st.info(f"Of the GPUs that are seen, none is held and idle. {unseen} are not seen at this moment.")
+            links.to("data_health", "Which agents are silent")
         else:
             st.success("No held GPU idles.")
         return

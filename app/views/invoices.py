@@ -142,7 +142,9 @@ def _table(found: pl.DataFrame) -> dict[str, Any] | None:
             "billing_period_start": Column("Period", "month"),
             "provider": Column("Provider"),
             "invoice_issuer": Column("Issuer"),
-            "invoice_id": Column("Invoice", help="Empty while none is issued, or where the bill names none."),
+            "invoice_id": Column(
+                "Invoice", help="Empty while none is issued, or where the bill names none.", width=125
+            ),
             "standing": Column("Status"),
             "charged": Column("Charged", "money", "Sum of the bill's rows."),
             "invoiced": Column("Invoiced", "money", "From the invoice itself, never from the bill."),
@@ -188,6 +190,10 @@ def _causes(row: dict[str, Any]) -> None:
     if row["charged"] != row["allocated"]:
         st.warning("Not all of its charges are allocated yet: look again when the next rollup has run.")
     if row["invoiced"] is None:
+        return
+    if not row["difference"]:
+        if row["charged"] == row["allocated"]:
+            st.caption("The invoice bills several providers: what it lacks stands beside the one that charged most.")
         return
     from queries.differences import causes  # noqa: PLC0415  most bills need no explanation
 

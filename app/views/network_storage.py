@@ -10,6 +10,7 @@ from app.charts import lines
 from app.page import page
 from app.table import Column
 from app.views._known import KNOWN_FROM, shortfalls
+from app.views._storage_costs import costs
 from queries import measure
 from queries.measures import health
 
@@ -137,7 +138,7 @@ def _nodes(nodes: pl.DataFrame) -> None:
 
 def _storage(disks: pl.DataFrame) -> None:
     st.subheader("Storage", anchor=False)
-    mounts, servers, devices = st.tabs(["File systems", "Over the network", "Block devices"])
+    mounts, servers, devices, money = st.tabs(["File systems", "Over the network", "Block devices", "Cost"])
     with mounts:
         table.show(
             data.once(_mounts, disks),
@@ -155,6 +156,7 @@ def _storage(disks: pl.DataFrame) -> None:
             key="mounts",
             file_name="file-systems",
         )
+        controls.say_days("What file systems and devices did")
     with servers:
         _servers()
     with devices:
@@ -171,6 +173,9 @@ def _storage(disks: pl.DataFrame) -> None:
             key="disks",
             file_name="block-devices",
         )
+        controls.say_days("What file systems and devices did")
+    with money:
+        costs()
 
 
 _TIMES: Final = (health.READ_SECONDS, health.WRITE_SECONDS, health.METADATA_SECONDS)

@@ -1,7 +1,7 @@
 """The first page: what the estate costs, what idles, where it goes, and what to do next."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from functools import partial
 
@@ -15,14 +15,15 @@ from app.budgets_now import current
 from app.charts import money as money_charts
 from app.charts import states as state_charts
 from app.headline import (
-    FORECAST_COSTS,
     Headline,
     MonthEnd,
+    coming_days,
     headline,
     in_display_currency,
     month_end,
     month_so_far,
     spend,
+    usage,
 )
 from app.page import page
 from app.table import Column
@@ -34,7 +35,6 @@ from queries import measure
 from queries.display import Shown, words
 from queries.measure import Amount, Measure
 from queries.measures import gpu_time, spending
-from queries.still_to_come import still_to_come
 
 
 @page("Overview", section="Observe", order=0, icon=":material/dashboard:", path="")
@@ -73,16 +73,24 @@ def _budgets() -> None:
 def _found(window: data.Window) -> Headline:
     scope = controls.scope()
     cluster, team, bucket, days = controls.cluster(), controls.team(), controls.bucket(window), controls.days(window)
-    return data.made(
+    converts = bool(data.settings().money.display_currency)
+    return data.kept(
         "headline",
         ["gpu_hour", "job_gpu_hour", "allocation_hour", "spend_day", "model_cost_day", "managed_model_day"],
         lambda: headline(
-            partial(data.answer, scope=scope), window, cluster=cluster, team=team, bucket=bucket, days=days
+            partial(data.answer, scope=scope),
+            window,
+            cluster=cluster,
+            team=team,
+            bucket=bucket,
+            days=days,
+            converts=converts,
         ),
         scope=scope,
         window=window,
         cluster=cluster,
         team=team,
+        converts=converts,
     )
 
 
@@ -95,7 +103,7 @@ def _headline(found: Headline, shown: tuple[Shown, ...]) -> None:
         spent_days = data.once(_daily, month.days, spending.SPEND, main)
         cards.money(spending.SPEND, month.spent, label=spend_title, first=main, chart=spent_days)
         expected = {end.currency: end.expected for end in month.ends}
-        coming = data.once(_coming, month.forecast, month.days, floor(data.now(), "day"), main)
+        coming = data.once(_coming, month.coming, data.now().date(), main)
         cards.money(spending.MONTH_END, expected, label=label(spending.MONTH_END.title), first=main, chart=coming)
         idle_days = data.once(_idle_days, found.spend, main)
         cards.money(
@@ -128,28 +136,29 @@ def _remarks(found: Headline, ends: list[MonthEnd]) -> None:
 
 @dataclass(frozen=True)
 class _Month:
-    """What the month has cost by day, how it is expected to end, and the forecasts behind that."""
+    """What the month has cost by day, how it is expected to end, and what is still to come by day."""
 
     spent: dict[str, Decimal]
     ends: list[MonthEnd]
     days: pl.DataFrame
-    forecast: pl.DataFrame
+    coming: pl.DataFrame
     shown: Shown
 
 
 def _month() -> _Month:
     now = data.now()
     answer = partial(data.answer, scope=controls.scope())
-    days = spend(answer, month_so_far(now), cluster=controls.cluster(), team=controls.team())
+    who = {"cluster": controls.cluster(), "team": controls.team()}
+    days, used = (each(answer, month_so_far(now), **who) for each in (spend, usage))
     shown = display.shown(days, ("cost",), day="day")
     spent = data.once(measure.amounts, shown.frame, spending.SPEND)
     scope = f"team:{controls.team()}" if controls.team() else "total"
     rows = data.rows(ForecastDay, scope=controls.scope(), where={"scope": [scope]})
-    rows = display.shown(rows, FORECAST_COSTS, on=now.date()).frame
     if controls.cluster():
         # Nobody forecasts a cluster.
         rows = rows.clear()
-    return _Month(spent, month_end(shown.frame, rows, now), shown.frame, rows, shown)
+    ends = month_end(shown.frame, used, rows, now, display.shown)
+    return _Month(spent, ends, shown.frame, coming_days(used, rows, now, display.shown), shown)
 
 
 def _daily(days: pl.DataFrame, of: Amount, currency: str) -> list[Decimal]:
@@ -161,9 +170,8 @@ def _idle_days(spent: pl.DataFrame, currency: str) -> list[Decimal]:
     return _daily(spent.filter(pl.col("name").is_in(IDLE_STATES)), spending.SPEND, currency)
 
 
-def _coming(forecast: pl.DataFrame, days: pl.DataFrame, today: datetime, currency: str) -> list[Decimal]:
-    coming = still_to_come(forecast, days, today)
-    return _daily(coming.filter(pl.col("day") > today.date()), spending.MONTH_END, currency)
+def _coming(coming: pl.DataFrame, today: date, currency: str) -> list[Decimal]:
+    return _daily(coming.filter(pl.col("day") > today), spending.MONTH_END, currency)
 
 
 def _ratio_of_days(hours: pl.DataFrame, of: Measure) -> list[float]:
@@ -203,6 +211,7 @@ def _models(costs: pl.DataFrame, first: str) -> None:
         alt="Cost of the most expensive models, productive and idle",
     )
     _others(costs, currency)
+    controls.say_days("What models cost")
     links.to("models", "All models")
 
 
@@ -224,13 +233,13 @@ def _next_steps() -> None:
     table.show(
         top,
         {
-            "title": Column("Finding"),
-            "team": Column("Team"),
-            "owner": Column("Owner"),
             "saving_effective_month": Column(
                 "Frees a month", "money", "Effective cost that is freed in an average month."
             ),
             "billing_currency": Column("Currency"),
+            "title": Column("Finding"),
+            "team": Column("Team"),
+            "owner": Column("Owner"),
             "confidence": Column("Confidence"),
         },
         key="next",

@@ -1,7 +1,6 @@
 """What one team is charged for a month, to read, to download, and to hand on."""
 
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from typing import Final, Literal
 
 import polars as pl
@@ -11,10 +10,10 @@ from app import cards, controls, data, display, sums, table
 from app import format as written
 from app.budgets import escaped
 from app.page import page
-from app.reports.statement import STATUS_WORDS, TOP_RUNS, Statement, shown
+from app.reports.statement import TOP_RUNS, Statement, shown
 from app.reports.statement_rows import gather
 from app.table import Column
-from app.views import _rules
+from app.views import _invoice, _rules
 from ledger.errors import InputError
 from ledger.money_sections import MoneySettings
 from ledger.tables.partition import after, floor
@@ -53,7 +52,7 @@ def statement() -> None:
     _opening(found)
     for currency in found.currencies:
         _currency(found, currency)
-    _invoices(found)
+    _invoice.behind(found.invoices)
     if found.closed is None:
         st.caption(_rules.told(rules, "move cost between teams: their sum stays"))
     _closing(found)
@@ -97,21 +96,25 @@ def _team(month: date) -> str:
 def _statement(team: str, month: date, rules: MoneySettings) -> Statement:
     """Return the statement of a team that the viewer may see: `_team` offers no other."""
     scope, stored = data.Scope("team", team), data.settings().money
-    hub = data.hub()
 
     def answer(question: str, **asked: object) -> pl.DataFrame:
         # What others held on the team's nodes weighs its part of their idle time; their rows are not shown.
         everybody = "team" not in sql.load(question).asks
         return data.answer(question, scope=data.Scope() if everybody else scope, **asked)
 
-    known = partial(gather, answer, team, month, data.now(), stored, exchange=display.exchange())
+    def known() -> Statement:
+        return gather(answer, team, month, data.now(), stored, exchange=display.exchange())
+
+    day = data.now().date()
+    if rules == stored:
+        return data.kept("statement", _TABLES, known, scope=scope, month=month, day=day)
     return data.made(
-        "statement",
-        _TABLES if rules == stored else (*_TABLES, *_rules.TABLES),
-        known if rules == stored else partial(_tried, team, month, rules),
+        "statement tried",
+        (*_TABLES, *_rules.TABLES),
+        lambda: _tried(team, month, rules),
         scope=scope,
         month=month,
-        day=hub.now().date(),
+        day=day,
         rules=(rules.split_rule, rules.shared_cost),
     )
 
@@ -259,13 +262,13 @@ def _parts(found: Statement, currency: str) -> None:
     control = st.segmented_control("The same by", ["model", "user", "run"], default="model", key=f"by-{currency}")
     by = str(control or "model")
     rows = {"model": found.models, "user": found.users, "run": found.runs}[by]
-    # A row that is one run costs what the run costs.
+    # A row that is one run is one run, and costs what the run costs.
     units = tuple(each for each in per_unit.OWNER_UNITS if by != "run" or each is not per_unit.RUN_COST)
     table.show(
         data.once(_priced, rows, currency, units),
         {
             "name": Column(by.capitalize(), width=table.RUN_WIDTH if by == "run" else None),
-            "run_count": Column("Runs", "count", "A run that was requeued is one run."),
+            **({} if by == "run" else {"run_count": Column("Runs", "count", "A run that was requeued is one run.")}),
             "gpu_hours": Column("GPU-hours", "hours"),
             "effective_cost": Column(f"Effective ({currency})", "money"),
             "productive_cost": Column("Productive", "money"),
@@ -279,21 +282,3 @@ def _parts(found: Statement, currency: str) -> None:
 def _priced(rows: pl.DataFrame, currency: str, units: tuple[UnitCost, ...]) -> pl.DataFrame:
     hours = (pl.col("held_gpu_seconds").cast(pl.Float64) / 3600).alias("gpu_hours")
     return sums.with_prices(sums.in_currency(rows, currency).head(50 * TOP_RUNS).with_columns(hours), units)
-
-
-def _invoices(found: Statement) -> None:
-    if found.invoices.is_empty():
-        return
-    st.subheader("The invoices behind it", anchor=False)
-    table.show(
-        found.invoices.with_columns(pl.col("status").replace(dict(STATUS_WORDS))),
-        {
-            "provider": Column("Provider"),
-            "invoice_issuer": Column("Issuer"),
-            "invoice_id": Column("Invoice"),
-            "billing_currency": Column("Currency"),
-            "status": Column("Reconciliation"),
-            "complete_through": Column("Billed through", "instant"),
-        },
-        key="statement-invoices",
-    )

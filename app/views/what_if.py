@@ -45,7 +45,7 @@ def what_if() -> None:
 def _measured(window: data.Window) -> asking.Measured:
     hub, scope, cluster, team = data.hub(), controls.scope(), controls.cluster(), controls.team()
     on = data.now().date()
-    return data.made(
+    return data.kept(
         "what-if measured",
         asking.tables(),
         lambda: asking.measured(

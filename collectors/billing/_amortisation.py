@@ -114,7 +114,12 @@ def _by_hour(usage: pl.DataFrame) -> pl.DataFrame:
     share = inside.dt.total_milliseconds() / length
     # Usage without a quantity counts as one unit for an hour.
     known = pl.coalesce(quantity * share, inside.dt.total_milliseconds() / 3_600_000)
-    return cut.with_columns((known * 1_000_000).round().cast(pl.Int64).alias("weight"))
+    weighed = cut.with_columns((known * 1_000_000).round().cast(pl.Int64).alias("weight"))
+    if not (weighed["weight"] < 0).any():
+        return weighed
+    # What is taken back lowers the usage of the same resource in that hour, as far as there is any.
+    of = ["commitment_id", "hour", *_STATUSES, *_OF_USAGE]
+    return weighed.group_by(of, maintain_order=True).agg(pl.col("weight").sum().clip(lower_bound=0))
 
 
 def _hours(cut: pl.DataFrame, purchases: pl.DataFrame, usage: pl.DataFrame) -> pl.DataFrame:

@@ -46,7 +46,7 @@ def completed(texts: Texts) -> Texts:
         for name, value in found.items()
     ]
     coded = {name: each for name, each in texts.coded.items() if name not in found}
-    return replace(texts, frame=frame.with_columns(columns), coded=coded)
+    return replace(texts, frame=frame.with_columns(columns), coded=coded, origin=texts)
 
 
 def _text(column: pl.Series) -> pl.Series:

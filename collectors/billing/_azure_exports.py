@@ -8,10 +8,11 @@ from typing import Final
 import polars as pl
 
 from collectors.billing._azure_charges import ACTUAL, charges_as_text, evidence, has_covered_usage
-from collectors.billing._azure_columns import DAYS, NUMBERS, agreement, found, known
-from collectors.billing._azure_files import parts_of, view_named
+from collectors.billing._azure_columns import DAYS, NUMBERS, Known, agreement, found, known
+from collectors.billing._azure_files import view_named
 from collectors.billing._azure_languages import is_local
 from collectors.billing._format import Request
+from collectors.billing._short_rows import fitting_parts
 from collectors.billing._source import SourceFile
 from collectors.billing._texts import Texts
 from collectors.billing._written_in import Evidence, Ways, plain_days, plain_numbers
@@ -83,7 +84,7 @@ def opened(file: SourceFile, request: Request) -> Export:
     seen = _Seen()
     names: list[str] = []
     remarks: list[str] = []
-    for texts, lacking in parts_of(file):
+    for texts, lacking in fitting_parts(file, Known()):
         if lacking and not names:
             remarks.append(f"no row has a cell for {', '.join(lacking)}: read as null")
         names = names or [*texts.frame.columns, *texts.unread]

@@ -1,13 +1,14 @@
 """Cells of a bill: words that mean null, instants, amounts and tags, a whole column at a time."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final
 
 import polars as pl
 
+from collectors.billing._as_written import WHOLE_ROWS, headers_again, rows_as_json
 from collectors.billing._format import Rejected
 from collectors.billing._texts import Texts
 from collectors.billing._typed import Coded, as_text
@@ -59,7 +60,7 @@ class Cells:
         coded = self.texts.coded.get(actual)
         if coded is not None:
             return self._decoded(coded, self.texts.frame[actual]).alias(name)
-        stripped, is_word = _cleaned(as_text(self.texts.frame[actual]))
+        stripped, is_word = _cleaned(as_text(_without_fraction(self.texts.frame[actual])))
         self.normalised_count += int(is_word.sum())
         return pl.select(pl.when(~is_word).then(stripped).alias(name)).to_series()
 
@@ -164,7 +165,8 @@ class Cells:
         """Refuse a row, unless it is refused already."""
         if index in self.refused:
             return
-        if index in self._headers:
+        line = int(self.texts.lines[index])
+        if line in self._headers:
             name, found, expected = "", "the header again", "a row"
         elif found is None:
             found = "nothing"
@@ -173,7 +175,7 @@ class Cells:
             found = repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}...")
         self.refused[index] = Rejected(
             self.texts.label,
-            int(self.texts.lines[index]),
+            line,
             name,
             str(found),
             expected,
@@ -193,23 +195,35 @@ class Cells:
         """Return the refused rows and the records that were no rows, in the order of the file."""
         label, is_line = self.texts.label, self.texts.is_line
         broken = [
-            Rejected(label, each.line, "", each.found, each.expected, self.table_name, is_line)
+            Rejected(label, each.line, each.column, each.found, each.expected, self.table_name, is_line, each.record)
             for each in self.texts.broken
         ]
-        return tuple(sorted([*broken, *self.refused.values()], key=lambda each: each.line))
+        return tuple(sorted([*broken, *self._as_written()], key=lambda each: each.line))
+
+    def _as_written(self) -> list[Rejected]:
+        """Return the refused rows, the first of each fault with the whole row as its file has it."""
+        counts: dict[tuple[str, str], int] = {}
+        whole: set[int] = set()
+        for each in self.refused.values():
+            fault = each.column, each.expected
+            counts[fault] = counts.get(fault, 0) + 1
+            if counts[fault] <= WHOLE_ROWS:
+                whole.add(each.line)
+        records = rows_as_json(self.texts, whole) if whole else {}
+        return [replace(each, record=records.get(each.line, "")) for each in self.refused.values()]
 
     @cached_property
     def _headers(self) -> frozenset[int]:
-        """The rows that say the header again, as in files that somebody joined."""
-        frame, names = self.texts.frame, list(self.columns)
-        if not names:
-            return frozenset()
-        said = as_text(frame[:, 0]).str.strip_chars().str.to_lowercase() == frame.columns[0].strip().lower()
-        return frozenset(
-            index
-            for index in said.arg_true().to_list()
-            if [str(each).strip().casefold() for each in frame.row(index)] == names
-        )
+        """The lines that say the header again."""
+        return headers_again(self.texts)
+
+
+def _without_fraction(column: pl.Series) -> pl.Series:
+    """Return numbers for names as whole ones: a column with gaps made accounts such as 123456789012 floats."""
+    if not column.dtype.is_float():
+        return column
+    whole = column.cast(pl.Int64, strict=False)
+    return whole if (whole == column).all() and whole.null_count() == column.null_count() else column
 
 
 def _cleaned(texts: pl.Series) -> tuple[pl.Series, pl.Series]:

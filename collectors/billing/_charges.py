@@ -9,24 +9,13 @@ import polars as pl
 
 from collectors.billing._cells import Cells, tags
 from collectors.billing._format import Rejected, Request
-from ledger import money
-from ledger.names import CHARGE_CATEGORIES
+from collectors.billing._judged import judge
+from ledger import billed, money
+from ledger.errors import InputError
 from ledger.tables import BillImport, FocusCharge
 from ledger.words import amount
 
 UNIT: Final = ("BillingAccountId", "BillingPeriodStart", "BillingCurrency")
-
-MANDATORY: Final = (
-    "BilledCost",
-    "BillingAccountId",
-    "BillingCurrency",
-    "BillingPeriodStart",
-    "BillingPeriodEnd",
-    "ChargePeriodStart",
-    "ChargePeriodEnd",
-    "ChargeCategory",
-    "ServiceProviderName",
-)
 
 OLDER_NAMES: Final = {"ServiceProviderName": "ProviderName", "HostProviderName": "PublisherName"}
 """Columns that had another name before FOCUS 1.3."""
@@ -41,7 +30,6 @@ _NUMBERS: Final = (
     "CommitmentDiscountQuantity",
 )
 _MADE_HERE: Final = frozenset({"import_id", "row_index", "is_derived", "unknown_reason", "Tags"})
-_CURRENCY: Final = r"^[A-Z]{3}$"
 
 
 @dataclass(frozen=True)
@@ -92,14 +80,20 @@ def charges_of(cells: Cells, defaults: Mapping[str, str], *, first_index: int) -
     columns["Tags"], bad_tags = tags(cells.text("Tags"))
     frame = pl.DataFrame([column.alias(name) for name, column in columns.items()])
     frame, remarks = _filled(frame)
-    _judge(cells, frame)
+    judge(cells, frame)
     frame = _with_unknowns(frame).with_columns(
         pl.int_range(first_index, first_index + pl.len(), dtype=pl.Int64).alias("row_index"),
         pl.lit(value=False).alias("is_derived"),
     )
     if bad_tags:
         remarks = (*remarks, f"{amount(bad_tags, 'cell')} of Tags left out: no JSON object")
-    totals = _totals(frame, costs["BilledCost"].residues, costs["EffectiveCost"].residues, cells.refused)
+    try:
+        totals = _totals(frame, costs["BilledCost"].residues, costs["EffectiveCost"].residues, cells.refused)
+    except money.MoneyError as error:
+        raise InputError(
+            f"{cells.texts.label}: {error.message}",
+            hint="correct the rows with costs that cannot be, and import it again",
+        ) from error
     return Charges(
         frame=cells.kept(frame),
         totals=totals,
@@ -112,10 +106,13 @@ def charges_of(cells: Cells, defaults: Mapping[str, str], *, first_index: int) -
 
 def facts_of(charges: pl.DataFrame) -> pl.DataFrame:
     """Return what is counted of charges: one row per unit, provider and day; those of parts may be concatenated."""
-    usage_end = pl.when(pl.col("ChargeCategory") == "Usage").then("ChargePeriodEnd")
     return charges.group_by(
         *UNIT, provider="ServiceProviderName", charge_day=pl.col("ChargePeriodStart").dt.date()
-    ).agg(pl.len().cast(pl.Int64).alias("row_count"), usage_end.max().alias("complete_through"))
+    ).agg(
+        pl.len().cast(pl.Int64).alias("row_count"),
+        billed.usage_end().alias("usage_end"),
+        billed.long_usage_end().alias("long_usage_end"),
+    )
 
 
 def imports_of(request: Request, format_name: str, files: Sequence[Charges], facts: pl.DataFrame) -> pl.DataFrame:
@@ -134,7 +131,10 @@ def imports_of(request: Request, format_name: str, files: Sequence[Charges], fac
             pl.col("provider").unique().sort().str.join(", "),
             pl.col("row_count").sum(),
             pl.col("charge_day").n_unique().cast(pl.Int64).alias("charge_day_count"),
-            pl.col("complete_through").max(),
+            pl.col("usage_end", "long_usage_end").max(),
+        )
+        .with_columns(
+            billed.complete_through("usage_end", "long_usage_end", _delivered(request)).alias("complete_through")
         )
         .sort(UNIT)
     )
@@ -171,6 +171,10 @@ def imports_of(request: Request, format_name: str, files: Sequence[Charges], fac
             }
         )
     return import_frame(rows)
+
+
+def _delivered(request: Request) -> pl.Expr:
+    return pl.lit(request.imported_at, dtype=pl.Datetime("us", "UTC"))
 
 
 def _rounding(stated: UnitTotals) -> Decimal:
@@ -211,23 +215,6 @@ def _filled(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
         pl.col("BillingCurrency").str.to_uppercase(),
     )
     return filled, tuple(remarks)
-
-
-def _judge(cells: Cells, frame: pl.DataFrame) -> None:
-    """Refuse the rows that are no charge; nothing is refused for its sign or size."""
-    for name in MANDATORY:
-        cells.need(name, frame[name], "a value in every row")
-    cells.among("ChargeCategory", frame["ChargeCategory"], CHARGE_CATEGORIES)
-    if wrong := pl.arg_where(~frame["BillingCurrency"].str.contains(_CURRENCY), eager=True).to_list():
-        written = pl.select(pl.coalesce(cells.text("BillingCurrency"), frame["BillingCurrency"])).to_series()
-        for index in wrong:
-            cells.refuse(index, "BillingCurrency", written[index], "three letters of ISO 4217")
-    no_period = frame["BillingPeriodEnd"] <= frame["BillingPeriodStart"]
-    backwards = frame["ChargePeriodEnd"] < frame["ChargePeriodStart"]
-    for index in pl.arg_where(no_period, eager=True).to_list():
-        cells.refuse(index, "BillingPeriodEnd", frame["BillingPeriodEnd"][index], "an end after BillingPeriodStart")
-    for index in pl.arg_where(backwards, eager=True).to_list():
-        cells.refuse(index, "ChargePeriodEnd", frame["ChargePeriodEnd"][index], "ChargePeriodStart or later")
 
 
 def _with_unknowns(frame: pl.DataFrame) -> pl.DataFrame:

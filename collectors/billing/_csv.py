@@ -1,9 +1,8 @@
 """CSV as texts, whole or some rows at a time; each row is told with the line at which it starts."""
 
-import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -12,71 +11,24 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
+from collectors.billing._as_written import WHOLE_ROWS, as_json
+from collectors.billing._encoded import HEAD_BYTES
+from collectors.billing._torn import without_open, without_torn
 from collectors.billing._typed import Broken, Texts, frame_of
 from ledger.errors import InputError
 from ledger.words import amount
 
-HEAD_BYTES: Final = 256 * 2**10
-"""So much of a file has its header, or is no table."""
-
 _BLOCK_BYTES: Final = 32 * 2**20
 _LARGE_BYTES: Final = 2 * _BLOCK_BYTES
+_NAME_CHARACTERS: Final = 2**17
+_TOO_LONG: Final = "straddling"
+"""What Arrow calls a record that is longer than a block."""
+
+# A quote that closes many lines later makes a cell of them all: whoever is told where it opens needs the walk to end.
+csv.field_size_limit(2**31 - 1)
 
 # A CSV is in memory beside its rows, which are all text: fewer of them at once than of a Parquet file.
 _PART_ROWS: Final = 100_000
-_TAR: Final = b"ustar"
-_TAR_PLACE: Final = 257
-_KNOWN_STARTS: Final = {
-    b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"%PDF": "a PDF",
-    b"\x89PNG": "a picture",
-    b"\xff\xd8\xff": "a picture",
-    b"\x7fELF": "a program",
-    b"\x28\xb5\x2f\xfd": "zstd data",
-    b"ORC": "an ORC file",
-    b"Obj\x01": "an Avro file",
-}
-
-
-def utf8(label: str, content: bytes) -> bytes:
-    """Return text as UTF-8 without a byte order mark; UTF-16 is told by its mark."""
-    if content[_TAR_PLACE : _TAR_PLACE + len(_TAR)] == _TAR:
-        raise InputError(
-            f"{label}: found a tar archive, expected CSV, gzipped CSV or Parquet", hint="unpack it, import its folder"
-        )
-    for start, meaning in _KNOWN_STARTS.items():
-        if content.startswith(start):
-            raise InputError(
-                f"{label}: found {meaning}, expected CSV, gzipped CSV or Parquet", hint="export it as CSV or Parquet"
-            )
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return content.decode("utf-16").encode()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{label}: found broken UTF-16 at byte {error.start}, expected text") from error
-    if b"\0" in content[:HEAD_BYTES]:
-        raise InputError(
-            f"{label}: found binary data, expected CSV, gzipped CSV or Parquet", hint="export it as CSV or Parquet"
-        )
-    if not content.isascii():
-        _check(label, content)
-    return content.removeprefix(b"\xef\xbb\xbf")
-
-
-def _check(label: str, content: bytes) -> None:
-    """Refuse bytes that are no UTF-8; they are looked at in blocks, since a text of all of them is as large again."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    view = memoryview(content)
-    for start in range(0, len(content), _BLOCK_BYTES):
-        held = len(decoder.getstate()[0])
-        try:
-            decoder.decode(view[start : start + _BLOCK_BYTES], final=start + _BLOCK_BYTES >= len(content))
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{label}: found bytes that are no UTF-8 text at byte {start - held + error.start}, "
-                "expected CSV or Parquet",
-                hint="save the file as UTF-8",
-            ) from error
 
 
 def header(content: bytes) -> tuple[list[str], str]:
@@ -90,9 +42,11 @@ def header(content: bytes) -> tuple[list[str], str]:
 
 def _first_record(text: str, mark: str) -> list[str]:
     try:
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
-    except csv.Error:  # a quote that never closes makes one endless cell
+        record = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
+    except csv.Error:
         return []
+    # A quote that never closes makes one endless cell.
+    return [] if any(len(each) > _NAME_CHARACTERS for each in record) else record
 
 
 def csv_texts(label: str, content: bytes) -> Texts:
@@ -102,36 +56,31 @@ def csv_texts(label: str, content: bytes) -> Texts:
     """
     layout = _layout(label, content)
     skipped: list[Broken] = []
-    with _as_csv(label):
+    with _as_csv(label, content, layout.mark):
         table = arrow_csv.read_csv(layout.source(content), *layout.options(skipped))
     frame = frame_of(table)
-    unclosed = content.count(b'"') % 2 == 1 and frame.height and any("\n" in str(each) for each in frame.row(-1))
-    if unclosed:
-        frame = frame.head(-1)
-    is_exact = not (skipped or unclosed)
-    lines, broken = _lines(content, layout, frame.height, skipped, is_exact=is_exact)
-    if unclosed:
-        broken = (*broken, Broken(int(lines[-1] or 1) + 1 if len(lines) else 2, "a quote that never closes", "a row"))
-    return Texts(label, frame, lines, broken, is_line=True)
+    rows = _rows(content, layout, frame.height, skipped)
+    return rows.whole(Texts(label, frame, rows.lines, rows.broken, is_line=True), content)
 
 
 def csv_parts(label: str, content: bytes) -> Iterator[Texts]:
-    """Yield a CSV file some rows at a time, where it is large and all of its quotes close; what is broken comes last.
+    """Yield a CSV file, some rows at a time where it is large; what is broken comes with the last of them.
 
     Raises: InputError: as `csv_texts` does.
     """
-    if len(content) < _LARGE_BYTES or content.count(b'"') % 2 == 1:
+    if len(content) < _LARGE_BYTES:
         yield csv_texts(label, content)
         return
     layout = _layout(label, content)
     skipped: list[Broken] = []
-    with _as_csv(label):
+    with _as_csv(label, content, layout.mark):
         height = arrow_csv.read_csv(layout.source(content), *layout.options(skipped, columns=layout.names[:1])).num_rows
-    lines, broken = _lines(content, layout, height, skipped, is_exact=not skipped)
+    rows = _rows(content, layout, height, skipped)
     first = 0
     for frame in _frames(label, layout, content):
         is_last = first + frame.height == height
-        yield Texts(label, frame, lines.slice(first, frame.height), broken if is_last else (), is_line=True)
+        lines, broken = rows.lines.slice(first, frame.height), rows.broken if is_last else ()
+        yield rows.whole(Texts(label, frame, lines, broken, is_line=True), content if is_last else b"")
         first += frame.height
     if not height:
         yield csv_texts(label, content)
@@ -153,8 +102,8 @@ class _Layout:
         """Return how to read all cells as texts, or those of some columns; rows of another width are `skipped`."""
 
         def skip(row: arrow_csv.InvalidRow) -> str:
-            found = amount(row.actual_columns, "cell")
-            skipped.append(Broken(row.number, found, f"{row.expected_columns} as in the header"))
+            record = as_json([row.text]) if len(skipped) < WHOLE_ROWS else ""
+            skipped.append(Broken(row.number, *_of_width(row.actual_columns, row.expected_columns), record=record))
             return "skip"
 
         reading = arrow_csv.ReadOptions(
@@ -177,21 +126,37 @@ class _Layout:
 
 def _layout(label: str, content: bytes) -> _Layout:
     names, mark = header(content)
+    if names.count("") > 1:  # programs for tables end every line with marks
+        names = [each or f"column {index}" for index, each in enumerate(names, 1)]
+    need_once(f"{label}: line 1", names)
+    return _Layout(names, mark)
+
+
+def need_once(where: str, names: Sequence[str]) -> None:
+    """Refuse a table that has two columns of one name: which of them is meant is not known.
+
+    Raises: InputError: it has.
+    """
     folded = [each.casefold() for each in names]
     twice = next((name for index, name in enumerate(names) if folded[index] in folded[:index]), None)
     if twice is not None:
         raise InputError(
-            f"{label}: line 1: found column {twice!r} twice, expected each column once", hint="export the file again"
+            f"{where}: found column {twice!r} twice, expected each column once", hint="export the file again"
         )
-    return _Layout(names, mark)
 
 
 @contextmanager
-def _as_csv(label: str) -> Iterator[None]:
+def _as_csv(label: str, content: bytes, mark: str) -> Iterator[None]:
     """Say in words what Arrow does not take for CSV."""
     try:
         yield
     except pa.ArrowInvalid as error:
+        if _TOO_LONG in str(error):
+            raise InputError(
+                f"{label}: line {_longest(content, mark)}: found a quote that does not close within "
+                f"{_BLOCK_BYTES // 2**20} MiB, expected one that closes in its own row",
+                hint="correct the line, or export the file again",
+            ) from error
         raise InputError(
             f"{label}: found text that is no CSV ({str(error).splitlines()[0]}), expected CSV in UTF-8",
             hint="save the file as CSV in UTF-8",
@@ -201,7 +166,10 @@ def _as_csv(label: str) -> Iterator[None]:
 def _frames(label: str, layout: _Layout, content: bytes) -> Iterator[pl.DataFrame]:
     """Yield the rows of a CSV file in frames of about one size."""
     held: list[pa.RecordBatch] = []
-    with _as_csv(label), arrow_csv.open_csv(layout.source(content), *layout.options([])) as reader:
+    with (
+        _as_csv(label, content, layout.mark),
+        arrow_csv.open_csv(layout.source(content), *layout.options([])) as reader,
+    ):
         for batch in reader:
             held.append(batch)
             if sum(each.num_rows for each in held) >= _PART_ROWS:
@@ -211,32 +179,65 @@ def _frames(label: str, layout: _Layout, content: bytes) -> Iterator[pl.DataFram
         yield frame_of(pa.Table.from_batches(held))
 
 
-def _lines(
-    content: bytes, layout: _Layout, height: int, skipped: list[Broken], *, is_exact: bool
-) -> tuple[pl.Series, tuple[Broken, ...]]:
-    """Return the line at which each kept row starts, and the rows of another width.
+@dataclass(frozen=True)
+class _Rows:
+    """The line at which each kept row of a file starts, and the rows of another width.
+
+    `mark` is the character between cells; '' where every row is one line, so that no cell holds another row.
+    """
+
+    lines: pl.Series
+    broken: tuple[Broken, ...]
+    mark: str
+
+    def whole(self, texts: Texts, end: bytes) -> Texts:
+        """Return some rows without those that hold others, and without an open one at the end of the file."""
+        kept = without_open(texts, end) if end else texts
+        return without_torn(kept, self.mark) if self.mark else kept
+
+
+def _rows(content: bytes, layout: _Layout, height: int, skipped: list[Broken]) -> _Rows:
+    """Return where the rows of a file stand.
 
     The file is only walked again where records and lines differ: broken rows, or line breaks in cells. Where
-    that walk sees other records (a cell beyond its limit), rows are counted instead of lines.
+    that walk sees other records, rows are counted instead of lines.
     """
     counted = pl.int_range(2, height + 2, eager=True)
-    if is_exact and content.count(b"\n") + (not content.endswith(b"\n")) == height + 1:
-        return counted, ()
+    if not skipped and content.count(b"\n") + (not content.endswith(b"\n")) == height + 1:
+        return _Rows(counted, (), "")
     width = len(layout.names)
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline=""), delimiter=layout.mark)
     lines: list[int] = []
     broken: list[Broken] = []
     try:
-        next(reader, None)
-        start = reader.line_num + 1
-        for record in reader:
+        for start, last, record in _records(content, layout.mark):
             if len(record) == width:
                 lines.append(start)
             elif record:
-                broken.append(Broken(start, amount(len(record), "cell"), f"{width} as in the header"))
-            start = reader.line_num + 1
+                found, expected = _of_width(len(record), width)
+                over = f" over lines {start} to {last}" if last > start else ""
+                text = as_json(record) if len(broken) < WHOLE_ROWS else ""
+                broken.append(Broken(start, f"{found}{over}", expected, record=text))
     except csv.Error:
-        return counted, tuple(skipped)
+        return _Rows(counted, tuple(skipped), layout.mark)
     if len(lines) < height or len(broken) < len(skipped):
-        return counted, tuple(skipped)
-    return pl.Series(lines[:height], dtype=pl.Int64), tuple(broken)
+        return _Rows(counted, tuple(skipped), layout.mark)
+    return _Rows(pl.Series(lines[:height], dtype=pl.Int64), tuple(broken), layout.mark)
+
+
+def _records(content: bytes, mark: str) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield the records of a CSV file behind its header, each with its first and last line."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline=""), delimiter=mark)
+    next(reader, None)
+    start = reader.line_num + 1
+    for record in reader:
+        yield start, reader.line_num, record
+        start = reader.line_num + 1
+
+
+def _longest(content: bytes, mark: str) -> int:
+    """Return the line at which the record of most text begins."""
+    return max((sum(map(len, record)), start) for start, _, record in _records(content, mark))[1]
+
+
+def _of_width(found: int, expected: int) -> tuple[str, str]:
+    return amount(found, "cell"), f"{expected} as in the header"

@@ -49,7 +49,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One row that was refused: where it stood, and what was found and expected there."""
+    """One row that was refused: where it stood, and what was found and expected there.
+
+    `record` is the row as its file has it, as JSON; empty beyond the first thousand rows with one fault.
+    """
 
     path: str
     line: int
@@ -58,6 +61,7 @@ class Rejected:
     expected: str
     table_name: str = "focus_charge"
     is_line: bool = True
+    record: str = ""
 
     @property
     def reason(self) -> str:

@@ -15,10 +15,11 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
 
-from collectors.billing._csv import utf8
+from collectors.billing._as_written import as_json
+from collectors.billing._encoded import MARKS, utf8
 from collectors.billing._source import SourceFile
 from collectors.billing._texts import Broken, Everything, Texts, read_parts, tables
-from collectors.billing._typed import as_text
+from collectors.billing._typed import as_text, frame_of
 from ledger.errors import InputError
 
 _PARQUET: Final = b"PAR1"
@@ -83,6 +84,8 @@ def parts_of(file: SourceFile, wanted: Collection[str]) -> Iterator[Texts]:
     Raises: InputError: the file is cut, is no table, or has two columns of one name.
     """
     content = file.content()
+    if content.startswith(MARKS):
+        content = utf8(file.label, content)
     if content.startswith(_PARQUET):
         yield from _parquet(file, content, wanted)
     elif content.lstrip()[:1] in (b"{", b"["):
@@ -97,7 +100,7 @@ def parts_of(file: SourceFile, wanted: Collection[str]) -> Iterator[Texts]:
                     hint="export the table again",
                 )
             frame = texts.frame.rename(dict(zip(texts.frame.columns, names, strict=True)))
-            yield Texts(texts.label, frame, texts.lines, texts.broken, texts.is_line)
+            yield Texts(texts.label, frame, texts.lines, texts.broken, texts.is_line, origin=texts)
 
 
 def listed(text: str) -> list[dict[str, object]] | None:
@@ -140,9 +143,7 @@ def _is_wanted(name: str, wanted: Collection[str]) -> bool:
 def _flat_frame(table: pa.Table) -> pl.DataFrame:
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
-    frame = pl.from_arrow(table.combine_chunks())
-    if not isinstance(frame, pl.DataFrame):
-        raise TypeError("a table of Arrow did not become a frame")
+    frame = frame_of(table)
     return pl.DataFrame([_written(frame[name]).alias(folded(name)) for name in frame.columns])
 
 
@@ -177,7 +178,7 @@ def _json(file: SourceFile, content: bytes, wanted: Collection[str]) -> Iterator
             rows.append({name: text for name, text in _flat(value) if name in wanted})
             places.append(place)
         else:
-            broken.append(Broken(place, str(value)[:_SHOWN_CHARACTERS], "one object"))
+            broken.append(Broken(place, str(value)[:_SHOWN_CHARACTERS], "one object", record=as_json([value])))
         if len(rows) >= _PART_ROWS:
             yield part()
             has_part = True

@@ -9,7 +9,7 @@ import polars as pl
 from collectors.billing._charges import UNIT, import_frame
 from collectors.billing._format import Imported
 from collectors.billing._source import import_id
-from ledger import money
+from ledger import billed, money
 from ledger.tables import FocusCharge
 
 
@@ -27,12 +27,16 @@ def made_import(
         pl.lit(identity).alias("import_id"), pl.int_range(pl.len(), dtype=pl.Int64).alias("row_index")
     )
     units = money.summed(charges, by=UNIT, columns=["BilledCost", "EffectiveCost"])
-    usage_end = pl.when(pl.col("ChargeCategory") == "Usage").then("ChargePeriodEnd")
     facts = charges.group_by(UNIT).agg(
         pl.len().cast(pl.Int64).alias("row_count"),
         pl.col("ChargePeriodStart").dt.date().n_unique().cast(pl.Int64).alias("charge_day_count"),
         pl.col("ServiceProviderName").unique().sort().str.join(", ").alias("provider"),
-        usage_end.max().alias("complete_through"),
+        billed.usage_end().alias("usage_end"),
+        billed.long_usage_end().alias("long_usage_end"),
+    )
+    delivered = pl.lit(imported_at, dtype=pl.Datetime("us", "UTC"))
+    facts = facts.with_columns(
+        billed.complete_through("usage_end", "long_usage_end", delivered).alias("complete_through")
     )
     imports = [
         {

@@ -36,10 +36,7 @@ def in_own_words(charges: Charges, names: Mapping[str, str]) -> Charges:
 
 
 def _in_own_words(refused: Rejected, own: Mapping[str, str]) -> Rejected:
-    column = own.get(refused.column.casefold(), refused.column)
-    if column and refused.found.casefold() == repr(column.strip()).casefold():
-        return replace(refused, column="", found="the header again", expected="a row")
-    return replace(refused, column=column)
+    return replace(refused, column=own.get(refused.column.casefold(), refused.column))
 
 
 def imported(request: Request, native: Native) -> Imported:

@@ -1,12 +1,15 @@
 """From a path or URL to rows in memory: which format it is, and what is in it."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import polars as pl
 
 import collectors.billing as formats
+from collectors.billing._encoded import beginning
 from collectors.billing._format import BillFormat, Head, Imported, Request
 from collectors.billing._source import Source, SourceFile, import_id, open_source
 from collectors.billing._texts import columns_of
@@ -60,14 +63,7 @@ def read_source(
     known = bill_formats()
     if format is not None and format not in known:
         raise InputError(f"format: found {format!r}, expected one of {', '.join(known)}")
-    chosen, version = _told(source, source.files[0], known, format)
-    for other in source.files[1:]:
-        also, _ = _told(source, other, known, format)
-        if also.name != chosen.name:
-            raise InputError(
-                f"{other.label}: found {also.name} beside {chosen.name}, expected one format in a folder",
-                hint="import each file on its own",
-            )
+    source, chosen, version, copies = _opened(source, known, format)
     sha256 = source.sha256()
     request = Request(
         source=source,
@@ -79,20 +75,54 @@ def read_source(
         sink=sink,
         prices=prices,
     )
-    return chosen.read(request)
+    imported = chosen.read(request)
+    return replace(imported, remarks=(*imported.remarks, *copies)) if copies else imported
+
+
+def _opened(
+    source: Source, known: Mapping[str, BillFormat], wanted: str | None
+) -> tuple[Source, BillFormat, str, tuple[str, ...]]:
+    """Return a delivery without the copies in it, its format and version, and what is to be said of the copies.
+
+    A file that holds the very same as another beside it is a copy, packed or not: both together would count twice.
+    Raises: InputError: its files are of several formats, or one is of none.
+    """
+    kept: dict[tuple[PurePosixPath, bytes], SourceFile] = {}
+    told: list[tuple[BillFormat, str]] = []
+    copies: list[str] = []
+    for file in source.files:
+        content = file.content()
+        key = PurePosixPath(file.name).parent, hashlib.sha256(content).digest() if source.files[1:] else b""
+        if key in kept:
+            copies.append(file.label)
+            continue
+        kept[key] = file
+        told.append(_told(source, file, content, known, wanted))
+        if told[-1][0].name != told[0][0].name:
+            raise InputError(
+                f"{file.label}: found {told[-1][0].name} beside {told[0][0].name}, expected one format in a folder",
+                hint="import each file on its own",
+            )
+    return replace(source, files=tuple(kept.values())), *told[0], _copies(copies)
+
+
+def _copies(labels: Sequence[str]) -> tuple[str, ...]:
+    if not labels:
+        return ()
+    more = f" and {len(labels) - _SHOWN_COLUMNS} more" if len(labels) > _SHOWN_COLUMNS else ""
+    return (f"left out as copies of files beside them: {', '.join(labels[:_SHOWN_COLUMNS])}{more}",)
 
 
 def _told(
-    source: Source, file: SourceFile, known: Mapping[str, BillFormat], wanted: str | None
+    source: Source, file: SourceFile, content: bytes, known: Mapping[str, BillFormat], wanted: str | None
 ) -> tuple[BillFormat, str]:
     """Return the format of a file and its version.
 
     Raises: InputError: no format, or not the wanted one, knows the columns.
     """
-    content = file.content()
     is_table = not file.name.lower().endswith(".toml")
     columns = columns_of(file, content) if is_table or not content.strip() else ()
-    head = Head(file.name, content[:_START_BYTES], columns)
+    head = Head(file.name, beginning(content, _START_BYTES), columns)
     found = {name: version for name, each in known.items() if (version := each.detect(head)) is not None}
     if wanted is not None:
         found = {wanted: found.get(wanted, "")}

@@ -5,7 +5,7 @@ replaced stays, superseded.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -21,6 +21,7 @@ _SMALLER: Final = Decimal("0.2")
 
 _Row = dict[str, object]
 _Unit = tuple[object, object]
+_Key = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,26 @@ class Decision:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Rules:
+    """How an import is judged: as `decide` is asked to."""
+
+    accept: bool
+    append_only: bool
+    smaller: Decimal
+    closed: Collection[_Unit]
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What becomes of one unit of an import: the rows that are new or change, why it waits, and what else to tell."""
+
+    rows: Mapping[_Key, _Row] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+
 def decide(
     existing: pl.DataFrame,
     new: pl.DataFrame,
@@ -50,48 +71,27 @@ def decide(
 ) -> Decision:
     """Return the bill_import table after an import: what is current, superseded, or waits for --accept.
 
-    A unit waits when it has fewer charge days than the one it would replace, or its billed or effective
-    cost is smaller by `smaller_ratio` or more, or when its account and period are among the `closed`; with
-    `append_only` nothing replaces anything. Importing the same bytes again changes nothing, unless `accept` now makes
-    a waiting or replaced import current.
+    A unit waits when it has fewer charge days than one that it would replace, or when its billed or effective cost is
+    smaller by `smaller_ratio` or more than that of all it would replace, or when its account and period are among the
+    `closed`; with `append_only` nothing replaces anything. Importing the same bytes again changes nothing, unless
+    `accept` now makes a waiting or replaced import current.
 
     Shape, grain: `existing` and `new` are bill_import frames; `new` is one import. Order does not matter.
     """
-    rows: dict[tuple[object, ...], _Row] = {_key(row): row for row in existing.iter_rows(named=True)}
-    before = dict(rows)
-    existing_rows = list(before.values())
-    fresh = list(new.iter_rows(named=True))
+    rules = _Rules(accept, append_only, Decimal(str(smaller_ratio)), closed)
+    before = {_key(row): row for row in existing.iter_rows(named=True)}
+    rows = dict(before)
     reasons: list[str] = []
     remarks: list[str] = []
     beside: dict[str, list[_Row]] = {}
-    for unit, members in _by_unit(fresh).items():
-        known = [rows[_key(row)] for row in members if _key(row) in rows]
-        if known and (not accept or all(row["status"] == "current" for row in known)):
-            if not accept and any(row["status"] == "waiting" for row in known):
-                reasons.append(f"{_named(members[0])}: imported before and still waiting")
-            continue
-        if copy := _copy_of(existing_rows, members):
-            remarks.append(f"{_named(members[0])}: the same bytes were imported as {copy}; nothing is added")
-            continue
-        replaced = [] if append_only else _replaced(rows.values(), members, unit)
-        views, against = _other_views(rows.values(), members, unit, accept=accept)
-        replaced += views
-        against += _change_of_closed(unit, replaced, members, closed)
-        against += _shrinkage(replaced, members, Decimal(str(smaller_ratio)))
-        why = [] if accept else against
-        status = "waiting" if why else "current"
-        reasons.extend(f"{_named(members[0])}: {each}" for each in why)
-        for other in _beside(rows.values(), members, unit):
+    for unit, members in _by_unit(new.iter_rows(named=True)).items():
+        found = _verdict(before, rows, unit, members, rules)
+        rows |= found.rows
+        name = _named(members[0])
+        reasons.extend(f"{name}: {each}" for each in found.reasons)
+        remarks.extend(f"{name}: {each}" for each in found.remarks)
+        for other in found.beside:
             beside.setdefault(other, []).append(members[0])
-        for row in members:
-            rows[_key(row)] = {
-                **rows.get(_key(row), row),
-                "status": status,
-                "supersedes_import_id": _superseded_by(row, replaced) if status == "current" else None,
-            }
-        if status == "current":
-            for each in replaced:
-                rows[_key(each)] = {**each, "status": "superseded"}
     changed = [row for key, row in rows.items() if before.get(key) != row]
     return Decision(
         imports=import_frame(rows.values()),
@@ -102,6 +102,38 @@ def decide(
     )
 
 
+def _verdict(
+    before: Mapping[_Key, _Row], rows: Mapping[_Key, _Row], unit: _Unit, members: list[_Row], rules: _Rules
+) -> _Verdict:
+    """Return what becomes of one unit; `before` is what was known before this import, `rows` with its other units."""
+    known = [rows[_key(row)] for row in members if _key(row) in rows]
+    if known and (not rules.accept or all(row["status"] == "current" for row in known)):
+        waits = not rules.accept and any(row["status"] == "waiting" for row in known)
+        return _Verdict(reasons=("imported before and still waiting",) if waits else ())
+    if copy := _copy_of(before.values(), members):
+        return _Verdict(remarks=(f"the same bytes were imported as {copy}; nothing is added",))
+    replaced, against = _replacing(list(rows.values()), unit, members, rules)
+    waits = bool(against) and not rules.accept
+    status, gone = ("waiting", []) if waits else ("current", replaced)
+    found: dict[_Key, _Row] = {
+        _key(row): {**rows.get(_key(row), row), "status": status, "supersedes_import_id": _superseded_by(row, gone)}
+        for row in members
+    }
+    found |= {_key(each): {**each, "status": "superseded"} for each in gone}
+    if waits:
+        return _Verdict(found, against)
+    return _Verdict(found, beside=tuple(_beside(rows.values(), members, unit, gone)))
+
+
+def _replacing(rows: list[_Row], unit: _Unit, members: list[_Row], rules: _Rules) -> tuple[list[_Row], tuple[str, ...]]:
+    """Return the rows whose place a unit would take, and all that speaks against it."""
+    replaced = [] if rules.append_only else _replaced(rows, members, unit)
+    views, against = _other_views(rows, members, unit, accept=rules.accept)
+    replaced += views
+    changes = _change_of_closed(unit, replaced, members, rules.closed)
+    return replaced, (*against, *changes, *_shrinkage(replaced, members, rules.smaller))
+
+
 def current_imports(imports: pl.DataFrame) -> pl.DataFrame:
     """Return the (import, account, period, currency) keys whose charges count."""
     return imports.filter(pl.col("status") == "current").select(
@@ -109,7 +141,7 @@ def current_imports(imports: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _by_unit(rows: list[_Row]) -> dict[_Unit, list[_Row]]:
+def _by_unit(rows: Iterable[_Row]) -> dict[_Unit, list[_Row]]:
     units: dict[_Unit, list[_Row]] = {}
     for row in rows:
         units.setdefault(_unit(row), []).append(row)
@@ -174,14 +206,11 @@ def _copy_of(rows: Iterable[_Row], members: list[_Row]) -> str:
     )
 
 
-def _beside(rows: Iterable[_Row], members: list[_Row], unit: _Unit) -> list[str]:
-    """Return the other sources that deliver the same account and period."""
-    others = {
-        str(row["source_name"])
-        for row in rows
-        if row["status"] == "current" and row["source_name"] != members[0]["source_name"] and _unit(row) == unit
-    }
-    return sorted(others)
+def _beside(rows: Iterable[_Row], members: list[_Row], unit: _Unit, gone: list[_Row]) -> list[str]:
+    """Return the other sources that deliver the same account and period, and do not make way."""
+    mine = members[0]["source_name"]
+    found = (row for row in rows if row["status"] == "current" and _unit(row) == unit and row not in gone)
+    return sorted({str(row["source_name"]) for row in found if row["source_name"] != mine})
 
 
 def _told_beside(beside: Mapping[str, list[_Row]]) -> Iterator[str]:
@@ -196,26 +225,26 @@ def _told_beside(beside: Mapping[str, list[_Row]]) -> Iterator[str]:
     yield f"{first}: {who} {what} too; both count, since a file replaces one of its own name only"
 
 
-def _shrinkage(replaced: list[_Row], members: list[_Row], smaller: Decimal) -> list[str]:
-    """Say in what an import is less than the one it would replace, currency by currency."""
+def _shrinkage(replaced: list[_Row], members: list[_Row], smaller: Decimal) -> Iterator[str]:
+    """Say in what an import is less than all that it would replace together, currency by currency."""
     fresh = {row["billing_currency"]: row for row in members}
-    why = []
-    for old in replaced:
-        currency = old["billing_currency"]
+    for currency in dict.fromkeys(row["billing_currency"] for row in replaced):
+        old = [row for row in replaced if row["billing_currency"] == currency]
         row = fresh.get(currency)
         if row is None:
-            why.append(f"found no charge in {currency}, expected the {old['row_count']} that it replaces, or more")
+            count = sum(_count(each, "row_count") for each in old)
+            yield f"found no charge in {currency}, expected the {count} that it replaces, or more"
             continue
-        days, before = _count(row), _count(old)
+        # Several deliveries may share days: that of the most is what one of all must have at least.
+        days, before = _count(row, "charge_day_count"), max(_count(each, "charge_day_count") for each in old)
         if days < before:
-            why.append(f"found {days} charge days, expected the {before} that it replaces, or more")
+            yield f"found {days} charge days, expected the {before} that it replaces, or more"
         for name in ("billed_cost", "effective_cost"):
-            now, then = _amount(row, name), _amount(old, name)
+            now, then = _amount(row, name), money.add(*(_amount(each, name) for each in old))
             loss = money.difference(then, now)
             if loss > 0 and loss >= money.share(then.copy_abs(), smaller):
-                found, replaces = money.written(now), money.written(then)
-                why.append(f"found {name} {found} {currency}, expected close to the {replaces} that it replaces")
-    return why
+                found = f"no {name} in" if row[name] is None else f"{name} {money.written(now)}"
+                yield f"found {found} {currency}, expected close to the {money.written(then)} that it replaces"
 
 
 def _change_of_closed(
@@ -240,7 +269,7 @@ def _superseded_by(row: Mapping[str, object], replaced: list[_Row]) -> object:
     return None if latest is None else latest["import_id"]
 
 
-def _key(row: Mapping[str, object]) -> tuple[object, ...]:
+def _key(row: Mapping[str, object]) -> _Key:
     return tuple(row[name] for name in BillImport.primary_key())
 
 
@@ -248,8 +277,8 @@ def _unit(row: Mapping[str, object]) -> _Unit:
     return row["billing_account_id"], row["billing_period_start"]
 
 
-def _count(row: Mapping[str, object]) -> int:
-    value = row["charge_day_count"]
+def _count(row: Mapping[str, object], name: str) -> int:
+    value = row[name]
     return value if isinstance(value, int) else 0
 
 

@@ -10,7 +10,8 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
 
-from collectors.billing._csv import HEAD_BYTES, csv_parts, csv_texts, header, utf8
+from collectors.billing._csv import csv_parts, csv_texts, header, need_once
+from collectors.billing._encoded import HEAD_BYTES, utf8
 from collectors.billing._source import SourceFile
 from collectors.billing._typed import Broken, Texts, as_text, coded_of, frame_of, listed, naive_columns
 from ledger.errors import InputError
@@ -83,6 +84,7 @@ def _parquet_texts(label: str, content: bytes) -> Texts:
         table.validate(full=True)
     except _DAMAGE as error:
         raise _damaged(label, content, error) from error
+    need_once(label, table.schema.names)
     frame = frame_of(table)
     lines = pl.int_range(1, frame.height + 1, eager=True)
     texts = frame.with_columns(as_text(frame[name]) for name in frame.columns)
@@ -93,6 +95,7 @@ def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterat
     """Yield a Parquet file some rows at a time; text comes coded, which is how such a file holds it."""
     schema = parquet.read_schema(pa.BufferReader(content))
     names = [name for name in schema.names if name.casefold() in wanted]
+    need_once(label, names)
     coded = [name for name in names if schema.field(name).type in {pa.string(), pa.large_string()}]
     opened = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=coded)
     first = 1
@@ -100,8 +103,8 @@ def _parquet_parts(label: str, content: bytes, wanted: Container[str]) -> Iterat
         table.validate(full=True)
         codes = {name: coded_of(table[name]) for name in coded}
         plain = frame_of(table.drop_columns(coded)) if len(coded) < len(names) else pl.DataFrame()
-        decoded = [each.values.gather(each.codes).alias(name) for name, each in codes.items()]
-        frame = pl.DataFrame([*decoded, *(listed(plain[name]) for name in plain.columns)])
+        decoded = {name: each.values.gather(each.codes) for name, each in codes.items()}
+        frame = pl.DataFrame({name: decoded[name] if name in decoded else listed(plain[name]) for name in names})
         yield Texts(
             label,
             frame,

@@ -21,11 +21,16 @@ class Coded:
 
 @dataclass(frozen=True)
 class Broken:
-    """One record that has another number of cells than the header, or a quote that never closes."""
+    """One record that is no row: another number of cells than the header, a quote that closes elsewhere or never.
+
+    `record` is the record as JSON; empty where too many are broken to keep all of them.
+    """
 
     line: int
     found: str
     expected: str
+    column: str = ""
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Texts:
 
     `naive` names the instant columns that a Parquet file holds without a zone. Of a part of a Parquet file
     (`read_parts`) numbers and instants keep their types, `coded` has the text columns a second time, and
-    `unread` names the columns that nobody wanted.
+    `unread` names the columns that nobody wanted. Rows that were made of those of a file have them in `origin`.
     """
 
     label: str
@@ -45,6 +50,12 @@ class Texts:
     naive: frozenset[str] = frozenset()
     coded: Mapping[str, Coded] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
+    origin: "Texts | None" = None
+
+    @property
+    def file(self) -> "Texts":
+        """The rows as they were read of the file."""
+        return self if self.origin is None else self.origin.file
 
 
 def coded_of(column: pa.ChunkedArray) -> Coded:
@@ -68,11 +79,29 @@ def naive_columns(schema: pa.Schema) -> frozenset[str]:
 
 
 def frame_of(table: pa.Table) -> pl.DataFrame:
-    """Return a table of Arrow as a frame in one chunk."""
-    frame = pl.from_arrow(table.combine_chunks())
+    """Return a table of Arrow as a frame in one chunk; maps are lists of pairs, decimals of 256 bits are texts."""
+    schema = pa.schema([each.with_type(_narrow(each.type)) for each in table.schema])
+    frame = pl.from_arrow((table if schema == table.schema else table.cast(schema)).combine_chunks())
     if not isinstance(frame, pl.DataFrame):
         raise TypeError("a table of Arrow did not become a frame")
-    return frame
+    return frame.with_columns(
+        pl.col(name).cast(pl.List(pl.Struct({"key": kind.key, "value": kind.value})))
+        for name, kind in frame.schema.items()
+        if isinstance(kind, pl.Map)
+    )
+
+
+def _narrow(kind: pa.DataType) -> pa.DataType:
+    """Return a type that a frame has: decimals of 256 bits, as BigQuery writes them, and JSON become texts."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _narrow(kind.storage_type)
+    if pa.types.is_decimal256(kind):
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([each.with_type(_narrow(each.type)) for each in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_narrow(kind.value_type))
+    return kind
 
 
 def as_text(column: pl.Series) -> pl.Series:
@@ -82,15 +111,29 @@ def as_text(column: pl.Series) -> pl.Series:
     if isinstance(column.dtype, pl.Datetime):
         utc = column.dt.convert_time_zone("UTC") if column.dtype.time_zone else column.dt.replace_time_zone("UTC")
         return utc.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").alias(column.name)
-    if isinstance(column.dtype, (pl.List, pl.Struct)):
+    if isinstance(column.dtype, (pl.List, pl.Struct, pl.Array)):
         return listed(column)
-    if column.dtype == pl.Float64:
+    if column.dtype == pl.Binary:
+        return _decoded(column)
+    if column.dtype == pl.Duration:
+        return column.dt.to_string("iso")
+    if column.dtype.is_float():
         column = column.fill_nan(None)
     return column.cast(pl.String)
 
 
+def _decoded(column: pl.Series) -> pl.Series:
+    """Return bytes as texts: some programs write text without saying so; what is none is written in hexadecimals."""
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return column.bin.encode("hex")
+
+
 def listed(column: pl.Series) -> pl.Series:
     """Return lists, maps and structs as JSON, each different one written once; other columns stay as they are."""
+    if isinstance(column.dtype, pl.Array):
+        column = column.arr.to_list()
     if not isinstance(column.dtype, (pl.List, pl.Struct)):
         return column
     if column.dtype != _PAIRS:

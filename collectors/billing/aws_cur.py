@@ -3,8 +3,6 @@
 `docs/bills.md` says from which column each FOCUS column comes.
 """
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -28,8 +26,9 @@ from collectors.billing._cells import Cells
 from collectors.billing._charges import Charges, charges_of
 from collectors.billing._format import BillFormat, Head, Imported, Request
 from collectors.billing._native import in_own_words
+from collectors.billing._short_rows import fitting_parts
 from collectors.billing._source import SourceFile
-from collectors.billing._texts import Everything, Texts, read_parts, read_texts
+from collectors.billing._texts import Everything, Texts
 from collectors.billing._whole import imported
 from ledger.errors import InputError
 from ledger.tables import FocusCharge, SplitCharge, declared
@@ -44,6 +43,7 @@ _MANDATORY: Final = (
     "lineItem/UnblendedCost",
     "lineItem/CurrencyCode",
 )
+_NEEDED_NAMES: Final = frozenset(map(canonical, _MANDATORY))
 _ONLY_2_0: Final = MAPS | {"billpayeraccountname", "lineitemusageaccountname"}
 _SHOWN_COLUMNS: Final = 10
 
@@ -95,7 +95,14 @@ def _parts(request: Request, seen: _Seen) -> Iterator[Charges]:
             lines = rows.select(~is_split()).to_series()
             kept, places = rows.filter(lines), texts.lines.filter(lines)
             charges = charges_as_text(kept, seen.plans.billed(kept, texts, places))
-            own = Texts(texts.label, charges.drop("row"), places.gather(charges["row"]), texts.broken, texts.is_line)
+            own = Texts(
+                texts.label,
+                charges.drop("row"),
+                places.gather(charges["row"]),
+                texts.broken,
+                texts.is_line,
+                origin=texts,
+            )
             cells = Cells(own, declared(FocusCharge).name, normalised_count=words_for_nothing(texts))
             yield in_own_words(charges_of(cells, request.defaults, first_index=first_index), NAMES)
             first_index += charges.height
@@ -107,27 +114,10 @@ def _parts(request: Request, seen: _Seen) -> Iterator[Charges]:
 
 
 def _texts(file: SourceFile, seen: _Seen) -> Iterator[Texts]:
-    """Yield a file's rows; where every row ends before the header does, without the columns that none has."""
-    content = file.content()
-    for texts in read_parts(file, content, Everything()):
-        lacking = _lacking(content) if texts.broken and not texts.frame.height else []
-        if not lacking or {canonical(each) for each in lacking} & {canonical(each) for each in _MANDATORY}:
-            yield texts
-            continue
-        header, _, rest = content.partition(b"\n")
-        (names,) = csv.reader([header.decode()])
-        kept = io.StringIO()
-        csv.writer(kept).writerow(names[: -len(lacking)])
+    """Yield the rows of a file; where every row ends before the header does, without the columns that none has."""
+    for texts, lacking in fitting_parts(file, Everything(), lambda name: canonical(name) in _NEEDED_NAMES):
         seen.lacking |= set(lacking)
-        yield read_texts(file, kept.getvalue().encode() + rest)
-
-
-def _lacking(content: bytes) -> list[str]:
-    """Return the last columns of the header, where all rows have the same number of cells and fewer than it."""
-    records = csv.reader(io.StringIO(content.decode(), newline=""))
-    names = next(records, [])
-    widths = {len(each) for each in records if each}
-    return names[widths.pop() :] if len(widths) == 1 and min(widths) < len(names) else []
+        yield texts
 
 
 def _need_columns(texts: Texts) -> None:

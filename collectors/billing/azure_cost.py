@@ -12,14 +12,15 @@ from typing import Final
 import polars as pl
 
 from collectors.billing._azure_charges import ACTUAL, AMORTISED, NAMES, charges_as_text, purchases_of_commitments
-from collectors.billing._azure_columns import agreement
+from collectors.billing._azure_columns import Known, agreement
 from collectors.billing._azure_exports import Export, opened, with_views
-from collectors.billing._azure_files import latest_runs, parts_of
+from collectors.billing._azure_files import latest_runs
 from collectors.billing._azure_languages import near
 from collectors.billing._cells import Cells
 from collectors.billing._charges import Charges, charges_of
 from collectors.billing._format import BillFormat, Head, Imported, Request
 from collectors.billing._native import Native, imported, in_own_words, with_totals
+from collectors.billing._short_rows import fitting_parts
 from collectors.billing._texts import Texts
 from ledger.tables import FocusCharge, declared
 
@@ -55,7 +56,7 @@ def _parts(
     """Yield the charges of all files; of two views, what the actual one is billed is added to `controls`."""
     first_index = 0
     for export in exports:
-        for texts, _ in parts_of(export.file):
+        for texts, _ in fitting_parts(export.file, Known()):
             rows = export.rows(texts)
             made = charges_as_text(rows, view=str(export.view))
             everything = pl.repeat(value=True, n=made.height, dtype=pl.Boolean, eager=True)
@@ -76,7 +77,7 @@ def _charged(
 ) -> Charges:
     """Return the charges of some rows of a file; refusals name the file's own columns."""
     frame = made.filter(keep).drop(export.empty)
-    own = Texts(texts.label, frame, texts.lines.filter(keep), texts.broken, texts.is_line)
+    own = Texts(texts.label, frame, texts.lines.filter(keep), texts.broken, texts.is_line, origin=texts)
     names = {focus: export.columns.get(ours, ours) for focus, ours in NAMES.items()}
     cells = Cells(own, declared(FocusCharge).name)
     return in_own_words(charges_of(cells, request.defaults, first_index=first_index), names)

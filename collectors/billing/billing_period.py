@@ -65,11 +65,14 @@ def _periods(cells: Cells, request: Request) -> pl.DataFrame:
     cells.need(_STATUS, status, "Open or Closed")
     cells.among(_STATUS, status, BILLING_PERIOD_STATUS)
     changed = cells.instant("BillingPeriodLastUpdated")
+    start, end = cells.instant("BillingPeriodStart", is_needed=True), cells.instant("BillingPeriodEnd")
+    for index in (end <= start).arg_true().to_list():
+        cells.refuse(index, "BillingPeriodEnd", end[index], "an end after BillingPeriodStart")
     frame = pl.DataFrame(
         [
             issuer.alias("invoice_issuer"),
-            cells.instant("BillingPeriodStart", is_needed=True).alias("billing_period_start"),
-            cells.instant("BillingPeriodEnd").alias("billing_period_end"),
+            start.alias("billing_period_start"),
+            end.alias("billing_period_end"),
             status.alias("status"),
             changed.fill_null(request.imported_at).alias("changed_at"),
         ]

@@ -1,14 +1,16 @@
 """FOCUS 1.0 to 1.4 CostAndUsage exports: CSV, gzipped CSV or Parquet; a file, a folder, a manifest."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Final
 
-from collectors.billing import _divided
 from collectors.billing._aws_gaps import COLUMNS, completed
 from collectors.billing._cells import Cells
-from collectors.billing._charges import MANDATORY, OLDER_NAMES, Charges, charges_of
+from collectors.billing._charges import OLDER_NAMES, Charges, charges_of
+from collectors.billing._divided import COLUMNS as DIVIDED
+from collectors.billing._divided import Divided
 from collectors.billing._format import BillFormat, Head, Imported, Request
+from collectors.billing._judged import MANDATORY
 from collectors.billing._texts import Texts, read_parts
 from collectors.billing._whole import imported
 from ledger.errors import InputError
@@ -38,7 +40,7 @@ _ENOUGH: Final = 6
 _COSTS: Final = frozenset({"billedcost", "effectivecost", "listcost", "contractedcost", "amortizedcost"})
 _QUANTITIES: Final = frozenset({"consumedquantity", "pricingquantity"})
 _STORED: Final = COLUMNS | {name.casefold() for name in (*FocusCharge.column_names(), *OLDER_NAMES.values())}
-_READ: Final = _STORED | _divided.COLUMNS
+_READ: Final = _STORED | DIVIDED
 _SHOWN_COLUMNS: Final = 10
 _INVOICE_DETAIL: Final = frozenset({"invoicedetailgrain", "invoiceissuestatus", "paymentterms"})
 
@@ -54,6 +56,19 @@ _VERSIONS: Final = (
         ),
     ),
 )
+
+
+@dataclass
+class _Seen:
+    """What was met while the files were read, and is told at their end."""
+
+    divided: Divided = field(default_factory=Divided)
+    left_out: set[str] = field(default_factory=set)
+
+    def remarks(self) -> Iterator[str]:
+        """Say what was met, once all files are read."""
+        yield from self.divided.remarks()
+        yield from _left_out(self.left_out)
 
 
 def _version(head: Head) -> str | None:
@@ -74,21 +89,22 @@ def _read(request: Request) -> Imported:
             f"{request.source.path}: found FOCUS 0.5 (AmortizedCost, ChargeType), expected FOCUS 1.0 to 1.4",
             hint="export again with a later version, or convert the file",
         )
-    left_out: set[str] = set()
-    whole = imported(request, focus.name, _parts(request, left_out))
-    return replace(whole, remarks=(*whole.remarks, *_left_out(left_out)))
+    seen = _Seen()
+    return imported(request, focus.name, _parts(request, seen), remarks=seen.remarks())
 
 
-def _parts(request: Request, left_out: set[str]) -> Iterator[Charges]:
-    """Yield the charges of all files; columns that have no place in the ledger are added to `left_out`."""
+def _parts(request: Request, seen: _Seen) -> Iterator[Charges]:
+    """Yield the charges of all files."""
     first_index = 0
     for file in request.source.files:
         for texts in read_parts(file, file.content(), _READ):
             cells = Cells(completed(texts), declared(FocusCharge).name)
             _need_columns(cells, texts, request)
-            yield _divided.told(charges_of(cells, request.defaults, first_index=first_index), cells, first_index)
+            charges = charges_of(cells, request.defaults, first_index=first_index)
+            seen.divided.see(charges, cells, first_index)
+            yield charges
             first_index += texts.frame.height
-            left_out |= texts.unread | {actual for name, actual in cells.columns.items() if name not in _STORED}
+            seen.left_out |= texts.unread | {actual for name, actual in cells.columns.items() if name not in _STORED}
 
 
 def _need_columns(cells: Cells, texts: Texts, request: Request) -> None:

@@ -147,6 +147,7 @@ def _charges(
             texts.lines.gather(both["at"].cast(pl.UInt32)),
             texts.broken,
             is_line=texts.is_line,
+            origin=texts,
         ),
         declared(FocusCharge).name,
     )

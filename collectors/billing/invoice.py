@@ -74,6 +74,7 @@ def _read(request: Request) -> Imported:
         cells = Cells(read_texts(file, file.content()), declared(Invoice).name)
         judged.append((cells, _lines(cells, names, request)))
     if has_lines:
+        _need_rows(judged)
         _refuse_whole(judged)
     lines = pl.concat([cells.kept(frame) for cells, frame in judged])
     rejected = [each for cells, _ in judged for each in cells.rejected()]
@@ -129,6 +130,20 @@ def _lines(cells: Cells, names: dict[str, str], request: Request) -> pl.DataFram
         for index in pl.arg_where(again, eager=True).to_list():
             cells.refuse(index, names["invoice_id"], frame["invoice_id"][index], "each invoice once")
     return frame
+
+
+def _need_rows(judged: Sequence[tuple[Cells, pl.DataFrame]]) -> None:
+    """Refuse a file of lines with a record that is no row: of which invoice it is a line is not known.
+
+    Raises: InputError: it has one.
+    """
+    for cells, _ in judged:
+        if cells.texts.broken:
+            first = cells.texts.broken[0]
+            raise InputError(
+                f"{cells.texts.label}: line {first.line}: found {first.found}, expected {first.expected}",
+                hint="correct the file: an invoice is what its lines sum to, and this may be one of any",
+            )
 
 
 def _refuse_whole(judged: Sequence[tuple[Cells, pl.DataFrame]]) -> None:

@@ -139,7 +139,7 @@ def _parts(request: Request, billed: str) -> Iterator[Charges]:
             plain = texts.frame.with_columns(as_text(texts.frame[name]) for name in texts.frame.columns)
             rows = plain.select(_clean(name).alias(folded) for folded, name in names.items())
             made = _charges_as_text(rows, names, billed)
-            own = Texts(texts.label, made, texts.lines, texts.broken, texts.is_line)
+            own = Texts(texts.label, made, texts.lines, texts.broken, texts.is_line, origin=texts)
             cells = Cells(own, declared(FocusCharge).name)
             yield in_own_words(charges_of(cells, request.defaults, first_index=first_index), _NAMES)
             first_index += texts.frame.height
@@ -225,7 +225,8 @@ def _plain_usage(request: Request) -> Iterator[Usage]:
             names = {name.casefold(): name for name in texts.frame.columns}
             own = {plain: names[folded] for plain, folded in _PLAIN.items() if folded in names}
             told = [pl.col(own[plain]).alias(plain) if plain in own else _UNTOLD.alias(plain) for plain in _PLAIN]
-            yield Usage(replace(texts, frame=texts.frame.select(*told, pl.lit("Oracle").alias("provider"))), own)
+            rows = texts.frame.select(*told, pl.lit("Oracle").alias("provider"))
+            yield Usage(replace(texts, frame=rows, origin=texts), own)
 
 
 oci_cost = BillFormat(name="oci_cost", detect=_version, read=_read, module=__name__, near=_near)

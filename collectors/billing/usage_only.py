@@ -161,7 +161,7 @@ def _charges(usage: Usage, request: Request, rates: Rates, first_index: int) -> 
     made = priced(_rows(texts.frame, columns, stated), rates)
     frame = made.select(*(name for name in FocusCharge.column_names() if name in made.columns), *ABOUT_RATES)
     naive = frozenset(name.casefold() for name, each in columns.items() if each.casefold() in texts.naive)
-    made_texts = replace(texts, frame=frame.drop(ABOUT_RATES), naive=naive, coded={})
+    made_texts = replace(texts, frame=frame.drop(ABOUT_RATES), naive=naive, coded={}, origin=texts)
     cells = Cells(made_texts, declared(FocusCharge).name)
     for index in pl.arg_where(frame["BillingCurrency"].is_null(), eager=True).to_list():
         cells.refuse(index, columns["SkuId"], frame["SkuId"][index], "a SKU with a rate under [[money.rate_cards]]")

@@ -15,6 +15,9 @@ INDEX: Final = "index:"
 WHOLE: Final = "whole"
 """The kind of a device that is not cut, on a node with others that are; the others' kind is their MIG profile."""
 
+UNSURE: Final = "?"
+"""Begins a kind that is only guessed: an agent that tells the index of each device knows better."""
+
 _SEPARATOR: Final = "/"
 
 KnownGpus = Callable[[Sequence[str]], pl.DataFrame]
@@ -64,7 +67,8 @@ def _found(places: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
     part = pl.col("gpu_uuid").str.strip_prefix(INDEX).str.split_exact(_SEPARATOR, 2)
     asked = places.with_columns(
         part.struct[0].cast(pl.Int64, strict=False).alias("_place"),
-        part.struct[1].fill_null("").alias("_kind"),
+        part.struct[1].fill_null("").str.strip_prefix(UNSURE).alias("_kind"),
+        part.struct[1].fill_null("").str.starts_with(UNSURE).alias("_is_unsure"),
         part.struct[2].cast(pl.Int64, strict=False).alias("_nth"),
     )
     is_whole, is_told = pl.col("parent_gpu_uuid") == "", pl.col("scheduler_index").is_not_null()
@@ -81,7 +85,9 @@ def _found(places: pl.DataFrame, gpus: pl.DataFrame) -> pl.DataFrame:
     )
     # A place without a kind is one of a whole device among all GPUs.
     kind = pl.when(pl.col("_kind") == "").then(pl.lit(WHOLE)).otherwise("_kind")
-    known = asked.join(there, on=_NODE).filter(pl.col("_is_kind") == kind)
+    is_any = pl.col("_is_unsure") & pl.col("_are_slices_counted")
+    is_meant = pl.when(is_any).then(~pl.col("_is_guess")).otherwise(pl.col("_is_kind") == kind)
+    known = asked.join(there, on=_NODE).filter(is_meant)
     begun_before_end = pl.col("held_end").is_null() | (pl.col("exists_start") < pl.col("held_end"))
     lasts = pl.col("exists_end").is_null() | (pl.col("exists_end") > pl.col("held_start"))
     known = known.filter(begun_before_end & lasts)

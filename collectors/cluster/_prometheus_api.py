@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -46,6 +47,10 @@ _TOO_MUCH: Final = re.compile(r"too many|exceed|maximum|limit|-search\.max", re.
 _CONNECTION: Final = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 _MOST_TEXT: Final = 300
 
+_ADVICE: Final = re.compile(r"PromQL (warning|info): ")
+"""A query may be odd for every window of time: its answer is whole nevertheless."""
+
+_SAID: Final = re.compile(rb'"(warnings|isPartial)"')
 _NO_LABELS: Final[dict[str, str]] = {}
 
 
@@ -93,7 +98,7 @@ class Grid:
 
 
 class Api:
-    """One server. `remarks` collects what it said about its answers, such as that a part is missing."""
+    """One server. `remarks` collects what it said about its answers; of `partial_count` of them a part is missing."""
 
     def __init__(self, settings: Connection) -> None:
         self._url = settings.url.rstrip("/")
@@ -118,6 +123,9 @@ class Api:
         for path in ("query", "series"):
             self._session.mount(f"{self._url}/api/v1/{path}", others)
         self.remarks: list[str] = []
+        self.partial_count = 0
+        # The library hands on the data of an answer, and nothing of what is said beside it.
+        self._session.hooks["response"].append(self._hear)
 
     def names(self, start: int, end: int) -> frozenset[str]:
         """Return the names of the metrics that have samples between two instants."""
@@ -199,10 +207,19 @@ class Api:
             time.sleep(min(asked, MOST_RETRY_AFTER_SECONDS))
         return response
 
+    def _hear(self, response: requests.Response, *_: object, **__: object) -> None:
+        """Note what is said beside an answer that the library asked for."""
+        if response.request.method == "GET" and response.ok and _SAID.search(response.content):
+            with suppress(msgspec.DecodeError):
+                answer = msgspec.json.decode(response.content, type=_Answer[object])
+                self._remark(answer.warnings, is_partial=answer.isPartial)
+
     def _remark(self, warnings: Sequence[str], *, is_partial: bool) -> None:
-        texts = [*warnings, *(["a part of the cluster did not answer"] if is_partial else [])]
-        for each in texts:
-            text = f"partial answer: {each[:_MOST_TEXT]}"
+        missing = [each for each in warnings if not _ADVICE.match(each)]
+        missing += ["a part of the cluster did not answer"] if is_partial else []
+        self.partial_count += bool(missing)
+        advice = (each[:_MOST_TEXT] for each in warnings if _ADVICE.match(each))
+        for text in (*(f"partial answer: {each[:_MOST_TEXT]}" for each in missing), *advice):
             if text not in self.remarks:
                 self.remarks.append(text)
 

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from collectors.cluster._prometheus_table import Key, Labels, Metric, Target
+from collectors.cluster._cuts import instance_name
+from collectors.cluster._prometheus_table import NAME, Key, Labels, Metric, Target
 from ledger.tables import GpuHealthSample, GpuSample
 
 _MIB: Final = 2.0**20
@@ -47,7 +48,7 @@ DEVICE_MARKS: Final = (
 def gpu_uuid(labels: Labels) -> str:
     """Return a device's UUID; a slice's is its device's with the number of its GPU instance."""
     uuid, instance = labels.get(UUID, ""), labels.get(INSTANCE, "")
-    return f"{uuid}-gi-{instance}" if uuid and instance else uuid
+    return instance_name(uuid, instance) if uuid and instance else uuid
 
 
 def _device(labels: Labels, part: str) -> Key | None:
@@ -134,6 +135,19 @@ GPU_SAMPLE: Final = Target(
         Metric("DCGM_FI_PROF_NVLINK_RX_BYTES", "nvlink_receive_bytes_per_second"),
     ),
 )
+
+_OF_BOARDS: Final = frozenset(each.name for each in GPU_SAMPLE.metrics if each.part == _BOARD)
+
+OWN_COLUMNS: Final = tuple(
+    each.column for each in GPU_SAMPLE.metrics if each.part != _BOARD and not each.column.startswith("_")
+)
+"""What a slice has of its own; the other columns are of its whole board."""
+
+
+def is_of_board(labels: Labels) -> bool:
+    """Tell whether a series is of a whole board, whichever of its slices tells it."""
+    return labels.get(NAME, "") in _OF_BOARDS
+
 
 GPU_HEALTH: Final = Target(
     exporter="DCGM exporter",

@@ -1,7 +1,7 @@
 """Which devices DCGM exporter has seen, and which Xids it told."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -9,82 +9,70 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from collectors.cluster._kubernetes_devices import slice_share
 from collectors.cluster._prometheus_api import Api, Grid, Series, instant, selector
-from collectors.cluster._prometheus_dcgm import DEVICE_MARKS, INSTANCE, PROFILE, UUID, XID, gpu_uuid, without_blanks
+from collectors.cluster._prometheus_dcgm import (
+    DEVICE_MARKS,
+    INSTANCE,
+    OWN_COLUMNS,
+    UUID,
+    XID,
+    gpu_uuid,
+    without_blanks,
+)
 from collectors.cluster._prometheus_decode import points
+from collectors.cluster._prometheus_slices import Device, Slices, model, sliced, whole_instants
 from collectors.cluster._prometheus_table import Labels, Matcher, NodeOf
 from collectors.node._nvml_health import CRITICAL_XIDS
-from collectors.node._nvml_mig import Slice, fractions
 from ledger.frames import dtypes
 from ledger.registry import Row
 from ledger.tables import Gpu, GpuEvent
 
-Device = tuple[str, str]
-"""Node and UUID."""
-
 SOURCE: Final = "prometheus"
 """The word for nodes that only their samples tell."""
 
-_SLICES: Final = 7
-_GIGABYTES: Final = re.compile(r"\b(\d+) ?GB\b")
-"""The memory of the whole device, which no slice tells, where the name of the model has it."""
-
-_MEBIBYTES: Final = 1024
-_REST: Final = "-rest"
 _XID_MEMORY_SECONDS: Final = 3600
 _GONE_MEMORY_SECONDS: Final = 3600
 _ASKED_SECONDS: Final = 600
 
 
-def inventory(samples: pl.DataFrame, labels: Mapping[Device, Labels]) -> pl.DataFrame:
+def inventory(samples: pl.DataFrame, labels: Mapping[Device, Labels], slices: Slices) -> pl.DataFrame:
     """Return the devices that samples are of, each since its first one.
 
-    A slice takes the part of its device that its profile says; what no slice takes is a device of its own.
+    A slice takes the part of its device that its profile says; what no slice takes is a device of its own. A device
+    that is cut, cut anew, or whole again in a window is so from the instant on at which that was seen.
     """
     known = [name for name in ("memory_total_bytes", "power_limit_watts") if name in samples.columns]
     seen = samples.group_by("cluster", "node", "gpu_uuid", maintain_order=True).agg(
         pl.col("sampled_at").min().alias("exists_start"), *(pl.col(name).drop_nulls().last() for name in known)
     )
-    rows: list[dict[str, Any]] = []
-    cut: dict[Device, list[tuple[dict[str, Any], Labels]]] = {}
-    boards = {(node, words[UUID]) for (node, _), words in labels.items() if words.get(INSTANCE)}
+    cut = slices.of_boards()
+    # What slices tell of their board says nothing of whether it is there as a whole.
+    told_by_slices = {(node, words[UUID]) for (node, _), words in labels.items() if words.get(INSTANCE)} - labels.keys()
+    rows: list[Row] = []
+    facts: dict[str, dict[str, dict[str, Any]]] = {}
     for row in seen.iter_rows(named=True):
         words = labels.get((row["node"], row["gpu_uuid"]), {})
-        told = {**row, "gpu_model": _model(words), "gpu_index": _index(words)}
-        if words.get(INSTANCE):
-            cut.setdefault((row["node"], words[UUID]), []).append((told, words))
-        elif words or (row["node"], row["gpu_uuid"]) not in boards:
+        told = {**row, "gpu_model": model(words), "gpu_index": _index(words)}
+        if words.get(INSTANCE) or (row["node"], row["gpu_uuid"]) in cut:
+            facts.setdefault(row["node"], {})[row["gpu_uuid"]] = told
+        elif (row["node"], row["gpu_uuid"]) not in told_by_slices:
             rows.append({**told, "parent_gpu_uuid": "", "gpu_fraction": Decimal(1)})
-    found = [*(each for row in rows for each in _whole(row, cut)), *_sliced(cut)]
-    return pl.DataFrame(found, schema=dtypes(Gpu))
+    whole = _whole_instants(samples, cut)
+    for (node, board), parts in cut.items():
+        seen_whole = slices.steps_of(whole.get((node, board), ()))
+        rows += sliced(parts, seen_whole, facts.get(node, {}), slices.instant_of)
+    return pl.DataFrame(rows, schema=dtypes(Gpu))
 
 
-def _whole(row: dict[str, Any], cut: Mapping[Device, Sequence[tuple[dict[str, Any], Labels]]]) -> Iterable[Row]:
-    """Yield a whole device, up to when it is cut: then it is there as its slices, and would be there twice."""
-    since = min((part["exists_start"] for part, _ in cut.get((row["node"], row["gpu_uuid"]), ())), default=None)
-    if since is None:
-        yield row
-    elif row["exists_start"] < since:
-        yield {**row, "exists_end": since}
-
-
-def rests(samples: pl.DataFrame, devices: pl.DataFrame) -> pl.DataFrame:
-    """Return samples of what no slice takes of a board, at the instants of its slices: it is there, and nobody's."""
-    board = ["cluster", "node", "parent_gpu_uuid"]
-    is_rest = pl.col("gpu_uuid").str.ends_with(_REST)
-    rest = devices.filter(is_rest).select(*board, pl.col("gpu_uuid").alias("_rest")).unique(maintain_order=True)
-    slices = devices.filter(~is_rest & (pl.col("parent_gpu_uuid") != "")).select(*board, "gpu_uuid").unique()
-    seen = samples.select("cluster", "node", "gpu_uuid", "sampled_at", "step_seconds")
-    told = seen.join(slices, on=["cluster", "node", "gpu_uuid"]).join(rest, on=board)
-    found = told.select("cluster", "node", "sampled_at", "step_seconds", pl.col("_rest").alias("gpu_uuid")).unique()
-    return found.sort("gpu_uuid", "sampled_at").with_columns(
-        status=pl.lit("ok"),
-        evidence_quality=pl.lit("X"),
-        process_count=pl.lit(0, dtype=pl.Int64),
-        process_job_ids=pl.lit(""),
-        jobless_process_count=pl.lit(0, dtype=pl.Int64),
-    )
+def _whole_instants(samples: pl.DataFrame, cut: Collection[Device]) -> dict[Device, list[datetime]]:
+    """Return when each board that is cut was seen whole."""
+    if not cut:
+        return {}
+    of_boards = samples.filter(pl.col("gpu_uuid").is_in(sorted({board for _, board in cut})))
+    found: dict[Device, list[datetime]] = {}
+    for device, at in whole_instants(of_boards, OWN_COLUMNS):
+        found.setdefault(device, []).append(at)
+    return found
 
 
 def nodes(devices: pl.DataFrame, hosts: pl.DataFrame) -> pl.DataFrame:
@@ -100,28 +88,6 @@ def nodes(devices: pl.DataFrame, hosts: pl.DataFrame) -> pl.DataFrame:
     if known:
         found = found.join(hosts.group_by(place).agg(known), on=place, how="left", maintain_order="left")
     return found.with_columns(source=pl.lit(SOURCE))
-
-
-def _sliced(cut: Mapping[Device, Sequence[tuple[dict[str, Any], Labels]]]) -> Iterable[Row]:
-    for (_, parent), slices in cut.items():
-        parts = [_slice(words) for _, words in slices]
-        shares, rest = fractions(parts)
-        for (row, _), part, share in zip(slices, parts, shares, strict=True):
-            yield {**row, "parent_gpu_uuid": parent, "gpu_fraction": share, "mig_profile": part.profile or None}
-        if rest:
-            first = {**slices[0][0], "memory_total_bytes": None, "power_limit_watts": None}
-            yield {**first, "gpu_uuid": parent + _REST, "parent_gpu_uuid": parent, "gpu_fraction": rest}
-
-
-def _slice(words: Labels) -> Slice:
-    profile = words.get(PROFILE, "").lower()
-    size = _GIGABYTES.search(_model(words) or "")
-    share = slice_share(profile, float(size[1]) * _MEBIBYTES if size else None) or 1 / _SLICES
-    return Slice(gpu_uuid(words), None, _number(words.get(INSTANCE, "")) or 0, profile, None, share, 0.0)
-
-
-def _model(words: Labels) -> str | None:
-    return words.get("modelName") or words.get("DCGM_FI_DEV_NAME") or None
 
 
 def _index(words: Labels) -> int | None:
@@ -145,7 +111,7 @@ def gone(
     select, since = selector(name, matchers), grid.end - after_seconds
     memory = grid.end - grid.start + _GONE_MEMORY_SECONDS
     here = {_place(labels, node_of) for labels in api.labels(select, since, grid.end)}
-    there = {_place(labels, node_of): labels["UUID"] for labels in api.labels(select, since - memory, since)}
+    there = {_place(labels, node_of): labels.get(UUID, "") for labels in api.labels(select, since - memory, since)}
     lost = {place: uuid for place, uuid in there.items() if place not in here}
     if not here or not lost:
         return []

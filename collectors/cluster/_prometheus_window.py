@@ -15,8 +15,9 @@ from collectors.cluster._prometheus_api import Api, Grid, Series, TooMuchError, 
 from collectors.cluster._prometheus_asking import Asking
 from collectors.cluster._prometheus_dcgm import GPU_SAMPLE, XID, gpu_uuid
 from collectors.cluster._prometheus_decode import Rows
-from collectors.cluster._prometheus_devices import Device, gone, inventory, nodes, rests, xids
+from collectors.cluster._prometheus_devices import gone, inventory, nodes, xids
 from collectors.cluster._prometheus_node import NODE_NAME
+from collectors.cluster._prometheus_slices import Device, Slices, rests
 from collectors.cluster._prometheus_table import NAME, Labels, Matcher, NodeOf, Target, answer, fill, fitted, queries
 from collectors.cluster._source import Pulled
 from ledger.frames import dtypes
@@ -107,18 +108,21 @@ class Reader:
         count = found[0][1] if found else 1.0
         return max(_FEW_STEPS, min(_MOST_STEPS, int(_MOST_POINTS / max(count, 1.0))))
 
-    def pulled(self, grid: Grid, *, is_last: bool) -> Pulled:
-        """Return all rows of one window; the last one also tells what stands at its end."""
+    def pulled(self, grid: Grid, *, is_last: bool, is_partial: bool = False) -> Pulled:
+        """Return all rows of one window; the last one also tells what stands at its end.
+
+        `is_partial` says that what was asked before was answered in part, such as which metrics there are.
+        """
         labels: dict[Device, Labels] = {}
-        tables = self._tables(grid, labels)
+        slices, partial_count = Slices(grid, self.node_of), self.api.partial_count
+        tables = self._tables(grid, labels, slices)
         remarks: list[str] = []
         frames = self._frames(tables, grid, remarks)
         if GpuSample in frames:
-            frames[Gpu] = inventory(frames[GpuSample], labels)
+            frames[Gpu] = inventory(frames[GpuSample], labels, slices)
             unheld = rests(frames[GpuSample], frames[Gpu])
             frames[GpuSample] = pl.concat([frames[GpuSample], unheld], how="diagonal_relaxed")
-            if is_last:
-                frames[Gpu] = pl.concat([frames[Gpu], self._gone(grid)])
+            frames[Gpu] = pl.concat([frames[Gpu], self._gone(grid)])
             if "node" in self.tables and not {_prometheus_kube.NODES} & self.known:
                 told = nodes(frames[Gpu], frames.get(HostSample, pl.DataFrame()))
                 frames[Node] = pl.DataFrame(told.to_dicts(), schema=dtypes(Node))
@@ -134,12 +138,14 @@ class Reader:
         states: tuple[type[dy.Schema], ...] = (Node, NodeState)
         standing = {schema: _prometheus_kube.SOURCE for schema in states if schema in kube}
         held_by = _prometheus_kube.HOLDER if Job in frames else ""
-        return Pulled(frames, instant(grid.end), (), (*self.api.remarks, *remarks), standing, held_by)
+        is_partial = is_partial or self.api.partial_count > partial_count
+        said = (*self.api.remarks, *remarks)
+        return Pulled(frames, instant(grid.end), (), said, standing, held_by, is_partial=is_partial)
 
     def _tables(
-        self, grid: Grid, labels: dict[Device, Labels]
+        self, grid: Grid, labels: dict[Device, Labels], slices: Slices
     ) -> Mapping[tuple[type[dy.Schema], tuple[str, ...]], _Table]:
-        """Ask for all tables, and note the labels of devices."""
+        """Ask for all tables, and note the labels of devices and which slices there were."""
         tables: dict[tuple[type[dy.Schema], tuple[str, ...]], _Table] = {}
         window = self.api.window(grid.step)
         for target in self.targets:
@@ -151,6 +157,7 @@ class Reader:
                 fill(table.rows, target, asked, series, grid, self.node_of)
                 if target is GPU_SAMPLE:
                     labels.update(self._devices(series))
+                    slices.note(series)
         return tables
 
     def _devices(self, series: Sequence[Series]) -> dict[Device, Labels]:

@@ -31,7 +31,8 @@ class Pulled:
     The next pull begins at `reached_at`. Rows that come twice are one row: a source may tell again what it told.
     Of the tables in `standing` the frames hold all that stands now: what is open in the store with this word as its
     `source`, and not among them, has ended (`collectors.cluster._standing`). Holdings in the store with the word
-    `held_by` as their source end with a job that the frames tell as ended. Where `is_of_now`, the source knows what is
+    `held_by` as their source end with a job that the frames tell as ended. Where `is_partial`, a part of the source did
+    not answer: it is asked for the same again. Where `is_of_now`, the source knows what is
     so now and nothing else: what ran while it was not asked, nobody will ever say.
     """
 
@@ -42,6 +43,7 @@ class Pulled:
     standing: Mapping[type[dy.Schema], str] = field(default_factory=dict)
     held_by: str = ""
     is_of_now: bool = False
+    is_partial: bool = False
 
 
 Pull = Callable[[datetime | None, datetime], Iterator[Pulled]]

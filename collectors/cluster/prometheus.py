@@ -108,7 +108,8 @@ def prometheus(settings: PrometheusSettings) -> Pull:
         node_of, gone_after = naming.of(api, known, grid), int(settings.gone_after_hours * 3600)
         reader = Reader(api, settings.cluster, targets, known, matchers, node_of, tables, gone_after, words)
         pieces = windows(grid, reader.most_steps(grid))
-        yield from _ahead(reader.pulled(each, is_last=each.end == grid.end) for each in pieces)
+        is_partial = api.partial_count > 0
+        yield from _ahead(reader.pulled(each, is_last=each.end == grid.end, is_partial=is_partial) for each in pieces)
 
     return pull
 

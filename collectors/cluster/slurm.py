@@ -1,6 +1,6 @@
 """Slurm: who ran what, which devices they held, and in which state its nodes are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Protocol
@@ -188,15 +188,18 @@ def _history(way: _Way, begin: datetime, end: datetime, queue: Sequence[Queued])
     """
     found = way.history(begin, end)
     sure = {each.fields["JobIDRaw"] for each in queue if each.fields.get("Restarts")}
-    unsure = {
-        each["JobIDRaw"]
-        for each in found
-        if not each.get("Restarts") and each["JobIDRaw"] not in sure and _seconds(each["Submit"]) < begin.timestamp()
-    }
+    unsure = {each["JobIDRaw"] for each in found if _is_unsure(each, begin, sure)}
     if not unsure:
         return found
     whole = way.runs_of(sorted(unsure))
     return [each for each in found if each["JobIDRaw"] not in unsure] + whole
+
+
+def _is_unsure(each: Mapping[str, str], begin: datetime, sure: Collection[str]) -> bool:
+    """Tell whether a record alone may not say which run it is: one that began before it was submitted was resized."""
+    submitted, started = _seconds(each["Submit"]), _seconds(each["Start"])
+    is_told = bool(each.get("Restarts")) or each["JobIDRaw"] in sure
+    return 0 < started < submitted or (not is_told and submitted < begin.timestamp())
 
 
 def _seconds(text: str) -> float:

@@ -6,8 +6,6 @@ pod's. The environment is as it was when the process began, and its owner may wr
 from and how far it can be trusted, and nothing else of an environment is kept.
 """
 
-import functools
-import pwd
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ from collectors.node._files import text
 from collectors.node._hidden import Hidden
 from collectors.node._pod_resources import Latest
 from collectors.node._sluid import Sluids, is_sluid
+from collectors.node._users import Users
 from ledger.registry import Row
 
 # A cgroup is made by the scheduler and cannot be left by the user; a stale one can outlive its job.
@@ -31,6 +30,9 @@ _UNSEEN_CONFIDENCE: Final = 0.5
 
 _JOB_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.+-]{0,63}")
 _LONGEST_ENVIRON: Final = 1 << 20
+
+# Whoever opens this anew knows them already.
+_USERS: Final = Users()
 
 # In the first PID namespace of a machine; elsewhere the process ids of the driver mean nothing.
 _HOST_NAMESPACE: Final = "pid:[4026531836]"
@@ -103,7 +105,7 @@ class Attribution:
         return Owner(
             process_name=fields.get("Name", "").strip() or None,
             process_state=fields.get("State", "").strip()[:1] or "dead",
-            user=_user_name(int(uid)) if uid else None,
+            user=_USERS.name(int(uid)) if uid else None,
             job_id=job,
             attribution_source=source,
             attribution_confidence_ratio=confidence,
@@ -184,12 +186,3 @@ def device_columns(rows: Sequence[Row]) -> Row:
         "process_job_ids": ",".join(sorted(jobs - {""})),
         "jobless_process_count": sum(1 for row in rows if not row["job_id"]),
     }
-
-
-@functools.lru_cache(maxsize=4096)
-def _user_name(uid: int) -> str:
-    """Return a user's name, or the number where this node does not know it."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -12,13 +12,17 @@ import msgspec
 from ledger.errors import ConfigError, SourceError
 
 _LONGEST_ANSWER: Final = 4 << 20
-_FORBIDDEN: Final = frozenset({401, 403})
+_REFUSING: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 Document = Mapping[str, Any]
 
 
 class Refused(Exception):  # noqa: N818  an answer, not a fault of the program
-    """The controller knows the resource and does not show it to this user."""
+    """The controller does not show a resource to this user, or does not know the user at all."""
+
+    def __init__(self, message: str, *, is_of_user: bool) -> None:
+        super().__init__(message)
+        self.is_of_user = is_of_user
 
 
 class Bmc:
@@ -65,8 +69,9 @@ class Bmc:
         body = bytearray()
         try:
             with self._client.stream("GET", where, timeout=min(self._answer_seconds, self._left(where))) as answer:
-                if answer.status_code in _FORBIDDEN:
-                    raise Refused(f"{where}: HTTP {answer.status_code}")
+                if answer.status_code in _REFUSING:
+                    is_of_user = answer.status_code == HTTPStatus.UNAUTHORIZED
+                    raise Refused(f"{where}: HTTP {answer.status_code}", is_of_user=is_of_user)
                 if answer.status_code == HTTPStatus.NOT_FOUND:
                     return None
                 if answer.status_code != HTTPStatus.OK:

@@ -22,7 +22,7 @@ class Answer(NamedTuple):
 
 
 class Command:
-    """One program with its arguments, asked again in each round.
+    """One program with its arguments and what it is given to read, asked again in each round.
 
     A program that waits for hardware which does not answer may not end even when it is killed: it is left alone then,
     and no other is started beside it before it ends.
@@ -31,9 +31,10 @@ class Command:
     # A collector that failed is opened anew, and must not forget what it left behind.
     _stuck: ClassVar[dict[tuple[str, ...], "subprocess.Popen[bytes]"]] = {}
 
-    def __init__(self, arguments: Sequence[str], seconds: float) -> None:
+    def __init__(self, arguments: Sequence[str], seconds: float, given: str = "") -> None:
         self._arguments = tuple(arguments)
         self._seconds = seconds
+        self._given = given.encode()
 
     @property
     def name(self) -> str:
@@ -52,7 +53,7 @@ class Command:
         try:
             process = subprocess.Popen(  # noqa: S603  the operator's own words, no shell
                 self._arguments,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if self._given else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
@@ -63,7 +64,7 @@ class Command:
         except OSError as error:
             raise SourceError(f"{self.name}: {error.strerror}, expected a program that may be run") from error
         try:
-            printed, said = process.communicate(timeout=self._seconds)
+            printed, said = process.communicate(self._given or None, timeout=self._seconds)
         except subprocess.TimeoutExpired:
             self._end(process)
             raise SourceError(f"{self.name}: no answer after {self._seconds:g} s") from None
@@ -79,6 +80,8 @@ class Command:
             process.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
             self._stuck[self._arguments] = process
-        for pipe in (process.stdout, process.stderr):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
-                pipe.close()
+                # What it did not read is lost with it.
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()

@@ -8,6 +8,7 @@ from ledger.errors import SourceError, SourceMissing
 
 _ABSURD: Final = 2**63
 _COUNT: Final = re.compile(r"[0-9]{1,20}")
+_WHOLE: Final = re.compile(r"-?[0-9]+")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -104,16 +105,14 @@ def scaled(value: int | None, unit: float) -> float | None:
     return None if value is None else value * unit
 
 
-def integers(words: list[str], where: str) -> list[int]:
-    """Return words as whole numbers.
+def counts(words: list[str], where: str) -> list[int | None]:
+    """Return words as counts; None for one that fell below zero and so shows near 2^64: it costs no other its value.
 
-    Raises: SourceError: one of them is no whole number, or more than one that counts can be.
+    Raises: SourceError: one of them is no whole number.
     """
-    found = [as_count(word) for word in words]
-    known = [value for value in found if value is not None]
-    if len(known) < len(found):
+    if not all(map(_WHOLE.fullmatch, words)):
         raise SourceError(f"{where}: found {' '.join(words)[:80]!r}, expected whole numbers")
-    return known
+    return [as_count(word) for word in words]
 
 
 def unescaped(word: str) -> str:

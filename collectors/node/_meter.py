@@ -22,9 +22,14 @@ _SCOPES: Final = (
     ("drive", re.compile(r"nvme|drive|disk|\bhdd|\bssd", re.IGNORECASE)),
 )
 _ALL: Final = re.compile(
-    r"^(pwr|power|sys(tem)?|total|node|chassis|board)[ _]*(pwr|power|consumption|input|usage|level|meter|total)*$",
+    r"^(pwr|power|sys(tem)?|total|node|chassis|board|server)"
+    r"([ _]*(pwr|power|consumption|input|in|usage|level|meter|total|sys(tem)?|draw|watts))*$",
     re.IGNORECASE,
 )
+
+
+# How far something is from its limit is told in degrees as well, and is no temperature.
+_MARGIN: Final = re.compile(r"margin|mgn|delta|headroom|t\.?limit", re.IGNORECASE)
 
 
 def scope_of(name: str, otherwise: str = "device") -> str:
@@ -35,6 +40,11 @@ def scope_of(name: str, otherwise: str = "device") -> str:
 def is_of_all(name: str) -> bool:
     """Tell whether a sensor's name says that it measures the whole node."""
     return _ALL.match(name.strip()) is not None
+
+
+def is_margin(name: str) -> bool:
+    """Tell whether a sensor's name says that its degrees are a distance, and not how hot something is."""
+    return _MARGIN.search(name) is not None
 
 
 def watts(value: float | None) -> float | None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from collectors.node._bmc import Document
-from collectors.node._meter import celsius, hertz, meter, scope_of, watts
+from collectors.node._meter import celsius, hertz, is_margin, meter, scope_of, watts
 from ledger.registry import Row
 
 _JOULES_PER_KILOWATT_HOUR: Final = 3_600_000
+_SUPPLY_DRAWS: Final = ("PowerInputWatts", "LastPowerOutputWatts", "PowerOutputWatts")
 _AWAY: Final = frozenset({"Absent", "Disabled", "UnavailableOffline"})
 
 # What a chassis is decides what its draw is the draw of.
@@ -53,6 +54,8 @@ def thermal_metrics(source: str, document: Document) -> Iterator[Row]:
     """Yield a row per temperature of a ThermalMetrics."""
     for index, each in enumerate(_list(document, "TemperatureReadingsCelsius")):
         name = str(each.get("DeviceName") or each.get("DataSourceUri") or index).rpartition("/")[2]
+        if is_margin(name):
+            continue
         heat = celsius(_number(each.get("Reading")))
         place = str(each.get("PhysicalContext") or "")
         yield meter(f"{source}/{name}", _CONTEXTS.get(place, scope_of(name)), name, temperature_celsius=heat)
@@ -83,7 +86,7 @@ def power(source: str, of: str, document: Document, *, with_all: bool) -> Iterat
                 power_watts=watts(_number(each["PowerConsumedWatts"])),
             )
     for index, each in enumerate(_list(document, "PowerSupplies")):
-        draw = each.get("PowerInputWatts", each.get("LastPowerOutputWatts"))
+        draw = next((told for told in map(each.get, _SUPPLY_DRAWS) if told is not None), None)
         if not _is_away(each) and draw is not None:
             name = str(each.get("Name") or "") or None
             place = f"{source}/PowerSupplies/{each.get('MemberId', index)}"
@@ -93,8 +96,8 @@ def power(source: str, of: str, document: Document, *, with_all: bool) -> Iterat
 def thermal(source: str, document: Document) -> Iterator[Row]:
     """Yield the rows of an old Thermal: temperatures, and fans that tell their revolutions."""
     for index, each in enumerate(_list(document, "Temperatures")):
-        if not _is_away(each):
-            name = str(each.get("Name") or each.get("MemberId") or index)
+        name = str(each.get("Name") or each.get("MemberId") or index)
+        if not _is_away(each) and not is_margin(name):
             place = _CONTEXTS.get(str(each.get("PhysicalContext") or ""), scope_of(name))
             heat = celsius(_number(each.get("ReadingCelsius")))
             yield meter(f"{source}/Temperatures/{each.get('MemberId', index)}", place, name, temperature_celsius=heat)
@@ -108,6 +111,11 @@ def thermal(source: str, document: Document) -> Iterator[Row]:
 def members(document: Document | None) -> list[str]:
     """Return the paths of the members of a collection, or of a list of links."""
     return [path for each in _list(document or {}, "Members") if (path := link(each))]
+
+
+def continued(document: Document) -> str | None:
+    """Return where a collection goes on that is told in pieces; None where this was all of it."""
+    return link({"@odata.id": document.get("Members@odata.nextLink")})
 
 
 def link(value: object) -> str | None:

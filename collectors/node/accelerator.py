@@ -37,7 +37,7 @@ def accelerator(
 
     A kind is either folders below /sys with a file for each column, or a program that prints a line of comma-separated
     values for each device. A device is named by its kind and its own id. A value that cannot be one, such as a draw of
-    a megawatt, is null and said: as a rule its factor is wrong.
+    a megawatt, is null and said: as a rule its factor is wrong. A device without an id of its own is left out and said.
 
     Raises: SourceMissing: none is described, or none is here. SourceError: a program fails, or a value cannot be one.
     Nulls: what a file or a field does not say; processes where the files that others have open are hidden.
@@ -82,7 +82,8 @@ class _Node:
         for source in self._settings.sources:
             started = self._clock()
             try:
-                devices = list(self._devices(source))
+                devices, nameless = _distinct(source.name, self._devices(source))
+                wrong += nameless
             except SourceMissing as absent:
                 missing = absent
                 devices = []
@@ -95,7 +96,8 @@ class _Node:
         self._rounds += 1
         if wrong:
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            raise SourceError(f"{wrong[0]}{more}", hint="see factor and pattern of collectors.accelerator.sources")
+            hint = "see identity, factor and pattern of collectors.accelerator.sources"
+            raise SourceError(f"{wrong[0]}{more}", hint=hint)
         if not any(fleet.names for fleet in self._fleets.values()):
             what = "no device is shown" if self._settings.sources else "none is described"
             raise missing or SourceMissing(f"collectors.accelerator.sources: {what}", hint=_HINT)
@@ -142,3 +144,17 @@ class _Node:
                 "memory_total_bytes": device.values.get("memory_total_bytes"),
                 "power_limit_watts": device.values.get("power_limit_watts"),
             }
+
+
+def _distinct(kind: str, devices: Iterable[Device]) -> tuple[list[Device], list[str]]:
+    """Return the devices that have an id of their own, and what is wrong with the others: one row stands for one."""
+    found: dict[str, Device] = {}
+    wrong = []
+    for device in devices:
+        if device.uuid == f"{kind}-":
+            wrong.append(f"{kind}: found no id of device {device.number}, expected one")
+        elif device.uuid in found:
+            wrong.append(f"{kind}: found a second device {device.uuid}, expected an id of its own for each")
+        else:
+            found[device.uuid] = device
+    return list(found.values()), wrong

@@ -22,7 +22,14 @@ _KERNEL_TYPES: Final = (
     "fuse.lxcfs fuse.gvfsd-fuse fuse.portal fuse.snapfuse"
 )
 _PSEUDO: Final = frozenset(_KERNEL_TYPES.split())
-_POLL_SECONDS: Final = 0.002
+
+# Most mounts answer at once: they are asked one after the other, and none but the slow ones costs a thread that stays.
+_AT_ONCE_SECONDS: Final = 0.02
+
+# How many mounts may hang at once, of one server and in all; the others of a dead server are not asked meanwhile.
+_MOST_HUNG_OF_ONE: Final = 8
+_MOST_HUNG: Final = 32
+_NO_SIZE: Final = 2**63
 
 
 class FilesystemSettings(CollectorSettings):
@@ -54,27 +61,24 @@ def filesystem(
 
     A call on a hung mount never returns and cannot be interrupted, so each mount is asked in a daemon thread;
     a mount that has not answered yet is not asked again, so a dead server costs one thread and not one per round.
-    In a container these are the node's mounts, where its root is mounted beside its /proc, under the node's names.
+    Where many mounts of a server hang, the others of it are left alone. In a container these are the node's mounts,
+    where its root is mounted beside its /proc, under the node's names.
 
-    Raises: SourceMissing: there is no list of mounts. Nulls: sizes of a mount that does not respond or refuses; bytes
-    of what is neither NFS nor Lustre, of a Lustre that is mounted twice or whose counters may not be read; whether it
-    is read-only where that may be said of the container's view of it.
+    Raises: SourceMissing: there is no list of mounts. Nulls: sizes of a mount that does not respond or refuses; whether
+    it responds where it was not asked; bytes of what is neither NFS nor Lustre, of a Lustre that is mounted twice or
+    whose counters may not be read; whether it is read-only where that may be said of the container's view of it.
     Source: proc(5) mounts and mountstats, Lustre's llite, statvfs(3).
     """
     patience = (settings or FilesystemSettings()).answer_seconds
-    waiting: dict[str, _Question] = {}
+    questions = _Questions(statvfs)
 
     def one_round() -> Iterator[tuple[str, Row]]:
         root, mounts = _mounts(required(procfs / "self/mounts", "filesystem"), procfs)
         moved, of_lustre = traffic(procfs), _lustre.traffic(procfs, sysfs)
-        points = [mount.mount_point for mount in mounts]
-        asked = {point: waiting.get(point) or _Question(f"{root}{point}", statvfs) for point in points}
-        _wait(list(asked.values()), patience)
-        waiting.clear()
-        waiting.update({point: question for point, question in asked.items() if not question.is_answered})
+        answers = questions.asked(mounts, root, patience)
         for mount in mounts:
-            question = asked[mount.mount_point]
-            answered = {"is_responding": question.is_answered, **_sizes(question.answer)}
+            is_responding, sizes = answers[mount.mount_point]
+            answered = {"is_responding": is_responding, **_sizes(sizes)}
             name = _lustre.file_system(mount.device) if mount.filesystem_type == "lustre" else ""
             bytes_and_reads = of_lustre.get(name) or moved.get(mount.mount_point, {})
             yield "mount_sample", {**mount._asdict(), **answered, **bytes_and_reads}
@@ -85,40 +89,84 @@ def filesystem(
 class _Question:
     """One statvfs call in a thread of its own."""
 
-    def __init__(self, mount_point: str, statvfs: Ask) -> None:
+    def __init__(self, path: str, statvfs: Ask) -> None:
         self.answer: os.statvfs_result | None = None
-        self._thread = threading.Thread(target=self._ask, args=(mount_point, statvfs), daemon=True)
+        self._thread = threading.Thread(target=self._ask, args=(path, statvfs), daemon=True)
         self._thread.start()
 
     @property
     def is_answered(self) -> bool:
         return not self._thread.is_alive()
 
-    def _ask(self, mount_point: str, statvfs: Ask) -> None:
+    def wait(self, seconds: float) -> None:
+        """Wait for the answer, at most so long."""
+        self._thread.join(max(0.0, seconds))
+
+    def _ask(self, path: str, statvfs: Ask) -> None:
         try:
-            self.answer = statvfs(mount_point)
-        except OSError:
-            # Refused, stale or gone in between: it answered, and there are no sizes.
+            self.answer = statvfs(path)
+        except (OSError, ValueError):
+            # Refused, stale, gone in between or no path at all: it answered, and there are no sizes.
             self.answer = None
 
 
-def _wait(questions: list[_Question], patience: float) -> None:
-    """Wait until all have answered, at most `patience` seconds in all."""
-    until = time.monotonic() + patience
-    while time.monotonic() < until and not all(question.is_answered for question in questions):
-        time.sleep(_POLL_SECONDS)
+class _Questions:
+    """What is asked of mounts, from round to round; a device that is mounted where one hangs is another mount."""
+
+    def __init__(self, statvfs: Ask) -> None:
+        self._statvfs = statvfs
+        self._hanging: dict[tuple[str, str], _Question] = {}
+
+    def asked(
+        self, mounts: list[Mount], root: str, patience: float
+    ) -> dict[str, tuple[bool | None, os.statvfs_result | None]]:
+        """Return by mount point whether it answered, at most `patience` seconds later in all, and what."""
+        before = {key: each for key, each in self._hanging.items() if not each.is_answered}
+        self._hanging = {key: before[key] for mount in mounts if (key := mount[:2]) in before}
+        asked: dict[tuple[str, str], _Question] = {}
+        for mount in mounts:
+            if mount[:2] not in self._hanging and self._may_ask(mount.device):
+                question = asked[mount[:2]] = _Question(f"{root}{mount.mount_point}", self._statvfs)
+                question.wait(_AT_ONCE_SECONDS)
+                if not question.is_answered:
+                    self._hanging[mount[:2]] = question
+        until = time.monotonic() + patience
+        for question in self._hanging.values():
+            question.wait(until - time.monotonic())
+        asked |= self._hanging
+        return {mount.mount_point: _told(asked.get(mount[:2])) for mount in mounts}
+
+    def _may_ask(self, device: str) -> bool:
+        of_server = sum(_server(each) == _server(device) for each, _ in self._hanging)
+        return of_server < _MOST_HUNG_OF_ONE and len(self._hanging) < _MOST_HUNG
+
+
+def _server(device: str) -> str:
+    """Return the server of an export such as `filer:/home`; a device of this node stands for itself."""
+    return device.rpartition(":/")[0] or device
+
+
+def _told(question: _Question | None) -> tuple[bool | None, os.statvfs_result | None]:
+    if question is None:
+        return None, None
+    return (True, question.answer) if question.is_answered else (False, None)
 
 
 def _sizes(found: os.statvfs_result | None) -> Row:
+    """Return what a file system says of its size; a free part that is larger than the whole was counted below zero."""
     if found is None:
         return {}
+    size, blocks = found.f_frsize or found.f_bsize, found.f_blocks
+    # File systems that do not know their size (some in user space) say 0 of 0, those without an end more than counts.
+    is_known = 0 < blocks * size < _NO_SIZE
+    inodes = found.f_files if 0 < found.f_files < _NO_SIZE else None
     return {
-        "capacity_bytes": found.f_blocks * found.f_frsize,
-        "free_bytes": found.f_bfree * found.f_frsize,
-        "available_bytes": found.f_bavail * found.f_frsize,
-        # File systems without a table of inodes (btrfs, many network ones) say 0 of 0.
-        "inode_count": found.f_files or None,
-        "free_inode_count": found.f_ffree if found.f_files else None,
+        "capacity_bytes": blocks * size if is_known else None,
+        "free_bytes": found.f_bfree * size if is_known and found.f_bfree <= blocks else None,
+        "available_bytes": found.f_bavail * size if is_known and found.f_bavail <= blocks else None,
+        # File systems without a table of inodes (btrfs, many network ones) say 0 of 0 as well.
+        "inode_count": inodes,
+        "free_inode_count": found.f_ffree if inodes is not None and found.f_ffree <= inodes else None,
     }
 
 

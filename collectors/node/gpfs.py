@@ -1,12 +1,12 @@
 """IBM Storage Scale (GPFS) of a node's client, by file system."""
 
-import subprocess
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field
 
 from collectors._settings import CollectorSettings
+from collectors.node._command import Command
 from collectors.node._files import as_count
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Emitted, Row, collector
@@ -24,6 +24,7 @@ _COUNTERS: Final = {
 _RECORD: Final = "_fs_io_s_"
 _DONE: Final = 0
 _NOTHING_MOUNTED: Final = 1
+_OFF: Final = "set collectors.gpfs.enabled = false on this node"
 
 
 class GpfsSettings(CollectorSettings):
@@ -45,7 +46,7 @@ def gpfs(settings: GpfsSettings | None = None) -> Emitted:
     """
     decided = settings or GpfsSettings()
     if not decided.tool.is_file():
-        raise SourceMissing(f"{decided.tool} does not exist", hint="set collectors.gpfs.enabled = false on this node")
+        raise SourceMissing(f"{decided.tool} does not exist", hint=_OFF)
     for line in _answer(decided).splitlines():
         words = line.split()
         if words[:1] == [_RECORD]:
@@ -69,20 +70,16 @@ def _row(values: dict[str, str]) -> Row:
 def _answer(decided: GpfsSettings) -> str:
     """Return what the monitor prints.
 
-    Raises: SourceError: it cannot be run, does not answer in time, or fails.
+    Raises: SourceMissing: it is none. SourceError: it cannot be run, does not answer in time, or fails.
     """
-    command = [str(decided.tool), "-p"]
+    monitor = Command((str(decided.tool), "-p"), decided.answer_seconds, given="fs_io_s\n")
     try:
-        done = subprocess.run(  # noqa: S603  the operator's own path, no shell
-            command, input="fs_io_s\n", capture_output=True, text=True, timeout=decided.answer_seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise SourceError(f"{decided.tool}: no answer after {decided.answer_seconds:g} s") from None
-    except OSError as error:
-        raise SourceError(f"{decided.tool}: {error.strerror}, expected a program that may be run") from error
-    if done.returncode != 0 and _RECORD not in done.stdout:
-        found = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[0][:120]
+        done = monitor.answer()
+    except FileNotFoundError:
+        raise SourceMissing(f"{decided.tool} is no program of this node", hint=_OFF) from None
+    if done.code != 0 and _RECORD not in done.text:
+        found = (done.error or done.text.strip() or "no word").splitlines()[0][:120]
         raise SourceError(
-            f"{decided.tool}: ended with {done.returncode}: {found}", hint="mmpmon is for root: run the agent as root"
+            f"{decided.tool}: ended with {done.code}: {found}", hint="mmpmon is for root: run the agent as root"
         )
-    return done.stdout
+    return done.text

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from collectors._settings import CollectorSettings
 from collectors.node._command import Answer, Command
-from collectors.node._meter import celsius, hertz, is_of_all, meter, scope_of, watts
+from collectors.node._meter import celsius, hertz, is_margin, is_of_all, meter, scope_of, watts
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
@@ -21,8 +21,10 @@ _VALUE: Final = re.compile(r"^(-?\d+(?:\.\d+)?)\s*(.*)$")
 _ID: Final = re.compile(r"^[0-9A-Fa-f]{2}h$")
 _QUANTITIES: Final[Mapping[str, tuple[str, Callable[[float | None], float | None]]]] = {
     "degrees c": ("temperature_celsius", celsius),
+    "c": ("temperature_celsius", celsius),
     "rpm": ("fan_hertz", hertz),
     "watts": ("power_watts", watts),
+    "w": ("power_watts", watts),
 }
 _OFF: Final = "set collectors.ipmi.enabled = false on this node"
 
@@ -114,10 +116,12 @@ def _sensors(answer: Answer) -> Iterator[Row]:
         words = [word.strip() for word in line.split("|" if "|" in line else ",")]
         if len(words) < 3:  # noqa: PLR2004  a name, a value and a state at the least
             continue
-        column, value = _reading(words)
-        if column is None:
+        # FreeIPMI's lists begin with a number of each sensor.
+        is_numbered = words[0].isdecimal() and _VALUE.match(words[1]) is None
+        name, *rest = words[1:] if is_numbered else words
+        column, value = _reading(rest)
+        if column is None or (column == "temperature_celsius" and is_margin(name)):
             continue
-        name = words[0]
         seen[name] = seen.get(name, 0) + 1
         source = f"ipmi:{name}" if seen[name] == 1 else f"ipmi:{name}@{seen[name]}"
         yield meter(source, _scope(name, column), name, **{column: value})
@@ -129,13 +133,13 @@ def _scope(name: str, column: str) -> str:
     return scope_of(name)
 
 
-def _reading(words: list[str]) -> tuple[str | None, float | None]:
+def _reading(rest: list[str]) -> tuple[str | None, float | None]:
     """Return the column of a sensor and its value; no column for what is another quantity, or says no value.
 
     The forms are `name | value unit | state`, `name | id | state | entity | value unit`, the same with commas, where
-    the unit may stand by itself, and `name | value | unit | state | thresholds`.
+    the unit may stand by itself, `name | value | unit | state | thresholds`, and FreeIPMI's
+    `name | type | value | unit | state`. What follows the name is looked at.
     """
-    rest = words[1:]
     for place, word in enumerate(rest):
         match = _VALUE.match(word)
         if match is None or _ID.match(word):

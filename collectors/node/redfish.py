@@ -14,6 +14,7 @@ from collectors.node._redfish_rows import link, members
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
 
+_SERVICE: Final = "/redfish/v1/"
 _CHASSIS: Final = "/redfish/v1/Chassis"
 _OFF: Final = "set collectors.redfish.url on nodes that have a controller"
 
@@ -58,7 +59,7 @@ class _Found(NamedTuple):
     scope: str
     environment: str | None
     thermal_metrics: str | None
-    supplies: tuple[str, ...]
+    supplies: tuple[tuple[str, str], ...]
     old_power: str | None
     old_thermal: str | None
 
@@ -69,10 +70,12 @@ def redfish(settings: RedfishSettings | None = None) -> Callable[[], Iterable[tu
 
     Where a chassis has the resources of the new schemas they are read; of the old ones only what the new do not tell.
     The draw of a node, of its supplies and of its parts are the same watts seen at several places: all are marked as
-    overlapping and never summed. A controller that hangs costs its own round, and no other collector's.
+    overlapping and never summed. A controller that hangs costs its own round, and no other collector's; a chassis or a
+    resource that fails costs no other.
 
-    Raises: SourceMissing: no controller is configured, or it measures nothing. SourceError: it does not answer, or
-    refuses this user. Nulls: what it does not measure, and a draw of 0, which is how it says so.
+    Raises: SourceMissing: no controller is configured, or it measures nothing. SourceError: it, or one of its
+    resources, does not answer or refuses this user. Nulls: what it does not measure, and a draw of 0, which is how it
+    says so.
     Source: DMTF DSP0266 and DSP2046.
     """
     decided = settings or RedfishSettings()
@@ -102,67 +105,97 @@ class _Node:
         )
         self._found: list[_Found] = []
         self._rounds = 0
+        self._failed: SourceError | None = None
 
     def one_round(self) -> Iterator[tuple[str, Row]]:
-        """Yield the rows of one round.
+        """Yield the rows of one round, each under a name of its own.
 
-        Raises: SourceMissing: it measures nothing. SourceError: it does not answer, or refuses this user.
+        Raises: SourceMissing: it measures nothing. SourceError: it, or a part of it, does not answer or refuses.
         """
         self._bmc.begin(self._settings.round_seconds)
-        count = 0
+        self._failed = None
+        seen: dict[object, int] = {}
         try:
             if self._rounds % _ROUNDS_BETWEEN_SEARCHES == 0:
                 self._found = list(self._search())
             self._rounds += 1
-            for found in self._found:
-                for row in self._rows(found):
-                    count += 1
-                    yield "power_sample", row
+            for row in (row for found in self._found for row in self._rows(found)):
+                name = row["power_source"]
+                seen[name] = seen.get(name, 0) + 1
+                yield "power_sample", row if seen[name] == 1 else {**row, "power_source": f"{name}@{seen[name]}"}
         except Refused as refused:
-            hint = "see collectors.redfish.user and collectors.redfish.password: a user that may only read is enough"
-            raise SourceError(f"{refused}: the controller refuses this user", hint=hint) from refused
-        if not count:
+            self._failed = _refusal(refused)
+        if self._failed is not None:
+            # Who failed is opened anew.
+            self._bmc.close()
+            raise self._failed
+        if not seen:
             raise SourceMissing(f"{self._url}: the controller measures nothing", hint=_OFF)
 
     def _search(self) -> Iterator[_Found]:
         """Yield what each chassis has to read.
 
-        Raises: Refused, SourceError: as the controller answers.
+        The service says where they are: some controllers lead elsewhere from where most have them.
+
+        Raises: Refused: as the controller answers.
         """
-        for path in members(self._bmc.get(_CHASSIS)):
-            name = path.rstrip("/").rpartition("/")[2]
+        root = self._at(_SERVICE)
+        for path in self._members(link(root.get("Chassis")) or _CHASSIS):
+            name = _last(path)
             is_wanted = not self._settings.chassis or name in self._settings.chassis
-            chassis = self._bmc.get(path) if is_wanted else None
-            if chassis is None:
+            chassis = self._at(path) if is_wanted else {}
+            if not chassis:
                 continue
-            supplies = members(self._linked(self._linked(chassis, "PowerSubsystem"), "PowerSupplies"))
-            metrics = [link((self._bmc.get(supply) or {}).get("Metrics")) for supply in supplies]
+            subsystem = self._linked(chassis, "PowerSubsystem")
+            supplies = self._members(link(subsystem.get("PowerSupplies")))
+            metrics = {each: link(self._at(each).get("Metrics")) for each in supplies}
             yield _Found(
                 name=name,
                 scope=rows.scope(chassis),
                 environment=link(chassis.get("EnvironmentMetrics")),
                 thermal_metrics=link(self._linked(chassis, "ThermalSubsystem").get("ThermalMetrics")),
-                supplies=tuple(each for each in metrics if each is not None),
+                supplies=tuple((_supply(each), told) for each, told in metrics.items() if told is not None),
                 old_power=link(chassis.get("Power")),
                 old_thermal=link(chassis.get("Thermal")),
             )
+
+    def _members(self, path: str | None) -> Iterator[str]:
+        """Yield the paths of a collection's members, however many pieces it is told in."""
+        told = set[str]()
+        while path is not None and path not in told:
+            told.add(path)
+            document = self._at(path)
+            yield from members(document)
+            path = rows.continued(document)
 
     def _linked(self, document: Document, name: str) -> Document:
         """Return the resource that a link leads to; nothing where there is none."""
         return self._at(link(document.get(name)))
 
     def _at(self, path: str | None) -> Document:
-        return (self._bmc.get(path) if path else None) or {}
+        """Return a resource; nothing where there is none, or where this one alone fails, which is told in the end.
+
+        Raises: Refused: the controller does not know this user: to ask on might lock the user out.
+        """
+        try:
+            return (self._bmc.get(path) if path else None) or {}
+        except Refused as refused:
+            if refused.is_of_user:
+                raise
+            self._failed = self._failed or _refusal(refused)
+        except SourceError as failed:
+            self._failed = self._failed or failed
+        return {}
 
     def _rows(self, found: _Found) -> Iterator[Row]:
         """Yield one chassis's rows: of the new resources, and of the old ones what those do not tell.
 
-        Raises: Refused, SourceError: as the controller answers.
+        Raises: Refused: as the controller answers.
         """
         source = f"redfish:{found.name}"
         new = list(rows.environment(source, found.scope, self._at(found.environment)))
-        for place, path in enumerate(found.supplies):
-            new += rows.supply_metrics(f"{source}/supply{place}", self._at(path))
+        for name, path in found.supplies:
+            new += rows.supply_metrics(f"{source}/{name}", self._at(path))
         yield from new
         has_draw = any(row["scope"] == found.scope and row.get("power_watts") is not None for row in new)
         if not has_draw or not found.supplies:
@@ -174,3 +207,18 @@ class _Node:
         if not heat or not has_fans:
             told = "temperature_celsius" if heat else "fan_hertz" if has_fans else ""
             yield from (row for row in rows.thermal(source, self._at(found.old_thermal)) if told not in row)
+
+
+def _refusal(refused: Refused) -> SourceError:
+    hint = "see collectors.redfish.user and collectors.redfish.password: a user that may only read is enough"
+    return SourceError(f"{refused}: the controller refuses this user", hint=hint)
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _supply(path: str) -> str:
+    """Return the name of a supply: its own, which stays when another one is pulled out."""
+    name = _last(path)
+    return f"supply{name}" if name.isdecimal() else name

@@ -10,9 +10,12 @@ umask 022
   flock -w 5 9 || exit 0
   for file in "$map"/*; do
     [ -f "$file" ] || continue
-    # A whole file at a time: the agent never sees half of one.
-    grep -v "^$SLURM_JOB_ID " "$file" > "$map/.new" || true
-    if [ -s "$map/.new" ]; then mv "$map/.new" "$file"; else rm -f "$file" "$map/.new"; fi
+    if grep -qv "^$SLURM_JOB_ID " "$file"; then
+      # A whole file at a time: the agent never sees half of one, and a full disk takes no other job out of the map.
+      grep -v "^$SLURM_JOB_ID " "$file" > "$map/.new" && mv "$map/.new" "$file"
+    else
+      rm -f "$file"
+    fi
   done
 } 9> "$map/.lock" 2>/dev/null
 exit 0

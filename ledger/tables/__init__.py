@@ -39,6 +39,7 @@ from ledger.tables.operation import (
     PartitionState,
     RejectedRow,
     ReportDelivery,
+    SourceGap,
     SourceState,
 )
 from ledger.tables.partition import TABLES, Table, declared
@@ -134,6 +135,7 @@ __all__ = [
     "RejectedRow",
     "ReportDelivery",
     "ServingSample",
+    "SourceGap",
     "SourceState",
     "SpendDay",
     "SplitCharge",

@@ -33,8 +33,22 @@ class SourceState(dy.Schema):
     row_count = count("New rows of the last pull", nullable=False)
     rejected_count = count("Rows of the last pull that were refused", nullable=False)
     failed_count = count("Pulls in a row that have failed", nullable=False)
+    partial_count = count("Times in a row that what comes next was answered in part; null from older hubs")
     status = text("running, done, failed", nullable=False, among=("running", "done", "failed"))
     message = text("What the source remarked, or the error")
+
+
+@table("operation", Whole())
+class SourceGap(dy.Schema):
+    """One stretch of time of which a source answered only a part, as often as it was asked."""
+
+    source_name = key("Its section in the configuration")
+    gap_end = key_instant("Up to when")
+    gap_start = instant("Since when; null where the source's own history began there")
+    cluster = text("Cluster its rows belong to", nullable=False)
+    asked_count = count("How often it was asked before what there was was kept", nullable=False)
+    message = text("What the source remarked")
+    kept_at = instant("When that was kept", nullable=False)
 
 
 @table("operation", Whole())

@@ -22,7 +22,7 @@ SPEND: Final = Amount(
 BILLED: Final = Amount(
     "billed_cost",
     "Billed cost",
-    "What is invoiced for the AI estate, purchases booked whole.",
+    "What whole billing periods invoice for the AI estate, purchases booked whole.",
     ("cost_days",),
     "cost",
     asks={"measure": "billed", "estate": "in"},
@@ -38,7 +38,7 @@ ALL_SPEND: Final = Amount(
 ALL_BILLED: Final = Amount(
     "all_billed_cost",
     "Billed cost of all charges",
-    "Everything that is billed, of the AI estate or not: what an invoice is compared with.",
+    "Everything that whole billing periods bill, of the AI estate or not: what an invoice is compared with.",
     ("cost_days",),
     "cost",
     asks={"measure": "billed", "estate": "all"},
@@ -240,4 +240,23 @@ UNMATCHED_COST: Final = Amount(
     ("unmatched_charges",),
     "effective_cost",
     pl.col("in_scope"),
+)
+STORAGE_OWNED: Final = Part(
+    "storage_owned_ratio",
+    "Owner known",
+    "Cost of volumes, buckets and file systems that is some team's, by `money.owners` or a rule of shared cost.",
+    Amount(
+        "storage_owned_cost",
+        "Somebody's storage",
+        "Effective cost of storage that belongs to no node, and of which the team is known.",
+        ("storage_costs",),
+        "attributed_cost",
+    ),
+    Amount(
+        "storage_cost",
+        "Storage",
+        "Effective cost of storage that belongs to no node.",
+        ("storage_costs",),
+        "effective_cost",
+    ),
 )

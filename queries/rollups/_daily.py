@@ -45,10 +45,17 @@ def histories(days: pl.DataFrame, now: datetime, scopes: tuple[str, ...]) -> Ite
 
 
 def _complete(used: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """Return for each provider and currency in use through when its usage is billed."""
+    """Return for each provider and currency in use through when its usage is billed, and none of it an estimate."""
     end = pl.min_horizontal("last_hour_end", pl.lit(now, dtype=pl.Datetime("us", "UTC")))
     per_provider = used.group_by("provider", "billing_currency").agg(
-        end.filter(~pl.col("is_estimated")).max().alias("complete_through"), pl.col("is_estimated").any()
+        end.filter(~pl.col("is_estimated")).max().alias("billed_through"),
+        pl.col("first_hour_start").filter("is_estimated").min().alias("estimated_from"),
+        pl.col("is_estimated").any(),
+    )
+    # A charge of a whole month reaches over days of which all else is an estimate.
+    through = pl.min_horizontal("billed_through", "estimated_from")
+    per_provider = per_provider.with_columns(
+        pl.when(pl.col("billed_through").is_not_null()).then(through).alias("complete_through")
     )
     newest = pl.col("complete_through").max().over("billing_currency")
     is_used = (pl.col("complete_through") > newest - _ENDED) | pl.col("is_estimated")

@@ -65,6 +65,8 @@ def not_yet_billed(missing: pl.DataFrame, owners: pl.DataFrame, complete: pl.Dat
 def billed_rates(parts: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
     """Return what nodes of one account and instance type cost together in the last 24 hours that were billed.
 
+    Usage that is charged for longer than a day, `is_long`, counts where a type has no other.
+
     Shape, grain: one row per type and account, with the node time behind it, `base`, in microseconds.
     """
     usage = parts.filter(
@@ -76,6 +78,7 @@ def billed_rates(parts: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
         on=["cluster", "node", "hour_start"],
     )
     last = pl.col("hour_start").max().over(group)
+    timed = timed.filter(pl.col("is_long") == pl.col("is_long").all().over(group))
     recent = timed.with_columns(last.alias("last_hour")).filter(
         pl.col("hour_start") > pl.col("last_hour").dt.offset_by(f"-{_RATE_HOURS}")
     )

@@ -82,7 +82,7 @@ def _distances(history: History, weeks: int, method: str) -> Iterator[tuple[date
     for day, cost in history.items():
         foreseen = expected(history, day, weeks, method)
         if cost is not None and foreseen is not None:
-            yield day, abs(money.difference(cost, foreseen))
+            yield day, money.difference(cost, foreseen).copy_abs()
 
 
 def _percentile(distances: list[Decimal]) -> Decimal | None:

@@ -85,7 +85,8 @@ def _leaves(
         about.drop("in_scope"), on="row"
     )
     if rule == "direct":
-        return bare.join(by_bytes(bare, held, about.filter(pl.col("node") != ""), traffic), on="part")
+        nodes = about.filter(pl.col("node") != "")
+        return bare.join(by_bytes(bare, held, nodes, traffic, settings.file_systems), on="part")
     weight = pl.lit(1) if rule == "even" else (pl.col("held_gpu_seconds").sum() * 1000)
     teams = held.group_by(*_MARKET, "team").agg(weight.cast(pl.Int64).alias("weight"))
     return bare.join(_as_holders(teams), on=_MARKET)

@@ -1,6 +1,6 @@
 """What is usual of a weekday, what is not, and which part made the difference.
 
-Medians are order statistics, and distances are differences of amounts: no amount is rounded.
+Medians are order statistics, distances are differences of amounts, and what decides are products: nothing is rounded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +24,8 @@ _HALF: Final = Decimal("0.5")
 
 # Of normal values, a standard deviation is so many median distances from the median, and so many of the distance that
 # nine of ten do not reach.
-_TO_DEVIATION: Final = 1.4826
-_FROM_NINE_OF_TEN: Final = 0.608
+_TO_DEVIATION: Final = Decimal("1.4826")
+_FROM_NINE_OF_TEN: Final = Decimal("0.608")
 
 Series = Mapping[date, Decimal | None]
 
@@ -114,12 +114,12 @@ def reach(series: Series, day: date, weeks: int) -> Decimal:
         same = weekdays(series, day - offset * _DAY, weeks)
         if same:
             usual = middle(same)
-            distances.extend(abs(money.difference(each, usual)) for each in same)
+            distances.extend(money.difference(each, usual).copy_abs() for each in same)
     return sorted(distances)[(len(distances) - 1) * 9 // 10] if distances else _NOTHING
 
 
 def unusual(
-    series: Series, day: date, *, weeks: int, least: int, spreads: float, least_ratio: float, least_cost: Decimal
+    series: Series, day: date, *, weeks: int, least: int, spreads: Decimal, least_ratio: Decimal, least_cost: Decimal
 ) -> Found | None:
     """Return what is unusual of a day; None where nothing is, or too little is known.
 
@@ -130,16 +130,16 @@ def unusual(
     if actual is None or len(before) < least:
         return None
     expected = middle(before)
-    spread = middle([abs(money.difference(each, expected)) for each in before])
+    spread = middle([money.difference(each, expected).copy_abs() for each in before])
     far = reach(series, day, weeks)
     difference = money.difference(actual, expected)
-    deviation = max(_TO_DEVIATION * float(spread), _FROM_NINE_OF_TEN * float(far))
-    is_far = float(abs(difference)) > spreads * deviation
+    deviation = max(money.share(spread, _TO_DEVIATION), money.share(far, _FROM_NINE_OF_TEN))
+    is_far = difference.copy_abs() > money.share(deviation, spreads)
     recent = [each for index in range(1, 8) if (each := series.get(day - index * _DAY)) is not None]
     from_recent = money.difference(actual, middle(recent)) if recent else difference
     from_told = money.difference(difference, _furthest(series, day, weeks, rises=difference > 0))
     is_large = all(
-        abs(each) >= least_cost and float(abs(each)) > least_ratio * abs(float(usual))
+        each.copy_abs() >= least_cost and each.copy_abs() > money.share(usual.copy_abs(), least_ratio)
         for each, usual in (
             (difference, expected),
             (from_recent, middle(recent) if recent else expected),
@@ -174,7 +174,7 @@ def cause(rows: pl.DataFrame, day: date, complete: Sequence[date], *, weeks: int
     provided, provider = _most_different(by_provider, by_provider.costs, day, weeks, rises=rises)
     owned, owner = _most_different(by_owner, _within(by_owner, provider), day, weeks, rises=rises)
     volume, price = _volume_and_price(whole, (), day, weeks)
-    is_one = abs(owned) >= money.share(abs(provided), _HALF)
+    is_one = owned.copy_abs() >= money.share(provided.copy_abs(), _HALF)
     if not is_one and _word(by_provider, provider, day, weeks) == "price":
         everybody = Usual.of(rows, (PARTS[0], PARTS[2]), complete)
         differs, part = _most_different(everybody, _within(everybody, provider), day, weeks, rises=rises)
@@ -209,7 +209,7 @@ def _word(usual: Usual, part: tuple[str, ...], day: date, weeks: int) -> str:
     volume, price = _volume_and_price(usual, part, day, weeks)
     if volume is None or price is None:
         return "charge"
-    return "volume" if abs(volume) >= abs(price) else "price"
+    return "volume" if volume.copy_abs() >= price.copy_abs() else "price"
 
 
 def _volume_and_price(

@@ -124,8 +124,8 @@ def _of_scope(
             day,
             weeks=_WEEKS,
             least=settings.least_weekdays,
-            spreads=settings.spreads,
-            least_ratio=settings.least_ratio,
+            spreads=Decimal(str(settings.spreads)),
+            least_ratio=Decimal(str(settings.least_ratio)),
             least_cost=max(Decimal(str(settings.least_cost)), least_part),
         )
         if found is None:

@@ -25,6 +25,7 @@ from queries.graph import Input, Span, rollup
 from queries.rollups import _bottleneck_rules as rules
 from queries.rollups._bottleneck_holders import INTERVAL, holders, with_fraction
 from queries.rollups._bottleneck_numbers import measured
+from queries.rollups._bottleneck_peers import with_peers
 from queries.rollups._links import with_links
 from queries.rollups._minutes import by_minute
 from queries.rollups._pressure import COLUMNS as PRESSURE_COLUMNS
@@ -39,7 +40,6 @@ _RUN = ("job_id", "restart_count", "submitted_at")
 _WINDOW = timedelta(minutes=rules.STRAGGLER_MINUTES)
 _HOUR = timedelta(hours=1)
 _LIMITED_STATES = ("underused", "productive")
-_WORKING = 0.1
 _KINDS = ("idle", "waiting", "throttled", "limited", "observed")
 _GRADES = dict(enumerate(EVIDENCE_QUALITIES))
 
@@ -67,46 +67,54 @@ _OF_NODE = (
 _OF_JOB = {resource: f"job_{resource}_pressure_ratio" for resource in RESOURCES}
 
 
+# Intervals are cut at clock hours: the one before holds the minutes that peers are compared over.
+_Intervals = Annotated[dy.LazyFrame[GpuStateInterval], Input(before=_HOUR, columns=(*_DEVICE, *_RUN, *INTERVAL))]
+_Minutes = Annotated[
+    dy.LazyFrame[GpuMinute],
+    Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE, "nvlink_bytes_per_second")),
+]
+_Nodes = Annotated[
+    dy.LazyFrame[NodeMinute], Input(before=_WINDOW, columns=("cluster", "node", "minute_start", *_OF_NODE))
+]
+_Holdings = Annotated[dy.LazyFrame[JobGpu], Input(before=_HOUR, columns=(*_DEVICE, *_RUN, "held_start", "held_end"))]
+_Gpus = Annotated[
+    dy.LazyFrame[Gpu],
+    Input(before=_WINDOW, columns=(*_DEVICE, "exists_start", "exists_end", "gpu_fraction", "gpu_model")),
+]
+_Jobs = Annotated[dy.LazyFrame[Job], Input(before=_HOUR, columns=("cluster", *_RUN, "ended_at"), fills=False)]
+_Inventory = Annotated[
+    dy.LazyFrame[Node],
+    Input(before=_HOUR, columns=("cluster", "node", "exists_start", "exists_end", "holder"), fills=False),
+]
+# Processes of a job are named by the intervals: only the others are asked for their owners.
+_Processes = Annotated[
+    dy.LazyFrame[GpuProcessSample],
+    Input(before=_HOUR + LONGEST_STEP, columns=PROCESS_COLUMNS, where={"job_id": ("",)}, fills=False),
+]
+# Of the cgroups of jobs; what a node says of itself is in its minutes.
+_Pressure = Annotated[
+    dy.LazyFrame[PressureSample],
+    Input(
+        before=_WINDOW + LONGEST_STEP,
+        after=LONGEST_STEP,
+        columns=PRESSURE_COLUMNS,
+        where={"job_id": Without(("",))},
+        fills=False,
+    ),
+]
+
+
 @rollup(rows_at_once=130_000)
 def bottleneck_minute(
-    intervals: Annotated[
-        dy.LazyFrame[GpuStateInterval],
-        # Intervals are cut at clock hours: the one before holds the minutes that peers are compared over.
-        Input(before=_HOUR, columns=(*_DEVICE, *_RUN, *INTERVAL)),
-    ],
-    minutes: Annotated[
-        dy.LazyFrame[GpuMinute],
-        Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE, "nvlink_bytes_per_second")),
-    ],
-    nodes: Annotated[
-        dy.LazyFrame[NodeMinute], Input(before=_WINDOW, columns=("cluster", "node", "minute_start", *_OF_NODE))
-    ],
-    holdings: Annotated[dy.LazyFrame[JobGpu], Input(before=_HOUR, columns=(*_DEVICE, *_RUN, "held_start", "held_end"))],
-    gpus: Annotated[
-        dy.LazyFrame[Gpu],
-        Input(before=_WINDOW, columns=(*_DEVICE, "exists_start", "exists_end", "gpu_fraction", "gpu_model")),
-    ],
-    jobs: Annotated[dy.LazyFrame[Job], Input(before=_HOUR, columns=("cluster", *_RUN, "ended_at"), fills=False)],
-    inventory: Annotated[
-        dy.LazyFrame[Node],
-        Input(before=_HOUR, columns=("cluster", "node", "exists_start", "exists_end", "holder"), fills=False),
-    ],
-    # Processes of a job are named by the intervals: only the others are asked for their owners.
-    processes: Annotated[
-        dy.LazyFrame[GpuProcessSample],
-        Input(before=_HOUR + LONGEST_STEP, columns=PROCESS_COLUMNS, where={"job_id": ("",)}, fills=False),
-    ],
-    # Of the cgroups of jobs; what a node says of itself is in its minutes.
-    pressure: Annotated[
-        dy.LazyFrame[PressureSample],
-        Input(
-            before=_WINDOW + LONGEST_STEP,
-            after=LONGEST_STEP,
-            columns=PRESSURE_COLUMNS,
-            where={"job_id": Without(("",))},
-            fills=False,
-        ),
-    ],
+    intervals: _Intervals,
+    minutes: _Minutes,
+    nodes: _Nodes,
+    holdings: _Holdings,
+    gpus: _Gpus,
+    jobs: _Jobs,
+    inventory: _Inventory,
+    processes: _Processes,
+    pressure: _Pressure,
     span: Span,
 ) -> dy.LazyFrame[BottleneckMinute]:
     """Judge each minute that a job held a device by the evidence of the device and its node.
@@ -128,27 +136,38 @@ def bottleneck_minute(
     """
     is_held = (pl.col("job_id") != "") | (pl.col("holder_count") > 0)
     stretches = intervals.filter(is_held & (pl.col("ended_at") > span.start - _WINDOW)).collect()
-    devices = _numbered(stretches)
-    inventoried = gpus.collect()
+    inventoried: pl.DataFrame = gpus.collect()
     known: pl.DataFrame = holdings.collect()
     by_process = process_holdings(stretches, known, inventory.collect(), processes.collect(), jobs.collect())
     told = holders(with_fraction(stretches, inventoried), known, by_process)
-    runs = told.select("cluster", *_RUN).unique().sort("cluster", *_RUN).with_row_index("run")
     if told.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
-    held = _held(told.join(devices, on=_DEVICE).join(runs, on=["cluster", *_RUN]), span)
-    linked = with_links(devices, inventoried)
+    devices, runs = _numbered(stretches), _runs(told)
     rows = (
-        held.join(_of_devices(minutes.collect(), linked), on="key", how="left", maintain_order="left")
-        .join(_of_nodes(nodes.collect(), devices), on="host_key", how="left", maintain_order="left")
+        _held(told.join(devices, on=_DEVICE).join(runs, on=["cluster", *_RUN]), span)
+        .pipe(_with_evidence, minutes.collect(), nodes.collect(), with_links(devices, inventoried))
         .pipe(_with_jobs, pressure, devices, runs)
         .pipe(measured)
-        .pipe(_with_peers)
+        .pipe(with_peers)
         .filter(pl.col("minute").is_between(_minute(span.start), _minute(span.end), closed="left"))
     )
     if rows.is_empty():
         return BottleneckMinute.create_empty(lazy=True)
     return BottleneckMinute.cast(_named(rules.judged(rows), devices, runs).lazy().select(_columns()))
+
+
+def _runs(told: pl.DataFrame) -> pl.DataFrame:
+    """Return the runs in order, each with a number of its own as `run`."""
+    return told.select("cluster", *_RUN).unique().sort("cluster", *_RUN).with_row_index("run")
+
+
+def _with_evidence(
+    held: pl.DataFrame, minutes: pl.DataFrame, nodes: pl.DataFrame, devices: pl.DataFrame
+) -> pl.DataFrame:
+    """Add what devices did, and how their nodes were, in each minute."""
+    return held.join(_of_devices(minutes, devices), on="key", how="left", maintain_order="left").join(
+        _of_nodes(nodes, devices), on="host_key", how="left", maintain_order="left"
+    )
 
 
 def _numbered(stretches: pl.DataFrame) -> pl.DataFrame:
@@ -243,35 +262,6 @@ def _held(told: pl.DataFrame, span: Span) -> pl.DataFrame:
             pl.col("grade").replace_strict(_GRADES, return_dtype=pl.String).alias("evidence_quality"),
         )
     )
-
-
-def _with_peers(rows: pl.DataFrame) -> pl.DataFrame:
-    """Compare each device with the other devices of its job in the same minute.
-
-    A straggler lies 15 % or more below the median for five minutes in a row, of at least five devices.
-    """
-    of_run, of_node = ["run", "minute"], "host_key"
-    counted = rows.group_by(of_run).agg(pl.len().cast(pl.Int64).alias("job_device_count"))
-    shared = rows.group_by(of_node).agg((pl.col("run").min() != pl.col("run").max()).alias("is_shared_node"))
-    rows = (
-        rows.join(counted, on=of_run, how="left", maintain_order="left")
-        .join(shared, on=of_node, how="left", maintain_order="left")
-        .with_columns(pl.coalesce("sm_active_ratio", "power_ratio").alias("strength"))
-    )
-    many = rows.filter(pl.col("job_device_count") > rules.PEERS).select("device", *of_run, "strength")
-    medians = many.group_by(of_run).agg(pl.col("strength").median().alias("median"))
-    # Of devices that all idle, none is slower than the others.
-    slow = (
-        many.join(medians.filter(pl.col("median") > _WORKING), on=of_run)
-        .with_columns(peer_ratio=pl.col("strength") / pl.col("median"))
-        .filter(pl.col("peer_ratio") < rules.STRAGGLER_BELOW)
-        .sort("device", *of_run)
-    )
-    lag = rules.STRAGGLER_MINUTES - 1
-    before = pl.col("minute").shift(lag).over("device", "run")
-    since = (before == pl.col("minute") - lag).fill_null(value=False)
-    stragglers = slow.filter(since).select("device", *of_run, "peer_ratio", is_straggler=True)
-    return rows.join(stragglers, on=["device", *of_run], how="left", maintain_order="left")
 
 
 def _columns() -> list[pl.Expr]:

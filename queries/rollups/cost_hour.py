@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import dataframely as dy
 import polars as pl
 
+from ledger.billed import LONGEST_DAY, complete_through, is_of_a_day, long_usage_end, usage_end
 from ledger.money_sections import MoneySettings
 from ledger.tables import BillImport, CostHour, FocusCharge, Node, NodeResource, Price
 from ledger.tables.partition import after, floor
@@ -50,8 +51,13 @@ def cost_hour(
 
     Nulls: a cost is null where no charge behind it says it; unknown is not zero.
     """
+    deliveries: pl.DataFrame = imports.collect()
     known = _Known(
-        current(charges.collect(), imports.collect()), stays(nodes.collect()), resources.collect(), prices.collect()
+        current(charges.collect(), deliveries),
+        deliveries.select("import_id", "imported_at").unique("import_id", keep="any"),
+        stays(nodes.collect()),
+        resources.collect(),
+        prices.collect(),
     )
     months: list[pl.DataFrame] = []
     month = floor(span.start, "month")
@@ -64,9 +70,10 @@ def cost_hour(
 
 @dataclass(frozen=True)
 class _Known:
-    """What was read: the charges that count, and what exists."""
+    """What was read: the charges that count, when they were delivered, and what exists."""
 
     bills: pl.DataFrame
+    delivered: pl.DataFrame
     nodes: pl.DataFrame
     resources: pl.DataFrame
     prices: pl.DataFrame
@@ -90,28 +97,43 @@ def _month(known: _Known, month: datetime, now: datetime, settings: MoneySetting
     missing = without_charge(node_hours(nodes, month, finished), parts)
     if missing.is_empty():
         return billed.select(CostHour.column_names())
-    last = placed(lines(_last_usage(near.filter(period < end)), settings), present, pools)
+    last = _last_usage(near.filter(period < end), settings, present, pools)
     rates = billed_rates(last, node_hours(nodes, earliest - timedelta(days=31), end))
-    guessed = estimates(not_yet_billed(missing, last_owner(last), _complete(near)), rates, known.prices)
+    waiting = not_yet_billed(missing, last_owner(last), _complete(near, known.delivered))
+    guessed = estimates(waiting, rates, known.prices)
     estimated = guessed.with_columns(pl.lit(value=True).alias("is_estimated")).sort("hour_start", "cluster", "node")
     return pl.concat([each.select(CostHour.column_names()) for each in (billed, estimated)])
 
 
-def _complete(bills: pl.DataFrame) -> pl.DataFrame:
+def _complete(bills: pl.DataFrame, delivered: pl.DataFrame) -> pl.DataFrame:
     """Return through when each account's bills are complete: the end of the last usage on them.
 
-    Purchases and fees say nothing about it: theirs is the end of what was bought.
+    Purchases and fees say nothing about it: theirs is the end of what was bought. Usage that stands for a whole month
+    does not either, unless there is no other.
     """
+    provider = pl.col("ServiceProviderName").str.to_lowercase().alias("provider_key")
+    ends = bills.group_by(provider, pl.col("BillingAccountId").alias("own_account"), "import_id").agg(
+        usage_end().alias("end"), long_usage_end().alias("long_end")
+    )
+    through = complete_through("end", "long_end", pl.col("imported_at")).alias("complete_through")
     return (
-        bills.filter(pl.col("ChargeCategory") == "Usage")
-        .group_by(pl.col("ServiceProviderName").str.to_lowercase().alias("provider_key"), pl.col("BillingAccountId"))
-        .agg(pl.col("ChargePeriodEnd").max().alias("complete_through"))
-        .rename({"BillingAccountId": "own_account"})
+        ends.join(delivered, on="import_id")
+        .group_by("provider_key", "own_account")
+        .agg(through.max())
+        .drop_nulls("complete_through")
     )
 
 
-def _last_usage(bills: pl.DataFrame) -> pl.DataFrame:
-    """Return the last days of usage of each resource."""
+def _last_usage(
+    bills: pl.DataFrame, settings: MoneySettings, present: pl.DataFrame, pools: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the last days of usage of each resource, in hours and on nodes; `is_long` is what is no usage of a day.
+
+    Usage of a whole month may last longer than what else is billed of a resource: each is taken to its own end.
+    """
     usage = bills.filter(pl.col("ChargeCategory") == "Usage", pl.col("ChargeClass").is_null())
-    last = pl.col("ChargePeriodEnd").max().over("ServiceProviderName", "BillingAccountId", "ResourceId")
-    return usage.filter(pl.col("ChargePeriodEnd") > last - _RATE_DAYS)
+    kind = ("ServiceProviderName", "BillingAccountId", "ResourceId", is_of_a_day())
+    last = pl.col("ChargePeriodEnd").max().over(kind)
+    told = lines(usage.filter(pl.col("ChargePeriodEnd") > last - _RATE_DAYS), settings)
+    is_long = told.select("line", ((pl.col("end") - pl.col("start")) > LONGEST_DAY).alias("is_long"))
+    return placed(told, present, pools).join(is_long, on="line", maintain_order="left")

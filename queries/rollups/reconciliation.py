@@ -131,7 +131,7 @@ def _as_billed(invoices: pl.DataFrame, charged: pl.DataFrame) -> pl.DataFrame:
 def _beside_invoices(both: pl.DataFrame, invoices: pl.DataFrame) -> pl.DataFrame:
     """Add what each invoice says; one that no charge has come for stands with charges of 0.
 
-    An invoice may bill several providers: beside each of them stands what the others' charges leave of it.
+    An invoice may bill several providers: it is compared with what all of them charge.
     """
     sums = money.summed(invoices.sort(_INVOICE), by=_INVOICE, columns=["invoiced"]).join(
         invoices.group_by(_INVOICE).agg(pl.col("provider").min().alias("provider_named")), on=_INVOICE
@@ -148,7 +148,11 @@ def _beside_invoices(both: pl.DataFrame, invoices: pl.DataFrame) -> pl.DataFrame
 
 
 def _judged(both: pl.DataFrame) -> pl.DataFrame:
-    """Add the tolerance and the verdict, invoice by invoice."""
+    """Add the tolerance and the verdict, invoice by invoice.
+
+    An invoice is judged whole. What it differs by stands once, beside the provider that charged most on it, so that
+    what is invoiced sums to the invoice.
+    """
     schema: dict[str, pl.DataType] = {
         "invoiced": money.MONEY,
         "difference": money.MONEY,
@@ -156,19 +160,27 @@ def _judged(both: pl.DataFrame) -> pl.DataFrame:
         "status": pl.String(),
         "is_ok": pl.Boolean(),
     }
-    verdicts = [_verdict(row) for row in both.iter_rows(named=True)]
+    # Owned hardware is on nobody's invoice: it never bears a difference.
+    order = ["is_owned", "charged", "provider"]
+    first = both.sort(order, descending=[False, True, False]).unique(_INVOICE, keep="first", maintain_order=True)
+    bears = set(first.select(_KEY).iter_rows())
+    verdicts = [
+        _verdict(row, bears_it=tuple(row[name] for name in _KEY) in bears) for row in both.iter_rows(named=True)
+    ]
     return pl.concat([both.drop("invoiced"), pl.DataFrame(verdicts, schema=schema, orient="row")], how="horizontal")
 
 
-def _verdict(row: dict[str, Any]) -> tuple[Decimal | None, Decimal | None, Decimal, str, bool | None]:
-    """Return invoiced, difference, tolerance, status and is_ok of one invoice."""
+def _verdict(
+    row: dict[str, Any], *, bears_it: bool
+) -> tuple[Decimal | None, Decimal | None, Decimal, str, bool | None]:
+    """Return invoiced, difference, tolerance, status and is_ok of one provider's part of an invoice."""
     tolerance = money.tolerance(row["billing_currency"], row["all_row_count"])
     is_allocated = row["allocated"] == row["charged"]
     if row["invoiced"] is not None and not row["is_owned"]:
-        others = money.difference(row["all_charged"], row["charged"])
-        invoiced = money.difference(row["invoiced"], others)
-        difference = money.difference(row["charged"], invoiced)
-        is_ok = is_allocated and abs(difference) <= tolerance
+        whole = money.difference(row["all_charged"], row["invoiced"])
+        difference = whole if bears_it else Decimal(0)
+        is_ok = is_allocated and abs(whole) <= tolerance
+        invoiced = money.difference(row["charged"], difference)
         return invoiced, difference, tolerance, "matches_invoice" if is_ok else "differs", is_ok
     if row["row_count"] and not is_allocated:
         status = "unchecked" if row["has_estimates"] is None else "differs"

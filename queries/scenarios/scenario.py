@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
+from ledger import money
 from queries.scenarios import ways
 from queries.scenarios.demand import Demand
 from queries.scenarios.offers import STANDARD, Convert, Offer, Unpriced
@@ -56,7 +57,7 @@ class Scenario:
         """Return by how much an option costs less in a month than what there is now; null where either is unknown."""
         if option.month_cost is None or self.now.month_cost is None:
             return None
-        return self.now.month_cost - option.month_cost
+        return money.difference(self.now.month_cost, option.month_cost)
 
     def _least(self, found: Sequence[Option]) -> Option | None:
         known = [(each.month_cost, index) for index, each in enumerate(found) if each.month_cost is not None]

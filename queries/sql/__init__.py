@@ -1,12 +1,15 @@
 """Questions over rollups, one `.sql` file each: its header says the question, the grain and the parameters.
 
 What several questions read in the same way stands in `parts`, once; a question names it in its header: `with: spent`.
+A question about a stretch of time says what it answers of one: `time: hours`, or `time: days` where only whole UTC days
+are known.
 """
 
 import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Final
 
 from ledger.errors import InputError
 from ledger.tables import TABLES
@@ -15,15 +18,18 @@ _HEADERS = ("question", "grain", "params")
 
 _PARAMETER = re.compile(r"\$([a-z_]+)")
 
+_STRETCH: Final = frozenset({"start", "end"})
+
 
 @dataclass(frozen=True)
 class Query:
-    """A question with the SELECT that answers it."""
+    """A question with the SELECT that answers it; `time` is '' where it is asked about no stretch of time."""
 
     name: str
     question: str
     grain: str
     params: str
+    time: str
     text: str
 
     @property
@@ -35,6 +41,11 @@ class Query:
     def tables(self) -> frozenset[str]:
         """The tables it reads."""
         return frozenset(word for word in re.findall(r"[a-z_]+", self.text) if word in TABLES)
+
+    @property
+    def is_by_days(self) -> bool:
+        """Tell whether it answers of whole UTC days only, whatever hours it is asked about."""
+        return self.time == "days"
 
 
 @cache
@@ -53,7 +64,12 @@ def load(name: str) -> Query:
         raise InputError(f"queries/sql/{name}.sql: the header lacks {', '.join(missing)}")
     if "with" in header:
         text = _joined(text, header["with"])
-    return Query(name, header["question"], header["grain"], header["params"], text)
+    found = Query(name, header["question"], header["grain"], header["params"], header.get("time", ""), text)
+    expected = ("hours", "days") if found.asks >= _STRETCH else ("",)
+    if found.time not in expected:
+        wanted = " or ".join(expected) or "none"
+        raise InputError(f"queries/sql/{name}.sql: time: found {found.time!r}, expected {wanted}")
+    return found
 
 
 def _joined(text: str, part: str) -> str:

@@ -1,6 +1,7 @@
 -- question: What limited each job, in GPU-seconds by class, and what did it cost?
 -- grain: job run, class, currency
 -- params: start, end, cluster ('' for all), team ('' for all)
+-- time: hours
 WITH classes AS (
     UNPIVOT (
         SELECT cluster, job_id, submitted_at, restart_count,

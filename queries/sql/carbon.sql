@@ -1,6 +1,7 @@
 -- question: How much energy did each model, team, region or job use, and what did making it emit?
 -- grain: group
 -- params: start, end, cluster ('' for all), team ('' for all), by (team, model, region or job)
+-- time: days
 -- Whole UTC days of which at least half lies in the stretch. A group of which a part is unknown says what is known of it;
 -- what share of the device time that is, stands beside it.
 SELECT CASE $by WHEN 'team' THEN if(team = '', 'not held', team) WHEN 'model' THEN if(model = '', 'not held', model)

@@ -1,6 +1,7 @@
 -- question: What did energy emit day by day?
 -- grain: day, group
 -- params: start, end, cluster ('' for all), team ('' for all), by (team, model or region)
+-- time: days
 SELECT day,
        CASE $by WHEN 'team' THEN if(team = '', 'not held', team)
                 WHEN 'model' THEN if(model = '', 'not held', model) ELSE if(region = '', 'unknown', region) END AS name,

@@ -1,6 +1,7 @@
 -- question: What did commitments and usage without one cost day by day?
 -- grain: day, kind of cost, currency
 -- params: start, end
+-- time: days
 WITH parts AS (
     SELECT day, billing_currency, sum(used_cost) AS used, sum(unused_cost) AS unused, sum(on_demand_cost) AS on_demand
     FROM commitment_day

@@ -1,6 +1,7 @@
 -- question: What was bought in advance, what share of it was used in a stretch, and when does it end?
 -- grain: commitment, currency
 -- params: start, end
+-- time: days
 -- Whole UTC days of which at least half lies in the stretch; term and price are those of all time. What it saves is null
 -- where the list price of what it covered is unknown.
 WITH whole AS (

@@ -1,6 +1,7 @@
 -- question: What did the estate cost, day by day, told apart by team, model, provider, resource, bucket or service?
 -- grain: day, currency, name
 -- params: start, end, cluster ('' for all), team ('' for all), by, measure ('billed' or 'effective'), estate ('in' scope or 'all')
+-- time: hours
 -- with: spent
 -- Of each currency the 200 names with the largest cost stand alone; what is left is called other.
 WITH days AS (

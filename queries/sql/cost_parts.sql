@@ -1,6 +1,7 @@
 -- question: What did the estate cost, day by day, by team or model, with idle time of each kind told apart?
 -- grain: day, currency, cluster, name, part
 -- params: start, end, cluster ('' for all), team ('' for all), by ('team' or 'model'), measure ('billed' or 'effective'), estate ('in' scope or 'all')
+-- time: hours
 -- with: spent
 -- Parts: used, allocated_idle and held_idle of who held it; unallocated and unused_commitment of nobody; apart is all else.
 SELECT day, billing_currency, cluster,

@@ -1,6 +1,7 @@
 -- question: Which usage at standard prices could a commitment cover, and how much of it runs around the clock?
 -- grain: provider, region, instance type, currency
 -- params: start, end
+-- time: days
 -- Whole UTC days of which at least half lies in the stretch. Steady is the cheapest hour of all days that the
 -- provider's bill covers from end to end: its first and its last day do not count, and a day without usage costs 0.
 WITH days AS (

@@ -1,6 +1,7 @@
 -- question: Which pods held which GPUs, as their nodes were told, and which round was the first without them?
 -- grain: device, pod
 -- params: start, end
+-- time: hours
 WITH seen AS (
     SELECT cluster, node, gpu_uuid, job_id, any_value(namespace) AS namespace, any_value(pod_name) AS pod_name,
            min(sampled_at) AS first_seen_at, max(sampled_at) AS last_seen_at,

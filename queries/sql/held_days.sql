@@ -1,6 +1,7 @@
 -- question: How much of each node did each team, model, project or user hold on each day?
 -- grain: day, cluster, node, name, team
 -- params: start, end, by ('model', 'team', 'project' or 'user')
+-- time: days
 SELECT day, cluster, node,
        CASE $by WHEN 'model' THEN model WHEN 'team' THEN spend.team WHEN 'user' THEN "user"
                 ELSE coalesce(nullif(job.account, ''), 'no project') END AS name,

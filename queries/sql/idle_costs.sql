@@ -1,6 +1,7 @@
 -- question: What did idle GPUs cost, in the three parts of idleness and orphaned time beside them?
 -- grain: currency, state
 -- params: start, end, cluster ('' for all), team ('' for all)
+-- time: hours
 SELECT billing_currency, state, sum(effective_cost) AS effective_cost, sum(held_gpu_seconds) / 3600 AS gpu_hours,
        bool_or(is_estimated) AS has_estimate
 FROM allocation_hour

@@ -1,6 +1,7 @@
 -- question: Which jobs ran or waited, how much did they hold, use and cost?
 -- grain: job run and currency (one row without a currency where no cost is known)
 -- params: start, end, cluster ('' for all), team ('' for all)
+-- time: hours
 -- Ids recur: a run is told apart by its submit time.
 WITH cost AS (
     SELECT cluster, job_id, submitted_at, restart_count, billing_currency,

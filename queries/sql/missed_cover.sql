@@ -1,6 +1,7 @@
 -- question: How much of what commitments left unused stood beside usage on demand of the same provider?
 -- grain: provider, currency
 -- params: start, end
+-- time: days
 -- Whole UTC days of which at least half lies in the stretch. Of each day the smaller of the two counts: unused commitment,
 -- and servers of the AI estate at standard prices.
 WITH days AS (

@@ -1,6 +1,7 @@
 -- question: What does each model cost, day by day?
 -- grain: day, model, currency
 -- params: start, end, cluster ('' for all), team ('' for all; else what it is charged for)
+-- time: days
 -- Whole UTC days of which at least half lies in the stretch; the AI estate, as in `model_costs`.
 SELECT day, model AS name, billing_currency, sum(effective_cost) AS cost, bool_or(is_estimated) AS has_estimate
 FROM spend_day

@@ -1,6 +1,7 @@
 -- question: What did nodes ask of network file systems, how long did that take, and what failed?
 -- grain: file system
 -- params: start, end, cluster ('' for all)
+-- time: hours
 SELECT cluster, filesystem_type, file_system, count(DISTINCT node) AS node_count,
        sum(read_count) AS read_count, sum(write_count) AS write_count, sum(metadata_count) AS metadata_count,
        sum(read_bytes) AS read_bytes, sum(written_bytes) AS written_bytes,

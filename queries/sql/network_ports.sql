@@ -1,6 +1,7 @@
 -- question: Which network ports carried most, waited, or failed?
 -- grain: port
 -- params: start, end, cluster ('' for all)
+-- time: hours
 SELECT cluster, node, device, port, max(link_layer) AS link_layer,
        max(line_rate_bytes_per_second) AS line_rate_bytes_per_second,
        min(lowest_line_rate_bytes_per_second) AS lowest_line_rate_bytes_per_second,

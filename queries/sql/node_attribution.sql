@@ -1,6 +1,7 @@
 -- question: Of how much of the time of processes on GPUs is it known whose they were, and from where?
 -- grain: node
 -- params: start, end, cluster ('' for all)
+-- time: hours
 SELECT cluster, node, sum(observed_seconds) AS observed_seconds, sum(invisible_seconds) AS invisible_seconds,
        sum(process_seconds) AS process_seconds, sum(cgroup_seconds) AS cgroup_seconds,
        sum(prolog_seconds) AS prolog_seconds, sum(pod_resources_seconds) AS pod_resources_seconds,

@@ -1,6 +1,7 @@
 -- question: Which nodes does the ledger see, how much of them, and when last?
 -- grain: node
 -- params: start, end, cluster ('' for all)
+-- time: days
 SELECT cluster, node, sum(gpu_existed_seconds) / 3600 AS existed_gpu_hours,
        sum(gpu_existed_seconds) AS gpu_existed_seconds, sum(gpu_observed_seconds) AS gpu_observed_seconds,
        sum(gpu_held_known_seconds) AS gpu_held_known_seconds,

@@ -1,6 +1,7 @@
 -- question: What happened to nodes and their agents: starts, clock jumps, rows that were lost?
 -- grain: node, event
 -- params: start, end, cluster ('' for all)
+-- time: hours
 SELECT cluster, node, event, count(*) AS event_count, sum(row_count) AS row_count, max(occurred_at) AS last_at,
        arg_max(message, occurred_at) AS last_message
 FROM node_event

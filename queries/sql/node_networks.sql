@@ -1,6 +1,7 @@
 -- question: Whose network is not what it should be, and how does its TCP fare?
 -- grain: node
 -- params: start, end, cluster ('' for all)
+-- time: hours
 WITH hours AS (
     SELECT *, evidence <> '' AS is_short, max(hour_start) OVER (PARTITION BY cluster, node) AS last_hour
     FROM node_network_hour

@@ -1,6 +1,7 @@
 -- question: What did each piece of owned hardware cost, how much of that did nobody use, and when is it written off?
 -- grain: asset
 -- params: start, end
+-- time: hours
 WITH cost AS (
     SELECT provider, resource_id, billing_currency, sum(effective_cost) AS effective_cost,
            sum(CASE WHEN bucket = 'allocated' THEN effective_cost ELSE 0::DECIMAL(38, 18) END) AS held_cost,

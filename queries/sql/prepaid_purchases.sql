@@ -2,10 +2,11 @@
 -- grain: purchase of a commitment or of reserved capacity
 -- params: none
 -- A provider that amortises gives usage of the term an EffectiveCost; whose usage all says 0, or whose purchase carries
--- the cost itself while nothing was used, does not. Derived rows do not count.
+-- the cost itself while nothing was used, does not. Derived rows do not count. How far a bill has come is told by usage
+-- of a day at most, or that was over when it was delivered: some stands for its whole month from its first days on.
 WITH counting AS (
     SELECT import_id, billing_account_id AS BillingAccountId, billing_period_start AS BillingPeriodStart,
-           billing_currency AS BillingCurrency
+           billing_currency AS BillingCurrency, imported_at
     FROM bill_import
     WHERE status = 'current'
 ), committed AS (
@@ -29,7 +30,10 @@ WITH counting AS (
       AND term >= INTERVAL 1 DAY
       AND (coalesce(is_all_zero, false) OR (usage_count IS NULL AND EffectiveCost > 0))
 ), complete AS (
-    SELECT BillingAccountId, ServiceProviderName, max(ChargePeriodEnd) AS complete_through
+    SELECT BillingAccountId, ServiceProviderName,
+           coalesce(max(ChargePeriodEnd) FILTER (WHERE ChargePeriodEnd <= imported_at
+                                                OR ChargePeriodEnd - ChargePeriodStart <= INTERVAL 25 HOUR),
+                    max(imported_at)) AS complete_through
     FROM focus_charge
     JOIN counting USING (import_id, BillingAccountId, BillingPeriodStart, BillingCurrency)
     WHERE ChargeCategory = 'Usage' AND NOT is_derived AND EXISTS (SELECT 1 FROM prepaid)

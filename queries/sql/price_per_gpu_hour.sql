@@ -1,6 +1,7 @@
 -- question: What did a held GPU-hour of the AI estate cost, by team?
 -- grain: currency, team
 -- params: start, end, cluster ('' for all), team ('' for all)
+-- time: hours
 -- with: spent
 SELECT billing_currency, team, sum(effective_cost) AS effective_cost,
        sum(held_gpu_seconds) AS held_gpu_seconds

@@ -1,6 +1,7 @@
 -- question: What did the servers with GPUs cost, by kind of server, and what of it is committed, owned or estimated?
 -- grain: provider, region, instance type, GPU model, currency
 -- params: start, end, cluster ('' for all), team ('' for all: then also what nobody held)
+-- time: hours
 -- Effective cost of usage of the servers alone, in the hours in which devices were seen: no storage, network or tax.
 WITH measured AS (
     SELECT DISTINCT hour_start FROM gpu_hour

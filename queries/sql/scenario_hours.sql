@@ -1,6 +1,7 @@
 -- question: How much GPU time existed, was held and was productive, hour by hour, on which kind of server?
 -- grain: hour, provider, region, instance type, GPU model
 -- params: start, end, cluster ('' for all), team ('' for all)
+-- time: hours
 -- A slice counts for its part of a device; a server counts with one model. Existing time is that of all teams.
 WITH seen AS (
     SELECT hour_start, cluster, node, sum(existed_seconds * gpu_fraction) AS existed_seconds,

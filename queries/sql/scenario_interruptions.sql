@@ -1,6 +1,7 @@
 -- question: How much of the GPU time that jobs held was in runs that were interrupted?
 -- grain: one row
 -- params: start, end, cluster ('' for all), team ('' for all)
+-- time: hours
 SELECT coalesce(sum(gpu_allocated_seconds), 0) AS held_seconds,
        coalesce(sum(gpu_allocated_seconds) FILTER (WHERE state IN ('PREEMPTED', 'NODE_FAIL')), 0)
            AS interrupted_seconds,

@@ -1,6 +1,7 @@
 -- question: What was an hour of each kind of rented server billed at most often, on demand, on spot and committed?
 -- grain: provider, region, instance type, price category, currency
 -- params: start, end, cluster ('' for all)
+-- time: hours
 -- Whole hours agree to the last digit, so that the most frequent cost of an hour is the price of one.
 WITH spot AS (
     SELECT DISTINCT lower(ResourceId) AS resource_id FROM focus_charge

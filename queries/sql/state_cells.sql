@@ -1,6 +1,7 @@
 -- question: Which state filled most of each stretch of time of each GPU, and which job held it?
 -- grain: GPU, bucket of time
 -- params: start, end, cluster ('' for all), team ('' for all), bucket ('hour' or 'day')
+-- time: hours
 -- with: devices
 WITH cells AS (
     SELECT cluster, node, gpu_uuid, date_trunc($bucket, started_at) AS at, state,

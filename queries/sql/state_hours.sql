@@ -1,6 +1,7 @@
 -- question: What did the GPUs do, hour by hour, in GPU-hours by state?
 -- grain: bucket of time, state
 -- params: start, end, cluster ('' for all), bucket ('hour' or 'day')
+-- time: hours
 SELECT date_trunc($bucket, hour_start) AS at, state, sum(seconds * gpu_fraction) / 3600 AS gpu_hours
 FROM (
     UNPIVOT (

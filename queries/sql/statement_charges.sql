@@ -1,6 +1,7 @@
 -- question: What is one team charged for each month of a stretch, as used in it and as billed in it?
 -- grain: month, currency, line, provider, service, charge category
 -- params: start, end, team
+-- time: days
 -- `effective_cost` is of use within the month, `billed_cost` of what its billing periods bill, corrections of earlier
 -- months among it. AI estate; estimates included.
 WITH mine AS (

@@ -1,6 +1,7 @@
 -- question: On which days lies cost that is used in a month, or billed in it?
 -- grain: day
 -- params: start, end
+-- time: days
 SELECT day, count(*) AS row_count
 FROM spend_day
 WHERE (day >= CAST($start AS DATE) AND day < CAST($end AS DATE))

@@ -1,6 +1,7 @@
 -- question: Do the invoices agree that one team's charges of a month come from?
 -- grain: provider, invoice, currency
 -- params: start, end, team
+-- time: days
 -- Without amounts: these are of all teams.
 SELECT provider, invoice_issuer, invoice_id, billing_currency, status, is_ok, complete_through
 FROM reconciliation

@@ -1,6 +1,7 @@
 -- question: Which file systems and devices are full, slow or silent?
 -- grain: file system or block device of a node
 -- params: start, end, cluster ('' for all)
+-- time: days
 SELECT cluster, node, mount_point, device, max(filesystem_type) AS filesystem_type,
        arg_max(capacity_bytes, day) AS capacity_bytes, arg_max(used_bytes, day) AS used_bytes,
        sum(read_bytes) AS read_bytes, sum(written_bytes) AS written_bytes,

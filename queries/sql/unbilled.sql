@@ -1,6 +1,7 @@
 -- question: Which device time has no bill, and what should it cost?
 -- grain: node, reason, currency
 -- params: start, end, cluster ('' for all)
+-- time: hours
 SELECT cluster, node, provider, instance_type, reason, sum(gpu_existed_seconds) / 3600 AS gpu_hours,
        sum(gpu_known_seconds) / 3600 AS known_gpu_hours, sum(expected_cost) AS expected_cost, billing_currency,
        min(hour_start) AS first_hour, max(hour_start) AS last_hour

@@ -1,6 +1,7 @@
 -- question: What did the time of each node cost that nobody held, day by day?
 -- grain: day, cluster, node, currency
 -- params: start, end, cluster ('' for all)
+-- time: days
 SELECT day, cluster, node, billing_currency, sum(effective_cost) AS effective_cost,
        CAST(sum(held_gpu_seconds) AS DECIMAL(38, 18)) AS held_gpu_seconds, bool_or(is_estimated) AS has_estimate
 FROM spend_day

@@ -1,6 +1,7 @@
 -- question: Which nodes does no bill row cover, and what are they estimated to cost?
 -- grain: node, currency
 -- params: start, end
+-- time: hours
 SELECT node.cluster, node.node, node.provider, node.instance_type, node.gpu_count,
        cost.billing_currency, cost.effective_cost AS estimated_cost
 FROM node

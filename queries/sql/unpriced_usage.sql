@@ -1,6 +1,7 @@
 -- question: Which usage has no cost, since no rate is known for it, and why?
 -- grain: provider, SKU, unit, currency, reason
 -- params: start, end
+-- time: hours
 -- Usage that came without cost, of bills that count; a rate in another currency is none.
 SELECT c.ServiceProviderName AS provider, coalesce(c.SkuId, '') AS sku, coalesce(c.ConsumedUnit, '') AS unit,
        c.BillingCurrency AS billing_currency, c.unknown_reason AS reason, sum(c.ConsumedQuantity) AS quantity,

@@ -1,4 +1,4 @@
-"""Somebody who is told of idle incidents: keeps what was posted, and fails as often as a test says."""
+"""Somebody who is told of idle incidents: keeps what was posted, but fails, or refuses, as a test says."""
 
 import json
 import threading
@@ -16,6 +16,7 @@ class Receiver:
     url: str = ""
     failures: int = 0
     status: int = 503
+    refuses: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     bodies: list[bytes] = field(default_factory=list)
@@ -38,8 +39,9 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             kept.calls += 1
-            if kept.failures > 0:
-                kept.failures -= 1
+            is_refused = bool(kept.refuses) and kept.refuses in body
+            if is_refused or kept.failures > 0:
+                kept.failures -= not is_refused
                 self.send_response(kept.status)
                 for name, value in kept.headers.items():
                     self.send_header(name, value)

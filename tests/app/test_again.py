@@ -61,6 +61,28 @@ def test_after_a_change_a_page_finds_what_was_made_of_the_new_rows(here: Context
     assert made == [1, 2], "the page made nothing itself"
 
 
+def test_what_is_kept_is_made_again_before_a_page_asks_and_what_is_only_made_is_not(here: Context) -> None:
+    add(here, "n1")
+    made: list[str] = []
+
+    def counted(name: str) -> int:
+        made.append(name)
+        return data.rows(Node, scope=data.Scope()).height
+
+    def shown() -> tuple[int, int]:
+        return (
+            data.kept("one", ["node"], lambda: counted("kept"), scope=data.Scope(), team="t"),
+            data.made("two", ["node"], lambda: counted("made"), scope=data.Scope(), team="t"),
+        )
+
+    assert shown() == (1, 1)
+    add(here, "n2")
+    data.again(never)
+    assert made == ["kept", "made", "kept"]
+    assert shown() == (2, 2)
+    assert made == ["kept", "made", "kept", "made"]
+
+
 def test_a_change_that_changes_no_row_keeps_what_was_made(here: Context) -> None:
     add(here, "n1")
     first = data.rows(Node, scope=data.Scope())

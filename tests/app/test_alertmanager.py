@@ -112,6 +112,43 @@ def test_an_alert_is_renewed_while_it_lasts(estate: Estate, alertmanager: str) -
     soon(lambda: alerts(alertmanager, "2")[0]["endsAt"] > before)
 
 
+def test_whose_it_is_may_become_known_and_it_may_turn_out_to_be_none_without_another_alert(
+    estate: Estate, alertmanager: str
+) -> None:
+    """The scheduler's account of a job may come later than its samples, and be corrected."""
+    since = estate.now - 40 * MINUTE
+    estate.idles("G1", since=since, job_id="4", user=None)
+    estate.passes(minutes=0)
+    soon(lambda: alerts(alertmanager, "4"))
+    estate.idles("G1", since=since, job_id="4", user="bea", team="speech")
+    estate.passes(minutes=0)
+    soon(lambda: [each for each in alerts(alertmanager, "4") if "bea" in each["annotations"]["summary"]])
+    (alert,) = alerts(alertmanager, "4")
+    assert (alert["labels"]["team"], alert["labels"].get("user")) == ("vision", None), "as it was told first"
+    estate.now += MINUTE / 60
+    estate.vanishes("G1", since=since)
+    assert estate.passes(minutes=0) == "1 told, 0 waiting"
+    soon(lambda: not alerts(alertmanager, "4"))
+
+
+def test_an_alert_is_quiet_while_somebody_takes_care_of_it_or_it_is_snoozed(estate: Estate, alertmanager: str) -> None:
+    since = estate.now - 40 * MINUTE
+    estate.idles("G1", since=since, job_id="5")
+    for decision, until in (("acknowledged", None), ("snoozed", estate.now + 30 * MINUTE)):
+        estate.passes(minutes=0)
+        soon(lambda: alerts(alertmanager, "5"))
+        estate.now += MINUTE / 60
+        estate.decide(gpu_uuid="G1", decision=decision, snoozed_until=until)
+        estate.passes(2, minutes=0)
+        soon(lambda: not alerts(alertmanager, "5"))
+        if until is None:
+            estate.decide(gpu_uuid="G1", decision="open")
+    estate.passes(minutes=31)
+    soon(lambda: alerts(alertmanager, "5"))
+    (alert,) = alerts(alertmanager, "5")
+    assert alert["annotations"]["status"] == "open", "it lasts longer than it was snoozed for"
+
+
 def test_an_alertmanager_that_refuses_is_told_again(estate: Estate, alertmanager: str, tmp_path: Path) -> None:
     wrong = Estate(tmp_path / "wrong.duckdb", Receiver(name="am", kind="alertmanager", url=f"{alertmanager}/nowhere"))
     wrong.idles("G1", since=wrong.now - 40 * MINUTE, job_id="3")

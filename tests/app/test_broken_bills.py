@@ -181,3 +181,23 @@ def test_what_only_the_ledger_refuses_is_told_too(command: Command, home: Path) 
             "fault": "gpu_memory_bytes: expected at least 0.0",
         }
     ]
+
+
+def test_a_refused_row_is_kept_as_the_file_has_it(command: Command, home: Path) -> None:
+    """That is how a person finds it; rows with one fault are one line with the first of them."""
+    bad = {"BilledCost": "lots", "ResourceId": "i-2"}
+    (home / "bill.csv").write_text(text([{}, bad, {**bad, "ResourceId": "i-3"}]), encoding="utf-8")
+    ended = command("ingest", "bill.csv")
+    assert "2 rows, the first at line 3, column BilledCost: found 'lots'" in ended.err
+    kept = json.loads(command("sql", "SELECT row_json FROM rejected_row ORDER BY reason", "--format", "json").out)
+    assert [json.loads(each["row_json"]) for each in kept] == [{**ROW, **bad}, {**ROW, **bad, "ResourceId": "i-3"}]
+
+
+def test_rows_in_an_open_cell_are_told(command: Command, home: Path) -> None:
+    lines = text([{}] * 4, end="\n").splitlines()
+    lines[2] = lines[2][:-1]
+    (home / "bill.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ended = command("ingest", "bill.csv", "--json")
+    file = json.loads(ended.out)["files"][0]
+    assert (file["rows"], file["rejected"], file["billed_cost"]) == (2, 1, {"USD": "3"})
+    assert "line 3, column Tags: found a quote that closes in line 4, with 2 rows in its cell" in ended.err

@@ -23,6 +23,7 @@ def lines(lower: int | None) -> pl.DataFrame:
             "scope": ["team:red", "team:red", "total"],
             "billing_currency": ["USD"] * 3,
             "cost": [Decimal(20), Decimal(30), Decimal(999)],
+            "usage_cost": [Decimal(20), Decimal(30), Decimal(999)],
         }
     )
     coming = [

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from app.charts import bottlenecks, lines, money, states
-from app.charts._base import MOST_POINTS
+from app.charts._base import HEIGHT, MOST_POINTS
 from app.theme import BOTTLENECK_COLOURS, STATE_COLOURS, STATE_ORDER, STATE_WORDS
 from ledger.names import BOTTLENECKS, STATES
 
@@ -129,3 +129,12 @@ def test_of_many_devices_those_that_idle_longest_are_drawn() -> None:
     assert drawn == [f"n{index:03}" for index in range(40, number)]
     few = cells.filter(pl.col("gpu") < "n050")
     assert states.foremost(few).equals(few)
+
+
+@pytest.mark.parametrize(("names", "more"), [(1, 0), (6, 0), (9, 36)])
+def test_a_chart_of_many_names_has_room_for_them(names: int, more: int) -> None:
+    """On a phone the legend stands above in lines of two: what is drawn must not shrink to a strip."""
+    days = pl.DataFrame(
+        {"day": [NOON.date()] * names, "name": [f"team-{each}" for each in range(names)], "cost": [Decimal(1)] * names}
+    )
+    assert money.stacked(days, "USD").layout.height == HEIGHT + more

@@ -1,5 +1,7 @@
-"""Data health tells what fits nowhere: GPU time without a bill."""
+"""Data health tells what fits nowhere: GPU time without a bill, and nodes without GPUs."""
 
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import polars as pl
 
 from app.context import Context
 from ledger.frames import to_frame
-from ledger.tables import SourceState, UnbilledHour
+from ledger.tables import CollectorRun, SourceGap, SourceState, UnbilledHour
 from ledger.tables.partition import floor, partition_key
 from tests.app.conftest import used
 from tests.app.opening import metrics, opened, said
@@ -55,6 +57,10 @@ def test_sources_are_shown_where_some_are_configured_those_that_fail_first(
         {**row, "source_name": "not configured any more", "failed_count": 9, "status": "failed", "message": ""},
     ]
     context.store.append(SourceState, to_frame(SourceState, stands), source="test")
+    at = DEMO_NOW - timedelta(hours=1)
+    gap = {"source_name": "good", "gap_start": at - timedelta(minutes=4), "gap_end": at, "cluster": "c", "kept_at": at}
+    gaps = [{**gap, "asked_count": 4, "message": "partial answer: store s3 down"}]
+    context.store.append(SourceGap, to_frame(SourceGap, gaps), source="test")
     with used(context):
         test = opened("data_health")
     assert "Sources that the hub asks" in said(test)
@@ -62,4 +68,49 @@ def test_sources_are_shown_where_some_are_configured_those_that_fail_first(
     assert list(table["source_name"]) == ["bad", "new", "good"]
     assert list(table["status"]) == ["failed", "not asked yet", "done"]
     assert next(iter(table["message"])) == "connection refused"
+    assert "Answered in part" in said(test)
+    gaps = next(each.value for each in test.dataframe if "gap_end" in each.value.columns)
+    assert gaps.loc[0, ["source_name", "asked_count"]].to_list() == ["good", 4]
     context.close()
+
+
+def reporting(*nodes: str) -> pl.DataFrame:
+    """Return rounds of collectors on nodes, one each."""
+    row = {"collector": "host", "is_ok": True, "row_count": 3, "duration_seconds": 0.01, "step_seconds": 10.0}
+    when = DEMO_NOW - timedelta(minutes=5)
+    return to_frame(
+        CollectorRun, [{"cluster": "c", "node": each, "boot_id": "b", "sampled_at": when, **row} for each in nodes]
+    )
+
+
+def test_nodes_that_report_without_a_gpu_are_known(empty_context: Context) -> None:
+    """An agent on a node without GPUs reports: the page must not say that nothing does."""
+    with used(empty_context):
+        assert "No node is known" in said(opened("data_health"))
+    empty_context.store.append(CollectorRun, reporting("cpu-1", "cpu-2"), source="test")
+    empty_context.changed()
+    with used(empty_context):
+        words = said(opened("data_health"))
+    assert "No node is known" not in words
+    assert "2 nodes report or stand in a scheduler's list without a GPU that was seen: cpu-1, cpu-2." in words
+    assert "run `clusterledger check`" in words
+
+
+def test_beside_nodes_with_gpus_the_others_are_named(demo_copy: Context) -> None:
+    with used(demo_copy):
+        assert "without a GPU that was seen" not in said(opened("data_health"))
+    demo_copy.store.append(CollectorRun, reporting("login-1"), source="test")
+    demo_copy.changed()
+    with used(demo_copy):
+        words = said(opened("data_health"))
+    assert "1 node reports or stands in a scheduler's list without a GPU that was seen: login-1." in words
+    assert "clusterledger check" not in words
+
+
+def test_agents_of_the_last_hour_of_a_day_are_shown(empty_context: Context) -> None:
+    """The window ends at midnight then: that day is the one that ends, not the next."""
+    late = replace(empty_context, now=lambda: DEMO_NOW.replace(hour=23, minute=30), _store=empty_context.store)
+    late.store.append(CollectorRun, reporting("cpu-1"), source="test")
+    with used(late):
+        test = opened("data_health")
+    assert [list(each.value["node"]) for each in test.dataframe if "mean_ms" in each.value.columns] == [["cpu-1"]]

@@ -40,8 +40,8 @@ NO_ACCOUNTS = pl.DataFrame(
 NO_SERVICES = pl.DataFrame(schema=dict.fromkeys(("provider", "service_name", "service_category"), pl.String))
 
 
-def exported(parts: list[tuple[Decimal, Decimal | None]], **cost: Any) -> pl.DataFrame:
-    """Return the export of one charge's parts."""
+def exported(parts: list[tuple[Decimal, Decimal | None]], seconds: tuple[int, ...] = (), **cost: Any) -> pl.DataFrame:
+    """Return the export of one charge's parts, of which each has some device time or none."""
     billed = money.add(*(part for part, _ in parts))
     given: dict[str, Any] = {"billed_cost": billed, "spread_method": "even"}
     given |= {"list_cost": None, "contracted_cost": None, "charge_description": "a node"}
@@ -49,6 +49,8 @@ def exported(parts: list[tuple[Decimal, Decimal | None]], **cost: Any) -> pl.Dat
         KEY | LEAF | {"gpu_uuid": f"G{index}", "billed_cost": part, "effective_cost": effective}
         for index, (part, effective) in enumerate(parts)
     ]
+    for each, held in zip(allocations, seconds, strict=False):
+        each["held_gpu_seconds"] = Decimal(held)
     costs = rows(CostHour, [KEY | given | cost])
     return focus(rows(AllocationHour, allocations), costs, NO_ACCOUNTS, NO_SERVICES)
 
@@ -132,6 +134,17 @@ def test_what_the_provider_does_not_say_stays_unknown() -> None:
 def test_a_credit_that_bills_nothing_but_is_worth_something_is_divided_by_its_worth() -> None:
     found = exported([(Decimal(0), Decimal(-1)), (Decimal(0), Decimal(-3))], list_cost=Decimal(8))
     assert found["ListCost"].to_list() == [Decimal(2), Decimal(6)]
+
+
+def test_a_charge_of_nothing_is_divided_by_device_time() -> None:
+    """What a credit has made free is still whose it is: a quarter of an hour has no half of its list price."""
+    nothing = (Decimal(0), Decimal(0))
+    found = exported([nothing, nothing, nothing], (900, 2700, 0), list_cost=Decimal(36), contracted_cost=Decimal(-36))
+    assert found["ListCost"].to_list() == [9, 27, 0]
+    assert found["ContractedCost"].to_list() == [-9, -27, 0]
+    ratios = [json.loads(each)["Elements"][0]["AllocatedRatio"] for each in found["AllocatedMethodDetails"]]
+    assert sum(ratios) == 1
+    assert exported([nothing, nothing], list_cost=Decimal(8))["ListCost"].to_list() == [4, 4]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -67,6 +67,7 @@ def test_a_managed_model_is_a_model_with_its_cost_and_price_per_million_tokens(b
     ]
     assert [float(each) for each in table["token_count"]] == [1_000_000, 200_000]
     assert table["million_managed_tokens_cost"].to_list() == [5, 15]
+    assert "billed_cost" not in table, "what is billed is told of whole billing periods, on other pages"
     assert "Models of managed services" in said(page)
 
 
@@ -107,3 +108,18 @@ def test_the_cost_page_tells_managed_models_apart(billed: Context) -> None:
         page = opened("cost", query={"window": "7d", "by": "model"})
     table = page.dataframe[0].value
     assert [(row["name"], float(row["cost"])) for row in table.to_dict("records")] == [("gpt-4o-0513", 8)]
+
+
+@pytest.mark.parametrize(("unit", "is_said"), [("model", False), ("team", True), ("run", False)])
+def test_who_looks_for_tokens_of_a_team_is_told_that_nobody_knows_them(
+    demo_context: Context, unit: str, *, is_said: bool
+) -> None:
+    with used(demo_context):
+        page = opened("models", query={"window": "7d", "unit": unit})
+    assert ("Whose prompts and generated tokens a model server answered is not known" in said(page)) is is_said
+
+
+def test_a_team_is_told_where_its_tokens_stand(demo_context: Context) -> None:
+    with used(demo_context):
+        words = said(opened("models", query={"window": "7d", "unit": "run"}, team="language"))
+    assert "They stand here where neither a team nor a cluster is chosen" in words

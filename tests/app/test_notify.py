@@ -175,6 +175,28 @@ def test_what_turns_out_to_be_none_is_over(estate: Estate, receiver: Receiver) -
     estate.vanishes("G1", since=SINCE)
     estate.passes(3)
     assert receiver.events() == [("opened", "G1"), ("closed", "G1")]
+    closed = receiver.documents()[1]["events"][0]
+    assert (closed["user"], closed["team"]) == ("ann", "vision"), "who was told of it is told of its end"
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_a_receiver_refuses_costs_no_other_its_turn(estate: Estate, receiver: Receiver, status: int) -> None:
+    receiver.refuses, receiver.status = b'"G2"', status
+    for gpu in ("G1", "G2", "G3", "G4", "G5"):
+        estate.idles(gpu, since=SINCE)
+    assert estate.passes() == "4 told, 1 waiting"
+    assert sorted(receiver.events()) == [("opened", gpu) for gpu in ("G1", "G3", "G4", "G5")]
+    (left,) = [each for each in estate.notices() if each["pending"]]
+    assert (left["gpu_uuid"], left["message"]) == ("G2", f"HTTP {status}: not now")
+    calls = receiver.calls
+    estate.idles("G6", since=SINCE)
+    estate.again()
+    assert estate.passes(minutes=0.1) == "1 told, 1 waiting"
+    assert receiver.calls == calls + 1, "it is not tried each time"
+    receiver.refuses = b""
+    assert estate.passes(minutes=60) == "1 told, 0 waiting"
+    assert receiver.events()[-1] == ("opened", "G2")
+    assert [each["is_refused"] for each in estate.notices()] == [False] * 6
 
 
 def test_the_next_idleness_of_a_device_is_another_incident(estate: Estate, receiver: Receiver) -> None:
@@ -236,7 +258,7 @@ def test_openings_and_ends_take_turns_and_nothing_is_left_out(steps: list[tuple[
         now += 30 * MINUTE
         lasts = value in last and last[value]["closed_at"] is None
         if what == "opens" and not lasts:
-            base = {"cluster": "c", "node": "n", "gpu_uuid": f"G{value}", "job_id": "1", "team": "t"}
+            base = {"cluster": "c", "node": "n", "gpu_uuid": f"G{value}", "job_id": "1", "team": "t", "user": None}
             more = {"opened_at": now, "closed_at": None, "status": "open", "status_while_lasting": "open"}
             last[value] = {**base, **more, "idle_seconds": 4000}
             rows.append(last[value])

@@ -3,10 +3,12 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from email import message_from_bytes, policy
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from app import data, sums
@@ -22,7 +24,7 @@ from queries import measure
 from queries.measures import spending
 from tests.app.conftest import Command
 from tests.app.weekly_mail import WEEK, reported, weekly_of
-from tests.demo import settings_of
+from tests.demo import DEMO_NOW, settings_of
 
 UTC_ZONE = week.zone_of("UTC")
 
@@ -55,6 +57,34 @@ def test_a_months_expectation_and_its_actions_come_from_the_store(demo_context: 
     free = measure.amounts(best.head(3), spending.SAVING_EFFECTIVE)
     assert sums.shown(free) in weekly.lead
     assert weekly.month_end in text
+
+
+def test_what_one_currency_leaves_out_is_said_beside_it(demo_context: Context) -> None:
+    """The picture of days has one axis and the list of models one currency: the other is not nothing."""
+    weekly = weekly_of(demo_context)
+    (first, _), (other, amount) = weekly.now.spent.items()
+    assert weekly.spend_beside == (
+        f"In {first}. Beside it {written.money(amount, other, compact=True)}: currencies are never added."
+    )
+    models = weekly.now.models
+    (main,) = measure.by_currency(models, "effective_cost")
+    pounds = models.head(1).with_columns(
+        billing_currency=pl.lit("GBP"), effective_cost=pl.lit(Decimal(7), pl.Decimal(38, 18))
+    )
+    assert weekly.models_beside == "", "these all cost the same money"
+    both = replace(weekly, now=replace(weekly.now, models=pl.concat([models, pounds])))
+    assert both.models_beside == f"In {main}. Beside it £7.00: currencies are never added."
+    for text in (render.text(both), render.html(both, {"states": "cid:a", "spend": "cid:b"})):
+        assert both.models_beside in text
+        assert "Told by whole days in UTC." not in text
+    assert both.spend_beside in render.html(both, {"spend": "cid:b"})
+
+
+def test_a_week_of_another_time_zone_says_that_models_are_told_by_days_of_utc(demo_context: Context) -> None:
+    weekly = weekly_of(demo_context, of=week.last_complete(DEMO_NOW, week.zone_of("Europe/Berlin")))
+    assert weekly.models
+    for text in (render.text(weekly), render.html(weekly, {})):
+        assert "Told by whole days in UTC." in text
 
 
 def test_a_team_is_told_of_itself_only(demo_context: Context) -> None:

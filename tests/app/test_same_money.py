@@ -11,7 +11,7 @@ import pytest
 from app import budgets, data
 from app.context import Context
 from app.data import Scope, Window
-from app.headline import headline, month_end, month_so_far, spend
+from app.headline import headline, month_end, month_so_far, spend, usage
 from app.reports.statement_rows import gather
 from app.services.findings import standing
 from ledger import money
@@ -158,10 +158,10 @@ def test_budgets_have_spent_what_the_cost_page_says(demo_context: Context) -> No
 
 def test_the_overview_expects_the_month_end_that_the_budget_page_expects(demo_context: Context) -> None:
     asked = partial(data.answered, demo_context, scope=Scope())
-    days = spend(asked, month_so_far(DEMO_NOW))
+    days, used = (each(asked, month_so_far(DEMO_NOW)) for each in (spend, usage))
     spent = measure.amounts(days, spending.SPEND)
     forecast = demo_context.store.read(ForecastDay).filter(pl.col("scope") == "total")
-    ends = {end.currency: end for end in month_end(days, forecast, DEMO_NOW)}
+    ends = {end.currency: end for end in month_end(days, used, forecast, DEMO_NOW)}
     total = {each.budget.currency: each for each in budgets.standing(demo_context, Scope()) if not each.budget.team}
     assert total
     for currency, each in total.items():

@@ -109,6 +109,17 @@ def test_the_page_shows_one_teams_statement(demo_context: Context) -> None:
     assert "Held by its jobs" in text
 
 
+@pytest.mark.parametrize("by", ["user", "run"])
+def test_a_row_that_is_one_run_does_not_count_runs(demo_context: Context, by: str) -> None:
+    with used(demo_context):
+        chosen = dict.fromkeys(("by-USD", "by-EUR"), by)
+        test = opened("statement", team="vision", **{"statement-month": date(2026, 11, 1)}, **chosen)
+    parts = [each.value for each in test.dataframe if "name" in each.value.columns]
+    assert parts
+    for each in parts:
+        assert ("run_count" in each.columns) is ("run_cost" in each.columns) is (by == "user")
+
+
 def test_a_member_of_a_team_gets_that_teams_statement_whatever_is_asked(demo_context: Context) -> None:
     vision = replace(demo_context, viewer=lambda: Scope("team", "vision", ("vision",)), _store=demo_context.store)
     with used(vision):
@@ -147,6 +158,7 @@ def test_the_notes_of_a_tried_statement_name_both_rules(demo_context: Context) -
     notes = of(demo_context, "vision", datetime(2026, 11, 1, tzinfo=UTC), rules).notes
     assert any("split rule 70_30" in each for each in notes)
     assert any("the ledger's are whole_node_to_gpu and 'apart'" in each for each in notes)
+    assert any(each.startswith("Its days are those of UTC") for each in notes)
 
 
 def with_rates(context: Context, *codes: str) -> Context:

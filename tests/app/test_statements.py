@@ -63,7 +63,7 @@ def spent(parts: list[dict[str, Any]]) -> pl.DataFrame:
         "first_hour_start": start,
         "last_hour_end": start,
     }
-    return rows(SpendDay, [{**fixed, **each, "productive_cost": each["effective_cost"]} for each in parts])
+    return rows(SpendDay, [{**fixed, "productive_cost": each["effective_cost"], **each} for each in parts])
 
 
 @contextmanager
@@ -163,7 +163,7 @@ OCTOBER = {**BILL, "BillingPeriodStart": "2026-10-01T00:00:00Z", "BillingPeriodE
 @pytest.fixture
 def billed(tmp_path: Path) -> Iterator[Context]:
     """Return a ledger with September's bill, of which all is the red team's."""
-    owners = [{"team": "red", "field": "tag", "value": "team=red"}]
+    owners = [{"team": team, "field": "tag", "value": f"team={team}"} for team in ("red", "blue")]
     given_settings = settings_of(tmp_path / "l.duckdb", money={"owners": owners})
     context = Context(given_settings, now=lambda: NOW)
     take(context, tmp_path, "september", {**BILL, "BilledCost": "100"})
@@ -231,6 +231,27 @@ def test_statements_close_in_order_and_once(billed: Context) -> None:
     assert [each["team"] for each in close(billed, "2026-09")] == ["", "red"]
     assert [(each["month"].month, each["team"]) for each in close(billed, "2026-10")] == [(10, "")]
     assert [each["action"] for each in billed.store.read(Audit).iter_rows(named=True)].count("statements closed") == 3
+
+
+def test_who_was_closed_further_alone_stays_so_when_all_are_closed(billed: Context) -> None:
+    for month in ("2026-09", "2026-10"):
+        close(billed, month, "red")
+    assert [each["team"] for each in close(billed, "2026-09")] == ["", "red"]
+    assert [each["team"] for each in close(billed, "2026-10")] == ["", "red"]
+    with pytest.raises(InputError, match="expected the month after 2026-10, the last closed one of team red"):
+        close(billed, "2026-10", "red")
+
+
+def test_what_was_paid_before_it_is_used_posts_when_the_month_after_it_is_closed(
+    billed: Context, tmp_path: Path
+) -> None:
+    """A charge of September that comes late and is of use in November changes what October's statement says."""
+    close(billed, "2026-09")
+    november = {"ChargePeriodStart": "2026-11-01T00:00:00Z", "ChargePeriodEnd": "2026-11-02T00:00:00Z"}
+    take(billed, tmp_path, "other", {**BILL, **november, "BilledCost": "3", "Tags": '{"team": "blue"}'})
+    (line,) = of(billed, "blue", datetime(2026, 10, 1, tzinfo=UTC)).lines("USD")
+    close(billed, "2026-10")
+    assert of(billed, "blue", datetime(2026, 10, 1, tzinfo=UTC)).lines("USD") == [line]
 
 
 def test_a_closed_statement_says_so_on_its_page_and_in_its_notes(demo_copy: Context, tmp_path: Path) -> None:

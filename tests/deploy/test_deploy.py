@@ -211,6 +211,17 @@ def test_nothing_fails_without_a_device_a_job_or_a_place_to_write(job_map: Path)
     assert {path.name for path in job_map.iterdir()} == {"0", ".lock"}
 
 
+def test_a_full_disk_takes_no_other_job_out_of_the_map(job_map: Path) -> None:
+    for job in ("17", "18"):
+        run("prolog.sh", job_map, SLURM_JOB_ID=job, SLURM_JOB_UID="1000", SLURM_JOB_GPUS="0")
+    (job_map / ".new").symlink_to("/dev/full")
+    run("epilog.sh", job_map, SLURM_JOB_ID="17")
+    assert mapped(job_map) == {"0": ["17 1000", "18 1000"]}, "a ghost is less than a job that is not known"
+    (job_map / ".new").unlink()
+    run("epilog.sh", job_map, SLURM_JOB_ID="17")
+    assert mapped(job_map) == {"0": ["18 1000"]}
+
+
 def test_jobs_that_begin_and_end_at_once_lose_no_line(job_map: Path) -> None:
     def job(number: int) -> None:
         run("prolog.sh", job_map, SLURM_JOB_ID=str(number), SLURM_JOB_UID="1", SLURM_JOB_GPUS="0")

@@ -70,6 +70,16 @@ def test_a_store_that_nobody_serves_makes_its_checkpoints_as_ever(path: Path) ->
         assert int(store.select(asked).item()) == 100
 
 
+def test_queries_leave_one_processor_to_commits_once_the_store_is_served(path: Path) -> None:
+    asked = "SELECT current_setting('threads') AS n"
+    with Store.open(url_of(path)) as store:
+        every = int(store.select(asked).item())
+        store.checkpoint_beside()
+        assert int(store.select(asked).item()) == max(1, every - 1)
+        store.join_groups()
+        assert int(store.select(asked).item()) == max(1, every - 1)
+
+
 KILLED = """
     import sys
     from ledger import _checkpoints, log

@@ -46,6 +46,20 @@ def test_a_rate_is_turned_around_and_crossed() -> None:
     assert (same.of(Decimal("0.1")), same.day) == (Decimal("0.1"), None)
 
 
+def test_of_one_day_a_stated_rate_comes_before_one_turned_around_and_the_last_before_the_first() -> None:
+    exchange = Exchange(
+        [
+            (FIRST, "EUR", "USD", Decimal("1.25")),
+            (FIRST, "USD", "EUR", Decimal("0.79")),
+            (FIRST, "EUR", "USD", Decimal("1.2")),
+        ]
+    )
+    for source, target, ratio in (("EUR", "USD", "1.2"), ("USD", "EUR", "0.79")):
+        quote = exchange.quote(source, target, FIRST)
+        assert quote is not None
+        assert quote.of(Decimal(1)) == Decimal(ratio)
+
+
 @given(
     st.decimals("0.000001", 10_000, places=6),
     st.lists(st.decimals(-(10**9), 10**9, places=9), max_size=8),

@@ -253,6 +253,10 @@ def test_subunits_and_tolerance() -> None:
         Decimal("0.0001"),
     ]
     assert money.tolerance("USD", 10) == Decimal(1)
+    rows = {5: 1, 40_000: 1, 1_000_000: 5, 100_000_000: 50}
+    assert {count: money.tolerance("USD", count) for count in rows} == rows
+    # FOCUS 1.4: of a million rows 4.50 passes, and 15 fails.
+    assert Decimal("4.50") <= money.tolerance("USD", 1_000_000) < Decimal(15)
     assert money.tolerance("USD", 1_000_000) == Decimal(5)
     assert money.tolerance("JPY", 0) == Decimal(100)
     assert math.isclose(money.tolerance("USD", 50_000), 0.005 * math.sqrt(50_000))

@@ -11,7 +11,8 @@ import pytest
     "name",
     [
         *("oracle_facts", "oracle_state", "oracle_time", "oracle_money", "oracle_sharing"),
-        *("oracle_estimates", "oracle_answers", "oracle_forecast"),
+        *("oracle_estimates", "oracle_answers", "oracle_forecast", "oracle_unusual", "oracle_what_if"),
+        *("oracle_owned", "oracle_exchange", "oracle_imports", "oracle_statements"),
     ],
 )
 def test_an_oracle_imports_the_language_and_the_ledgers_words_only(name: str) -> None:

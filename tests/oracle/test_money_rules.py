@@ -1,6 +1,6 @@
 """Each rule of when a charge counts, where, and as what, misread on purpose: each of them turns the comparison red."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -10,11 +10,9 @@ import pytest
 from ledger.money_sections import CostOwner, MoneySettings, ScopeSettings
 from tests.oracle import money_frames
 from tests.oracle.bills import MARCH, OWNERS, bills
+from tests.oracle.faults import Fault, Tables, as_read, not_read, read_as
 from tests.oracle.money_frames import check_bills, moment
 from tests.oracle.test_mutations import drawn
-
-Tables = dict[str, pl.DataFrame]
-Fault = Callable[[Tables], Tables]
 
 
 @pytest.fixture(scope="module")
@@ -28,28 +26,8 @@ def priced() -> list[tuple[Any, Tables]]:
     return found
 
 
-def read_as(table: str, **columns: Any) -> Fault:
-    """Return a fault that reads columns of a table as something else."""
-    return lambda made: (
-        made
-        | {
-            table: made[table].with_columns(
-                (value if isinstance(value, pl.Expr) else pl.lit(value)).cast(made[table].schema[name]).alias(name)
-                for name, value in columns.items()
-            )
-        }
-    )
-
-
-def not_read(table: str) -> Fault:
-    return lambda made: made | {table: made[table].clear()}
-
-
 def _slices_are_whole(made: Tables) -> Tables:
-    return made | {
-        name: made[name].with_columns(pl.lit(Decimal(1)).cast(made[name].schema["gpu_fraction"]).alias("gpu_fraction"))
-        for name in ("gpu_hour", "job_gpu_hour")
-    }
+    return made | {name: as_read(made[name], gpu_fraction=Decimal(1)) for name in ("gpu_hour", "job_gpu_hour")}
 
 
 _CATEGORY = pl.col("ChargeCategory")

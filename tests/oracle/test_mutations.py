@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.oracle import money_frames, time_frames
 from tests.oracle.bills import bills
 from tests.oracle.compare_time import check_estate
+from tests.oracle.faults import LAST_UNIT, Tables, changed
 from tests.oracle.generators import estates
 from tests.oracle.money_frames import check_bills, check_conserved
 from tests.oracle.searching import profile
 from tests.oracle.time_frames import CHAIN, span_of
 
-Tables = dict[str, pl.DataFrame]
 Mutation = Callable[[Tables, random.Random], Tables | None]
 """Changes one thing; None where there is nothing of the kind."""
 
@@ -68,15 +68,6 @@ def picked(rows: pl.DataFrame, where: pl.Expr, chance: random.Random) -> int | N
     """Return the number of a row that fits, or None."""
     places = rows.select(where.fill_null(value=False).arg_true()).to_series().to_list()
     return chance.choice(places) if places else None
-
-
-def changed(rows: pl.DataFrame, place: int, **columns: pl.Expr) -> pl.DataFrame:
-    """Return rows with one of them changed."""
-    here = pl.int_range(pl.len()) == place
-    return rows.with_columns(
-        pl.when(here).then(value.cast(rows.schema[name])).otherwise(pl.col(name)).alias(name)
-        for name, value in columns.items()
-    )
 
 
 def one_row(table: str, where: pl.Expr, **columns: pl.Expr) -> Mutation:
@@ -228,7 +219,7 @@ MONEY_OUTPUTS: Mapping[str, Mutation] = {
         "allocation_hour", pl.col("effective_cost").is_null(), effective_cost=_ZERO
     ),
     "the last of eighteen decimals changed": one_row(
-        "allocation_hour", _COST, billed_cost=pl.col("billed_cost") + pl.lit(Decimal("1e-18"), dtype=pl.Decimal(38, 18))
+        "allocation_hour", _COST, billed_cost=pl.col("billed_cost") + LAST_UNIT
     ),
 }
 """Each of these breaks conservation between the two tables as well."""

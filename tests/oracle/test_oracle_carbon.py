@@ -14,6 +14,7 @@ from ledger.tables import Asset, GpuHour, JobGpuHour, Node, NodeEnergyHour
 from queries.graph import Span
 from queries.rollups.carbon_day import Carbon, Site, carbon_day
 from tests.bills import HOUR, at, device_hour, job_hour, node, rows
+from tests.oracle.faults import Fault, Tables, not_read, read_as
 from tests.oracle.searching import CI
 
 DEVICES = 600 if CI else 150
@@ -32,8 +33,6 @@ SITES = tuple(
     for region, known in figures.items()
     for since, value in known
 )
-
-Tables = Mapping[str, pl.DataFrame]
 
 
 class Key(NamedTuple):
@@ -140,11 +139,7 @@ def test_each_job_emits_what_a_plain_reading_says() -> None:
     assert sum(each is not None for each in grams) > DEVICES // 4
 
 
-def read_as(table: str, **columns: pl.Expr) -> Callable[[Tables], Tables]:
-    return lambda made: {**made, table: made[table].with_columns(each.alias(name) for name, each in columns.items())}
-
-
-FAULTS: Mapping[str, Callable[[Tables], Tables]] = {
+FAULTS: Mapping[str, Fault] = {
     "what is not measured is nothing": read_as("job_hours", energy_joules=pl.col("energy_joules").fill_null(0.0)),
     "jobs drew nothing": read_as("job_hours", energy_joules=pl.lit(0.0)),
     "sharers draw all of it, each": read_as("job_hours", energy_joules=pl.col("energy_joules") * 2),
@@ -152,7 +147,7 @@ FAULTS: Mapping[str, Callable[[Tables], Tables]] = {
     "models are one": read_as("job_hours", model=pl.lit("m0")),
     "regions are one": read_as("nodes", region=pl.lit("fra")),
     "an hour is of the day before": read_as("gpu_hours", hour_start=pl.col("hour_start").dt.offset_by("-1h")),
-    "jobs are not seen": lambda made: {**made, "job_hours": made["job_hours"].clear()},
+    "jobs are not seen": not_read("job_hours"),
     "a device is lost": lambda made: {**made, "gpu_hours": made["gpu_hours"].slice(1)},
 }
 

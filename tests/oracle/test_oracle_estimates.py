@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -15,6 +15,7 @@ from queries.graph import Span
 from queries.rollups.unbilled_hour import unbilled_hour
 from tests import bills as tables
 from tests.oracle.bills import FIRST, MARCH, UNIT
+from tests.oracle.faults import LAST_UNIT, Fault, changed, not_read, read_as, read_where
 from tests.oracle.money_frames import moment, money, units
 from tests.oracle.oracle_estimates import Billed, Estimate, Fleet, Listed, Node, estimates
 from tests.oracle.oracle_money import HOUR
@@ -255,51 +256,34 @@ def test_each_hour_is_billed_estimated_or_listed_apart(seed: int) -> None:
     assert set(apart.values()) == {"left_out", "no_price"}
 
 
-def changed(table: str, **columns: Any) -> Callable[[Mapping[str, pl.DataFrame]], dict[str, pl.DataFrame]]:
-    """Return a fault in a table: what a rule would read that does not look at a column."""
-    return lambda made: (
-        dict(made)
-        | {
-            table: made[table].with_columns(
-                (value if isinstance(value, pl.Expr) else pl.lit(value)).cast(made[table].schema[name]).alias(name)
-                for name, value in columns.items()
-            )
-        }
-    )
-
-
-def without(table: str, where: pl.Expr) -> Callable[[Mapping[str, pl.DataFrame]], dict[str, pl.DataFrame]]:
-    return lambda made: dict(made) | {table: made[table].filter(~where)}
-
-
-INPUTS: Mapping[str, Callable[[Mapping[str, pl.DataFrame]], dict[str, pl.DataFrame]]] = {
-    "a correction is a bill": changed("charges", ChargeClass=None),
-    "a credit is usage": changed("charges", ChargeCategory="Usage"),
-    "an unused commitment has a rate": changed("charges", CommitmentDiscountStatus="Unused"),
-    "an unknown cost is none": changed("charges", EffectiveCost=pl.col("EffectiveCost").fill_null(Decimal(0))),
-    "a negative rate is clamped": changed(
+INPUTS: Mapping[str, Fault] = {
+    "a correction is a bill": read_as("charges", ChargeClass=None),
+    "a credit is usage": read_as("charges", ChargeCategory="Usage"),
+    "an unused commitment has a rate": read_as("charges", CommitmentDiscountStatus="Unused"),
+    "an unknown cost is none": read_as("charges", EffectiveCost=pl.col("EffectiveCost").fill_null(Decimal(0))),
+    "a negative rate is clamped": read_as(
         "charges", EffectiveCost=pl.max_horizontal("EffectiveCost", pl.lit(Decimal(0)))
     ),
-    "accounts are one": changed("charges", BillingAccountId="a"),
-    "currencies are one": changed("charges", BillingCurrency="USD"),
-    "nodes of all types have one rate": changed("nodes", instance_type="h100"),
-    "nodes of all regions have one rate": changed("nodes", region="eu"),
-    "nodes without devices are estimated": changed("nodes", gpu_count=8),
-    "a part of an hour is a whole one": changed("nodes", exists_start=pl.col("exists_start").dt.truncate("1h")),
-    "who left is still there": changed("nodes", exists_end=None),
-    "nodes are not linked": lambda made: dict(made) | {"resources": made["resources"].clear()},
-    "spot prices are prices on demand": changed("prices", price_category="on_demand"),
-    "prices of all regions are alike": changed("prices", region=""),
-    "a price held before its day": changed("prices", valid_start=moment(MARCH)),
-    "a list has one currency": changed("prices", billing_currency="USD"),
-    "no list is read": lambda made: dict(made) | {"prices": made["prices"].clear()},
-    "the last hours of a bill are lost": without("charges", pl.col("ChargePeriodStart") >= moment(FIRST + 4 * HOUR)),
+    "accounts are one": read_as("charges", BillingAccountId="a"),
+    "currencies are one": read_as("charges", BillingCurrency="USD"),
+    "nodes of all types have one rate": read_as("nodes", instance_type="h100"),
+    "nodes of all regions have one rate": read_as("nodes", region="eu"),
+    "nodes without devices are estimated": read_as("nodes", gpu_count=8),
+    "a part of an hour is a whole one": read_as("nodes", exists_start=pl.col("exists_start").dt.truncate("1h")),
+    "who left is still there": read_as("nodes", exists_end=None),
+    "nodes are not linked": not_read("resources"),
+    "spot prices are prices on demand": read_as("prices", price_category="on_demand"),
+    "prices of all regions are alike": read_as("prices", region=""),
+    "a price held before its day": read_as("prices", valid_start=moment(MARCH)),
+    "a list has one currency": read_as("prices", billing_currency="USD"),
+    "no list is read": not_read("prices"),
+    "the last hours of a bill are lost": read_where("charges", pl.col("ChargePeriodStart") < moment(FIRST + 4 * HOUR)),
 }
 """The oracle reads the tables, what it judges reads them changed."""
 
 OUTPUTS: Mapping[str, pl.Expr | None] = {
     "an estimate dropped": None,
-    "a last unit too much": pl.col("effective_cost") + pl.lit(Decimal("1e-18"), dtype=pl.Decimal(38, 18)),
+    "a last unit too much": pl.col("effective_cost") + LAST_UNIT,
     "an estimate clamped": pl.lit(Decimal(0)),
 }
 
@@ -323,11 +307,10 @@ def test_one_wrong_estimate_turns_the_comparison_red(name: str, seed: int) -> No
     fleets, made = given(0)
     rows = computed(made)
     places = rows.select((pl.col("is_estimated") & (pl.col("effective_cost") != 0)).arg_true()).to_series().to_list()
-    here = pl.int_range(pl.len()) == random.Random(seed).choice(places)  # noqa: S311  seeded, not secret
+    place = random.Random(seed).choice(places)  # noqa: S311  seeded, not secret
     value = OUTPUTS[name]
-    wrong = rows.filter(~here)
-    if value is not None:
-        amount = pl.when(here).then(value.cast(rows.schema["effective_cost"])).otherwise("effective_cost")
-        wrong = rows.with_columns(amount.alias("effective_cost"))
+    wrong = (
+        rows.filter(pl.int_range(pl.len()) != place) if value is None else changed(rows, place, effective_cost=value)
+    )
     with pytest.raises(AssertionError):
         compare(fleets, found_in(wrong))

@@ -11,6 +11,7 @@ import pytest
 
 from app.services._focus import COST_COLUMNS, MANDATORY, focus
 from ledger import money
+from tests.oracle.faults import LAST_UNIT
 from tests.oracle.searching import CI
 from tests.oracle.sharing import clusters, rules
 from tests.oracle.sharing_frames import allocated, device_time, tables
@@ -115,7 +116,6 @@ def test_the_ratios_of_each_charge_sum_to_one(seed: int) -> None:
     assert whole["ratio"].unique().to_list() == [1]
 
 
-UNIT = pl.lit(Decimal("1e-18"), dtype=money.MONEY)
 FIRST = pl.int_range(pl.len()) == pl.col("EffectiveCost").abs().arg_max()
 
 FAULTS: Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
@@ -123,7 +123,7 @@ FAULTS: Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
     "a row twice": lambda rows: pl.concat([rows, rows.filter(FIRST)]),
     **{
         f"a last unit too much of {name}": lambda rows, name=name: rows.with_columns(  # type: ignore[misc]  a closure
-            pl.when(FIRST).then(pl.col(name).fill_null(Decimal(0)) + UNIT).otherwise(name).alias(name)
+            pl.when(FIRST).then(pl.col(name).fill_null(Decimal(0)) + LAST_UNIT).otherwise(name).alias(name)
         )
         for name in COSTS
     },

@@ -12,6 +12,7 @@ import pytest
 from ledger.tables import SpendDay
 from queries.graph import Span
 from queries.rollups.forecast_day import forecast_day
+from tests.oracle.faults import LAST_UNIT
 from tests.oracle.money_frames import money, units
 from tests.oracle.oracle_forecast import MEDIAN, NAIVE, Foreseen, forecast
 from tests.oracle.oracle_money import Units
@@ -33,7 +34,7 @@ def histories() -> Histories:
     yesterday = (NOW.date() - FIRST).days - 1
     found: dict[str, dict[int, Units]] = {}
     for number in range(TEAMS):
-        level, noise = draw.randint(1, 10**21), draw.choice((0, 10**17, 10**20))
+        level, noise = draw.randint(1, 10 ** draw.choice((21, 21, 30))), draw.choice((0, 10**17, 10**20))
         since = draw.choice((0, 0, 0, 20, yesterday - 5))
         costs: dict[int, Units] = {}
         for day in range(since, yesterday + 1):
@@ -94,9 +95,7 @@ FAULTS: Mapping[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
         pl.when(TEAM).then(pl.col("day").dt.offset_by("1d")).otherwise("day").alias("day")
     ),
     "an unknown day is free": lambda days: days.with_columns(pl.col("effective_cost").fill_null(Decimal(0))),
-    "a last unit more": lambda days: days.with_columns(
-        pl.col("effective_cost") + pl.lit(Decimal("1e-18"), dtype=pl.Decimal(38, 18))
-    ),
+    "a last unit more": lambda days: days.with_columns(pl.col("effective_cost") + LAST_UNIT),
     "the oldest weeks are lost": lambda days: days.filter(pl.col("day") > FIRST + timedelta(days=28)),
     "the newest week is lost": lambda days: days.filter(~TEAM | (pl.col("day") < NOW.date() - timedelta(days=7))),
     "teams are one": lambda days: days.with_columns(pl.when(TEAM).then(pl.lit("t0")).otherwise("team").alias("team")),

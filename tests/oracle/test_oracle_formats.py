@@ -14,6 +14,7 @@ from ledger import money
 from ledger.money_sections import RateCard
 from ledger.tables import FocusCharge
 from tests.oracle.bills_written import FORMATS, KINDS, Format, Line, Sums, drawn, truth
+from tests.oracle.faults import LAST_UNIT
 from tests.oracle.searching import CI
 
 TOGETHER = 70
@@ -79,11 +80,10 @@ def test_a_bill_in_another_order_is_the_same_bill(tmp_path: Path, name: str) -> 
     assert charged(first) == charged(second)
 
 
-_UNIT = pl.lit(Decimal("1e-18"), dtype=pl.Decimal(38, 18))
 _COSTS = ("BilledCost", "EffectiveCost")
 FAULTS = {
     "a row lost": {},
-    "a last unit too much": {name: pl.col(name) + _UNIT for name in _COSTS},
+    "a last unit too much": {name: pl.col(name) + LAST_UNIT for name in _COSTS},
     "a sign lost": {name: -pl.col(name) for name in _COSTS},
     "another currency": {"BillingCurrency": pl.lit("CHF")},
     "an hour later": {"ChargePeriodStart": pl.col("ChargePeriodStart").dt.offset_by("1h")},

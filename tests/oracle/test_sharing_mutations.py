@@ -1,7 +1,7 @@
 """Each rule of sharing broken on purpose, in what it reads, in how it divides, or in what it returns: all turn red."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -9,11 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.oracle.faults import LAST_UNIT, Fault, Tables, changed, not_read, read_as
 from tests.oracle.oracle_sharing import Cluster, Rules
 from tests.oracle.sharing import clusters
 from tests.oracle.sharing_frames import allocated, check, device_time, found_in, tables
-
-Tables = dict[str, pl.DataFrame]
 
 RULES = Rules(
     split="95_3_2",
@@ -66,45 +65,32 @@ OTHER_RULES: Mapping[str, Rules] = {
 """The oracle goes by `RULES`, what it judges by these."""
 
 
-def changed(table: str, **columns: Any) -> Callable[[Tables], Tables]:
-    """Return a mutation of whole columns of a table."""
-    return lambda made: (
-        made
-        | {
-            table: made[table].with_columns(
-                (value if isinstance(value, pl.Expr) else pl.lit(value)).cast(made[table].schema[name]).alias(name)
-                for name, value in columns.items()
-            )
-        }
-    )
-
-
-INPUTS: Mapping[str, Callable[[Tables], Tables]] = {
-    "a slice is a whole device": changed("gpu", gpu_fraction=Decimal(1)),
-    "slices are even": changed(
+INPUTS: Mapping[str, Fault] = {
+    "a slice is a whole device": read_as("gpu", gpu_fraction=Decimal(1)),
+    "slices are even": read_as(
         "gpu", gpu_fraction=pl.when(pl.col("parent_gpu_uuid") == "").then(pl.lit(Decimal(1))).otherwise(0.2)
     ),
-    "requests of shares are not read": changed("job_gpu", requested_share_ratio=None),
-    "process time is not read": lambda made: made | {"gpu_process_sample": made["gpu_process_sample"].clear()},
+    "requests of shares are not read": read_as("job_gpu", requested_share_ratio=None),
+    "process time is not read": not_read("gpu_process_sample"),
     "who shares a device holds it whole, each of them": lambda made: made,
-    "holdings never end": changed("job_gpu", held_end=None),
-    "holdings begin with the hour": changed("job_gpu", held_start=pl.col("held_start").dt.truncate("1h")),
-    "a replaced node has the size of the first": changed(
+    "holdings never end": read_as("job_gpu", held_end=None),
+    "holdings begin with the hour": read_as("job_gpu", held_start=pl.col("held_start").dt.truncate("1h")),
+    "a replaced node has the size of the first": read_as(
         "node", cpu_count=pl.col("cpu_count").first().over("cluster", "node")
     ),
-    "jobs ask for a node's worth on each node": changed("job", node_count=1),
-    "processors are not asked for": changed("job", cpu_count=None),
-    "memory is not asked for": changed("job", memory_bytes=None),
-    "RDMA leaves the cluster": changed("network_hour", is_rdma=False),
-    "bytes to file systems are not counted": changed("storage_hour", read_bytes=None),
-    "owners are not named": changed("cost_hour", owner_team=""),
-    "all charges are of the estate": changed("cost_hour", in_scope=True),
-    "unused commitments are usage": changed("cost_hour", commitment_status=""),
-    "credits are clamped": changed("cost_hour", billed_cost=pl.max_horizontal("billed_cost", pl.lit(Decimal(0)))),
-    "unknown effective cost is none": changed(
+    "jobs ask for a node's worth on each node": read_as("job", node_count=1),
+    "processors are not asked for": read_as("job", cpu_count=None),
+    "memory is not asked for": read_as("job", memory_bytes=None),
+    "RDMA leaves the cluster": read_as("network_hour", is_rdma=False),
+    "bytes to file systems are not counted": read_as("storage_hour", read_bytes=None),
+    "owners are not named": read_as("cost_hour", owner_team=""),
+    "all charges are of the estate": read_as("cost_hour", in_scope=True),
+    "unused commitments are usage": read_as("cost_hour", commitment_status=""),
+    "credits are clamped": read_as("cost_hour", billed_cost=pl.max_horizontal("billed_cost", pl.lit(Decimal(0)))),
+    "unknown effective cost is none": read_as(
         "cost_hour", effective_cost=pl.col("effective_cost").fill_null(Decimal(0))
     ),
-    "kinds are not told apart": changed("cost_hour", cost_kind="usage"),
+    "kinds are not told apart": read_as("cost_hour", cost_kind="usage"),
 }
 """The oracle reads the tables, what it judges reads them changed."""
 
@@ -127,7 +113,7 @@ OUTPUTS: Mapping[str, tuple[pl.Expr, Mapping[str, pl.Expr]]] = {
     "a part dropped": (pl.col("billed_cost") != 0, {}),
     "a last unit too much": (
         pl.col("gpu_uuid") != "",
-        {"billed_cost": pl.col("billed_cost") + pl.lit(Decimal("1e-18"), dtype=pl.Decimal(38, 18))},
+        {"billed_cost": pl.col("billed_cost") + LAST_UNIT},
     ),
     "idle called held": (pl.col("bucket") == "idle", {"bucket": pl.lit("allocated")}),
     "broken called idle": (pl.col("state") == "faulty", {"bucket": pl.lit("idle")}),
@@ -170,13 +156,7 @@ def test_one_wrong_row_turns_the_comparison_red(name: str, seed: int, right: Any
     # A part of nothing may stand anywhere.
     places = rows.select((where & (pl.col("billed_cost") != 0)).arg_true()).to_series().to_list()
     place = random.Random(seed).choice(places)  # noqa: S311  seeded, not secret
-    here = pl.int_range(pl.len()) == place
-    wrong = rows.filter(~here)
-    if columns:
-        wrong = rows.with_columns(
-            pl.when(here).then(value.cast(rows.schema[each])).otherwise(pl.col(each)).alias(each)
-            for each, value in columns.items()
-        )
+    wrong = changed(rows, place, **columns) if columns else rows.filter(pl.int_range(pl.len()) != place)
     with pytest.raises(AssertionError):
         check(drawn, RULES, wrong)
 

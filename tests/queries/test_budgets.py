@@ -73,13 +73,26 @@ def test_a_decision_holds_until_the_next_and_a_rule_in_its_months() -> None:
 
 
 def stands(
-    spent: list[tuple[int, int]], forecast: dict[int, tuple[int, int | None, int | None]], now: datetime = NOW
+    spent: list[tuple[int, int]],
+    forecast: dict[int, tuple[int, int | None, int | None]],
+    now: datetime = NOW,
+    booked: dict[int, int] | None = None,
 ) -> Standing:
+    """Return how a budget of 100 stands: what usage cost by day, what it is foreseen to, and what was booked whole."""
     key = {"scope": "team:red", "billing_currency": "USD", "has_estimate": False}
     text = {"scope": pl.String, "billing_currency": pl.String, "has_estimate": pl.Boolean}
+    used, whole = dict(spent), booked or {}
     days = pl.DataFrame(
-        [{**key, "day": date(2026, 11, day), "cost": Decimal(cost)} for day, cost in spent],
-        schema={**text, "day": pl.Date, "cost": pl.Decimal(38, 18)},
+        [
+            {
+                **key,
+                "day": date(2026, 11, day),
+                "cost": Decimal(used.get(day, 0) + whole.get(day, 0)),
+                "usage_cost": Decimal(used[day]) if day in used else None,
+            }
+            for day in sorted({*used, *whole})
+        ],
+        schema={**text, "day": pl.Date, "cost": pl.Decimal(38, 18), "usage_cost": pl.Decimal(38, 18)},
     )
     coming = [
         {
@@ -141,6 +154,37 @@ def test_what_is_left_of_days_that_have_begun_is_still_to_come() -> None:
     assert (each.lower, each.upper) == (83 + 2 + 1, 83 + 3 + 8 + 1)
     assert stands([(7, 50)], late).expected == 50 + 3 * 9 + 1
     assert stands([(7, 50)], late, datetime(2026, 11, 30, 23, tzinfo=UTC)).expected == 50 + 3 * 9 + 1
+
+
+def test_taxes_and_credits_say_nothing_of_what_is_missing_of_their_day() -> None:
+    """Forecasts are of usage: a credit is not used up by it, and a tax does not take its place."""
+    late = {8: (9, 6, 12), 9: (9, 6, 12), 10: (9, 6, 12), 11: (1, 1, 1)}
+    plain = stands([(7, 50), (8, 9)], late)
+    assert (plain.spent, plain.expected) == (59, 59 + 9 + 9 + 1)
+    credit = stands([(7, 50), (8, 9)], late, booked={8: -40})
+    assert (credit.spent, credit.expected) == (19, 19 + 9 + 9 + 1)
+    assert (credit.lower, credit.upper) == (19 + 6 + 6 + 1, 19 + 3 + 12 + 12 + 1)
+    tax = stands([(7, 50), (8, 9)], late, booked={9: 40})
+    assert (tax.spent, tax.expected) == (99, 99 + 9 + 9 + 1)
+    assert (tax.status, tax.breaks_on) == ("will break", date(2026, 11, 9))
+
+
+def test_a_credit_may_make_good_what_had_broken_it() -> None:
+    rest = dict.fromkeys(REST, (1, 1, 1))
+    good = stands([(3, 120), (9, 1)], rest, booked={5: -60})
+    assert (good.spent, good.status, good.breaks_on) == (61, "on track", None)
+    again = stands([(3, 120), (9, 1)], dict.fromkeys(REST, (3, 3, 3)), booked={5: -60})
+    assert (again.status, again.breaks_on) == ("will break", date(2026, 11, 24)), "not the 3rd, which is over"
+    more = stands([(9, 20)], rest, booked={5: -500})
+    assert (more.spent, more.expected, more.status, more.used_ratio) == (-480, -460, "on track", -4.8)
+
+
+def test_a_charge_of_the_whole_month_counts_as_its_days_come() -> None:
+    """Thirty a month, one of it on each day: ten are spent by the 10th, and twenty are still to come, once."""
+    each = stands([(day, 1) for day in range(1, 31)], dict.fromkeys(REST, (1, 1, 1)))
+    assert (each.spent, each.expected) == (10, 30)
+    over = stands([(day, 1) for day in range(1, 31)], {}, datetime(2026, 12, 5, tzinfo=UTC))
+    assert over.spent == 30
 
 
 def test_a_month_that_is_over_needs_no_forecast() -> None:

@@ -284,3 +284,10 @@ def test_each_measure_is_shown_to_somebody() -> None:
         and name not in {"STATES_SAY", "HELD_COST"}
     ]
     assert unused == []
+
+
+def test_of_what_credits_make_less_than_nothing_there_are_no_parts() -> None:
+    """A credit that is larger than the cost: idle time is no minus forty per cent of it."""
+    idle = costs(("USD", "20", "held_idle"), ("EUR", "20", "held_idle"), ("JPY", "20", "held_idle"))
+    spent = costs(("USD", "-50", "x"), ("EUR", "50", "x"), ("JPY", "5", "x"), ("JPY", "-5", "x"), column="cost")
+    assert measure.parts(idle, spending.IDLE_OF_SPEND, spent) == {"EUR": 0.4}

@@ -42,6 +42,18 @@ def test_a_question_says_what_it_asks_and_what_one_row_is(path: Path) -> None:
     assert named == {word for word in re.findall(r"[a-z_]+", told) if word in named or word != "none"}
 
 
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_a_question_about_a_stretch_says_whether_it_knows_hours_or_days(path: Path) -> None:
+    question = sql.load(path.stem)
+    casts = re.search(r"CAST\(\$start (\+ INTERVAL 12 HOUR )?AS DATE\)", question.text) is not None
+    compares = re.search(r"hour_start >= \$start|_at >= \$start", question.text) is not None
+    if question.time:
+        assert question.is_by_days >= casts
+        assert question.is_by_days <= (not compares)
+    else:
+        assert not question.asks >= {"start", "end"}
+
+
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
     with Store.open("duckdb::memory:") as opened:

@@ -174,3 +174,37 @@ def test_what_idled_between_runs_has_no_samples(store: Store) -> None:
     found = owners(asked(store, "team"), between_runs(unheld(("n", "USD", Decimal(8))), held(("n", "red", 1))))
     idle = found.filter(pl.col("kind") == "between runs")
     assert prices(idle) == {"red": (None, None)}
+
+
+LONG = [
+    # A run from the last day of March into April, and a team that is called otherwise from the 16th on.
+    hour(at(31, 22), Decimal(5), job_id="j9", submitted_at=at(31), user="ada"),
+    hour(at(31, 23), Decimal(7), job_id="j9", submitted_at=at(31), user="ada"),
+    hour(NEXT, Decimal("0.000000000000000001"), job_id="j9", submitted_at=at(31), user="ada"),
+    hour(NEXT + HOUR, Decimal(11), job_id="j9", submitted_at=at(31), user="ada"),
+    hour(at(15), Decimal(13), job_id="k1", submitted_at=at(15), team="red"),
+    hour(at(16), Decimal(17), job_id="k2", submitted_at=at(16), team="crimson"),
+]
+
+
+def test_a_run_over_the_end_of_a_month_costs_its_part_in_each() -> None:
+    with Store.open("duckdb::memory:", now=lambda: NEXT) as store:
+        for row in LONG:
+            day = f"{row['hour_start']:%Y-%m-%d}"
+            mine = [each for each in LONG if f"{each['hour_start']:%Y-%m-%d}" == day]
+            store.replace(SpendDay, spent(mine).collect(), partitions=[day], state=None)
+
+        def costs(start: Any, end: Any, by: str = "run") -> dict[str, tuple[Decimal, int]]:
+            found = store.select(sql.load("unit_costs").text, start=start, end=end, cluster="", team="", by=by)
+            told = found.select("name", "effective_cost", "run_count").rows()
+            return {name: (cost, runs) for name, cost, runs in told}
+
+        after_next = NEXT + 30 * 24 * HOUR
+        name = "c j9 of 31 Mar 00:00"
+        march, april, both = costs(MONTH, NEXT), costs(NEXT, after_next), costs(MONTH, after_next)
+        assert march[name] == (12, 1)
+        assert april == {name: (Decimal("11.000000000000000001"), 1)}
+        assert both[name] == (Decimal("23.000000000000000001"), 1), "one run, and all of its cost, once"
+        assert costs(MONTH, NEXT, "team") == {"crimson": (17, 1), "red": (25, 2)}, "each as it was called"
+        # Of a day that nobody ran anything on there is nothing.
+        assert costs(at(20), at(21), "team") == {}

@@ -110,6 +110,23 @@ def test_a_block_that_two_servers_used_and_then_nobody(hub: Context) -> None:
     assert wasted["ResourceId"].null_count() == wasted.height > 40
 
 
+def test_usage_that_is_taken_back_lowers_what_its_resource_used(hub: Context) -> None:
+    """A negative quantity that no ChargeClass explains: it takes no share itself, and stops no import."""
+    used = [covered(1, NOON, ConsumedQuantity=Decimal(3)), covered(2, NOON, ConsumedQuantity=Decimal(-2))]
+    also = covered(3, NOON, "i-b2", ConsumedQuantity=Decimal(1))
+    back = covered(4, NOON + HOUR, ConsumedQuantity=Decimal(-1))
+    usage = kept(hub, bill(purchase(), *used, also, back)).filter(pl.col("ChargeCategory") == "Usage")
+    hour = PRICE / 48
+    told = usage.filter(pl.col("ChargePeriodStart").is_between(NOON, NOON + HOUR))
+    told = told.sort("ChargePeriodStart", "ResourceId")
+    assert told.select("ResourceId", "EffectiveCost", "CapacityReservationStatus").rows() == [
+        ("i-a1", hour / 2, "Used"),
+        ("i-b2", hour / 2, "Used"),
+        (None, hour, "Unused"),
+    ]
+    assert money.add(*usage["EffectiveCost"]) == PRICE
+
+
 def test_what_a_provider_amortises_itself_is_left_alone(hub: Context) -> None:
     own = covered(1, NOON, EffectiveCost=Decimal("1.5"))
     assert kept(hub, bill(purchase(), own)).is_empty()

@@ -551,3 +551,15 @@ def test_rows_that_all_end_early_are_read_and_told(shared_data: Path) -> None:
     assert _charges(read).height == 19
     assert read.rejected == ()
     assert any("costCategory/CostCenter" in each for each in read.remarks)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_rows_that_all_end_before_their_header_lack_its_last_columns(tmp_path: Path, encoding: str) -> None:
+    path = report(tmp_path / "cur.csv", {}, {})
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([header, *(each.rpartition(",")[0] for each in lines)]), encoding=encoding)
+    read = read_bill(path)
+    assert (read.row_count, read.rejected) == (2, ())
+    assert "every row ends before resourceTags/user:Name: nothing was read for it" in read.remarks
+    path.write_text("\n".join([header, *(",".join(each.split(",")[:5]) for each in lines)]), encoding=encoding)
+    assert [each.found for each in read_bill(path).rejected] == ["4 cells", "4 cells"]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import polars as pl
 import pytest
 
-from collectors.billing._csv import csv_parts, csv_texts, utf8
+from collectors.billing._csv import csv_parts, csv_texts
+from collectors.billing._encoded import utf8
 from collectors.billing._typed import Texts
 from ledger.errors import InputError
 
@@ -52,11 +53,12 @@ def _broken(parts: list[Texts]) -> tuple[object, ...]:
     return tuple(each for part in parts for each in part.broken)
 
 
-def test_a_large_file_whose_quote_never_closes_is_read_whole() -> None:
+def test_a_quote_that_never_closes_takes_no_other_row_with_it() -> None:
     content = written(plain()) + b'row,1,"never closed\n'
-    (only,) = csv_parts("a.csv", content)
-    assert [each.found for each in only.broken] == ["a quote that never closes"]
-    assert only.frame.height == _ROWS
+    parts = list(csv_parts("a.csv", content))
+    assert len(parts) == 3
+    assert [each.found for part in parts for each in part.broken] == ["a quote that never closes"]
+    assert sum(each.frame.height for each in parts) == _ROWS
 
 
 def test_bytes_that_are_no_text_are_found_in_whichever_block_they_are() -> None:

@@ -270,14 +270,14 @@ def test_a_time_that_means_unknown_is_no_time(tmp_path: Path, at: str, is_typed:
     assert refused.expected.startswith("an instant")
 
 
-def test_a_quote_that_never_closes_refuses_only_the_row_it_starts(tmp_path: Path) -> None:
+def test_a_quote_that_closes_in_the_next_row_refuses_both(tmp_path: Path) -> None:
     path = bill(tmp_path / "a.csv", {}, {}, {})
     lines = path.read_text().splitlines()
     lines[2] = lines[2].replace('"{', '"{', 1).replace('}"', "}")
     path.write_text("\n".join(lines))
     read = read_bill(path)
     assert _charges(read).height == 1
-    assert [each.found for each in read.rejected] == ["a quote that never closes"]
+    assert [each.found for each in read.rejected] == ["a quote that closes in line 4, with 2 rows in its cell"]
     assert read.rejected[0].line == 3
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from collectors.billing import _csv
 from collectors.billing._read import read_bill
 from ledger import money
 from ledger.tables import FocusCharge
@@ -94,6 +95,27 @@ def test_a_charge_beside_its_parts_is_told(tmp_path: Path) -> None:
     both = read_bill(bill(tmp_path / "both.csv", *halves, {"AllocatedMethodId": ""}))
     assert money.total(both.tables[FocusCharge]["BilledCost"]) == 3
     (remark,) = (each for each in both.remarks if "twice" in each)
+    assert remark.startswith("found 1 charge beside the parts")
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_a_charge_far_from_its_parts_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_split: bool) -> None:
+    """Files are read in parts, and a delivery has several: what belongs together may stand anywhere."""
+    monkeypatch.setattr(_csv, "_LARGE_BYTES", 1)
+    monkeypatch.setattr(_csv, "_BLOCK_BYTES", 4096)
+    monkeypatch.setattr(_csv, "_PART_ROWS", 10)
+    half = {"AllocatedMethodId": "by-slice", "BilledCost": "0.75", "EffectiveCost": "0.625"}
+    others = [{"AllocatedMethodId": "", "ResourceId": f"j-{each}"} for each in range(60)]
+    rows = [half, *others[:30], {"AllocatedMethodId": ""}, *others[30:], half]
+    if is_split:
+        bill(tmp_path / "run/a.csv", *rows[:40])
+        bill(tmp_path / "run/b.csv", *rows[40:])
+    else:
+        bill(tmp_path / "run/a.csv", *rows)
+    sizes: list[int] = []
+    read = read_bill(tmp_path / "run", sink=lambda charges: sizes.append(charges.height))
+    assert len(sizes) > 2
+    (remark,) = (each for each in read.remarks if "twice" in each)
     assert remark.startswith("found 1 charge beside the parts")
 
 

@@ -266,6 +266,17 @@ def test_bad_rows_are_named(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_with_a_mark_of_its_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    """As PowerShell writes what `bq query --format=json` answers."""
+    path = _lines(tmp_path / "e.json", {}, {"cost": 1.25})
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text, encoding=encoding)
+    assert _charges(read_bill(path))["BilledCost"].to_list() == [Decimal("2.5"), Decimal("1.25")]
+    path.write_text(f"[{','.join(text.splitlines())}]", encoding=encoding)
+    assert _charges(read_bill(path))["BilledCost"].to_list() == [Decimal("2.5"), Decimal("1.25")]
+
+
 def test_token_skus_name_their_model(tmp_path: Path) -> None:
     row = {
         "service": {"description": "Vertex AI"},

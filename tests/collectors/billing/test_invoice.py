@@ -141,6 +141,17 @@ def test_an_invoice_with_a_line_that_cannot_be_read_is_refused_whole(tmp_path: P
     ]
 
 
+def test_lines_with_a_record_that_is_no_line_are_refused(tmp_path: Path) -> None:
+    """Of which invoice it is a line nobody knows: any of them might ask for more."""
+    path = tmp_path / "detail.csv"
+    pl.DataFrame([DETAIL, {**DETAIL, "InvoiceId": "INV-2"}]).write_csv(path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("Cloud Inc.,INV-2,2\n")
+    with pytest.raises(InputError) as caught:
+        read_bill(path)
+    assert caught.value.message == f"{path}: line 4: found 3 cells, expected 13 as in the header"
+
+
 def test_billing_periods_are_open_or_closed(tmp_path: Path) -> None:
     path = tmp_path / "periods.csv"
     path.write_text(
@@ -149,10 +160,13 @@ def test_billing_periods_are_open_or_closed(tmp_path: Path) -> None:
         "Cloud Inc.,2026-01-01T00:00:00Z,2026-02-01T00:00:00Z,Open,2026-01-01T00:00:00Z,2026-01-01T00:00:00Z\n"
         "Cloud Inc.,2026-01-01T00:00:00Z,2026-02-01T00:00:00Z,Closed,2026-01-01T00:00:00Z,2026-02-05T00:00:00Z\n"
         "Cloud Inc.,2026-02-01T00:00:00Z,2026-03-01T00:00:00Z,Finished,2026-02-01T00:00:00Z,\n"
+        "Cloud Inc.,2026-03-01T00:00:00Z,2026-02-01T00:00:00Z,Closed,2026-02-01T00:00:00Z,\n"
     )
     read = read_bill(path)
     assert read.format == "billing_period"
     (row,) = BillingPeriod.validate(read.tables[BillingPeriod]).rows(named=True)
     assert (row["status"], row["changed_at"]) == ("closed", datetime(2026, 2, 5, tzinfo=UTC))
-    (refused,) = read.rejected
-    assert refused.reason.endswith("line 4, column BillingPeriodStatus: found 'finished', expected one of open, closed")
+    assert [each.reason.removeprefix(f"{path}: ") for each in read.rejected] == [
+        "line 4, column BillingPeriodStatus: found 'finished', expected one of open, closed",
+        "line 5, column BillingPeriodEnd: found '2026-02-01T00:00:00Z', expected an end after BillingPeriodStart",
+    ]

@@ -92,3 +92,39 @@ def test_a_delivery_may_be_named(tmp_path: Path) -> None:
     first = read_bill(bill(tmp_path / "january.csv", {}), source_name="cloud")
     second = read_bill(bill(tmp_path / "january-2.csv", {}, {}), source_name="cloud")
     assert first.imports["source_name"].to_list() == second.imports["source_name"].to_list() == ["cloud"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_where_a_character_ends_does_not_matter(tmp_path: Path, encoding: str, shift: int) -> None:
+    """The format is told by the first bytes of a file, and these may end in a character."""
+    path = tmp_path / "a.csv"
+    path.write_text(text([{"ServiceName": "x" * shift + "\N{EURO SIGN}" * 60_000}]), encoding=encoding, newline="")
+    assert read_bill(path).row_count == 1
+
+
+def test_a_copy_beside_a_file_counts_once(tmp_path: Path) -> None:
+    """Somebody unpacked an export where it lay, or saved it twice."""
+    path = bill(tmp_path / "run/a.csv", {})
+    alone = read_bill(tmp_path / "run")
+    (tmp_path / "run/a.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    (tmp_path / "run/a (1).csv").write_bytes(path.read_bytes())
+    read = read_bill(tmp_path / "run")
+    assert read.row_count == 1
+    assert read.remarks[-1] == (
+        f"left out as copies of files beside them: {tmp_path}/run/a.csv, {tmp_path}/run/a.csv.gz"
+    )
+    assert read.imports["billed_cost"].to_list() == alone.imports["billed_cost"].to_list()
+
+
+def test_the_same_bytes_in_two_folders_are_two_files(tmp_path: Path) -> None:
+    """Runs of an export have files of the same name and content: which run counts, its format says."""
+    for part in ("one", "two"):
+        bill(tmp_path / "run" / part / "a.csv", {})
+    assert read_bill(tmp_path / "run").row_count == 2
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    pl.DataFrame([{**ROW, "billedcost": "9"}]).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="found column 'billedcost' twice, expected each column once"):
+        read_bill(tmp_path / "a.parquet")

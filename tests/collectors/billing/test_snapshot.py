@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from collectors.billing._charges import import_frame
 from collectors.billing._read import read_bill
 from collectors.billing._snapshot import Decision, current_imports, decide
+from ledger import money
 from ledger.tables import BillImport
 from tests.collectors.billing.bills import bill
 
@@ -133,6 +134,37 @@ def test_an_append_only_source_adds() -> None:
     second = decide(first.imports, _imported("b", cost="1", days=1), append_only=True)
     assert _statuses(second) == {"a": "current", "b": "current"}
     assert decide(second.imports, _imported("b", cost="1", days=1), append_only=True).is_unchanged
+
+
+def test_a_snapshot_is_compared_with_all_that_it_would_replace() -> None:
+    """Two deliveries were added to each other before; one of 100 in their place is half of them."""
+    added = decide(decide(NOTHING, _imported("a")).imports, _imported("b"), append_only=True)
+    half = decide(added.imports, _imported("c"))
+    assert _statuses(half) == {"a": "current", "b": "current", "c": "waiting"}
+    assert [each.split(": ", 2)[2] for each in half.reasons] == [
+        "found billed_cost 100 USD, expected close to the 200 that it replaces",
+        "found effective_cost 100 USD, expected close to the 200 that it replaces",
+    ]
+    assert set(_statuses(decide(added.imports, _imported("c", cost="161"))).values()) == {"superseded", "current"}
+
+
+def test_a_cost_that_is_no_longer_known_is_told_as_such() -> None:
+    first = decide(NOTHING, _imported("a"))
+    unknown = decide(first.imports, _imported("b").with_columns(effective_cost=pl.lit(None, dtype=money.MONEY)))
+    (reason,) = unknown.reasons
+    assert reason.endswith("found no effective_cost in USD, expected close to the 100 that it replaces")
+
+
+def test_what_waits_or_makes_way_is_not_said_to_count_beside_others() -> None:
+    def view(name: str, words: str) -> pl.DataFrame:
+        given_ = _imported(name, source=name)
+        return given_.with_columns(format=pl.lit("azure_cost"), version=pl.lit(words))
+
+    billed = decide(NOTHING, view("billed", "EA actual"))
+    waiting = decide(billed.imports, view("spread", "EA amortised"))
+    assert (_statuses(waiting)["spread"], waiting.remarks) == ("waiting", ())
+    whole = decide(billed.imports, view("whole", "EA actual and amortised"))
+    assert (_statuses(whole), whole.remarks) == ({"billed": "superseded", "whole": "current"}, ())
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 31), st.integers(1, 200), st.booleans()), max_size=8))

@@ -140,6 +140,16 @@ def test_where_an_agent_tells_slurms_index_of_slices_kinds_may_mix() -> None:
     assert names([holding(each) for each in all_of_them], there)[0] == ["GPU-0", "GPU-2", "MIG-1-0", "MIG-1-1"]
 
 
+def test_a_share_is_of_the_device_of_its_index_whichever_kind_was_guessed() -> None:
+    """Of four devices that Slurm detected, it counts the slices between the whole ones."""
+    there = [gpu("GPU-0", 0), *cut("3g.40gb", "1g.10gb", index=1), gpu("GPU-2", 2)]
+    asked = ["index:0/?whole/0", "index:1/?whole/1", "index:2/?3g.40gb/0", "index:3/?1g.10gb/0"]
+    assert [names([holding(each)], there)[0] for each in asked] == [["GPU-0"], ["GPU-2"], ["MIG-1-0"], ["MIG-1-1"]]
+    order = {"GPU-0": 0, "MIG-1-0": 1, "MIG-1-1": 2, "GPU-2": 3}
+    told = [{**each, "scheduler_index": order.get(each["gpu_uuid"])} for each in there]
+    assert [names([holding(each)], told)[0] for each in asked] == [["GPU-0"], ["MIG-1-0"], ["MIG-1-1"], ["GPU-2"]]
+
+
 def test_slices_whose_order_nobody_tells_have_no_place() -> None:
     there = [{**each, "mig_index": None} for each in cut("3g.40gb", "3g.40gb")]
     assert names([holding("index:7/3g.40gb/1")], there)[0] == []

@@ -48,6 +48,10 @@ def fields(**changes: str) -> dict[str, str]:
 RUNNING = {"State": "RUNNING", "End": "Unknown", "Restarts": "0"}
 
 
+def instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def queued(*devices: tuple[str, str], **changes: str) -> Queued:
     return Queued(fields(**{**RUNNING, **changes}), devices)
 
@@ -117,11 +121,18 @@ def test_a_record_stands_for_its_waiting_tasks(display_id: str, count: int) -> N
         ("gpu:h100:4(S:0-1)", Devices(4)),
         ("gpu:4", Devices(4)),
         ("gpu:a100:2,gpu:h100:2,nic:1", Devices(4)),
-        ("gpu:h100:4,shard:h100:16", Devices(4, 4)),
-        ("gpu:2(S:0),mps:200", Devices(2, 100)),
+        ("gpu:h100:4,shard:h100:16", Devices(4, {"shard": (4, 4, 4, 4)})),
+        ("gpu:2(S:0),mps:200", Devices(2, {"mps": (100, 100)})),
+        ("gpu:3,shard:16", Devices(3, {"shard": (5, 5, 6)})),
+        ("gpu:2,mps:200,shard:8", Devices(2, {"mps": (100, 100), "shard": (4, 4)})),
+        ("gpu:a100:1,gpu:h100:2,shard:h100:8", Devices(3, {"shard": (0, 4, 4)})),
         ("gpu", Devices(1)),
         ("gpu:a100_1g.10gb:7", Devices(7, kinds=(("1g.10gb", 7),))),
         ("gpu:h100:2,gpu:1g.10gb:3", Devices(5, kinds=(("", 2), ("1g.10gb", 3)))),
+        (
+            "gpu:h100:1,gpu:1g.10gb:2,shard:h100:8,shard:1g.10gb:4",
+            Devices(3, {"shard": (8, 2, 2)}, (("", 1), ("1g.10gb", 2))),
+        ),
         ("(null)", Devices(0)),
         ("", Devices(0)),
         ("craynetwork:4", Devices(0)),
@@ -147,7 +158,37 @@ def test_devices_of_a_node(gres: str, expected: Devices) -> None:
     ],
 )
 def test_devices_of_a_job(gres: str, expected: list[tuple[int, float | None]]) -> None:
-    assert got(gres, Devices(4, 4)) == [Got(*each) for each in expected]
+    has = Devices(4, {"shard": (4, 4, 4, 4), "mps": (100, 100, 100, 100)})
+    assert got(gres, has) == [Got(*each) for each in expected]
+
+
+@pytest.mark.parametrize(
+    ("gres", "expected"),
+    [
+        ("shard:1(IDX:0)", Got(0, 0.25, "?whole", 0)),
+        ("shard:3(IDX:3)", Got(3, 0.75, "?1g.10gb", 0)),
+        ("shard:2(IDX:4)", Got(4, 0.5, "?1g.10gb", 1)),
+        ("shard:1g.10gb:4(IDX:4)", Got(4, 1.0, "1g.10gb", 1)),
+        ("shard:h100:1(IDX:1)", Got(1, 0.25, "whole", 1)),
+        ("shard:h100:1(IDX:4)", Got(4, 0.25, "whole", None)),
+        ("mps:25(0/100,0/100,25/100,0/100,0/100)", Got(2, 0.25, "?3g.40gb", 0)),
+        ("mps:a100_3g.40gb:50(IDX:2)", Got(2, 0.5, "3g.40gb", 0)),
+    ],
+)
+def test_shares_of_a_node_with_slices_are_of_whole_devices_and_of_slices(gres: str, expected: Got) -> None:
+    has = devices("gpu:h100:2,gpu:3g.40gb:1,gpu:1g.10gb:2,shard:20,mps:500")
+    assert got(gres, has) == [expected]
+
+
+def test_what_has_no_index_names_no_device() -> None:
+    assert got("gpu:h100(CNT:2),shard(CNT:3)", Devices(4)) == []
+    found = told([queued(("n1", "gpu(CNT:2)"))], [], FOUR, "q")
+    assert (found.rejected, found.holdings) == ([], [])
+
+
+def test_a_node_with_more_devices_than_can_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected at most 10000 devices"):
+        devices("gpu:1T")
 
 
 @pytest.mark.parametrize("count", ["two", "", "nan", "inf", "-1", "1.2.3"])
@@ -306,6 +347,31 @@ def test_what_slurm_says_of_one_run_tells_of_those_before() -> None:
 def test_order_and_repetition_do_not_matter(order: list[int], again: int) -> None:
     runs = [FIRST, SECOND, THIRD, RECYCLED]
     assert chained(*(runs[index] for index in [*order, again])) == [0, 1, 2, 0]
+
+
+def test_a_run_that_was_resized_is_one_run_of_its_last_size() -> None:
+    """What 22.05 records: the next size was submitted when the last one ended, and began when the first one did."""
+    sizes = [
+        fields(State="RESIZING", End=str(AT + 100), NodeList="n[1-3]"),
+        fields(Submit=str(AT + 100), State="RESIZING", End=str(AT + 200), NodeList="n[1-2]"),
+        fields(Submit=str(AT + 200), State="COMPLETED", NodeList="n1"),
+    ]
+    for order in ([0, 1, 2], [2, 0, 1]):
+        (run,) = numbered([job(sizes[each])[0] for each in order])
+        began = (instant(AT), instant(AT + 60), instant(AT + 3660))
+        assert (run["submitted_at"], run["started_at"], run["ended_at"]) == began
+        assert (run["state"], run["nodes"], run["restart_count"]) == ("COMPLETED", "n1", 0)
+    queue = [queued(NodeList="n1")]
+    found = told(queue, [*sizes[:2], {**sizes[2], "State": "RUNNING", "End": "Unknown"}], FOUR, "q")
+    assert [(run["state"], run["restart_count"], run["ended_at"]) for run in found.runs] == [("RUNNING", 0, None)]
+
+
+def test_a_run_whose_next_size_is_not_recorded_yet_goes_on() -> None:
+    history = [fields(State="RESIZING", End=str(AT + 100), NodeList="n[1-3]")]
+    (run,) = told([queued(NodeList="n1")], history, FOUR, "q").runs
+    assert (run["state"], run["nodes"], run["ended_at"]) == ("RUNNING", "n1", None)
+    (run,) = told([], history, FOUR, "q").runs
+    assert run["ended_at"] is None
 
 
 def test_queue_and_accounting_are_one_run_and_the_end_counts() -> None:

@@ -1,12 +1,13 @@
 """A real Slurm: runs of requeued jobs, and nodes with their states and reasons."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from ledger.frames import to_frame
-from ledger.tables import Node, NodeState, SourceState
+from ledger.tables import JobGpu, Node, NodeState, SourceState
 from tests.collectors.cluster.slurm_ledger import WAYS, Ledger
 
 pytestmark = pytest.mark.xdist_group("slurm")
@@ -124,3 +125,53 @@ def test_nothing_is_skipped_while_accounting_is_down(ledger: Ledger) -> None:
     (run,) = ledger.runs(job)
     assert (run["state"], run["ended_at"] is None) == ("CANCELLED", False)
     assert ledger.held(job) == [("GPU-n1-0", False)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_running_job_that_gives_a_node_back_is_one_run(ledger: Ledger, way: str) -> None:
+    cluster = ledger.cluster
+    job = cluster.submit_counted("--nodes=2", "--gres=gpu:2", "--time=30")
+    cluster.until_begun(job, 1)
+    ledger.pull(way)
+    (first,) = ledger.runs(job)
+    assert (first["gpu_count"], first["node_count"], first["time_limit_seconds"]) == (4, 2, 1800)
+    assert [is_open for _, is_open in ledger.held(job)] == [True] * 4
+    time.sleep(1.1)
+    cluster.run("scontrol", "update", f"JobId={job}", "NumNodes=1")
+    cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=45", "JobName=smaller")
+    cluster.until_recorded(job, "RESIZING")
+    ledger.pull(way)
+    (run,) = ledger.runs(job)
+    assert (run["state"], run["gpu_count"], run["nodes"], run["ended_at"]) == ("RUNNING", 2, "n1", None)
+    assert (run["started_at"], run["time_limit_seconds"], run["job_name"]) == (first["started_at"], 2700, "smaller")
+    kept = [("GPU-n1-0", True), ("GPU-n1-1", True)]
+    assert ledger.held(job) == [*kept, ("GPU-n2-0", False), ("GPU-n2-1", False)]
+    cluster.run("scancel", job)
+    cluster.until_recorded(job, "CANCELLED")
+    ledger.pull(way)
+    ledger.pull("commands", since=datetime.now(UTC) - timedelta(hours=2))
+    (run,) = ledger.runs(job)
+    assert (run["state"], run["restart_count"], run["started_at"]) == ("CANCELLED", 0, first["started_at"])
+    rows = ledger.read(JobGpu).filter(pl.col("job_id") == job)
+    ends = {row["gpu_uuid"]: row["held_end"] for row in rows.to_dicts()}
+    assert ends["GPU-n1-0"] == ends["GPU-n1-1"] == run["ended_at"]
+    assert first["started_at"] < ends["GPU-n2-0"] <= run["ended_at"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_suspended_job_holds_its_devices_and_goes_on_as_the_same_run(ledger: Ledger, way: str) -> None:
+    cluster = ledger.cluster
+    job = cluster.submit_counted("--gres=gpu:1")
+    cluster.until_begun(job, 1)
+    cluster.run("scontrol", "suspend", job)
+    cluster.until_state(job, "SUSPENDED")
+    ledger.pull(way)
+    (run,) = ledger.runs(job)
+    assert (run["state"], run["ended_at"]) == ("SUSPENDED", None)
+    assert [is_open for _, is_open in ledger.held(job)] == [True]
+    cluster.run("scontrol", "resume", job)
+    cluster.until_state(job, "RUNNING")
+    ledger.pull(way)
+    (run,) = ledger.runs(job)
+    assert (run["state"], run["restart_count"]) == ("RUNNING", 0)
+    assert [is_open for _, is_open in ledger.held(job)] == [True]

@@ -91,6 +91,38 @@ def test_a_job_on_mig_devices_holds_them_by_their_uuid(cut: Cut, way: str) -> No
     assert ended.height == 5
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_shares_are_of_whole_devices_and_of_slices(cut: Cut, way: str) -> None:
+    """Slurm deals shares out to all devices that it counts: each of the five here has four."""
+    cluster = cut.cluster
+    jobs = [cluster.submit("--gres=shard:4", "--nodelist=n1") for _ in range(4)]
+    jobs += [cluster.submit("--gres=shard:1", "--nodelist=n1") for _ in range(2)]
+    for job in jobs:
+        cluster.until_state(job, "RUNNING")
+    outcome = cut.pull(way)
+    assert (outcome.rejected, outcome.remarks) == (0, [])
+    rows = cut.read(JobGpu).filter(pl.col("job_id").is_in(jobs) & pl.col("held_end").is_null())
+    shares = {job: rows.filter(job_id=job).select("gpu_uuid", "requested_share_ratio").rows() for job in jobs}
+    assert [[part for _, part in shares[job]] for job in jobs] == [[1.0]] * 4 + [[0.25]] * 2
+    named = ["GPU-n1-0", "GPU-n1-2", "MIG-n1-0", "MIG-n1-1", "MIG-n1-2"]
+    assert sorted({uuid for found in shares.values() for uuid, _ in found}) == named
+    assert shares[jobs[4]][0][0] == shares[jobs[5]][0][0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_part_of_mps_is_a_part_of_one_device(cut: Cut, way: str) -> None:
+    """Of each device there are a hundred parts, and one job's are all of one device."""
+    cluster = cut.cluster
+    jobs = [cluster.submit(f"--gres=mps:{parts}", "--nodelist=n1") for parts in (25, 50)]
+    for job in jobs:
+        cluster.until_state(job, "RUNNING")
+    outcome = cut.pull(way)
+    assert (outcome.rejected, outcome.remarks) == (0, [])
+    rows = cut.read(JobGpu).filter(pl.col("job_id").is_in(jobs) & pl.col("held_end").is_null())
+    assert dict(rows.select("job_id", "requested_share_ratio").rows()) == dict(zip(jobs, (0.25, 0.5), strict=True))
+    assert rows["gpu_uuid"].n_unique() == 1, "Slurm lets MPS run on one device of a node"
+
+
 def test_a_job_on_a_whole_node_holds_slices_too(cut: Cut) -> None:
     cluster = cut.cluster
     job = cluster.submit("--gres=gpu:h100:2,gpu:3g.40gb:1,gpu:1g.10gb:2", script="sleep 1")

@@ -89,6 +89,25 @@ def test_an_index_is_the_device_that_slurm_gives(ledger: Ledger, way: str) -> No
     cluster.until(lambda: not mapped(cluster).keys() & set(jobs), "no epilog")
 
 
+def test_a_share_is_of_the_device_that_slurm_gives(ledger: Ledger) -> None:
+    """Shares are dealt out in the order of what Slurm detected; which device it was, the prolog knows."""
+    cluster = ledger.cluster
+    jobs = [cluster.submit("--gres=shard:2", "--nodelist=n1") for _ in range(6)]
+    for job in jobs:
+        cluster.until_state(job, "RUNNING")
+    cluster.until(lambda: mapped(cluster).keys() >= set(jobs), "no prolog")
+    # Of what is shared out Slurm tells the prolog only its index.
+    counted = {str(index): uuid for uuid, index in indices(HERE, Gres("nvml")).items()}
+    truth = {job: [counted[name] for name in names] for job, names in mapped(cluster).items() if job in jobs}
+    ledger.pull()
+    assert {job: [uuid for uuid, _ in ledger.held(job)] for job in jobs} == truth
+    held = ledger.read(JobGpu).filter(pl.col("job_id").is_in(jobs))
+    assert set(held["requested_share_ratio"]) == {1.0}
+    assert held["gpu_uuid"].n_unique() == len(jobs)
+    cluster.run("scancel", *jobs)
+    cluster.until(lambda: not mapped(cluster).keys() & set(jobs), "no epilog")
+
+
 def test_a_job_on_a_whole_node_holds_all_that_it_has(ledger: Ledger) -> None:
     cluster = ledger.cluster
     job = cluster.submit("--gres=gpu:h100:2,gpu:3g.40gb:2,gpu:1g.10gb:2", "--nodelist=n1", script="sleep 1")

@@ -28,12 +28,14 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 @dataclass
 class Controller:
-    """What it answers by path; a test changes it."""
+    """What it answers by path: a document, bytes, or the status of a failure; a test changes it."""
 
     resources: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     drip_seconds: float = 0.0
     url: str = ""
+    keeps_open: bool = False
+    connection_count: int = 0
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
@@ -44,6 +46,8 @@ class Controller:
             status, body = 401, b"{}"
         elif found is None:
             status, body = 404, b"{}"
+        elif isinstance(found, int):
+            status, body = found, b"{}"
         else:
             status, body = 200, found if isinstance(found, bytes) else json.dumps(found).encode()
         handler.send_response(status)
@@ -60,6 +64,15 @@ def serving(controller: Controller, pem: Path, key: Path) -> Iterator[Controller
     """Serve a controller on a free port while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
+        def setup(self) -> None:
+            super().setup()
+            self.protocol_version = "HTTP/1.1" if controller.keeps_open else "HTTP/1.0"
+            controller.connection_count += 1
+
+        def finish(self) -> None:
+            controller.connection_count -= 1
+            super().finish()
+
         def do_GET(self) -> None:
             try:
                 controller.answer(self)

@@ -213,6 +213,21 @@ def test_a_wrong_description_is_one_clear_line(change: dict[str, Any], words: st
     assert "\n" not in line
 
 
+def test_devices_without_an_id_of_their_own_are_said_and_not_mixed_up(
+    tmp_path: Path, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    """An operator who takes the model for an id would see one device in the place of eight."""
+    lines = "uuid, name, utilization.aip, memory.used, power.draw\nA, x, 3 %, 1 MiB, 40 W\nA, x, 90 %, 2 MiB, 400 W\n"
+    rows: list[tuple[str, Row]] = []
+    with pytest.raises(
+        SourceError, match=r"smi: found a second device smi-A, expected an id.*\(and 1 more\)"
+    ) as failed:
+        rows.extend(opened(tmp_path, {**SMI, "command": program(tmp_path, f"{lines}, x, 7 %, 3 MiB, 70 W\n")})())
+    assert "see identity" in failed.value.hint
+    sample = kept(rows)["gpu_sample"]
+    assert sample.select("gpu_uuid", "power_watts").rows() == [("smi-A", 40.0)]
+
+
 def test_two_kinds_of_one_name_are_refused() -> None:
     with pytest.raises(ValidationError, match="found gaudi twice"):
         settings(GAUDI, GAUDI)

@@ -1,6 +1,7 @@
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,77 @@ def test_a_hung_mount_costs_one_thread_and_no_other_mount(small_node: Path) -> N
     assert by_mount(settled)["/home dirs"]["is_responding"] is True
 
 
+def mounted(procfs: Path, *lines: str) -> Path:
+    """Write a list of mounts, each a device and a place."""
+    (procfs / "self").mkdir(exist_ok=True)
+    (procfs / "self/mounts").write_text("".join(f"{line} nfs4 rw 0 0\n" for line in lines))
+    return procfs
+
+
+def test_many_mounts_need_few_threads(tmp_path: Path) -> None:
+    """A unit may have some dozens, and a node more mounts than that."""
+    counts = []
+
+    def slow(_: str) -> os.statvfs_result:
+        counts.append(threading.active_count())
+        time.sleep(0.015)
+        return SIZES
+
+    procfs, before = mounted(tmp_path, *(f"filer:/{index} /m{index}" for index in range(60))), threading.active_count()
+    rows = by_mount(filesystem.open(procfs=procfs, statvfs=slow))
+    assert [row["is_responding"] for row in rows.values()] == [True] * 60
+    assert max(counts) < before + 15
+
+
+def test_a_dead_server_with_many_mounts_costs_a_bounded_number_of_threads(tmp_path: Path) -> None:
+    release = threading.Event()
+    asked: list[str] = []
+
+    def hangs(point: str) -> os.statvfs_result:
+        asked.append(point)
+        if point != "/z":
+            release.wait(30)
+        return SIZES
+
+    def told(rows: Rows) -> tuple[int, int]:
+        found = [row["is_responding"] for row in rows.values()]
+        return found.count(False), found.count(None)
+
+    dead = [f"dead:/{index} /x{index}" for index in range(20)]
+    more = [f"dead{server}:/{index} /y{server}{index}" for server in range(5) for index in range(8)]
+    settings = FilesystemSettings(answer_seconds=0.05)
+    one_round = filesystem.open(procfs=mounted(tmp_path, *dead, "filer:/z /z"), settings=settings, statvfs=hangs)
+    try:
+        for number in (1, 2):
+            rows = by_mount(one_round)
+            assert told(rows) == (8, 12), "the others of this server are not asked meanwhile"
+            assert rows["/z"]["is_responding"] is True, "another server's are"
+            assert len(asked) == 8 + number
+        mounted(tmp_path, *dead, *more, "filer:/z /z")
+        assert told(by_mount(one_round)) == (32, 29)
+    finally:
+        release.set()
+    assert told(by_mount(one_round)) == (0, 0)
+
+
+def test_a_mount_in_the_place_of_one_that_hangs_is_asked(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def first_hangs(_: str) -> os.statvfs_result:
+        if "dead" in (tmp_path / "self/mounts").read_text():
+            release.wait(30)
+        return SIZES
+
+    settings = FilesystemSettings(answer_seconds=0.05)
+    one_round = filesystem.open(procfs=mounted(tmp_path, "dead:/x /x"), settings=settings, statvfs=first_hangs)
+    try:
+        assert by_mount(one_round)["/x"]["is_responding"] is False
+        mounted(tmp_path, "filer:/x /x")
+        assert by_mount(one_round)["/x"]["is_responding"] is True
+    finally:
+        release.set()
+
+
 def test_a_mount_that_refuses_answers_without_sizes(small_node: Path) -> None:
     def stale(point: str) -> os.statvfs_result:
         raise OSError(116, "Stale file handle", point)
@@ -78,6 +150,33 @@ def test_a_mount_that_refuses_answers_without_sizes(small_node: Path) -> None:
     row = by_mount(filesystem.open(procfs=small_node / "proc", statvfs=stale))["/"]
     assert row["is_responding"] is True
     assert "capacity_bytes" not in row
+
+
+@pytest.mark.parametrize(
+    ("blocks", "free", "available", "expected"),
+    [
+        (0, 0, 0, (None, None, None)),
+        (1000, 400, 2**64 - 20, (4_096_000, 400 * 4096, None)),
+        (2**64 - 1, 2**64 - 1, 2**64 - 1, (None, None, None)),
+        (2**51 - 1, 5, 0, ((2**51 - 1) * 4096, 5 * 4096, 0)),
+    ],
+    ids=["unknown", "below zero", "endless", "eight exbibytes"],
+)
+def test_a_size_that_cannot_be_is_null_and_costs_no_row(
+    small_node: Path,
+    kept: Callable[..., dict[str, pl.DataFrame]],
+    blocks: int,
+    free: int,
+    available: int,
+    expected: tuple[int | None, ...],
+) -> None:
+    """Object stores as file systems know no end, and full network ones count what is left below zero."""
+    sizes = os.statvfs_result((4096, 4096, blocks, free, available, 50, 2**64 - 1, 20, 0, 255))
+    one_round = filesystem.open(procfs=small_node / "proc", statvfs=lambda _: sizes)
+    row = by_mount(one_round)["/mnt/one"]
+    assert tuple(row[name] for name in ("capacity_bytes", "free_bytes", "available_bytes")) == expected
+    assert (row["is_responding"], row["inode_count"], row["free_inode_count"]) == (True, 50, None)
+    assert kept(one_round())["mount_sample"].height == 5
 
 
 def test_a_time_counted_below_zero_is_no_measurement(small_node: Path, tmp_path: Path) -> None:

@@ -69,7 +69,10 @@ RACK = {
 }
 
 # What reads a device's memory and speaks to a library has tests of its own kind.
-NAMES = ("amd", "ethernet", "infiniband", "job_cgroup", "lustre", "nfs", "numa", "power", "tcp")
+NAMES = (
+    *("amd", "blockdevice", "ethernet", "filesystem", "host", "infiniband", "job_cgroup", "lustre", "nfs", "numa"),
+    *("power", "pressure", "tcp"),
+)
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def node(small_node: Path, tmp_path: Path) -> Path:
 def rows_of(name: str, root: Path) -> Iterator[tuple[str, Row]]:
     unit = node_collectors()[name]
     roots = {"procfs": root / "proc", "sysfs": root / "sys"}
-    if name in {"nfs", "tcp"}:
+    if name in {"blockdevice", "host", "nfs", "pressure", "tcp"}:
         roots.pop("sysfs")
     elif name in {"infiniband", "job_cgroup", "numa", "power"}:
         roots.pop("procfs")

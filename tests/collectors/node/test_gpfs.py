@@ -9,6 +9,7 @@ from collectors.node.gpfs import GpfsSettings, gpfs
 from ledger.counters import delta
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row
+from tests.collectors.node.ended import has_ended
 
 ANSWER = (
     "_fs_io_s_ _n_ 10.0.0.1 _nn_ n1 _rc_ 0 _t_ 1066660148 _tu_ 407431 _cl_ lab.x _fs_ {name} _d_ 2 "
@@ -84,6 +85,25 @@ def test_a_monitor_that_hangs_is_ended(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no answer after"):
         rows_of(settings)
     assert time.monotonic() - started < 20
+
+
+def test_a_monitor_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    """One that waits for a dead daemon would leave a process behind in each round."""
+    mark = tmp_path / "pid"
+    script = f"sleep 60 & echo $! > {mark}; wait"
+    settings = tool(tmp_path, script=script).model_copy(update={"answer_seconds": 0.4})
+    with pytest.raises(SourceError, match="no answer after"):
+        rows_of(settings)
+    assert has_ended(int(mark.read_text()))
+
+
+def test_words_in_another_encoding_cost_no_round(tmp_path: Path) -> None:
+    (tmp_path / "said.txt").write_bytes(b"caf\xe9\n" + ANSWER.format(name="home", read=5).encode())
+    assert list(rows_of(tool(tmp_path, script=f"cat >/dev/null; cat {tmp_path}/said.txt"))) == ["home"]
+
+
+def test_a_monitor_that_reads_nothing_answers_all_the_same(tmp_path: Path) -> None:
+    assert list(rows_of(tool(tmp_path, script=f"echo '{ANSWER.format(name='home', read=5)}'"))) == ["home"]
 
 
 def test_without_the_monitor_it_is_missing(tmp_path: Path) -> None:

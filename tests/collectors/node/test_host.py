@@ -60,6 +60,26 @@ def test_a_broken_file_is_an_error_with_its_place(tmp_path: Path, content: str, 
     assert str(tmp_path / "stat") in caught.value.message
 
 
+def test_a_count_below_zero_costs_no_other(tmp_path: Path, kept: Callable[..., dict[str, pl.DataFrame]]) -> None:
+    """Some kernels counted time that a hypervisor stole below zero, and say so from then on."""
+    steal = 2**64 - 7
+    (tmp_path / "stat").write_text(f"cpu  100 0 100 100 5 {steal} 0 {steal}\nprocs_running {2**65}\nprocs_blocked 2\n")
+    (tmp_path / "meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable: {2**60} kB\nSwapTotal: 5 kB\nSwapFree: 6 kB\n")
+    (tmp_path / "loadavg").write_text("nan 1 2\n")
+    (tmp_path / "uptime").write_text("1e300 4\n")
+    row = one(procfs=tmp_path)
+    assert (row["cpu_user_seconds_total"], row["cpu_iowait_seconds_total"], row["blocked_process_count"]) == (
+        1,
+        0.05,
+        2,
+    )
+    for name in ("cpu_steal_seconds_total", "cpu_system_seconds_total", "running_process_count", "swap_used_bytes"):
+        assert row[name] is None
+    for name in ("memory_available_bytes", "load_average_count", "uptime_seconds"):
+        assert row[name] is None
+    assert kept(host.open(procfs=tmp_path)())["host_sample"].height == 1
+
+
 @pytest.mark.real_data
 def test_a_recorded_node(recorded: Callable[[str], Path], kept: Callable[..., dict[str, pl.DataFrame]]) -> None:
     root = recorded("node_exporter_proc.tar.gz")

@@ -1,4 +1,3 @@
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from collectors.node._command import Command
 from collectors.node.ipmi import IpmiSettings, ipmi
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row
+from tests.collectors.node.ended import has_ended
 
 DCMI = """
 
@@ -39,6 +39,18 @@ SENSOR = (
     "Inlet Temp       | 23.000     | degrees C  | ok    | na        | 3.000     | 42.000\n"
     "Fan1 RPM         | 5400.000   | RPM        | ok    | na\nPwr Consumption  | 168.000    | Watts      | ok    | na\n"
     "Exhaust          | na         | degrees C  | na    | na\n"
+)
+
+FREE = """ID  | Name            | Type         | Reading    | Units | Event
+4   | Inlet Temp      | Temperature  | 23.00      | C     | 'OK'
+17  | Fan1 RPM        | Fan          | 5400.00    | RPM   | 'OK'
+18  | Fan2 RPM        | Fan          | N/A        | RPM   | N/A
+52  | Pwr Consumption | Current      | 168.00     | W     | 'OK'
+60  | Voltage 1       | Voltage      | 232.00     | V     | 'OK'
+"""
+FREE_CSV = (
+    "ID,Name,Type,Reading,Units,Event\n4,Inlet Temp,Temperature,23.00,C,'OK'\n17,Fan1 RPM,Fan,5400.00,RPM,'OK'\n"
+    "52,Pwr Consumption,Current,168.00,W,'OK'\n60,Voltage 1,Voltage,232.00,V,'OK'\n"
 )
 
 
@@ -90,13 +102,45 @@ def test_the_nodes_draw_overlaps_with_all_else(
     assert kept(ipmi.open(procfs=procfs, settings=settings)())["power_sample"].height == len(rows)
 
 
-@pytest.mark.parametrize("text", [CSV, LIST, SENSOR])
+@pytest.mark.parametrize("text", [CSV, LIST, SENSOR, FREE, FREE_CSV])
 def test_all_forms_of_a_list_of_sensors_say_the_same(procfs: Path, tmp_path: Path, text: str) -> None:
     rows = rows_of(procfs, (), says(tmp_path, "sdr", text))
     assert rows["ipmi:Inlet Temp"]["temperature_celsius"] == 23.0
     assert rows["ipmi:Fan1 RPM"]["fan_hertz"] == 90.0
     assert rows["ipmi:Pwr Consumption"]["power_watts"] == 168.0
     assert len(rows) == 3
+
+
+def test_a_distance_in_degrees_is_no_temperature(procfs: Path, tmp_path: Path) -> None:
+    """A processor that is 53 degrees from its limit is not 53 degrees below zero."""
+    text = (
+        "P1 Therm Margin  | -53 degrees C     | ok\nP1 DTS Therm Mgn | -48 degrees C | ok\n"
+        "GPU0 T.Limit     | 41 degrees C      | ok\nP1 Temperature   | 47 degrees C | ok\n1 | 30 degrees C | ok\n"
+    )
+    rows = rows_of(procfs, (), says(tmp_path, "sdr", text))
+    assert {source: row["temperature_celsius"] for source, row in rows.items()} == {
+        "ipmi:P1 Temperature": 47.0,
+        "ipmi:1": 30.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ("System Power Consumption", "node"),
+        ("Total System Power", "node"),
+        ("Sys_Pwr_Total", "node"),
+        ("Power Meter", "node"),
+        ("Server Power", "node"),
+        ("CPU Power", "package"),
+        ("Total GPU Power", "gpu"),
+        ("PSU1 Power In", "supply"),
+        ("Fan Power", "device"),
+    ],
+)
+def test_what_a_sensor_measures_is_in_its_name(procfs: Path, tmp_path: Path, name: str, scope: str) -> None:
+    (row,) = rows_of(procfs, (), says(tmp_path, "sdr", f"{name} | 500 Watts | ok\n")).values()
+    assert row["scope"] == scope
 
 
 @pytest.mark.parametrize(
@@ -154,14 +198,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) 
     with pytest.raises(SourceError, match=r"no answer after 0\.4 s"):
         hanging.answer()
     assert time.monotonic() - started < 5
-    child = int(mark.read_text())
-    for _ in range(100):
-        if not Path(f"/proc/{child}").exists() or "\nState:\tZ" in Path(f"/proc/{child}/status").read_text():
-            break
-        time.sleep(0.02)
-    else:
-        os.kill(child, 9)
-        pytest.fail("the program's own child was left running")
+    assert has_ended(int(mark.read_text())), "the program's own child"
     with pytest.raises(SourceError, match="no answer"):
         hanging.answer()
 

@@ -246,3 +246,96 @@ def test_a_password_that_is_none_is_never_shown() -> None:
         "configuration: collectors.redfish.password: found a value that is not shown"
     )
     assert "20261120" not in str(refused.value)
+
+
+def test_a_chassis_that_fails_costs_no_other_and_is_said(bmc: Controller, settings: RedfishSettings) -> None:
+    """Large machines list dozens of chassis, and one sensor board that does not answer is nothing unusual."""
+    for broken in (f"{ROOT}/GPU_0", f"{ROOT}/GPU_0/E", f"{NODE}/Supplies/0/Metrics", f"{NODE}/PowerSubsystem"):
+        bmc.resources = {**NEW, **collection(ROOT, "GPU_0", "Node1"), broken: 500}
+        seen: list[Row] = []
+        with pytest.raises(SourceError, match=f"{broken}: found HTTP 500"):
+            seen.extend(row for _, row in redfish.open(settings=settings)())
+        assert {row["power_watts"] for row in seen if row["power_source"] == "redfish:Node1"} == {4300.5}
+
+
+def test_what_one_user_may_not_see_costs_nothing_else_and_a_stranger_is_not_tried_again(
+    bmc: Controller, settings: RedfishSettings
+) -> None:
+    """Controllers lock a user out after some wrong passwords."""
+    bmc.resources = {**NEW, f"{NODE}/ThermalMetrics": 403}
+    seen: list[Row] = []
+    with pytest.raises(SourceError, match=r"ThermalMetrics: HTTP 403: the controller refuses this user"):
+        seen.extend(row for _, row in redfish.open(settings=settings)())
+    assert {"redfish:Node1", "redfish:GPU_0"} <= {row["power_source"] for row in seen}
+    bmc.asked.clear()
+    with pytest.raises(SourceError, match="HTTP 401"):
+        rows_of(settings.model_copy(update={"password": SecretStr("wrong")}))
+    assert len(bmc.asked) == 1
+
+
+def test_chassis_are_where_the_service_says_in_as_many_pieces_as_it_likes(
+    bmc: Controller, settings: RedfishSettings
+) -> None:
+    """Some controllers answer to the path that most have with a redirection."""
+    moved = {path: document for path, document in NEW.items() if path != ROOT}
+    pieces = {
+        "/redfish/v1/": {"Chassis": linked(f"{ROOT}/")},
+        f"{ROOT}/": {"Members": [linked(NODE)], "Members@odata.nextLink": f"{ROOT}/?$skip=1"},
+        f"{ROOT}/?$skip=1": {"Members": [linked(f"{ROOT}/GPU_0")]},
+    }
+    bmc.resources = {**moved, **pieces, ROOT: 308}
+    found = set(rows_of(settings))
+    assert {"redfish:Node1", "redfish:GPU_0"} <= found
+    bmc.resources[f"{ROOT}/?$skip=1"]["Members@odata.nextLink"] = f"{ROOT}/"
+    assert set(rows_of(settings)) == found, "a circle ends"
+
+
+def test_a_supply_keeps_its_name_when_another_is_pulled_out(bmc: Controller, settings: RedfishSettings) -> None:
+    supplies = f"{NODE}/Supplies"
+    both = {
+        **collection(supplies, "0", "1", "PSU_C"),
+        f"{supplies}/1": {"Metrics": linked(f"{supplies}/1/Metrics")},
+        f"{supplies}/PSU_C": {"Metrics": linked(f"{supplies}/PSU_C/Metrics")},
+        f"{supplies}/1/Metrics": {"InputPowerWatts": {"Reading": 1111}},
+        f"{supplies}/PSU_C/Metrics": {"InputPowerWatts": {"Reading": 3333}},
+    }
+    for known in (NEW, {path: document for path, document in NEW.items() if path != f"{supplies}/0"}):
+        bmc.resources = {**known, **both}
+        rows = rows_of(settings)
+        assert (rows["redfish:Node1/supply1"]["power_watts"], rows["redfish:Node1/PSU_C"]["power_watts"]) == (
+            1111,
+            3333,
+        )
+    assert "redfish:Node1/supply0" not in rows
+
+
+def test_names_that_come_twice_stay_apart_and_a_supply_says_what_it_knows(
+    bmc: Controller, settings: RedfishSettings, kept: Callable[..., dict[str, pl.DataFrame]]
+) -> None:
+    control = [{"MemberId": "0", "PowerConsumedWatts": 4210}]
+    supplies = [{"MemberId": "0", "PowerInputWatts": None, "LastPowerOutputWatts": watts} for watts in (900, 950)]
+    heat = [
+        {"MemberId": "0", "Name": "CPU1", "ReadingCelsius": 61},
+        {"MemberId": "0", "Name": "CPU2", "ReadingCelsius": 62},
+        {"MemberId": "3", "Name": "CPU1 DTS Margin", "ReadingCelsius": -35},
+    ]
+    power = {"PowerControl": control, "PowerSupplies": supplies}
+    bmc.resources = {**OLD, f"{NODE}/Power": power, f"{NODE}/T": {"Temperatures": heat}}
+    rows = rows_of(settings)
+    watts = [rows[f"redfish:Node1/PowerSupplies/0{more}"]["power_watts"] for more in ("", "@2")]
+    celsius = [rows[f"redfish:Node1/Temperatures/0{more}"]["temperature_celsius"] for more in ("", "@2")]
+    assert (watts, celsius) == ([900.0, 950.0], [61.0, 62.0])
+    assert len(rows) == 5, "a distance to a limit is no temperature"
+    assert kept(redfish.open(settings=settings)())["power_sample"].height == 5
+
+
+def test_a_controller_that_failed_keeps_no_connection(bmc: Controller, settings: RedfishSettings) -> None:
+    """Some have four, for all who ask."""
+    bmc.resources, bmc.keeps_open = {**NEW, f"{ROOT}/GPU_0/E": 500}, True
+    for _ in range(4):
+        with pytest.raises(SourceError, match="HTTP 500"):
+            rows_of(settings)
+    until = time.monotonic() + 5
+    while bmc.connection_count and time.monotonic() < until:
+        time.sleep(0.02)
+    assert bmc.connection_count == 0

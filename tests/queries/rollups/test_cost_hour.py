@@ -305,6 +305,98 @@ def test_the_last_rate_may_come_from_the_month_before() -> None:
     assert made["billing_period_start"].to_list() == [NEXT]
 
 
+def test_usage_of_the_whole_month_does_not_end_estimates() -> None:
+    """A bill of the 2nd of March has transfer until the 31st: its servers are still only billed to the 2nd."""
+    transfer = charge(1, ResourceId="transfer", BilledCost=Decimal(310), ChargePeriodEnd=NEXT)
+    delivered = imports_of(rows(FocusCharge, [charge(), transfer]), imported_at=at(2, 1))
+    made = costs([charge(), transfer], nodes=[node()], links=[link()], imports=delivered, now=at(2, 3))
+    estimated = made.filter("is_estimated")
+    assert estimated["hour_start"].to_list() == [at(2, 0), at(2, 1), at(2, 2)]
+    assert estimated["billed_cost"].to_list() == [Decimal(1)] * 3
+    # Nor is what such usage of one server costs in an hour the rate of its type.
+    other = charge(1, ResourceId="i-b2", BilledCost=Decimal(310), ChargePeriodEnd=NEXT)
+    made = costs(
+        [charge(), other], nodes=[node(), node("b2")], links=[link(), link("b2")], imports=delivered, now=at(2, 3)
+    )
+    estimated = made.filter("is_estimated")
+    assert estimated.select("node", "billed_cost").unique().rows() == [("a1", Decimal(1))]
+
+
+def test_a_server_that_is_billed_by_the_month_alone_has_its_own_rate() -> None:
+    """Beside servers by the hour, of another type: what its month cost is what its next hours cost until billed."""
+    monthly = charge(1, ResourceId="i-b2", BilledCost=Decimal(744), ChargePeriodEnd=NEXT)
+    metal = node("b2", instance_type="metal")
+    after_next = datetime(2026, 5, 1, tzinfo=UTC)
+    made = costs(
+        [charge(), monthly],
+        nodes=[node(), metal],
+        links=[link(), link("b2")],
+        start=NEXT,
+        end=after_next,
+        now=NEXT + HOUR,
+    )
+    rates = dict(made.filter("is_estimated").select("node", "billed_cost").iter_rows())
+    assert rates == {"a1": Decimal(1), "b2": Decimal(1)}
+    dearer = monthly | {"BilledCost": Decimal(1488), "EffectiveCost": Decimal(1488)}
+    made = costs(
+        [charge(), dearer], nodes=[node(), metal], links=[link(), link("b2")], start=NEXT, end=after_next,
+        now=NEXT + HOUR,
+    )  # fmt: skip
+    assert dict(made.select("node", "billed_cost").iter_rows()) == {"a1": Decimal(1), "b2": Decimal(2)}
+
+
+def test_usage_of_a_month_that_was_over_when_it_was_billed_ends_estimates() -> None:
+    """Nobody waits for an hour of March that a bill of April, with all of March, does not have."""
+    transfer = charge(1, ResourceId="transfer", BilledCost=Decimal(310), ChargePeriodEnd=NEXT)
+    made = costs([charge(), transfer], nodes=[node()], links=[link()], now=NEXT + HOUR)
+    assert made.filter("is_estimated").is_empty()
+
+
+def test_a_bill_of_whole_months_alone_is_complete_until_it_was_delivered() -> None:
+    monthly = charge(ResourceId="x", BilledCost=Decimal(310), ChargePeriodEnd=NEXT)
+    delivered = imports_of(rows(FocusCharge, [monthly]), imported_at=at(5))
+    february = datetime(2026, 2, 1, tzinfo=UTC)
+    made = costs([monthly], nodes=[node()], prices=[price("98.32", february)], imports=delivered, now=at(5, 2))
+    assert made.filter("is_estimated")["hour_start"].to_list() == [at(5, 0), at(5, 1)]
+
+
+def test_a_node_of_half_an_hour_carries_its_charges_and_is_estimated_for_what_it_was() -> None:
+    half = node("b2", start=at(1, 10, 10), end=at(1, 10, 40))
+    hourly = charge(ResourceId="i-b2", ChargePeriodStart=at(1, 10), ChargePeriodEnd=at(1, 11), BilledCost=Decimal(8))
+    made = costs([hourly], nodes=[half], links=[link("b2")])
+    assert made.select("node", "hour_start", "billed_cost").rows() == [("b2", at(1, 10), Decimal(8))]
+    daily = costs([charge(ResourceId="i-b2", BilledCost=Decimal(8))], nodes=[half], links=[link("b2")])
+    assert daily.select("node", "hour_start", "billed_cost").rows() == [("b2", at(1, 10), Decimal(8))]
+    late = node("b2", start=at(2, 0, 10), end=at(2, 0, 40))
+    made = costs([charge()], nodes=[node(end=at(2)), late], links=[link()], now=at(2, 2)).filter("is_estimated")
+    assert made.select("node", "hour_start", "billed_cost").rows() == [("b2", at(2), Decimal("0.5"))]
+
+
+def test_a_charge_of_nothing_has_its_hours() -> None:
+    free = charge(BilledCost=Decimal(0), ListCost=Decimal(48))
+    made = costs([free], nodes=[node(end=at(1, 2))], links=[link()])
+    assert made.select("billed_cost", "effective_cost", "list_cost").rows() == [(0, 0, 24), (0, 0, 24)]
+
+
+def test_months_of_bills_need_not_be_those_of_the_calendar_nor_of_utc() -> None:
+    """A billing period that begins at midnight in California, and one from the 15th on: each is booked in itself."""
+    california = {
+        "BillingPeriodStart": datetime(2026, 3, 1, 8, tzinfo=UTC),
+        "BillingPeriodEnd": datetime(2026, 4, 1, 7, tzinfo=UTC),
+        "ChargeCategory": "Tax",
+    }
+    early = charge(ChargePeriodStart=at(1), ChargePeriodEnd=at(2), **california)
+    assert costs([early])["hour_start"].to_list() == [at(1, 8)], "before its period: at the period's start"
+    last = charge(ChargePeriodStart=NEXT + 6 * HOUR, ChargePeriodEnd=NEXT + 7 * HOUR, **california)
+    assert costs([last])["hour_start"].to_list() == [NEXT + 6 * HOUR]
+    fifteenth = {"BillingPeriodStart": at(15), "BillingPeriodEnd": datetime(2026, 4, 15, tzinfo=UTC)}
+    april = datetime(2026, 4, 10, tzinfo=UTC)
+    made = costs([charge(ChargePeriodStart=april, ChargePeriodEnd=april + 24 * HOUR, **fifteenth)])
+    assert made["hour_start"].min() == april
+    assert made["billing_period_start"].unique().to_list() == [at(15)]
+    assert total(made) == 24
+
+
 AMOUNTS = st.integers(min_value=-(10**28), max_value=10**28).map(lambda units: Decimal(units).scaleb(-18))
 SMALL = st.one_of(
     AMOUNTS, st.integers(-(10**6), 10**6).map(lambda units: Decimal(units).scaleb(-18)), st.just(Decimal(0))

@@ -1,6 +1,7 @@
 """What other tools get wrong about the use of GPUs; each test is named after what this one does.
 
-Those about what a node measures stand in `test_nvml_defects`, those about counters in `test_counters_torture`.
+Those about what a node measures stand in `test_nvml_defects`, those about counters in `test_counters_torture`, the one
+about numbers that stand for no value in `test_prometheus`.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """A node's Ethernet ports against what its row, most nodes like it, or their bond says they should be."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -13,9 +13,8 @@ from queries.graph import Span
 from queries.rollups.network_hour import network_hour
 from queries.rollups.node_network_hour import node_network_hour
 from tests.frames import frame, validated
-
-HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
-GIGABIT = 125_000_000
+from tests.queries.rollups.network import GIGABIT, HOUR, LIKE, of
+from tests.queries.rollups.network import port as sample
 
 Rate = float | None
 
@@ -23,35 +22,12 @@ Rate = float | None
 def port(node: str, device: str, *gigabits: Rate, bond: str = "", **more: Any) -> list[dict[str, Any]]:
     """Return a minute of a port, at one rate or at several in equal parts of it; None is a port that is down."""
     rates = [gigabits[step * len(gigabits) // 7] for step in range(7)]
-    return [
-        {
-            "sampled_at": HOUR + timedelta(seconds=10 * step),
-            "cluster": "c",
-            "node": node,
-            "device": device,
-            "port": "1",
-            "boot_id": "b",
-            "step_seconds": 10.0,
-            "link_layer": "Ethernet",
-            "bond": bond,
-            "is_up": rate is not None,
-            "line_rate_bytes_per_second": None if rate is None else rate * GIGABIT,
-            **more,
-        }
-        for step, rate in enumerate(rates)
-    ]
+    more = {"link_layer": "Ethernet", "bond": bond, **more}
+    return [sample(10 * step, node, device, rate, **more) for step, rate in enumerate(rates)]
 
 
 def bonded(node: str, *gigabits: Rate) -> list[dict[str, Any]]:
     return [each for index, rate in enumerate(gigabits) for each in port(node, f"eth{index}", rate, bond="bond0")]
-
-
-def of(node: str, **more: Any) -> dict[str, Any]:
-    started = HOUR - timedelta(days=3)
-    return {"cluster": "c", "node": node, "exists_start": started, "instance_type": "x", "gpu_count": 8, **more}
-
-
-LIKE = [of("n1"), of("n2"), of("n3")]
 
 
 def hours(rows: Sequence[dict[str, Any]], nodes: Sequence[dict[str, Any]] = ()) -> dict[str, dict[str, Any]]:

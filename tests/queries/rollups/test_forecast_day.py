@@ -109,6 +109,16 @@ def test_incomplete_days_and_estimates_are_no_evidence() -> None:
     assert made.filter(pl.col("scope") == "provider:AWS")["made_on"].unique().to_list() == [date(2026, 2, 14)]
 
 
+def test_a_charge_of_the_whole_month_makes_no_estimate_evidence() -> None:
+    """Storage stands on the bill to the end of the month; the servers beside it are estimated from the 11th on."""
+    storage = days(28, lambda _: Decimal(1), resource_id="x", gpu_uuid="", job_id="", held_gpu_seconds=Decimal(0))
+    estimated = [each | {"is_estimated": True} for each in days(14, lambda _: Decimal(99))[20:]]
+    made = forecast(days(10, week) + storage + estimated, datetime(2026, 2, 15, tzinfo=UTC))
+    whole = made.filter(pl.col("scope") == "total")
+    assert whole["made_on"].unique().to_list() == [date(2026, 2, 10)]
+    assert whole["forecast_cost"][0] == week(3) + 1
+
+
 def test_currencies_stay_apart_and_the_rest_is_left_out() -> None:
     other = days(14, lambda _: Decimal(7), billing_currency="JPY", team="")
     tax = days(14, lambda _: Decimal(1000), charge_category="Tax", gpu_uuid="")

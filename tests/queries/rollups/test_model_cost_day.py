@@ -18,7 +18,9 @@ from ledger.tables import (
     TrainingDay,
     TrainingSample,
 )
+from queries import measure
 from queries.graph import Span
+from queries.measures import per_unit
 from queries.rollups.allocation_hour import allocation_hour
 from queries.rollups.model_cost_day import model_cost_day
 from queries.rollups.training_day import training_day
@@ -249,3 +251,18 @@ def test_serving_without_times_is_not_divided_and_training_counts_samples() -> N
     assert row["sampled_cost"] == 4
     (row,) = models([cost("8")], held, served, [each | {"sample_count_total": 0.0} for each in told]).to_dicts()
     assert (row["training_cost"], row["trained_sample_count"], row["sampled_cost"]) == (4, None, None)
+
+
+def test_the_tokens_that_opencost_prices() -> None:
+    """OpenCost: an hour of Qwen3-32B at $3.20, 12 and 3 million tokens in equal time: $0.213, $0.133 in, $0.533 out."""
+    held = [job_hour(H, "g0", "j1", productive_seconds=3600, model="qwen3-32b")]
+    minute = timedelta(minutes=1)
+    served = [
+        sample(H + minute, 0, 0, prefill_seconds_total=0, decode_seconds_total=0),
+        sample(H + 2 * minute, 12_000_000, 3_000_000, prefill_seconds_total=40.0, decode_seconds_total=40.0),
+    ]
+    made = models([cost("3.20")], held, served)
+    of = (per_unit.MILLION_TOKENS_COST, per_unit.PROMPT_TOKENS_COST, per_unit.GENERATED_TOKENS_COST)
+    prices = [measure.unit_costs(made, each)["USD"] for each in of]
+    assert [round(each, 3) for each in prices] == [Decimal("0.213"), Decimal("0.133"), Decimal("0.533")]
+    assert made.select("prompt_cost", "generated_cost").rows() == [(Decimal("1.6"), Decimal("1.6"))]

@@ -1,7 +1,7 @@
 """A node's ports against what its row, or most nodes like it, say it should have; and its TCP."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,27 +15,9 @@ from queries.graph import Span
 from queries.rollups.network_hour import network_hour
 from queries.rollups.node_network_hour import node_network_hour
 from tests.frames import frame, validated
+from tests.queries.rollups.network import GIGABIT, HOUR, LIKE, SECOND, of, port
 
-HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-GIGABIT = 125_000_000
 FULL = 200 * GIGABIT
-
-
-def port(seconds: float, node: str = "n1", device: str = "mlx5_0", gigabits: float | None = 200, **more: Any) -> Any:
-    return {
-        "sampled_at": HOUR + seconds * SECOND,
-        "cluster": "c",
-        "node": node,
-        "device": device,
-        "port": "1",
-        "boot_id": "b",
-        "step_seconds": 10.0,
-        "link_layer": "InfiniBand",
-        "is_up": gigabits is not None,
-        "line_rate_bytes_per_second": None if gigabits is None else gigabits * GIGABIT,
-        **more,
-    }
 
 
 def ports(node: str, *gigabits: float | None, layer: str = "InfiniBand", **more: Any) -> list[dict[str, Any]]:
@@ -45,11 +27,6 @@ def ports(node: str, *gigabits: float | None, layer: str = "InfiniBand", **more:
         for index, rate in enumerate(gigabits)
         for step in range(7)
     ]
-
-
-def of(node: str, **more: Any) -> dict[str, Any]:
-    started = HOUR - timedelta(days=3)
-    return {"cluster": "c", "node": node, "exists_start": started, "instance_type": "x", "gpu_count": 8, **more}
 
 
 def hours(
@@ -74,9 +51,6 @@ def hours_of(
 def row_of(found: pl.DataFrame, node: str) -> dict[str, Any]:
     (row,) = found.filter(pl.col("node") == node).to_dicts()
     return row
-
-
-LIKE = [of("n1"), of("n2"), of("n3")]
 
 
 def test_a_port_that_trained_at_half_its_rate_is_found_by_what_like_nodes_have() -> None:

@@ -196,7 +196,16 @@ def test_an_invoice_of_several_providers_is_compared_whole() -> None:
         ("AWS", Decimal("115.012"), "matches_invoice"),
         ("Vendor", Decimal(10), "matches_invoice"),
     ]
-    assert {row["status"] for row in reconciled(bill, [invoice("130")])} == {"differs"}
+
+
+def test_what_an_invoice_of_several_providers_differs_by_stands_once() -> None:
+    """Sums over bills are sums over invoices: 130 is invoiced, and not 130 beside each of its providers."""
+    bill = [*BILL, charge(3, ServiceProviderName="A vendor", ResourceId="x", BilledCost=Decimal(10))]
+    rows_of = reconciled(bill, [invoice("130")])
+    assert [(row["provider"], row["invoiced"], row["difference"], row["status"], row["is_ok"]) for row in rows_of] == [
+        ("A vendor", Decimal(10), Decimal(0), "differs", False),
+        ("AWS", Decimal(120), Decimal("-4.988"), "differs", False),
+    ]
 
 
 def test_accounts_of_one_invoice_are_summed_and_other_months_left_alone() -> None:

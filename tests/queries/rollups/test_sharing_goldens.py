@@ -1,5 +1,6 @@
 """Worked numbers of others: where they are right ours are the same, and where they are wrong ours add up."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -77,6 +78,54 @@ def test_what_part_of_a_p5_node_is_its_gpus_by_each_rule(split_rule: str, ratio:
     )
     gpus = money.add(*made.filter(pl.col("gpu_uuid") != "")["billed_cost"])
     assert round(gpus / 100, 3) == Decimal(ratio)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ratio"),
+    [
+        ({"cpu_count": 192, "memory_bytes": 2048.0 * GIB, "gpu_count": 8}, "0.160"),
+        ({"cpu_count": 96, "memory_bytes": 1152.0 * GIB, "gpu_count": 8}, "0.263"),
+        (P3, "0.404"),
+        ({"cpu_count": 4, "memory_bytes": 16.0 * GIB, "gpu_count": 1}, "0.634"),
+    ],
+    ids=["p5.48xlarge", "p4d.24xlarge", "p3.16xlarge", "g5.xlarge"],
+)
+def test_what_part_of_each_server_is_its_gpus_by_the_rule_of_aws(kind: dict[str, Any], ratio: str) -> None:
+    """GPU 9, vCPU 0.9, GB 0.1: 16.0 % of a p5, 26.3 % of a p4d, 40.4 % of a p3 and 63.4 % of a g5."""
+    devices = [device_hour(H, f"g{index}") for index in range(int(kind["gpu_count"]))]
+    made = allocated([cost("100")], devices, nodes=[node(**kind)], split_rule="aws_9_09_01")
+    assert round(money.add(*made.filter(pl.col("gpu_uuid") != "")["billed_cost"]) / 100, 3) == Decimal(ratio)
+    assert money.add(*made["billed_cost"]) == 100
+
+
+@pytest.mark.parametrize(
+    ("split_rule", "hourly"),
+    [("whole_node_to_gpu", "12.50"), ("95_3_2", "11.88"), ("70_30", "8.75"), ("aws_9_09_01", "2.00")],
+)
+def test_what_an_idle_gpu_hour_of_a_p5_node_is_worth_by_each_rule(split_rule: str, hourly: str) -> None:
+    """On a node at $100 an hour the rule decides, up to $11.88 by Datadog's and $12.50 where GPUs carry all of it."""
+    p5 = node(cpu_count=192, memory_bytes=2048.0 * GIB, gpu_count=8)
+    devices = [device_hour(H, f"g{index}") for index in range(8)]
+    made = allocated([cost("100")], devices, nodes=[p5], split_rule=split_rule)
+    one = made.filter(gpu_uuid="g3").row(0, named=True)
+    assert (one["bucket"], one["state"], one["held_gpu_seconds"]) == ("idle", "unallocated", 3600)
+    assert money.rounded(one["billed_cost"], "USD") == Decimal(hourly)
+
+
+def test_two_devices_in_koku_s_slice_hours() -> None:
+    """Its capacity is 336 slice-hours, it counts 192 as used, 144 as free: 20.6 GPU-hours. In truth 48 are held."""
+    seven = [Decimal("0.142857")] * 6 + [Decimal("0.142858")]
+    sliced_devices, sliced_jobs = hours("b", *seven, held=7)
+    day = [H + timedelta(hours=index) for index in range(24)]
+    devices = [{**each, "hour_start": at_} for at_ in day for each in sliced_devices]
+    devices += [device_hour(at_, "a", productive_seconds=3600) for at_ in day]
+    held = [{**each, "hour_start": at_} for at_ in day for each in sliced_jobs]
+    held += [job_hour(at_, "a", "whole", productive_seconds=3600) for at_ in day]
+    made = allocated([cost("2", at_) for at_ in day], devices, held)
+    assert set(made["bucket"]) == {"allocated"}
+    assert sum(made["held_gpu_seconds"]) == 48 * 3600
+    assert by(made, "job_id")["whole"] == 24, "half of the node, and no eighth of it"
+    assert money.add(*made["billed_cost"]) == 48
 
 
 def test_the_three_slices_that_koku_prices() -> None:

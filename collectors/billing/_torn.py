@@ -1,0 +1,95 @@
+"""Rows that a cell has swallowed: a quote opens in one row, and closes where a later one opens its own.
+
+Such a file is CSV, and the rows in the cell would be left out without a word. The cell's shape tells it: cut at its
+line breaks it has the delimiters of the rest of one row, of whole rows, and of the beginning of another.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from collectors.billing._as_written import WHOLE_ROWS, as_json
+from collectors.billing._typed import Broken, Texts
+from ledger.words import amount
+
+_BREAK: Final = re.compile(r"\r\n|\r|\n")
+_CLOSES: Final = "a quote that closes in its own row"
+_TAIL_BYTES: Final = 64
+_WIDE: Final = 12
+"""Text in two lines has fewer commas than a table of so many columns."""
+
+
+def without_torn(texts: Texts, mark: str) -> Texts:
+    """Return some rows of a CSV file without those of which a cell holds other rows; these are broken."""
+    places: dict[int, int] = {}
+    for place, cells in enumerate(texts.frame.iter_columns()):
+        maybe = cells.str.contains(r"[\r\n]") & (cells.str.count_matches(mark, literal=True) >= texts.frame.width - 1)
+        for index in maybe.arg_true().to_list():
+            if _holds_rows(str(cells[index]), place, texts.frame.width, mark):
+                places.setdefault(index, place)
+    torn = [_torn(texts, index, places[index], is_whole=at < WHOLE_ROWS) for at, index in enumerate(sorted(places))]
+    return _without(texts, list(places), torn)
+
+
+def without_open(texts: Texts, content: bytes) -> Texts:
+    """Return the last rows of a CSV file without the last one where its quote is still open at the end; it is broken.
+
+    What is open holds the end of the file's last line; a cell that ends with a line break and closes has a quote there.
+    """
+    end = content[-_TAIL_BYTES:].rstrip(b"\r\n")
+    is_closed = end.endswith(b'"') and not end.endswith(b'""')
+    if is_closed or not texts.frame.height or not str(texts.frame[-1, -1]).endswith(("\r", "\n")):
+        return texts
+    row = texts.frame.row(-1)
+    lines = sum(_breaks(each) for each in row)
+    over = f", over {amount(lines, 'line')}" if lines > 1 else ""
+    named = dict(zip(texts.frame.columns, row, strict=True))
+    never = Broken(int(texts.lines[-1]), f"a quote that never closes{over}", _CLOSES, record=as_json(named))
+    return _without(texts, [texts.frame.height - 1], [never])
+
+
+def _without(texts: Texts, indexes: Sequence[int], broken: Sequence[Broken]) -> Texts:
+    if not indexes:
+        return texts
+    keep = pl.repeat(value=True, n=texts.frame.height, dtype=pl.Boolean, eager=True)
+    keep = keep.scatter(sorted(indexes), False)  # noqa: FBT003  a value, no flag
+    frame, lines = texts.frame.filter(keep), texts.lines.filter(keep)
+    return replace(texts, frame=frame, lines=lines, broken=(*texts.broken, *broken))
+
+
+def _torn(texts: Texts, index: int, place: int, *, is_whole: bool) -> Broken:
+    """Return a row of which one cell holds others: where it begins, and where that cell ends."""
+    row = texts.frame.row(index)
+    line, rows = int(texts.lines[index]), _breaks(row[place]) + 1
+    last = line + sum(_breaks(each) for each in row[: place + 1])
+    return Broken(
+        line,
+        f"a quote that closes in line {last}, with {amount(rows, 'row')} in its cell",
+        _CLOSES,
+        column=texts.frame.columns[place],
+        record=as_json(dict(zip(texts.frame.columns, row, strict=True))) if is_whole else "",
+    )
+
+
+def _holds_rows(cell: str, place: int, width: int, mark: str) -> bool:
+    """Tell whether a cell at some place of its row holds the end of that row and what are other rows.
+
+    Rows that are whole within it have no quotes, so that each mark is one between cells; some may be broken themselves.
+    Where there are none, the beginning of the last one ends at the place at which the cell began; or later, where marks
+    in the cell that closes it make up for that.
+    """
+    pieces: list[str] = _BREAK.split(cell)
+    first, *between, last = pieces
+    if first.count(mark) < width - 1 - place:
+        return False
+    if whole := [each for each in between if each]:
+        return 2 * sum(each.count(mark) == width - 1 for each in whole) >= len(whole)
+    found = last.count(mark)
+    return found == place or (found > place and width >= _WIDE)
+
+
+def _breaks(cell: str | None) -> int:
+    return len(_BREAK.findall(cell or ""))
