@@ -175,9 +175,16 @@ def _key(row: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def _merged(first: RunRow, second: RunRow) -> RunRow:
-    """Return the record that knows more, with what it leaves out from the other; of equals the first."""
+    """Return the record that knows more, with what it leaves out from the other; of equals the first.
+
+    What a run that began had asked for is as accounting (`second`) says: `scontrol` of older versions tells, from then
+    on, what it got.
+    """
     better, worse = sorted((first, second), key=_knows, reverse=True)
-    return {name: worse[name] if value is None else value for name, value in better.items()}
+    merged = {name: worse[name] if value is None else value for name, value in better.items()}
+    if merged["started_at"] is not None and second["requested_gpu_count"] is not None:
+        merged["requested_gpu_count"] = second["requested_gpu_count"]
+    return merged
 
 
 def _knows(row: RunRow) -> tuple[bool, bool]:

@@ -143,6 +143,7 @@ def test_a_running_job_that_gives_a_node_back_is_one_run(ledger: Ledger, way: st
     ledger.pull(way)
     (run,) = ledger.runs(job)
     assert (run["state"], run["gpu_count"], run["nodes"], run["ended_at"]) == ("RUNNING", 2, "n1", None)
+    assert first["requested_gpu_count"] == 4
     assert (run["started_at"], run["time_limit_seconds"], run["job_name"]) == (first["started_at"], 2700, "smaller")
     kept = [("GPU-n1-0", True), ("GPU-n1-1", True)]
     assert ledger.held(job) == [*kept, ("GPU-n2-0", False), ("GPU-n2-1", False)]
@@ -152,6 +153,7 @@ def test_a_running_job_that_gives_a_node_back_is_one_run(ledger: Ledger, way: st
     ledger.pull("commands", since=datetime.now(UTC) - timedelta(hours=2))
     (run,) = ledger.runs(job)
     assert (run["state"], run["restart_count"], run["started_at"]) == ("CANCELLED", 0, first["started_at"])
+    assert run["requested_gpu_count"] == 4
     rows = ledger.read(JobGpu).filter(pl.col("job_id") == job)
     ends = {row["gpu_uuid"]: row["held_end"] for row in rows.to_dicts()}
     assert ends["GPU-n1-0"] == ends["GPU-n1-1"] == run["ended_at"]
