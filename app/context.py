@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from ledger.config import Settings
 
 if TYPE_CHECKING:
+    from app.api._reader import Reader
     from app.data import Scope
     from ledger.store import Store
     from queries.aside import Aside
@@ -43,7 +44,8 @@ class Context:
 
     `matched` says on which nodes and bills the links between them were last computed, `held` on which hours of what
     kubelets tell the holders of devices were; `viewer` says what the one who looks at the page that runs now may see,
-    and without one everybody is an admin; `person` says their name; large calls of rollups go `aside`.
+    and without one everybody is an admin; `person` says their name; large calls of rollups go `aside`, and `reader`
+    reads the batches of many agents.
     """
 
     settings: Settings
@@ -54,6 +56,7 @@ class Context:
     keeping: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     aside: "Aside | None" = None
+    reader: "Reader | None" = None
     matched: object = None
     held: Mapping[tuple[str, str], int] = field(default_factory=dict)
     _store: "Store | None" = None
@@ -129,8 +132,9 @@ class Context:
     def close(self) -> None:
         """Ask jobs to stop, wait for the one that works, and close the store."""
         self.stop.set()
-        if self.aside is not None:
-            self.aside.close()
+        for each in (self.aside, self.reader):
+            if each is not None:
+                each.close()
         with self.work, self.keeping, self._opening:
             if self._store is not None:
                 self._store.close()

@@ -9,11 +9,12 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import streamlit
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api._answers import refusal
@@ -39,7 +40,8 @@ class Guard:
     def __init__(self, app: ASGIApp, names: Iterable[str]) -> None:
         self._app = app
         self._names = frozenset(names)
-        self._headers = headers()
+        self._headers = [(name.encode(), value.encode()) for name, value in headers().items()]
+        self._own = frozenset(name for name, _ in self._headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a call on, or refuse it."""
@@ -54,7 +56,8 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
+                given = (each for each in message.get("headers", ()) if each[0].lower() not in self._own)
+                message["headers"] = [*given, *self._headers]
             await send(message)
 
         if problem:
@@ -112,10 +115,12 @@ def _inline_scripts() -> list[str]:
     return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in found]
 
 
+@lru_cache(maxsize=64)
 def _name(host: str) -> str:
     return (urlsplit(f"//{host}").hostname or "").lower()
 
 
+@lru_cache(maxsize=64)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

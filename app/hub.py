@@ -27,6 +27,7 @@ from app.ahead import Ahead
 from app.api import health, ingest, metrics, services, unknown
 from app.api._intake import Intake
 from app.api._pace import Pace
+from app.api._reader import Reader
 from app.context import Context
 from app.gate import Gate
 from app.guard import Guard, host_names
@@ -62,7 +63,7 @@ def routes(context: Context, token: str) -> list[Route]:
     return [
         Route("/metrics", partial(metrics.metrics, context, token)),
         Route("/api/v1/health", health.health),
-        Route(_INGEST, partial(ingest.ingest, context, pace, Intake(context, pace)), methods=["POST"]),
+        Route(_INGEST, partial(ingest.ingest, context, pace, Intake(context, pace, context.reader)), methods=["POST"]),
         Route("/api/v1/services", partial(services.listed, context, token)),
         Route("/api/v1/services/{name}", partial(services.called, context, token), methods=["POST"]),
         Route("/api/{rest:path}", unknown.unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),
@@ -125,7 +126,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
     refuse_second(settings.store.url)
     # Opened before the address is taken: a store that cannot be opened serves nobody.
     context.store.checkpoint_beside()
-    context.aside = Aside()
+    context.aside, context.reader = Aside(), Reader()
     with listening(settings.hub) as listener:
         host, port = listener.getsockname()[:2]
         configure(settings.hub, port)

@@ -76,6 +76,13 @@ class Ready:
     joint: Joint
     verdict: Judged
 
+    @classmethod
+    def of_fitted(cls, table: Table, fitted: pl.DataFrame, parts: Sequence[tuple[int, int]]) -> "Ready":
+        """Return rows of which every one went through the door as it is, somewhere else."""
+        nothing = pl.Series("reason", [None], dtype=pl.String).new_from_index(0, fitted.height)
+        is_repeated = pl.Series("repeated", [False]).new_from_index(0, fitted.height)
+        return cls(Joint(table.schema, fitted, parts), Judged(table, fitted, fitted, nothing, is_repeated, ()))
+
 
 def ready(joints: Iterable[Joint]) -> list[Ready]:
     """Take rows through the door, once per table; this needs no store."""
@@ -133,7 +140,8 @@ def _whole(commit: Commit, joint: Joint, verdict: Judged, apart: Collection[int]
     if table.group in APPEND_ONLY:
         # As they came: sorting a second of a hundred nodes orders nothing that is read.
         commit.add(table, fitted.rechunk())
-        return {place: Written(height, 0, 0, verdict.unknown_columns) for place, height in parts}
+        of_height = {height: Written(height, 0, 0, verdict.unknown_columns) for _, height in parts}
+        return {place: of_height[height] for place, height in parts}
     key = list(table.key)
     owners = pl.Series("_place", [place for place, height in parts for _ in range(height)], dtype=pl.Int64)
     changed = commit.upsert(table, arranged(fitted, table.order))

@@ -9,12 +9,13 @@ from typing import Final
 
 import polars as pl
 
-from ledger._seen import Seen
+from ledger._order import whole
+from ledger._seen import BatchKey, Seen
 from ledger._slices import Slices
 from ledger.tables.partition import Table, Timed
 
-Edges = dict[tuple[str, str], datetime]
-"""By cluster and node, the last instant that is stored."""
+Edges = dict[tuple[str, str], int]
+"""By cluster and node, the last instant that is stored, in microseconds."""
 
 _NODE: Final = ("cluster", "node")
 
@@ -30,7 +31,7 @@ class Latest:
     def __init__(self) -> None:
         self._turn = -1
         self._edges: dict[str, Edges] = {}
-        self._since: dict[str, datetime] = {}
+        self._since: dict[str, int] = {}
         self._writes: dict[str, int] = {}
         self.batches = Seen()
         self.slices = Slices()
@@ -55,20 +56,22 @@ class Latest:
             self._writes[table.name] = self._writes.get(table.name, 0) + 1
             if self._writes[table.name] <= _WRITES_BEFORE_READING:
                 return None
-            found, self._since[table.name] = read()
-            self._edges[table.name] = {(cluster, node): last for cluster, node, last in found.iter_rows()}
-        known, since = self._edges[table.name], self._since[table.name]
+            found, since = read()
+            places = found.select(_NODE).iter_rows()
+            self._edges[table.name] = dict(zip(places, whole(found.to_series(2)), strict=True))
+            (self._since[table.name],) = whole(pl.Series([since], dtype=pl.Datetime("us", "UTC")))
+        known, before = self._edges[table.name], self._since[table.name]
         first = _ends(frame, column, last=False)
-        return {node for node, at in first.items() if at <= known.get(node, since)}
+        return {node for node, at in first.items() if at <= known.get(node, before)}
 
     def commit(
         self,
         turn: int,
         added: list[tuple[Table, pl.DataFrame]],
         rewritten: set[str],
-        recorded: Iterable[tuple[str, str]],
+        recorded: Iterable[BatchKey],
     ) -> None:
-        """Take over what a transaction has stored, once it is committed; `recorded` are nodes with ids of batches."""
+        """Take over what a transaction has stored, once it is committed; `recorded` are its batches."""
         self._turn = turn
         self.batches.commit(recorded)
         for table, frame in added:
@@ -87,12 +90,13 @@ class Latest:
 def _ends(frame: pl.DataFrame, column: str, *, last: bool) -> Edges:
     """Return the first or the last instant of each node."""
     if frame.height > _FEW_ROWS:
-        at = pl.col(column).max() if last else pl.col(column).min()
-        return {(cluster, node): each for cluster, node, each in frame.group_by(_NODE).agg(at).iter_rows()}
+        at = pl.col(column).to_physical()
+        grouped = frame.group_by(_NODE).agg(at.max() if last else at.min())
+        return {(cluster, node): each for cluster, node, each in grouped.iter_rows()}
     # In this thread: what waits for the threads of Polars waits for all that is computed meanwhile.
     further = max if last else min
     found: Edges = {}
-    for cluster, node, each in zip(*(frame[name].to_list() for name in (*_NODE, column)), strict=True):
+    for cluster, node, each in zip(*(whole(frame[name]) for name in (*_NODE, column)), strict=True):
         found[cluster, node] = further(each, found.get((cluster, node), each))
     return found
 

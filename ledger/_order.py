@@ -1,7 +1,7 @@
 """Keys of many rows as one whole number each: sorted and counted many times faster than columns of text."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -15,10 +15,15 @@ def has_repeats(frame: pl.DataFrame, columns: Sequence[str]) -> bool:
     """Tell whether two rows are equal in some columns."""
     if frame.height < _FEW_ROWS:
         # In this thread: what waits for the threads of Polars waits for all that is computed meanwhile.
-        return len(set(zip(*(frame[name].to_list() for name in columns), strict=True))) < frame.height
+        return len(set(zip(*(whole(frame[name]) for name in columns), strict=True))) < frame.height
     if frame.height < _MANY_ROWS or (packed := _packed(frame, columns)) is None:
         return bool(frame.select(pl.struct(columns).n_unique()).item() < frame.height)
     return packed.n_unique() < frame.height
+
+
+def whole(series: pl.Series) -> list[Any]:
+    """Return values that differ where those of a series do: of instants their number, a hundred times faster made."""
+    return (series.to_physical() if series.dtype == pl.Datetime else series).to_list()
 
 
 def arranged(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

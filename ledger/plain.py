@@ -69,8 +69,8 @@ def height_of(columns: Columns) -> int:
 
 def _fits(values: Sequence[object], kinds: frozenset[type]) -> bool:
     """Tell whether all values are of the kinds, and whole numbers fit into 64 bits."""
-    found = set(map(type, values)) - {type(None)}
-    if not found <= kinds:
+    found = set(map(type, values))
+    if not found - {type(None)} <= kinds:
         return False
     if int not in found:
         return True

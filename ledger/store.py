@@ -25,7 +25,7 @@ from ledger._connection import explained, path_of, read_only
 from ledger._ddl import quoted
 from ledger._door import Written, admit
 from ledger._erasure import erase_user
-from ledger._group import Joint, append_group, joints_of, ready
+from ledger._group import Joint, Ready, append_group, joints_of, ready
 from ledger._opening import reading
 from ledger._order import arranged
 from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, rows_of, versions_query
@@ -120,7 +120,10 @@ class Store:
 
         Each counts once; one that was seen before is None in the answer. All are stored or, with an error, none.
         """
-        parts = ready(joints)
+        return self.append_ready(senders, ready(joints))
+
+    def append_ready(self, senders: Sequence[Sender], parts: Sequence[Ready]) -> list[dict[str, Written] | None]:
+        """Let in what went through the door already, as `append_group` does."""
         return self._commit(lambda commit: append_group(commit, senders, parts))
 
     def replace(
@@ -262,4 +265,15 @@ class Store:
         return self._transactions.run(work)
 
 
-__all__ = ["Joint", "PartitionStateRow", "RollupState", "Sender", "Store", "Version", "Written", "utcnow"]
+__all__ = [
+    "Joint",
+    "PartitionStateRow",
+    "Ready",
+    "RollupState",
+    "Sender",
+    "Store",
+    "Version",
+    "Written",
+    "ready",
+    "utcnow",
+]

@@ -4,28 +4,23 @@ What computes millions of rows holds this process's interpreter and the threads 
 answer of a hub waits for both. Rows go over as files of Arrow; what is to be done, over the process's own pipes.
 """
 
-import contextlib
-import os
-import pickle
-import subprocess
-import sys
 import tempfile
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from ledger import memory
+from ledger.beside import ENDED, Beside
 from ledger.log import log
-from queries.graph import load
+from queries.graph import Rollup, load
 
 _LEAST_ROWS: Final = 100_000
 """What takes less than handing it over would."""
 
 _NICE: Final = 19
-_PATIENCE_SECONDS: Final = 5.0
 _RESULT: Final = "result"
 
 
@@ -43,13 +38,16 @@ class Aside:
 
     def __init__(self, least_rows: int = _LEAST_ROWS) -> None:
         self._least_rows = least_rows
-        self._turn = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_closed = False
+        self._process = Beside(compute, nice=_NICE)
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process's id; None where none runs."""
+        return self._process.pid
 
     def takes(self, inputs: Mapping[str, pl.DataFrame]) -> bool:
         """Tell whether a call is large enough."""
-        return sum(frame.height for frame in inputs.values()) >= self._least_rows and not self._is_closed
+        return sum(frame.height for frame in inputs.values()) >= self._least_rows and not self._process.is_closed
 
     def compute(
         self, rollup: str, inputs: dict[str, pl.DataFrame], others: Mapping[str, object]
@@ -64,70 +62,27 @@ class Aside:
                 for name in names:
                     inputs.pop(name).write_ipc(Path(folder, name), compat_level=pl.CompatLevel.newest())
                 memory.release()
-                with self._turn:
-                    self._call(_Asked(rollup, folder, names, others))
+                self._process.call(_Asked(rollup, folder, names, others))
                 return pl.read_ipc(Path(folder, _RESULT))
-        except (OSError, EOFError, pickle.UnpicklingError, pl.exceptions.PolarsError) as error:
+        except (*ENDED, pl.exceptions.PolarsError) as error:
             log.warning("a rollup is not computed aside", rollup=rollup, message=str(error) or "its process ended")
-            with self._turn:
-                self._end()
             return None
 
     def close(self) -> None:
         """End the process, after the call that it works on."""
-        self._is_closed = True
-        with self._turn:
-            self._end()
-
-    def _call(self, asked: _Asked) -> None:
-        """Hand a call over, and wait until it is done."""
-        if self._process is None and not self._is_closed:
-            # In a group of its own: what interrupts a hub on a terminal asks this one, and the hub ends the other.
-            self._process = subprocess.Popen(  # noqa: S603  this program, with no argument
-                [sys.executable, "-P", "-m", __name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                # What it fails with, the same call says here.
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        if self._process is None or self._process.stdin is None or self._process.stdout is None:
-            raise EOFError
-        pickle.dump(asked, self._process.stdin)
-        self._process.stdin.flush()
-        pickle.load(self._process.stdout)  # noqa: S301  our own process says it
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            process.communicate(timeout=_PATIENCE_SECONDS)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        self._process.close()
 
 
-def serve(calls: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer calls until nobody can make another."""
-    functions = {each.name: each.function for each in load()}
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            asked: _Asked = pickle.load(calls)  # noqa: S301  who has started this process says it
-            _compute(functions[asked.rollup], asked)
-            pickle.dump(asked.rollup, answers)
-            answers.flush()
-            memory.release()
+@cache
+def _rollups() -> Mapping[str, Rollup]:
+    return {each.name: each for each in load()}
 
 
-def _compute(function: Callable[..., Any], asked: _Asked) -> None:
-    """Compute a call into its folder."""
+def compute(asked: _Asked) -> str:
+    """Compute a call into its folder, and give back what it took."""
     inputs = {name: pl.read_ipc(Path(asked.folder, name)).lazy() for name in asked.inputs}
-    frame: pl.DataFrame = function(**inputs, **asked.others).collect()
+    frame: pl.DataFrame = _rollups()[asked.rollup].function(**inputs, **asked.others).collect()
     frame.write_ipc(Path(asked.folder, _RESULT), compat_level=pl.CompatLevel.newest())
-
-
-if __name__ == "__main__":
-    memory.settle()
-    os.nice(_NICE)
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    del inputs, frame
+    memory.release()
+    return asked.rollup

@@ -22,7 +22,7 @@ WRITABLE: Final = frozenset(
 """Tables whose rows say which node they are of: a node writes these, and only its own rows."""
 
 # What decoding may unfold to; the number of rows is checked here, where it gets a status of its own.
-_NO_ROW_LIMIT: Final = 10**9
+NO_ROW_LIMIT: Final = 10**9
 
 
 def too_large(size: int, limit: int) -> Response:
@@ -43,7 +43,7 @@ def too_often(node: str, limit: int, seconds: int) -> Response:
 def accepted(body: bytes, caller: Caller, pace: Pace, limits: HubSettings) -> Batch | Response:
     """Return the batch of a body, or the answer to a body that is none for this hub."""
     try:
-        batch = decode(body, Limits(body_bytes=limits.ingest_max_bytes, rows=_NO_ROW_LIMIT))
+        batch = decode(body, Limits(body_bytes=limits.ingest_max_bytes, rows=NO_ROW_LIMIT))
     except VersionError as error:
         # The rows may be good: the agent keeps them until both speak the same.
         return refusal(HTTPStatus.UPGRADE_REQUIRED, error.message, hint=error.hint)
@@ -52,10 +52,11 @@ def accepted(body: bytes, caller: Caller, pace: Pace, limits: HubSettings) -> Ba
     # Behind a token for any node stand many: only the batch says which one called.
     if caller.node == ANY_NODE and (seconds := pace.wait(Caller(caller.cluster, batch.node))):
         return too_often(batch.node, limits.ingest_calls_per_minute, seconds)
-    return _refused(batch, caller, limits.ingest_max_rows) or batch
+    return refused(batch, caller, limits.ingest_max_rows) or batch
 
 
-def _refused(batch: Batch, caller: Caller, most_rows: int) -> Response | None:
+def refused(batch: Batch, caller: Caller, most_rows: int) -> Response | None:
+    """Return the answer to a batch that its caller may not send; None to one that it may."""
     if batch.row_count > most_rows:
         message = f"batch: found {amount(batch.row_count, 'row')}, expected at most {most_rows}"
         return refusal(413, message, hint="see hub.ingest_max_rows")

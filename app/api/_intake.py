@@ -14,10 +14,11 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from app.api._answers import refusal
-from app.api._batch import accepted
-from app.api._kept import kept
+from app.api._batch import accepted, too_often
+from app.api._kept import kept, kept_as_read
 from app.api._pace import Pace
-from app.api._tokens import Caller
+from app.api._reader import LEAST, Reader, Taken
+from app.api._tokens import ANY_NODE, Caller
 from app.context import Context
 from collectors.wire import Batch
 
@@ -63,9 +64,10 @@ class _Queue:
 class Intake:
     """Takes the batches of all callers into one store."""
 
-    def __init__(self, context: Context, pace: Pace) -> None:
+    def __init__(self, context: Context, pace: Pace, reader: Reader | None = None) -> None:
         self._context = context
         self._pace = pace
+        self._reader = reader
         # One queue in a hub; tests of an application have a loop for each call.
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
 
@@ -120,10 +122,12 @@ class Intake:
         What agents bring after an outage is small as it comes, and hundreds of megabytes when it is unpacked.
         """
         limits = self._context.settings.hub
-        answers: dict[int, Response] = {}
+        answers = self._as_read(calls)
         group: dict[int, Batch] = {}
         rows = 0
         for place, call in enumerate(calls):
+            if place in answers:
+                continue
             found = accepted(call.body, call.caller, self._pace, limits)
             if isinstance(found, Response):
                 answers[place] = found
@@ -135,6 +139,27 @@ class Intake:
             group[place] = found
         answers |= self._kept(group)
         return [answers[place] for place in range(len(calls))]
+
+    def _as_read(self, calls: Sequence[_Call]) -> dict[int, Response]:
+        """Return the answers to batches that could be read beside, by their place."""
+        if self._reader is None or len(calls) < LEAST:
+            return {}
+        # The hub notes how far its clock came, and so sees when it goes back.
+        self._context.went_back()
+        limits = self._context.settings.hub
+        read = self._reader.read(
+            [call.body for call in calls],
+            [call.caller for call in calls],
+            Taken(limits.ingest_max_bytes, limits.ingest_max_rows, _GROUP_ROWS),
+            self._context.now(),
+        )
+        answers = {
+            place: too_often(told.node, limits.ingest_calls_per_minute, seconds)
+            for place, told in read.told.items()
+            if calls[place].caller.node == ANY_NODE
+            and (seconds := self._pace.wait(Caller(calls[place].caller.cluster, told.node)))
+        }
+        return answers | kept_as_read(self._context, read, answers)
 
     def _kept(self, group: Mapping[int, Batch]) -> dict[int, Response]:
         """Return the answers to batches, after their commit."""

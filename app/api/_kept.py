@@ -1,18 +1,21 @@
 """Batches on their way into the store: as one where that changes no value, each by itself where it might."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+import msgspec
 from starlette.responses import Response
 
-from app.api._answers import answer, refusal
-from app.api._clock import AHEAD, timely
+from app.api._answers import refusal
+from app.api._clock import AHEAD, Counts, timely
+from app.api._joints import joints_of
+from app.api._reader import Read
 from app.context import Context
 from collectors.wire import Batch
 from ledger.errors import ContractError, StoreError
 from ledger.frames import to_frame
-from ledger.plain import height_of, joined
-from ledger.store import Joint, Sender
+from ledger.plain import height_of
+from ledger.store import Joint, Sender, Written
 from ledger.tables import TABLES
 
 _SICK: Final = 3
@@ -21,7 +24,7 @@ _SICK: Final = 3
 
 def kept(context: Context, batches: Sequence[Batch]) -> list[Response]:
     """Return the answer to each batch, after the commit."""
-    joints, odd = _joints(batches)
+    joints, odd = joints_of(batches)
     if odd:
         plain = [place for place in range(len(batches)) if place not in odd]
         answers = dict(zip(plain, kept(context, [batches[place] for place in plain]), strict=True)) if plain else {}
@@ -32,19 +35,6 @@ def kept(context: Context, batches: Sequence[Batch]) -> list[Response]:
         return _committed(context, batches, joints)
     except (ContractError, StoreError):
         return _apart(context, batches)
-
-
-def _joints(batches: Sequence[Batch]) -> tuple[list[Joint], set[int]]:
-    """Return the rows of all batches by table, or which batches have values that only the door can read."""
-    joints, odd = [], set[int]()
-    for name in dict.fromkeys(name for batch in batches for name in batch.tables):
-        schema = TABLES[name].schema
-        places = [place for place, batch in enumerate(batches) if name in batch.tables]
-        parts = [batches[place].tables[name] for place in places]
-        frame, strange = joined(schema, parts)
-        odd |= {places[index] for index in strange}
-        joints.append(Joint(schema, frame, list(zip(places, map(height_of, parts), strict=True))))
-    return joints, odd
 
 
 def _apart(context: Context, batches: Sequence[Batch]) -> list[Response]:
@@ -72,7 +62,7 @@ def _apart(context: Context, batches: Sequence[Batch]) -> list[Response]:
 
 
 def _committed(context: Context, batches: Sequence[Batch], joints: Sequence[Joint]) -> list[Response]:
-    senders = [Sender(batch.batch_id, batch.node, f"agent {batch.node}") for batch in batches]
+    senders = [Sender(batch.batch_id, batch.node, f"agent {batch.node}", cluster=batch.cluster) for batch in batches]
     back = context.went_back()
     in_time, untimely = timely(joints, senders, context.now())
     if untimely and back > AHEAD:
@@ -82,9 +72,34 @@ def _committed(context: Context, batches: Sequence[Batch], joints: Sequence[Join
             hint="set the hub's clock; agents keep their rows meanwhile",
         )
     outcomes = context.store.append_group(senders, in_time)
+    return _answers(context, [(batch.batch_id, batch.tables) for batch in batches], outcomes, untimely)
+
+
+def kept_as_read(context: Context, read: Read, left_out: Collection[int]) -> dict[int, Response]:
+    """Return the answers to batches that were read beside, by their place; none where the store does not take them."""
+    told, parts = read.ready(left_out)
+    if not told:
+        return {}
+    senders = [Sender(each.batch_id, each.node, f"agent {each.node}", cluster=each.cluster) for each in told.values()]
+    try:
+        outcomes = context.store.append_ready(senders, parts)
+    except (ContractError, StoreError):
+        # They are read once more, and each is told what is wrong.
+        return {}
+    answers = _answers(context, [(each.batch_id, each.heights) for each in told.values()], outcomes, {})
+    return dict(zip(told, answers, strict=True))
+
+
+def _answers(
+    context: Context,
+    batches: Sequence[tuple[str, Mapping[str, object]]],
+    outcomes: Sequence[Mapping[str, Written] | None],
+    untimely: Counts,
+) -> list[Response]:
+    """Return what each batch, of an id and with tables, is told."""
     context.grown({name for written in outcomes for name in written or ()})
     answers = []
-    for place, (batch, written) in enumerate(zip(batches, outcomes, strict=True)):
+    for place, ((batch_id, tables), written) in enumerate(zip(batches, outcomes, strict=True)):
         told = {
             name: {
                 "rows": each.rows,
@@ -92,8 +107,9 @@ def _committed(context: Context, batches: Sequence[Batch], joints: Sequence[Join
                 "rejected": each.rejected + untimely.get((place, name), 0),
             }
             for name, each in (written or {}).items()
-            if name in batch.tables
+            if name in tables
         }
         status = "known" if written is None else "kept"
-        answers.append(answer({"status": status, "batch_id": batch.batch_id, "tables": told}))
+        said = msgspec.json.encode({"status": status, "batch_id": batch_id, "tables": told})
+        answers.append(Response(said, media_type="application/json"))
     return answers

@@ -33,12 +33,6 @@ class Watched(Aside):
         self.done += found is not None
         return found
 
-    @property
-    def pid(self) -> int:
-        """Return the process's number."""
-        assert self._process is not None
-        return self._process.pid
-
 
 @pytest.fixture
 def aside() -> Iterator[Watched]:
@@ -77,6 +71,7 @@ def test_rows_are_the_same_as_without_it(store: Store, aside: Watched) -> None:
 def test_a_process_that_is_killed_costs_time_alone(store: Store, aside: Watched) -> None:
     again(store, aside)
     before, done = versions(store), aside.done
+    assert aside.pid is not None
     os.kill(aside.pid, signal.SIGKILL)
     again(store, aside)
     assert aside.done > done, "another process takes its place"

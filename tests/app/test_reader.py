@@ -1,0 +1,142 @@
+"""Batches of many agents, read in a process of its own: the same rows and answers, whatever becomes of that process."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from starlette.responses import Response
+
+from app.api._intake import Intake
+from app.api._pace import Pace
+from app.api._reader import LEAST, Read, Reader, Taken
+from app.api._tokens import ANY_NODE, Caller
+from app.context import Context
+from collectors.wire import encode
+from ledger.tables import Batch, HostSample, RejectedRow
+from tests.demo import DEMO_NOW, settings_of
+
+ANYBODY = Caller("", ANY_NODE)
+TAKEN = Taken(1_000_000, 1_000, 100_000)
+
+
+class Watched(Reader):
+    """One that counts the batches that it could read."""
+
+    done: int = 0
+
+    def read(self, *asked: object) -> Read:  # type: ignore[override]  what it is asked is passed on
+        """Read, and count."""
+        found = super().read(*asked)  # type: ignore[arg-type]  as above
+        self.done += len(found.told)
+        return found
+
+    @property
+    def pid(self) -> int:
+        """Return the process's number."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+
+@pytest.fixture
+def reader() -> Iterator[Watched]:
+    made = Watched()
+    yield made
+    made.close()
+
+
+def body(node: str, batch_id: str = "", **changes: object) -> bytes:
+    row = {"cluster": "c", "node": node, "boot_id": "b", "sampled_at": DEMO_NOW, "step_seconds": 10.0, **changes}
+    return encode(batch_id or f"batch of {node}", node, "b", {"host_sample": [row]})
+
+
+def mixed() -> list[bytes]:
+    """Return what a hub may get at once: in order, mangled, out of range, out of time, twice, and for other tables."""
+    good = [body(f"n{each}", load_average_count=each / 4) for each in range(40)]
+    late = body("late", sampled_at=DEMO_NOW + timedelta(days=3))
+    odd = [body("below", step_seconds=-1.0), body("word", step_seconds="ten"), body("strange", no_such_column=1)]
+    other = encode("of another table", "n1", "b", {"cost_hour": [{"node": "n1"}]})
+    return [*good[:20], b"none", late, *odd, other, body("n3"), body("n3", load_average_count=7.0), *good[20:]]
+
+
+def answers(intake: Intake, bodies: list[bytes], caller: Caller = ANYBODY) -> list[tuple[int, object]]:
+    async def all_at_once() -> list[Response]:
+        # The first is taken alone; all others wait meanwhile and are taken together.
+        return await asyncio.gather(*(intake.answer(caller, each) for each in bodies))
+
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        found = aside.submit(asyncio.run, all_at_once()).result()
+    return [(each.status_code, json.loads(bytes(each.body))) for each in found]
+
+
+def stored(context: Context) -> tuple[list[object], ...]:
+    refused = context.store.read(RejectedRow).select("table_name", "source", "reason", "row_json")
+    return (
+        sorted(context.store.read(HostSample).rows(), key=repr),
+        sorted(context.store.read(Batch).select("batch_id", "node", "row_count", "rejected_count").rows()),
+        sorted(refused.rows()),
+    )
+
+
+def test_answers_and_rows_are_those_of_a_hub_that_reads_itself(
+    empty_context: Context, tmp_path: Path, reader: Watched
+) -> None:
+    alone = Context(settings_of(tmp_path / "alone.duckdb"), now=lambda: DEMO_NOW)
+    beside = answers(Intake(empty_context, Pace(60_000), reader), mixed())
+    assert beside == answers(Intake(alone, Pace(60_000)), mixed())
+    assert stored(empty_context) == stored(alone)
+    alone.close()
+    assert sorted({status for status, _ in beside}) == [200, 400, 422]
+    assert reader.done >= 40, "what is in order is read beside, whatever stands between"
+
+
+def test_a_process_that_is_killed_costs_time_alone(empty_context: Context, reader: Watched) -> None:
+    intake = Intake(empty_context, Pace(60_000), reader)
+    answers(intake, [body(f"a{each}") for each in range(2 * LEAST)])
+    done = reader.done
+    os.kill(reader.pid, signal.SIGKILL)
+    for name in ("b", "c"):
+        told = answers(intake, [body(f"{name}{each}") for each in range(2 * LEAST)])
+        assert [status for status, _ in told] == [200] * 2 * LEAST
+    assert reader.done > done, "another process takes its place"
+    assert empty_context.store.read(HostSample).height == 6 * LEAST
+
+
+def test_a_batch_that_is_sent_again_counts_once(empty_context: Context, reader: Watched) -> None:
+    intake = Intake(empty_context, Pace(60_000), reader)
+    bodies = [body(f"n{each}") for each in range(2 * LEAST)]
+    answers(intake, bodies)
+    again = answers(intake, [*bodies, body("new")])
+    assert [said["status"] for _, said in again if isinstance(said, dict)] == ["known"] * 2 * LEAST + ["kept"]
+    assert empty_context.store.read(HostSample).height == 2 * LEAST + 1
+
+
+def test_who_calls_too_often_is_told_so_and_the_others_are_kept(empty_context: Context, reader: Watched) -> None:
+    intake = Intake(empty_context, Pace(2), reader)
+    flood = [body("eager", f"eager {each}", load_average_count=each) for each in range(5)]
+    told = answers(intake, [*flood[:1], *(body(f"n{each}") for each in range(2 * LEAST)), *flood[1:]])
+    assert [status for status, _ in told].count(429) == 3
+    nodes = empty_context.store.read(HostSample)["node"].to_list()
+    assert sorted(set(nodes)) == sorted({"eager", *(f"n{each}" for each in range(2 * LEAST))})
+    assert reader.done >= 2 * LEAST
+
+
+def test_a_token_of_another_node_is_refused_as_everywhere(empty_context: Context, reader: Watched) -> None:
+    bodies = [body(f"n{each}") for each in range(2 * LEAST)]
+    told = answers(Intake(empty_context, Pace(60_000), reader), bodies, Caller("c", "n5"))
+    assert [status for status, _ in told].count(403) == 2 * LEAST - 1
+    assert empty_context.store.read(HostSample)["node"].to_list() == ["n5"]
+
+
+def test_more_rows_than_one_commit_takes_are_left_to_the_hub(reader: Watched) -> None:
+    bodies = [body(f"n{each}") for each in range(LEAST)]
+    callers = [ANYBODY] * LEAST
+    assert len(reader.read(bodies, callers, TAKEN, DEMO_NOW).told) == LEAST
+    assert reader.read(bodies, callers, TAKEN._replace(all_rows=LEAST - 1), DEMO_NOW) == Read()
+    reader.close()
+    assert reader.read(bodies, callers, TAKEN, DEMO_NOW) == Read()
