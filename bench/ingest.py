@@ -27,20 +27,31 @@ _PATIENCE_SECONDS: Final = 120
 
 @dataclass
 class Watched:
-    """What a process held and used, second by second."""
+    """What a process and those that it started held and used, second by second."""
 
     resident_bytes: list[int] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
 
 
 def _stat(pid: int) -> tuple[int, float]:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return int(fields[21]) * 4096, (int(fields[11]) + int(fields[12])) / 100
+    """Return what a process and those that it started hold in bytes, and the processor time that they took."""
+    resident, cpu, family = 0, 0.0, {pid}
+    # Who starts another has the smaller number.
+    for each in sorted(int(found.name) for found in Path("/proc").iterdir() if found.name.isdecimal()):
+        try:
+            fields = Path(f"/proc/{each}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if each == pid or int(fields[1]) in family:
+            family.add(each)
+            resident += int(fields[21]) * 4096
+            cpu += (int(fields[11]) + int(fields[12])) / 100
+    return resident, cpu
 
 
 @contextmanager
 def watched(pid: int) -> Iterator[Watched]:
-    """Look at a process once a second until the block ends."""
+    """Look at a process, with those that it started, once a second until the block ends."""
     seen, stop = Watched(), threading.Event()
 
     def look() -> None:
