@@ -37,7 +37,7 @@ def _stat(pid: int) -> tuple[int, float]:
     """Return what a process and those that it started hold in bytes, and the processor time that they took."""
     resident, cpu, family = 0, 0.0, {pid}
     # Who starts another has the smaller number.
-    for each in sorted(int(found.name) for found in Path("/proc").iterdir() if found.name.isdecimal()):
+    for each in sorted(int(one.name) for one in Path("/proc").iterdir() if one.name.isdecimal()):
         try:
             fields = Path(f"/proc/{each}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
