@@ -88,7 +88,7 @@ def opened(file: SourceFile, request: Request) -> Export:
         if lacking and not names:
             remarks.append(f"no row has a cell for {', '.join(lacking)}: read as null")
         names = names or [*texts.frame.columns, *texts.unread]
-        _need_currency(file, names, stated)
+        _need_currency(texts.header, names, stated)
         seen.see(known(texts.frame), stated)
     columns = found(names)
     ways = seen.ways.ways(file.label, stated, is_local=is_local(names))
@@ -119,10 +119,10 @@ def opened(file: SourceFile, request: Request) -> Export:
     )
 
 
-def _need_currency(file: SourceFile, names: Sequence[str], stated: Mapping[str, str]) -> None:
+def _need_currency(where: str, names: Sequence[str], stated: Mapping[str, str]) -> None:
     if "currency" not in found(names) and "billingcurrency" not in stated:
         raise InputError(
-            f"{file.label}: line 1: found no column BillingCurrency, expected the currency of the bill",
+            f"{where}: found no column BillingCurrency, expected the currency of the bill",
             hint=_STATE_IT,
         )
 

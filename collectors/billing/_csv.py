@@ -11,9 +11,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
+from collectors.billing._above import above
 from collectors.billing._as_written import WHOLE_ROWS, as_json
 from collectors.billing._encoded import HEAD_BYTES
-from collectors.billing._torn import without_open, without_torn
+from collectors.billing._torn import Behind, behind_open, without_open, without_torn
 from collectors.billing._typed import Broken, Texts, frame_of
 from ledger.errors import InputError
 from ledger.words import amount
@@ -32,10 +33,12 @@ _PART_ROWS: Final = 100_000
 
 
 def header(content: bytes) -> tuple[list[str], str]:
-    """Return the column names and the character between them."""
-    head = content[:HEAD_BYTES].decode(errors="ignore")  # the cut may fall into a character
-    rows = {mark: _first_record(head, mark) for mark in ",;\t|"}
-    mark = max(rows, key=lambda each: len(rows[each]))
+    """Return the column names and the character between them: the one that the file tells, else that of most names."""
+    start = above(content)
+    # The cut may fall into a character.
+    head = content[start.bytes : start.bytes + HEAD_BYTES].decode(errors="ignore")
+    rows = {mark: _first_record(head, mark) for mark in (start.mark, *",;\t|") if mark}
+    mark = max(rows, key=lambda each: (len(rows[each]) > 1 and each == start.mark, len(rows[each])))
     names = [each.strip() for each in rows[mark]]
     return names, mark
 
@@ -55,12 +58,14 @@ def csv_texts(label: str, content: bytes) -> Texts:
     Raises: InputError: it names a column twice, or is no CSV.
     """
     layout = _layout(label, content)
+    content = content[layout.above_bytes :] if layout.above_bytes else content
     skipped: list[Broken] = []
-    with _as_csv(label, content, layout.mark):
+    with _as_csv(label, content, layout):
         table = arrow_csv.read_csv(layout.source(content), *layout.options(skipped))
     frame = frame_of(table)
     rows = _rows(content, layout, frame.height, skipped)
-    return rows.whole(Texts(label, frame, rows.lines, rows.broken, is_line=True), content)
+    texts = Texts(label, frame, rows.lines, rows.broken, is_line=True, header_line=layout.header_line)
+    return rows.whole(texts, content)
 
 
 def csv_parts(label: str, content: bytes) -> Iterator[Texts]:
@@ -71,27 +76,36 @@ def csv_parts(label: str, content: bytes) -> Iterator[Texts]:
     if len(content) < _LARGE_BYTES:
         yield csv_texts(label, content)
         return
+    whole = content
     layout = _layout(label, content)
+    content = content[layout.above_bytes :] if layout.above_bytes else content
     skipped: list[Broken] = []
-    with _as_csv(label, content, layout.mark):
+    with _as_csv(label, content, layout):
         height = arrow_csv.read_csv(layout.source(content), *layout.options(skipped, columns=layout.names[:1])).num_rows
     rows = _rows(content, layout, height, skipped)
     first = 0
     for frame in _frames(label, layout, content):
         is_last = first + frame.height == height
         lines, broken = rows.lines.slice(first, frame.height), rows.broken if is_last else ()
-        yield rows.whole(Texts(label, frame, lines, broken, is_line=True), content if is_last else b"")
+        texts = Texts(label, frame, lines, broken, is_line=True, header_line=layout.header_line)
+        yield rows.whole(texts, content if is_last else b"")
         first += frame.height
     if not height:
-        yield csv_texts(label, content)
+        yield csv_texts(label, whole)
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """The columns of a CSV file, and the character between them."""
+    """The columns of a CSV file, the character between them, and how much stands above its header."""
 
     names: list[str]
     mark: str
+    above_bytes: int
+    above_lines: int
+
+    @property
+    def header_line(self) -> int:
+        return self.above_lines + 1
 
     def source(self, content: bytes) -> pa.BufferReader:
         return pa.BufferReader(content if content.endswith(b"\n") else content + b"\n")
@@ -103,7 +117,8 @@ class _Layout:
 
         def skip(row: arrow_csv.InvalidRow) -> str:
             record = as_json([row.text]) if len(skipped) < WHOLE_ROWS else ""
-            skipped.append(Broken(row.number, *_of_width(row.actual_columns, row.expected_columns), record=record))
+            line = row.number + self.above_lines
+            skipped.append(Broken(line, *_of_width(row.actual_columns, row.expected_columns), record=record))
             return "skip"
 
         reading = arrow_csv.ReadOptions(
@@ -128,8 +143,9 @@ def _layout(label: str, content: bytes) -> _Layout:
     names, mark = header(content)
     if names.count("") > 1:  # programs for tables end every line with marks
         names = [each or f"column {index}" for index, each in enumerate(names, 1)]
-    need_once(f"{label}: line 1", names)
-    return _Layout(names, mark)
+    start = above(content)
+    need_once(f"{label}: line {start.lines + 1}", names)
+    return _Layout(names, mark, start.bytes, start.lines)
 
 
 def need_once(where: str, names: Sequence[str]) -> None:
@@ -146,14 +162,14 @@ def need_once(where: str, names: Sequence[str]) -> None:
 
 
 @contextmanager
-def _as_csv(label: str, content: bytes, mark: str) -> Iterator[None]:
+def _as_csv(label: str, content: bytes, layout: _Layout) -> Iterator[None]:
     """Say in words what Arrow does not take for CSV."""
     try:
         yield
     except pa.ArrowInvalid as error:
         if _TOO_LONG in str(error):
             raise InputError(
-                f"{label}: line {_longest(content, mark)}: found a quote that does not close within "
+                f"{label}: line {_longest(content, layout)}: found a quote that does not close within "
                 f"{_BLOCK_BYTES // 2**20} MiB, expected one that closes in its own row",
                 hint="correct the line, or export the file again",
             ) from error
@@ -167,7 +183,7 @@ def _frames(label: str, layout: _Layout, content: bytes) -> Iterator[pl.DataFram
     """Yield the rows of a CSV file in frames of about one size."""
     held: list[pa.RecordBatch] = []
     with (
-        _as_csv(label, content, layout.mark),
+        _as_csv(label, content, layout),
         arrow_csv.open_csv(layout.source(content), *layout.options([])) as reader,
     ):
         for batch in reader:
@@ -183,16 +199,19 @@ def _frames(label: str, layout: _Layout, content: bytes) -> Iterator[pl.DataFram
 class _Rows:
     """The line at which each kept row of a file starts, and the rows of another width.
 
-    `mark` is the character between cells; '' where every row is one line, so that no cell holds another row.
+    `mark` is the character between cells; '' where every row is one line, so that no cell holds another row. `behind`
+    are rows that a record of another width has swallowed at the end of the file.
     """
 
     lines: pl.Series
     broken: tuple[Broken, ...]
     mark: str
+    behind: Behind | None = None
 
     def whole(self, texts: Texts, end: bytes) -> Texts:
         """Return some rows without those that hold others, and without an open one at the end of the file."""
-        kept = without_open(texts, end) if end else texts
+        kept = without_open(texts, end, self.mark) if end else texts
+        kept = self.behind.added(kept) if end and self.behind else kept
         return without_torn(kept, self.mark) if self.mark else kept
 
 
@@ -202,14 +221,15 @@ def _rows(content: bytes, layout: _Layout, height: int, skipped: list[Broken]) -
     The file is only walked again where records and lines differ: broken rows, or line breaks in cells. Where
     that walk sees other records, rows are counted instead of lines.
     """
-    counted = pl.int_range(2, height + 2, eager=True)
+    counted = pl.int_range(layout.header_line + 1, layout.header_line + 1 + height, eager=True)
     if not skipped and content.count(b"\n") + (not content.endswith(b"\n")) == height + 1:
         return _Rows(counted, (), "")
     width = len(layout.names)
     lines: list[int] = []
     broken: list[Broken] = []
+    start, record = 0, list[str]()
     try:
-        for start, last, record in _records(content, layout.mark):
+        for start, last, record in _records(content, layout):
             if len(record) == width:
                 lines.append(start)
             elif record:
@@ -221,22 +241,25 @@ def _rows(content: bytes, layout: _Layout, height: int, skipped: list[Broken]) -
         return _Rows(counted, tuple(skipped), layout.mark)
     if len(lines) < height or len(broken) < len(skipped):
         return _Rows(counted, tuple(skipped), layout.mark)
-    return _Rows(pl.Series(lines[:height], dtype=pl.Int64), tuple(broken), layout.mark)
+    behind = behind_open(record, start, content, width, layout.mark) if record and len(record) != width else None
+    if behind:
+        broken[-1] = behind.opened
+    return _Rows(pl.Series(lines[:height], dtype=pl.Int64), tuple(broken), layout.mark, behind)
 
 
-def _records(content: bytes, mark: str) -> Iterator[tuple[int, int, list[str]]]:
+def _records(content: bytes, layout: _Layout) -> Iterator[tuple[int, int, list[str]]]:
     """Yield the records of a CSV file behind its header, each with its first and last line."""
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline=""), delimiter=mark)
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline=""), delimiter=layout.mark)
     next(reader, None)
     start = reader.line_num + 1
     for record in reader:
-        yield start, reader.line_num, record
+        yield layout.above_lines + start, layout.above_lines + reader.line_num, record
         start = reader.line_num + 1
 
 
-def _longest(content: bytes, mark: str) -> int:
+def _longest(content: bytes, layout: _Layout) -> int:
     """Return the line at which the record of most text begins."""
-    return max((sum(map(len, record)), start) for start, _, record in _records(content, mark))[1]
+    return max((sum(map(len, record)), start) for start, _, record in _records(content, layout))[1]
 
 
 def _of_width(found: int, expected: int) -> tuple[str, str]:

@@ -96,7 +96,7 @@ def parts_of(file: SourceFile, wanted: Collection[str]) -> Iterator[Texts]:
             twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
             if twice is not None:
                 raise InputError(
-                    f"{file.label}: line 1: found two columns for {twice}, expected each column once",
+                    f"{texts.header}: found two columns for {twice}, expected each column once",
                     hint="export the table again",
                 )
             frame = texts.frame.rename(dict(zip(texts.frame.columns, names, strict=True)))

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 import collectors.billing as formats
-from collectors.billing._encoded import beginning
+from collectors.billing._above import above
+from collectors.billing._encoded import HEAD_BYTES, beginning
 from collectors.billing._format import BillFormat, Head, Imported, Request
 from collectors.billing._source import Source, SourceFile, import_id, open_source
 from collectors.billing._texts import columns_of
@@ -127,7 +128,7 @@ def _told(
     if wanted is not None:
         found = {wanted: found.get(wanted, "")}
     if not found:
-        _tell_near(file.label, head, known)
+        _tell_near(file.label, head, known, content)
     if len(found) != 1:
         several = f"what could be {' or '.join(found)}" if found else _shown(columns, content)
         raise InputError(
@@ -138,12 +139,13 @@ def _told(
     return known[name], version
 
 
-def _tell_near(label: str, head: Head, known: Mapping[str, BillFormat]) -> None:
+def _tell_near(label: str, head: Head, known: Mapping[str, BillFormat], content: bytes) -> None:
     """Refuse a file that is nearly of one format in that format's words."""
     for each in known.values():
         near = each.near(head) if each.near is not None and head.columns else None
         if near is not None:
-            raise InputError(f"{label}: line 1: found {near.found}, expected {near.expected}", hint=near.hint)
+            line = above(beginning(content, HEAD_BYTES)).lines + 1
+            raise InputError(f"{label}: line {line}: found {near.found}, expected {near.expected}", hint=near.hint)
 
 
 def _shown(columns: tuple[str, ...], content: bytes) -> str:

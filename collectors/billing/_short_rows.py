@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Container, Iterator
 from typing import Final
 
+from collectors.billing._above import above
 from collectors.billing._csv import header
 from collectors.billing._encoded import utf8
 from collectors.billing._source import SourceFile
@@ -33,7 +34,9 @@ def fitting_parts(
         names, mark = header(whole)
         kept = io.StringIO()
         csv.writer(kept, delimiter=mark, lineterminator="\n").writerow(names[: -len(lacking)])
-        for fitting in read_parts(file, kept.getvalue().encode() + whole.partition(b"\n")[2], wanted):
+        start = above(whole).bytes
+        fits = whole[:start] + kept.getvalue().encode() + whole[start:].partition(b"\n")[2]
+        for fitting in read_parts(file, fits, wanted):
             yield fitting, lacking
 
 

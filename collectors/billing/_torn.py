@@ -6,7 +6,7 @@ line breaks it has the delimiters of the rest of one row, of whole rows, and of 
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -18,6 +18,9 @@ from ledger.words import amount
 _BREAK: Final = re.compile(r"\r\n|\r|\n")
 _CLOSES: Final = "a quote that closes in its own row"
 _TAIL_BYTES: Final = 64
+_NARROW: Final = 3
+"""No bill has fewer columns, and a line of prose may have a comma."""
+
 _WIDE: Final = 12
 """Text in two lines has fewer commas than a table of so many columns."""
 
@@ -34,16 +37,62 @@ def without_torn(texts: Texts, mark: str) -> Texts:
     return _without(texts, list(places), torn)
 
 
-def without_open(texts: Texts, content: bytes) -> Texts:
+@dataclass(frozen=True)
+class Behind:
+    """Rows behind a quote that never closes, each with its line; and the row in which it opens."""
+
+    opened: Broken
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+
+    def added(self, texts: Texts) -> Texts:
+        """Return rows of a file with these behind them."""
+        frame = pl.DataFrame(self.rows, schema=texts.frame.schema, orient="row")
+        lines = pl.Series(self.lines, dtype=texts.lines.dtype)
+        return replace(texts, frame=texts.frame.vstack(frame), lines=pl.concat([texts.lines, lines]))
+
+
+def behind_open(
+    record: Sequence[str], line: int, content: bytes, width: int, mark: str, names: Sequence[str] = ()
+) -> Behind | None:
+    """Return the rows that the last record of a file has swallowed, where its quote never closes; else None.
+
+    All of them are lines without a quote that are whole rows: only then is each of them what its file says. `names` are
+    those of the cells of the record, where it has one for each column.
+    """
+    opened, *swallowed = _BREAK.split(record[-1])
+    if _is_closed(content) or '"' in "".join(swallowed):
+        return None
+    first = line + sum(_breaks(each) for each in record[:-1]) + 1
+    found = {first + at: tuple(each.split(mark)) for at, each in enumerate(swallowed) if each}
+    if width < _NARROW or not found or any(len(row) != width for row in found.values()):
+        return None
+    what = f"a quote that never closes ({amount(len(found), 'row')} behind it read)"
+    own = [*record[:-1], opened]
+    told = as_json(dict(zip(names, own, strict=True)) if names else own)
+    return Behind(Broken(line, what, _CLOSES, record=told), tuple(found.values()), tuple(found))
+
+
+def _is_closed(content: bytes) -> bool:
+    """Tell whether the last quote of a file closes there: what is open holds the end of the file's last line."""
+    end = content[-_TAIL_BYTES:].rstrip(b"\r\n")
+    return end.endswith(b'"') and not end.endswith(b'""')
+
+
+def without_open(texts: Texts, content: bytes, mark: str) -> Texts:
     """Return the last rows of a CSV file without the last one where its quote is still open at the end; it is broken.
 
     What is open holds the end of the file's last line; a cell that ends with a line break and closes has a quote there.
+    Rows that the quote has swallowed whole are read.
     """
-    end = content[-_TAIL_BYTES:].rstrip(b"\r\n")
-    is_closed = end.endswith(b'"') and not end.endswith(b'""')
-    if is_closed or not texts.frame.height or not str(texts.frame[-1, -1]).endswith(("\r", "\n")):
+    is_empty = not texts.frame.height
+    if is_empty or _is_closed(content) or not str(texts.frame[-1, -1]).endswith(("\r", "\n")):
         return texts
     row = texts.frame.row(-1)
+    line, names = int(texts.lines[-1]), texts.frame.columns
+    behind = behind_open(row, line, content, len(row), mark, names) if mark else None
+    if behind:
+        return behind.added(_without(texts, [texts.frame.height - 1], [behind.opened]))
     lines = sum(_breaks(each) for each in row)
     over = f", over {amount(lines, 'line')}" if lines > 1 else ""
     named = dict(zip(texts.frame.columns, row, strict=True))

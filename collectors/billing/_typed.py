@@ -40,6 +40,7 @@ class Texts:
     `naive` names the instant columns that a Parquet file holds without a zone. Of a part of a Parquet file
     (`read_parts`) numbers and instants keep their types, `coded` has the text columns a second time, and
     `unread` names the columns that nobody wanted. Rows that were made of those of a file have them in `origin`.
+    `header_line` is where a CSV file has its header.
     """
 
     label: str
@@ -51,11 +52,17 @@ class Texts:
     coded: Mapping[str, Coded] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     origin: "Texts | None" = None
+    header_line: int = 1
 
     @property
     def file(self) -> "Texts":
         """The rows as they were read of the file."""
         return self if self.origin is None else self.origin.file
+
+    @property
+    def header(self) -> str:
+        """Where the header stands, as errors name it."""
+        return f"{self.label}: line {self.file.header_line}"
 
 
 def coded_of(column: pa.ChunkedArray) -> Coded:

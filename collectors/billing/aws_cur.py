@@ -126,7 +126,7 @@ def _need_columns(texts: Texts) -> None:
     missing = [name for name in _MANDATORY if canonical(name) not in names]
     if missing:
         raise InputError(
-            f"{texts.label}: line 1: found no column {', '.join(missing)}, expected what every report of AWS has",
+            f"{texts.header}: found no column {', '.join(missing)}, expected what every report of AWS has",
             hint="include these columns in the export, or export it again",
         )
 

@@ -57,7 +57,7 @@ def _periods(cells: Cells, request: Request) -> pl.DataFrame:
     missing = [name for name in _NEEDED if not cells.has(name)]
     if missing:
         raise InputError(
-            f"{cells.texts.label}: line 1: found no column {', '.join(missing)}, expected {', '.join(_NEEDED)}",
+            f"{cells.texts.header}: found no column {', '.join(missing)}, expected {', '.join(_NEEDED)}",
             hint="add the column to the file",
         )
     issuer, status = cells.text("InvoiceIssuerName"), cells.text(_STATUS).str.to_lowercase()

@@ -120,7 +120,7 @@ def _need_columns(cells: Cells, texts: Texts, request: Request) -> None:
             missing.append(name)
     if missing:
         raise InputError(
-            f"{texts.label}: line 1: found no column {', '.join(missing)}, expected all that FOCUS makes mandatory",
+            f"{texts.header}: found no column {', '.join(missing)}, expected all that FOCUS makes mandatory",
             hint="export with BilledCost: a cost is nothing that could be stated for all rows"
             if "BilledCost" in missing
             else "export with all columns, or state what the file lacks under [money.bill_defaults]",

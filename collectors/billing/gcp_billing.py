@@ -15,7 +15,6 @@ from collectors.billing._gcp_commitments import SPREAD_BY, amortised
 from collectors.billing._gcp_credits import Credited, credited, is_maybe_committed
 from collectors.billing._gcp_rows import TELLING, folded, is_export, lacking_columns, parts_of
 from collectors.billing._native import Native, imported, in_own_words
-from collectors.billing._source import SourceFile
 from collectors.billing._texts import Texts
 from ledger.errors import InputError
 from ledger.tables import FocusCharge, declared
@@ -82,7 +81,7 @@ def _spread(request: Request) -> _Spread:
     first_row = 0
     for file in request.source.files:
         for texts in parts_of(file, COLUMNS):
-            _need_columns(file, texts)
+            _need_columns(texts)
             rows = known(texts.frame).with_row_index("row", first_row)
             first_row += rows.height
             maybe = credited(rows.filter(is_maybe_committed())).frame
@@ -96,12 +95,12 @@ def _spread(request: Request) -> _Spread:
     )
 
 
-def _need_columns(file: SourceFile, texts: Texts) -> None:
+def _need_columns(texts: Texts) -> None:
     """Refuse a file of a delivery that is no export: its first one told the format."""
     missing = [name for name in sorted(TELLING) if name not in texts.frame.columns]
     if missing and texts.frame.height:
         raise InputError(
-            f"{file.label}: line 1: found no column {', '.join(missing)}, expected Google's billing export",
+            f"{texts.header}: found no column {', '.join(missing)}, expected Google's billing export",
             hint="export the table with all of its columns",
         )
 

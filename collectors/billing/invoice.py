@@ -108,7 +108,7 @@ def _lines(cells: Cells, names: dict[str, str], request: Request) -> pl.DataFram
     missing = [names[name] for name in _NEEDED if not cells.has(names[name]) and names[name].casefold() not in stated]
     if missing:
         raise InputError(
-            f"{cells.texts.label}: line 1: found no column {', '.join(missing)}, expected {', '.join(names.values())}",
+            f"{cells.texts.header}: found no column {', '.join(missing)}, expected {', '.join(names.values())}",
             hint="add the column to the file",
         )
     columns = {name: cells.text(actual, stated.get(actual.casefold())) for name, actual in names.items()}

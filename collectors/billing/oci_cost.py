@@ -133,7 +133,7 @@ def _parts(request: Request, billed: str) -> Iterator[Charges]:
             missing = [name for name in _NEEDED if name not in names]
             if missing:
                 raise InputError(
-                    f"{file.label}: line 1: found no column {', '.join(missing)}, expected Oracle's cost report",
+                    f"{texts.header}: found no column {', '.join(missing)}, expected Oracle's cost report",
                     hint=_AGAIN,
                 )
             plain = texts.frame.with_columns(as_text(texts.frame[name]) for name in texts.frame.columns)

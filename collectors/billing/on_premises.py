@@ -85,7 +85,7 @@ def _assets(cells: Cells, request: Request) -> pl.DataFrame:
     missing = [name for name in _NEEDED if not cells.has(name) and name not in stated]
     if missing:
         raise InputError(
-            f"{cells.texts.label}: line 1: found no column {', '.join(missing)}, expected {', '.join(_NEEDED)}",
+            f"{cells.texts.header}: found no column {', '.join(missing)}, expected {', '.join(_NEEDED)}",
             hint="add the column to the file",
         )
     columns = {name: cells.text(name, stated.get(name)) for name in _TEXTS}

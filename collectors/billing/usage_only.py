@@ -156,7 +156,7 @@ def _charges(usage: Usage, request: Request, rates: Rates, first_index: int) -> 
     texts = usage.texts
     columns = _found(texts.frame.columns)
     if not set(_NEEDED) <= columns.keys():
-        raise InputError(f"{texts.label}: line 1: found no column of {', '.join(_NEEDED)}, expected usage with a SKU")
+        raise InputError(f"{texts.header}: found no column of {', '.join(_NEEDED)}, expected usage with a SKU")
     stated = {name.casefold(): value for name, value in request.defaults.items()}
     made = priced(_rows(texts.frame, columns, stated), rates)
     frame = made.select(*(name for name in FocusCharge.column_names() if name in made.columns), *ABOUT_RATES)

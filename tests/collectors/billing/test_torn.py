@@ -4,10 +4,11 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,14 +95,63 @@ def test_a_record_of_another_width_says_which_lines_it_covers(tmp_path: Path) ->
     assert _costs(read) == [Decimal(1), Decimal(5)]
 
 
-def test_a_quote_that_never_closes_says_how_many_lines_it_covers(tmp_path: Path) -> None:
+def _open(*, cell: str = _TAGS, opened: str = _OPEN) -> list[str]:
+    """Return the lines of a bill of five rows, in the second of which a quote opens that never closes."""
     lines = _lines(5)
-    lines[2] = lines[2].replace(_TAGS, _OPEN)
-    lines[3:] = [each.removesuffix(_TAGS) for each in lines[3:]]
+    lines[2] = lines[2].replace(cell, opened)
+    lines[2:] = [each.removesuffix(_TAGS) for each in lines[2:]]
+    return lines
+
+
+_HIDDEN: dict[str, dict[str, str]] = {
+    "the last cell": {},
+    "a cell before it, so that the row is short": {"cell": ",Cloud,", "opened": ',"Cloud,'},
+}
+
+
+@pytest.mark.parametrize("where", _HIDDEN)
+def test_rows_behind_a_quote_that_never_closes_are_read(tmp_path: Path, where: str) -> None:
+    lines = _open(**_HIDDEN[where])
+    lines.insert(4, "")
+    lines[5] = lines[5].replace("4", "lots", 1)
+    read = _read(tmp_path / "bill.csv", lines)
+    opened, wrong = read.rejected
+    assert (opened.line, opened.found) == (3, "a quote that never closes (3 rows behind it read)")
+    told = json.loads(opened.record)
+    assert (told["BilledCost"] if isinstance(told, dict) else told[0]) == "2"
+    assert "lots" not in opened.record, "only its own line"
+    assert (wrong.line, wrong.column) == (6, "BilledCost")
+    assert _costs(read) == [Decimal(1), Decimal(3), Decimal(5)]
+
+
+@pytest.mark.parametrize("where", _HIDDEN)
+@pytest.mark.parametrize("fault", [lambda each: each.rpartition(",")[0], lambda each: f"{each},", lambda _: "words"])
+def test_a_quote_that_never_closes_hides_all_where_one_line_behind_it_is_no_row(
+    tmp_path: Path, where: str, fault: Callable[[str], str]
+) -> None:
+    lines = _open(**_HIDDEN[where])
+    lines[4] = fault(lines[4])
     read = _read(tmp_path / "bill.csv", lines)
     (refused,) = read.rejected
-    assert (refused.line, refused.found) == (3, "a quote that never closes, over 4 lines")
+    assert refused.line == 3
+    assert "over 4 lines" in refused.found or "over lines 3 to 6" in refused.found
     assert _costs(read) == [Decimal(1)]
+
+
+def test_a_large_file_has_the_rows_behind_a_quote_in_its_last_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = _lines(400)
+    lines[380] = lines[380].replace(",Cloud,", ',"Cloud,')
+    lines[380:] = [each.removesuffix(_TAGS) for each in lines[380:]]
+    content = ("\n".join(lines) + "\n").encode()
+    whole = csv_texts("a.csv", content)
+    assert (whole.frame.height, [each.line for each in whole.broken]) == (399, [381])
+    monkeypatch.setattr(_csv, "_LARGE_BYTES", 1)
+    monkeypatch.setattr(_csv, "_BLOCK_BYTES", 16384)
+    monkeypatch.setattr(_csv, "_PART_ROWS", 50)
+    parts = list(csv_parts("a.csv", content))
+    assert len(parts) > 2
+    assert pl.concat([each.frame for each in parts]).equals(whole.frame)
+    assert pl.concat([each.lines for each in parts]).equals(whole.lines)
 
 
 def test_a_large_file_names_the_line_at_which_a_quote_does_not_close(
@@ -180,7 +230,7 @@ def test_one_quote_too_many_or_too_few_hides_no_row(
     whole = text(named, end="\n")
     header, _, body = whole.partition("\n")
     quotes = [index for index, each in enumerate(body) if each == '"']
-    if quotes and data.draw(st.booleans()):
+    if len(quotes) > 0 and data.draw(st.booleans()):
         at = data.draw(st.sampled_from(quotes))
         damaged = body[:at] + body[at + 1 :]
     else:
