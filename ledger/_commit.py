@@ -15,7 +15,7 @@ from ledger._connection import fetch, fetch_with_rows, insert, with_rows
 from ledger._ddl import quoted
 from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, second_rows
 from ledger._latest import Latest, time_of
-from ledger._seen import KEPT
+from ledger._seen import KEPT, BatchKey
 from ledger.errors import ContractError
 from ledger.frames import dtypes
 from ledger.tables import TABLES, Batch, RejectedRow, declared
@@ -36,6 +36,12 @@ class Sender:
     batch_id: str
     node: str
     source: str
+    cluster: str = ""
+
+    @property
+    def key(self) -> BatchKey:
+        """Return what tells a batch from all others."""
+        return self.cluster, self.node, self.batch_id
 
 
 @dataclass
@@ -49,7 +55,7 @@ class Commit:
     changes: _versions.Changes = field(default_factory=dict)
     added: list[tuple[Table, pl.DataFrame]] = field(default_factory=list)
     rewritten: set[str] = field(default_factory=set)
-    recorded: list[tuple[str, str]] = field(default_factory=list)
+    recorded: list[BatchKey] = field(default_factory=list)
 
     def of(self, table: Table) -> str:
         """Return a table's qualified name."""
@@ -59,33 +65,35 @@ class Commit:
         for key, count in keys.items():
             self.changes[table.name, key] = self.changes.get((table.name, key), 0) + count
 
-    def seen_batches(self, senders: Sequence[Sender]) -> set[str]:
-        """Return the ids of batches that were committed lately."""
-        known = self.latest.batches.known([(each.node, each.batch_id) for each in senders], self._last_batches)
+    def seen_batches(self, senders: Sequence[Sender]) -> set[BatchKey]:
+        """Return which batches were committed lately."""
+        known = self.latest.batches.known([each.key for each in senders], self._last_batches)
         if known is not None:
             return known
         query = (
-            f"SELECT batch_id FROM {self.of(declared(Batch))} "
+            f"SELECT coalesce(cluster, ''), node, batch_id FROM {self.of(declared(Batch))} "
             "WHERE received_at > ? AND batch_id IN (SELECT unnest(?::VARCHAR[]))"
         )
         ids = [each.batch_id for each in senders]
-        return set(fetch(self.cursor, query, [self.now - _BATCHES_REMEMBERED, ids])["batch_id"])
+        found = fetch(self.cursor, query, [self.now - _BATCHES_REMEMBERED, ids])
+        return {(cluster, node, batch_id) for cluster, node, batch_id in found.iter_rows()}
 
-    def _last_batches(self) -> Iterable[tuple[str, list[str]]]:
+    def _last_batches(self) -> Iterable[tuple[str, str, list[str]]]:
         query = (
-            f"SELECT node, max_by(batch_id, received_at, {KEPT}) FROM {self.of(declared(Batch))} "
-            "WHERE received_at > ? GROUP BY node"
+            f"SELECT coalesce(cluster, ''), node, max_by(batch_id, received_at, {KEPT}) "
+            f"FROM {self.of(declared(Batch))} WHERE received_at > ? GROUP BY 1, 2"
         )
         return fetch(self.cursor, query, [self.now - _BATCHES_REMEMBERED]).iter_rows()
 
     def record_batches(self, batches: Iterable[tuple[Sender, Mapping[str, Written]]]) -> None:
         """Remember that batches count."""
         batches = list(batches)
-        self.recorded += [(sender.node, sender.batch_id) for sender, _ in batches]
+        self.recorded += [sender.key for sender, _ in batches]
         rows = [
             {
                 "batch_id": sender.batch_id,
                 "node": sender.node,
+                "cluster": sender.cluster,
                 "received_at": self.now,
                 "row_count": sum(each.rows for each in written.values()),
                 "rejected_count": sum(each.rejected for each in written.values()),
@@ -94,9 +102,17 @@ class Commit:
         ]
         self.add(declared(Batch), pl.DataFrame(rows, schema=dtypes(Batch)))
 
-    def append(self, table: Table, admitted: Admitted, source: str, *, is_looked_up: bool = False) -> Written:
-        """Store admitted rows, and refused ones as such; `is_looked_up`: also where they seem to be later than all."""
-        if table.group in APPEND_ONLY:
+    def append(
+        self, table: Table, admitted: Admitted, source: str, *, is_looked_up: bool = False, is_mending: bool = False
+    ) -> Written:
+        """Store admitted rows, and refused ones as such; `is_looked_up`: also where they seem to be later than all.
+
+        With `is_mending` a sample takes the place of one with its key: what was stored is known in part only.
+        """
+        if table.group in APPEND_ONLY and is_mending:
+            rows, refused = self._mend(table, admitted.frame), NONE_REJECTED
+            known = admitted.frame.height - rows
+        elif table.group in APPEND_ONLY:
             rows, known, refused = self._append_only(table, admitted.frame, is_looked_up=is_looked_up)
         else:
             rows, refused = self.upsert(table, admitted.frame).height, NONE_REJECTED
@@ -138,6 +154,25 @@ class Commit:
             frame = frame.join(stored, on=key, how="anti", maintain_order="left")
         self.add(table, frame)
         return frame.height, known, refused
+
+    def _mend(self, table: Table, frame: pl.DataFrame) -> int:
+        """Put rows in the place of those with their keys; a value that only the older one has stays.
+
+        Return how many rows are new or others than before.
+        """
+        key, stored = list(table.key), self._stored(table, frame, only_keys=False)
+        self.add(table, frame.join(stored, on=key, how="anti", maintain_order="left"))
+        both = frame.join(stored, on=key, suffix="_before", maintain_order="left")
+        mended = both.select(
+            pl.col(name) if name in key else pl.coalesce(name, f"{name}_before") for name in frame.columns
+        )
+        changed = mended.join(stored, on=frame.columns, how="anti", nulls_equal=True, maintain_order="left")
+        if changed.height:
+            before = stored.join(changed, on=key, how="semi")
+            self.delete_keys(table, before)
+            insert(self.cursor, self.of(table), changed)
+            self.note_changed(table, before, changed)
+        return frame.height - both.height + changed.height
 
     def upsert(self, table: Table, frame: pl.DataFrame) -> pl.DataFrame:
         """Put rows in the place of those with their keys, and return the ones that changed anything."""

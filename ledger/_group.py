@@ -17,6 +17,7 @@ import polars as pl
 from ledger._commit import Commit, Sender
 from ledger._door import APPEND_ONLY, Judged, Written, judged
 from ledger._order import arranged
+from ledger._seen import BatchKey
 from ledger.tables import declared
 from ledger.tables.partition import Table
 
@@ -97,10 +98,10 @@ def joints_of(frames: Mapping[type[dy.Schema], pl.DataFrame]) -> list[Joint]:
 def append_group(commit: Commit, senders: Sequence[Sender], parts: Sequence[Ready]) -> list[dict[str, Written] | None]:
     """Store the rows of those batches that were not seen before; the others are None."""
     seen = commit.seen_batches(senders)
-    first: dict[str, int] = {}
+    first: dict[BatchKey, int] = {}
     for place, sender in enumerate(senders):
-        if sender.batch_id not in seen:
-            first.setdefault(sender.batch_id, place)
+        if sender.key not in seen:
+            first.setdefault(sender.key, place)
     fresh = set(first.values())
     if len(fresh) < len(senders):
         parts = ready(part.joint.of(fresh) for part in parts)

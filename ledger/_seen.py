@@ -11,6 +11,10 @@ from typing import Final
 KEPT: Final = 256
 """Batches of a node that are remembered; the parts of one that was refused are a hundred at most."""
 
+BatchKey = tuple[str, str, str]
+"""Cluster, node and id: an id is its node's own, for machines that were copied with all that they remember may draw the
+same ones."""
+
 # A short command looks its one batch up; only who writes again and again reads what all nodes sent.
 _WRITES_BEFORE_READING: Final = 2
 
@@ -19,7 +23,7 @@ class Seen:
     """The last batches of each node, as of one count of the fence; an id counts by 64 bits of its hash."""
 
     def __init__(self) -> None:
-        self._of: dict[str, array[int]] | None = None
+        self._of: dict[tuple[str, str], array[int]] | None = None
         self._writes = 0
 
     def forget(self) -> None:
@@ -27,26 +31,26 @@ class Seen:
         self._of = None
 
     def known(
-        self, ids: Sequence[tuple[str, str]], read: Callable[[], Iterable[tuple[str, Sequence[str]]]]
-    ) -> set[str] | None:
-        """Return which ids of nodes' batches were committed; None where they are to be looked up.
+        self, keys: Sequence[BatchKey], read: Callable[[], Iterable[tuple[str, str, Sequence[str]]]]
+    ) -> set[BatchKey] | None:
+        """Return which batches were committed; None where they are to be looked up.
 
-        `read` gives each node's last batches.
+        `read` gives each node's last batches, by cluster and node.
         """
         if self._of is None:
             self._writes += 1
             if self._writes <= _WRITES_BEFORE_READING:
                 return None
-            self._of = {node: array("q", map(hash, reversed(last))) for node, last in read()}
-        last_of = self._of
-        return {batch_id for node, batch_id in ids if node in last_of and hash(batch_id) in last_of[node]}
+            self._of = {(cluster, node): array("q", map(hash, reversed(last))) for cluster, node, last in read()}
+        last_of, none = self._of, array("q")
+        return {key for key in keys if hash(key[2]) in last_of.get(key[:2], none)}
 
-    def commit(self, ids: Iterable[tuple[str, str]]) -> None:
+    def commit(self, keys: Iterable[BatchKey]) -> None:
         """Take over what a transaction has recorded, once it is committed."""
         if self._of is None:
             return
-        for node, batch_id in ids:
-            last = self._of.setdefault(node, array("q"))
+        for cluster, node, batch_id in keys:
+            last = self._of.setdefault((cluster, node), array("q"))
             last.append(hash(batch_id))
             if len(last) > 2 * KEPT:
                 del last[:KEPT]

@@ -102,11 +102,19 @@ class Store:
         admitted = admit(table, frame)
         return self._commit(lambda commit: commit.append(table, admitted, source))
 
-    def append_together(self, frames: Mapping[Schema, pl.DataFrame], *, source: str) -> dict[str, Written]:
-        """Let the rows of several tables in with one commit: all or nothing."""
+    def append_together(
+        self, frames: Mapping[Schema, pl.DataFrame], *, source: str, is_mending: bool = False
+    ) -> dict[str, Written]:
+        """Let the rows of several tables in with one commit: all or nothing.
+
+        With `is_mending` the newest row of a key replaces the older in samples and events too, and what only the
+        older one says stays.
+        """
         admitted = [(declared(schema), admit(declared(schema), frame)) for schema, frame in frames.items()]
         return self._commit(
-            lambda commit: {table.name: commit.append(table, ready, source) for table, ready in admitted}
+            lambda commit: {
+                table.name: commit.append(table, ready, source, is_mending=is_mending) for table, ready in admitted
+            }
         )
 
     def append_batch(

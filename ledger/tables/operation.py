@@ -49,6 +49,9 @@ class SourceGap(dy.Schema):
     asked_count = count("How often it was asked before what there was was kept", nullable=False)
     message = text("What the source remarked")
     kept_at = instant("When that was kept", nullable=False)
+    whole_until = instant(
+        "Up to when it was answered whole later, from its start; at `gap_end` nothing is missing any more"
+    )
 
 
 @table("operation", Whole())
@@ -72,7 +75,8 @@ class Batch(dy.Schema):
     """One batch of rows that an agent sent: it counts once."""
 
     batch_id = key("Id that the agent gave it")
-    node = text("Node that sent it", nullable=False)
+    node = key("Node that sent it: an id is its node's own")
+    cluster = text("The node's cluster; null from older hubs")
     received_at = instant("When it was committed", nullable=False)
     row_count = count("Rows kept", nullable=False)
     rejected_count = count("Rows refused", nullable=False)

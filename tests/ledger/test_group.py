@@ -84,6 +84,23 @@ def test_a_batch_that_was_seen_is_none_and_takes_no_other_with_it(store: Store) 
     assert store.read(GpuSample).height == 2
 
 
+@pytest.mark.parametrize("writes_before", [0, 5], ids=["looked up", "remembered"])
+def test_two_nodes_may_give_their_batches_one_id(store: Store, writes_before: int) -> None:
+    """Machines that were copied with all that they remember; what is lost of the second nobody would ever miss."""
+    for turn in range(writes_before):
+        store.append_group([Sender(f"before {turn}", "a", "a")], [joint(GpuSample, {0: [row("a", turn)]})])
+    same = [Sender("same", node, node) for node in "abc"] + [Sender("same", "a", "a", cluster="d")]
+    store.append_group(same[:1], [joint(GpuSample, {0: [row("a", 50)]})])
+    again = [*same, same[1]]
+    parts = {place: [row(each.node, 50, cluster=each.cluster)] for place, each in enumerate(again)}
+    answers = store.append_group(again, [joint(GpuSample, parts)])
+    assert [each is None for each in answers] == [True, False, False, False, True]
+    stored = store.read(GpuSample).filter(sampled_at=AT + timedelta(seconds=50))
+    assert sorted(stored.select("cluster", "node").rows()) == [("", "b"), ("", "c"), ("c", "a"), ("d", "a")]
+    assert sorted(store.read(Batch).filter(batch_id="same")["node"]) == ["a", "a", "b", "c"]
+    assert store.append_group(again[:4], [joint(GpuSample, {0: [row("a", 50)]})]) == [None] * 4
+
+
 def test_two_batches_of_one_node_never_store_a_key_twice(store: Store) -> None:
     """One of them is odd, and so stored after the other within the same commit."""
     for turn in range(5):

@@ -206,6 +206,33 @@ def test_a_batch_counts_once_and_whole(store: Store) -> None:
     assert counts(store, "gpu_sample") == {"2026-11-20T05": 1}
 
 
+@pytest.mark.parametrize("writes_before", [0, 4], ids=["ends unknown", "ends known"])
+def test_mending_takes_what_is_known_better_and_loses_nothing(store: Store, writes_before: int) -> None:
+    def sample(minute: int, **values: Any) -> dict[str, Any]:
+        return filled(GpuSample) | {"sampled_at": AT + timedelta(minutes=minute), "status": "ok", **values}
+
+    def told(*rows: dict[str, Any], is_mending: bool) -> tuple[int, int, int]:
+        frames = {GpuSample: to_frame(GpuSample, rows)}
+        written = store.append_together(frames, source="test", is_mending=is_mending)["gpu_sample"]
+        return written.rows, written.duplicates, written.rejected
+
+    for minute in range(-writes_before, 0):
+        told(sample(minute), is_mending=False)
+    partial = sample(1, power_watts=100.0, memory_used_bytes=7.0)
+    assert told(partial, is_mending=False) == (1, 0, 0)
+    versions = {key: row.version_count for key, row in store.versions("gpu_sample").items()}
+    better = sample(1, power_watts=300.0, kernel_active_ratio=0.5)
+    assert told(better, sample(2), is_mending=True) == (2, 0, 0)
+    rows = store.read(GpuSample).filter(sampled_at=AT + timedelta(minutes=1))
+    assert rows.select("power_watts", "memory_used_bytes", "kernel_active_ratio").row(0) == (300.0, 7.0, 0.5)
+    assert rows.height == 1
+    after = {key: row.version_count for key, row in store.versions("gpu_sample").items()}
+    assert all(after[key] > before for key, before in versions.items()), "what was computed of them is due"
+    assert told(better, sample(2), is_mending=True) == (0, 2, 0)
+    assert told(sample(2), is_mending=False) == (0, 1, 0), "it is known that this one is stored"
+    assert store.read(GpuSample).height == writes_before + 2
+
+
 def test_a_failing_write_changes_nothing_and_says_so(store: Store) -> None:
     with pytest.raises(ZeroDivisionError):
         store._commit(lambda commit: commit.cursor.execute("DELETE FROM fence") and 1 / 0)
@@ -455,7 +482,7 @@ def test_two_threads_that_replace_one_empty_partition_do_not_double_it(store: St
     start = threading.Barrier(2)
 
     def work(mark: int) -> None:
-        start.wait(10)
+        start.wait(60)
         store.replace(JobHour, rows.with_columns(pl.lit(f"u{mark}").alias("user")), partitions=["2026-11-20T05"])
 
     with ThreadPoolExecutor(2) as pool:
