@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from collectors._clock import utc_now
 from collectors._settings import CollectorSettings
 from ledger.config import Settings, origin
-from ledger.errors import ClusterLedgerError, ConfigError, SourceMissing
+from ledger.errors import ClusterLedgerError, ConfigError, PartError, SourceMissing
 from ledger.explain import nearest, problem
 from ledger.registry import Collector, Row
 
@@ -72,7 +72,7 @@ class Source:
         """Do one round. Whatever happens inside becomes a run with an error: one collector never stops another."""
         started_at, started = now(), time.monotonic()
         rows: list[tuple[str, Row]] = []
-        is_ok, error = True, None
+        is_ok, error, is_to_stay = True, None, True
         try:
             if self._round is None:
                 self._round = self._unit.open(**self._arguments)
@@ -81,10 +81,10 @@ class Source:
             # What is not on this node is no failure; rows that came before it stay.
             error = missing.message
         except ClusterLedgerError as failed:
-            is_ok, error = False, failed.message
+            is_ok, error, is_to_stay = False, failed.message, isinstance(failed, PartError)
         except Exception as failed:  # noqa: BLE001  the one place: a collector's fault is a row, never the agent's end
-            is_ok, error = False, f"{type(failed).__name__}: {failed}".splitlines()[0]
-        if not is_ok:
+            is_ok, error, is_to_stay = False, f"{type(failed).__name__}: {failed}".splitlines()[0], False
+        if not is_to_stay:
             # A library that failed is opened anew: a driver that was loaded again answers a new session only.
             self._round = None
         run = Run(self.name, is_ok, len(rows), time.monotonic() - started, error)

@@ -5,6 +5,7 @@
     - InputError: the person who gave a file, a query or a request corrects it (exit 2).
     - SourceMissing: what a collector reads is not on this node; it is skipped and said once.
     - SourceError: a source failed in this round; it is counted and the rest goes on.
+        - PartError: a part of it failed; what its collector knows of the rest still holds.
     - ContractError: rows do not fit their table; the rows are refused and kept as rejected.
     - StoreError: the store cannot be opened or written (exit 1).
     - SealedError: a sealed partition would be recomputed from rows that are gone.
@@ -48,6 +49,10 @@ class SourceMissing(ClusterLedgerError):  # noqa: N818  absence is no error
 
 class SourceError(ClusterLedgerError):
     """The source is there and failed in this round."""
+
+
+class PartError(SourceError):
+    """A part of the source failed in this round; what is known of the rest still holds."""
 
 
 class ContractError(ClusterLedgerError):

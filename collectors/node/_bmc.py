@@ -45,14 +45,16 @@ class Bmc:
         self._clock = clock
         self._answer_seconds = answer_seconds
         self._until = float("inf")
-        self._client = httpx2.Client(
+        trusted = _trusted(ca_file, is_verified=is_verified)
+        self._opened: Callable[[], httpx2.Client] = lambda: httpx2.Client(
             auth=(user, password) if user else None,
-            verify=_trusted(ca_file, is_verified=is_verified),
+            verify=trusted,
             timeout=answer_seconds,
             # The agent's environment may name a proxy; the controller stands beside the node.
             trust_env=False,
             headers={"accept": "application/json", "odata-version": "4.0"},
         )
+        self._client: httpx2.Client | None = None
 
     def begin(self, seconds: float) -> None:
         """Start a round that may take so long in all."""
@@ -67,8 +69,9 @@ class Bmc:
 
         where = f"{self._url}{path}"
         body = bytearray()
+        self._client = client = self._client or self._opened()
         try:
-            with self._client.stream("GET", where, timeout=min(self._answer_seconds, self._left(where))) as answer:
+            with client.stream("GET", where, timeout=min(self._answer_seconds, self._left(where))) as answer:
                 if answer.status_code in _REFUSING:
                     is_of_user = answer.status_code == HTTPStatus.UNAUTHORIZED
                     raise Refused(f"{where}: HTTP {answer.status_code}", is_of_user=is_of_user)
@@ -92,8 +95,10 @@ class Bmc:
         return found
 
     def close(self) -> None:
-        """Give the connection back: some controllers have few."""
-        self._client.close()
+        """Give the connection back: some controllers have few. The next question opens another."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def _left(self, where: str) -> float:
         """Return how much of the round's time is left.

@@ -11,7 +11,7 @@ from collectors._settings import CollectorSettings
 from collectors.node import _redfish_rows as rows
 from collectors.node._bmc import Bmc, Document, Refused
 from collectors.node._redfish_rows import link, members
-from ledger.errors import SourceError, SourceMissing
+from ledger.errors import PartError, SourceError, SourceMissing
 from ledger.registry import Row, collector
 
 _SERVICE: Final = "/redfish/v1/"
@@ -71,9 +71,9 @@ def redfish(settings: RedfishSettings | None = None) -> Callable[[], Iterable[tu
     Where a chassis has the resources of the new schemas they are read; of the old ones only what the new do not tell.
     The draw of a node, of its supplies and of its parts are the same watts seen at several places: all are marked as
     overlapping and never summed. A controller that hangs costs its own round, and no other collector's; a chassis or a
-    resource that fails costs no other.
+    resource that fails costs no other, and is asked for alone until it answers.
 
-    Raises: SourceMissing: no controller is configured, or it measures nothing. SourceError: it, or one of its
+    Raises: SourceMissing: no controller is configured, or it measures nothing. PartError: it, or one of its
     resources, does not answer or refuses this user. Nulls: what it does not measure, and a draw of 0, which is how it
     says so.
     Source: DMTF DSP0266 and DSP2046.
@@ -105,32 +105,53 @@ class _Node:
         )
         self._found: list[_Found] = []
         self._rounds = 0
+        # What the search was told so far, and the one before it; what failed is in neither, or in the older alone.
+        self._told: dict[str, Document] = {}
+        self._told_before: dict[str, Document] = {}
+        self._is_searched = False
         self._failed: SourceError | None = None
 
     def one_round(self) -> Iterator[tuple[str, Row]]:
         """Yield the rows of one round, each under a name of its own.
 
-        Raises: SourceMissing: it measures nothing. SourceError: it, or a part of it, does not answer or refuses.
+        What is known is read first: a search that takes all the time goes on in the next round.
+
+        Raises: SourceMissing: it measures nothing. PartError: it, or a part of it, does not answer or refuses.
         """
         self._bmc.begin(self._settings.round_seconds)
         self._failed = None
         seen: dict[object, int] = {}
+        is_unknown = not self._found
         try:
-            if self._rounds % _ROUNDS_BETWEEN_SEARCHES == 0:
-                self._found = list(self._search())
-            self._rounds += 1
+            if is_unknown:
+                self._look()
             for row in (row for found in self._found for row in self._rows(found)):
                 name = row["power_source"]
                 seen[name] = seen.get(name, 0) + 1
                 yield "power_sample", row if seen[name] == 1 else {**row, "power_source": f"{name}@{seen[name]}"}
+            if not is_unknown:
+                self._look()
         except Refused as refused:
             self._failed = _refusal(refused)
+        self._rounds += 1
         if self._failed is not None:
-            # Who failed is opened anew.
             self._bmc.close()
-            raise self._failed
+            raise PartError(self._failed.message, hint=self._failed.hint) from self._failed
         if not seen:
             raise SourceMissing(f"{self._url}: the controller measures nothing", hint=_OFF)
+
+    def _look(self) -> None:
+        """Search, now and then anew; in between only for what failed.
+
+        Raises: Refused: as the controller answers.
+        """
+        if self._rounds % _ROUNDS_BETWEEN_SEARCHES == 0:
+            self._told_before = self._told if self._is_searched else {**self._told_before, **self._told}
+            self._told, self._is_searched = {}, False
+        if not self._is_searched:
+            failed, self._failed = self._failed, None
+            self._found = list(self._search())
+            self._is_searched, self._failed = self._failed is None, failed or self._failed
 
     def _search(self) -> Iterator[_Found]:
         """Yield what each chassis has to read.
@@ -139,16 +160,16 @@ class _Node:
 
         Raises: Refused: as the controller answers.
         """
-        root = self._at(_SERVICE)
+        root = self._searched(_SERVICE)
         for path in self._members(link(root.get("Chassis")) or _CHASSIS):
             name = _last(path)
             is_wanted = not self._settings.chassis or name in self._settings.chassis
-            chassis = self._at(path) if is_wanted else {}
+            chassis = self._searched(path) if is_wanted else {}
             if not chassis:
                 continue
             subsystem = self._linked(chassis, "PowerSubsystem")
             supplies = self._members(link(subsystem.get("PowerSupplies")))
-            metrics = {each: link(self._at(each).get("Metrics")) for each in supplies}
+            metrics = {each: link(self._searched(each).get("Metrics")) for each in supplies}
             yield _Found(
                 name=name,
                 scope=rows.scope(chassis),
@@ -164,28 +185,49 @@ class _Node:
         told = set[str]()
         while path is not None and path not in told:
             told.add(path)
-            document = self._at(path)
+            document = self._searched(path)
             yield from members(document)
             path = rows.continued(document)
 
     def _linked(self, document: Document, name: str) -> Document:
         """Return the resource that a link leads to; nothing where there is none."""
-        return self._at(link(document.get(name)))
+        return self._searched(link(document.get(name)))
+
+    def _searched(self, path: str | None) -> Document:
+        """Return a resource as this search was told it; as the one before was, where it fails now.
+
+        Raises: Refused: as the controller answers.
+        """
+        if path is None:
+            return {}
+        if path not in self._told:
+            document = self._answered(path)
+            if document is None:
+                return self._told_before.get(path, {})
+            self._told[path] = document
+        return self._told[path]
 
     def _at(self, path: str | None) -> Document:
-        """Return a resource; nothing where there is none, or where this one alone fails, which is told in the end.
+        """Return a resource as it is now; nothing where there is none, or where it fails.
+
+        Raises: Refused: as the controller answers.
+        """
+        return (self._answered(path) if path else None) or {}
+
+    def _answered(self, path: str) -> Document | None:
+        """Return a resource, empty where there is none; None where this one alone fails, which is told in the end.
 
         Raises: Refused: the controller does not know this user: to ask on might lock the user out.
         """
         try:
-            return (self._bmc.get(path) if path else None) or {}
+            return self._bmc.get(path) or {}
         except Refused as refused:
             if refused.is_of_user:
                 raise
             self._failed = self._failed or _refusal(refused)
         except SourceError as failed:
             self._failed = self._failed or failed
-        return {}
+        return None
 
     def _rows(self, found: _Found) -> Iterator[Row]:
         """Yield one chassis's rows: of the new resources, and of the old ones what those do not tell.

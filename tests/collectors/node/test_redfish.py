@@ -258,6 +258,47 @@ def test_a_chassis_that_fails_costs_no_other_and_is_said(bmc: Controller, settin
         assert {row["power_watts"] for row in seen if row["power_source"] == "redfish:Node1"} == {4300.5}
 
 
+def test_what_failed_is_asked_for_alone_until_it_answers(bmc: Controller, keys: tuple[Path, Path]) -> None:
+    """A search takes many times what a round does, and a controller that is asked too much answers nobody."""
+    bmc.resources = {**NEW, f"{ROOT}/GPU_0": 500}
+    section = {"url": bmc.url, "user": USER, "password": PASSWORD, "ca_file": keys[0], "answer_seconds": 5}
+    source = Source(redfish, section, {})
+    read = [f"{NODE}/EnvironmentMetrics", f"{NODE}/Supplies/0/Metrics", f"{NODE}/ThermalMetrics"]
+    outcomes = []
+    for _ in range(3):
+        bmc.asked.clear()
+        outcomes.append(source.collect())
+    assert bmc.asked == [*read, f"{ROOT}/GPU_0"]
+    assert all("GPU_0: found HTTP 500" in str(each.run.error) and not each.run.ok for each in outcomes)
+    assert {len(each.rows) for each in outcomes} == {len(outcomes[0].rows)} != {0}
+    bmc.resources = NEW
+    assert source.collect().run.ok
+    assert "redfish:GPU_0" in {row["power_source"] for _, row in source.collect().rows}
+
+
+def test_a_search_goes_on_where_the_one_before_failed(bmc: Controller, keys: tuple[Path, Path]) -> None:
+    bmc.resources = {**NEW, "/redfish/v1/": 503}
+    source = Source(redfish, {"url": bmc.url, "user": USER, "password": PASSWORD, "ca_file": keys[0]}, {})
+    assert "/redfish/v1/: found HTTP 503" in str(source.collect().run.error)
+    bmc.resources = {**NEW, f"{NODE}/PowerSubsystem": 503}
+    source.collect()
+    bmc.resources = NEW
+    source.collect()
+    found = {row["power_source"] for _, row in source.collect().rows}
+    assert {"redfish:Node1", "redfish:Node1/supply0", "redfish:GPU_0"} <= found
+
+
+def test_what_fails_in_a_later_search_is_read_as_it_was_known(bmc: Controller, keys: tuple[Path, Path]) -> None:
+    bmc.resources = {path: document for path, document in NEW.items() if path != f"{NODE}/PowerSubsystem"}
+    section = {"url": bmc.url, "user": USER, "password": PASSWORD, "ca_file": keys[0], "chassis": ["GPU_0"]}
+    source = Source(redfish, section, {})
+    assert all(source.collect().run.ok for _ in range(60))
+    bmc.resources = {**bmc.resources, f"{ROOT}/GPU_0": 500}
+    searching, after = source.collect(), source.collect()
+    assert ["GPU_0: found HTTP 500" in str(each.run.error) for each in (searching, after)] == [True, True]
+    assert "redfish:GPU_0" in {row["power_source"] for _, row in after.rows}
+
+
 def test_what_one_user_may_not_see_costs_nothing_else_and_a_stranger_is_not_tried_again(
     bmc: Controller, settings: RedfishSettings
 ) -> None:
