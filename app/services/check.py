@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -268,4 +269,17 @@ def _answers(part: str, address: str, what: str, verify: Callable[[], ssl.SSLCon
 def _node(context: Context) -> Iterator[Line]:
     yield line("node", "ok", f"{socket.gethostname()}, user {os.geteuid()}")
     for each in _privileges.seen(context.settings.agent.root):
-        yield line(each.part, each.status, each.found, each.hint)
+        yield _controller(context, each) if each.part == "controller" else line(*astuple(each))
+
+
+def _controller(context: Context, seen: _privileges.Sight) -> Line:
+    """Ask the management controller as the agent does: one whose device may be opened may refuse all the same."""
+    from collectors.agent import run_collectors  # noqa: PLC0415  as units: when asked for
+
+    is_off = not context.settings.collectors.get("ipmi", {}).get("enabled", True)
+    if is_off or any(unit_problems(context.settings)):
+        return line(*astuple(seen))
+    (run,) = run_collectors(["ipmi"], settings=context.settings).runs
+    if run.error is None:
+        return line(seen.part, "ok", f"it tells {amount(run.rows, 'reading')} of the node's draw, heat and fans")
+    return line(seen.part, "missing" if run.ok else "failed", run.error, "see [collectors.ipmi]")

@@ -15,7 +15,14 @@ from ledger.registry import Row, collector
 
 _DEVICES: Final = ("ipmi0", "ipmi/0", "ipmidev/0")
 _READING: Final = re.compile(r"^\s*(?:Instantaneous power reading|Current Power)\s*:\s*(\d+)\s*Watts?", re.MULTILINE)
-_REFUSED: Final = re.compile(r"permission denied|a password is required|not permitted|must be root", re.IGNORECASE)
+# Of three devices that it tries, ipmitool says why the last one could not be opened: that there is none, where the
+# first one is there and may not be opened. The last words are those of a controller that knows the caller too little.
+_REFUSED: Final = re.compile(
+    r"permission denied|not permitted|must be root|could not open device"
+    r"|a (?:password|terminal) is required|not in the sudoers|is not allowed to"
+    r"|(?:insufficient|low) privilege|privilege level insufficient",
+    re.IGNORECASE,
+)
 _UNSUPPORTED: Final = re.compile(r"invalid command|\(?0?xc1\)?|not supported|DCMI request failed", re.IGNORECASE)
 _VALUE: Final = re.compile(r"^(-?\d+(?:\.\d+)?)\s*(.*)$")
 _ID: Final = re.compile(r"^[0-9A-Fa-f]{2}h$")
@@ -27,6 +34,10 @@ _QUANTITIES: Final[Mapping[str, tuple[str, Callable[[float | None], float | None
     "w": ("power_watts", watts),
 }
 _OFF: Final = "set collectors.ipmi.enabled = false on this node"
+_PERMIT: Final = (
+    "let the agent's group read and write the device, put `sudo -n` before collectors.ipmi.power_command and "
+    "sensor_command, or ask over the network instead: collectors.redfish.url"
+)
 
 
 class IpmiSettings(CollectorSettings):
@@ -49,7 +60,8 @@ def ipmi(procfs: Path = Path("/proc"), settings: IpmiSettings | None = None) -> 
     The draw of the node holds what processors, memory and GPUs draw: it is marked as overlapping, and never added to
     them. The controller is slow and serves others too, so it is asked once a minute; a command that hangs is ended.
 
-    Raises: SourceMissing: there is no controller, no tool, or it measures nothing. SourceError: it does not answer.
+    Raises: SourceMissing: there is no controller, no tool, no permission, or it measures nothing. SourceError: it does
+    not answer.
     Nulls: a reading of 0 or of all bits, which is how a controller says that it has none; and what is for root alone
     (`is_readable` is false then).
     Source: DCMI 1.5, Get Power Reading; ipmitool(1) dcmi and sdr, ipmi-dcmi(8).
@@ -65,18 +77,24 @@ def ipmi(procfs: Path = Path("/proc"), settings: IpmiSettings | None = None) -> 
     def one_round() -> Iterator[tuple[str, Row]]:
         if not any(device.exists() for device in devices):
             raise SourceMissing(f"{devices[0]} does not exist", hint=f"load the ipmi_devintf module, or {_OFF}")
-        count, failed = 0, None
+        count, failed, refused = 0, None, ""
         for command, read in commands:
             try:
-                rows = list(read(_answer(command)))
+                answer = _answer(command)
             except SourceError as error:
                 # A controller without DCMI has sensors all the same, and the other way about.
                 failed = error
                 continue
+            if _is_refusal(answer):
+                said = _first_line(answer.error).removesuffix(": No such file or directory")
+                refused = refused or f"{command.name}: permission is missing ({said})"
+            rows = list(read(answer))
             count += len(rows)
             yield from (("power_sample", row) for row in rows)
         if failed is not None:
             raise failed
+        if refused:
+            raise SourceMissing(f"{refused}; {_PERMIT}", hint=_OFF)
         if not count:
             raise SourceMissing("IPMI: the controller measures nothing", hint=_OFF)
 
@@ -92,16 +110,24 @@ def _answer(command: Command) -> Answer:
         answer = command.answer()
     except FileNotFoundError:
         raise SourceMissing(f"{command.name}: not installed", hint=f"install ipmitool, or {_OFF}") from None
-    is_known = _REFUSED.search(answer.error) or _UNSUPPORTED.search(answer.error + answer.text)
+    is_known = _is_refusal(answer) or _UNSUPPORTED.search(answer.error + answer.text)
     if answer.code and not is_known and not answer.text.strip():
-        said = (answer.error or "no word").splitlines()[0][:160]
-        raise SourceError(f"{command.name}: ended with {answer.code}: {said}")
+        raise SourceError(f"{command.name}: ended with {answer.code}: {_first_line(answer.error)}")
     return answer
+
+
+def _is_refusal(answer: Answer) -> bool:
+    """Tell whether a command says that its caller may not ask."""
+    return _REFUSED.search(answer.error) is not None
+
+
+def _first_line(error: str) -> str:
+    return (error or "no word").splitlines()[0][:160]
 
 
 def _power(answer: Answer) -> Iterator[Row]:
     """Yield the node's draw; nothing from a controller that does not measure it."""
-    if _REFUSED.search(answer.error):
+    if _is_refusal(answer):
         yield {"power_source": "ipmi:dcmi", "scope": "node", "is_overlapping": True, "is_readable": False}
         return
     match = _READING.search(answer.text)

@@ -245,6 +245,29 @@ def test_check_says_what_works_and_what_to_do(command: Command, home: Path) -> N
     assert "collectors.nvmll: found an unknown section; did you mean nvml?" in ended.out
 
 
+def test_check_asks_the_controller_as_the_agent_does(command: Command, home: Path) -> None:
+    """A device that may be opened says nothing of what the controller lets its caller ask."""
+    (home / "dev").mkdir()
+    (home / "dev/ipmi0").touch()
+    tool = home / "dcmi"
+    section = f'[collectors.ipmi]\npower_command = ["{tool}"]\nsensor_command = []\n'
+    (home / "clusterledger.toml").write_text(f'[agent]\nroot = "{home}"\n{section}', encoding="utf-8")
+    found = []
+    for said in (
+        "DCMI request failed because: Insufficient privilege level (d4)' >&2; exit '1",
+        "Current Power : 9 Watts",
+    ):
+        tool.write_text(f"#!/bin/sh\necho '{said}'\n", encoding="utf-8")
+        tool.chmod(0o755)
+        lines = json.loads(command("check", "--json").out)
+        found += [each for each in lines if each["part"] == "controller"]
+    refused, told = found
+    assert refused["status"] == "missing"
+    assert "permission is missing (DCMI request failed because: Insufficient privilege level (d4))" in refused["found"]
+    assert "sudo -n" in refused["found"]
+    assert (told["status"], told["found"]) == ("ok", "it tells 1 reading of the node's draw, heat and fans")
+
+
 def test_collect_prints_rows_and_how_each_collector_fared(command: Command) -> None:
     ended = command("collect", "--only", "host", "--json")
     found = json.loads(ended.out)
