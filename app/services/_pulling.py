@@ -16,6 +16,7 @@ import polars as pl
 from app.context import Context
 from app.services import _rejections
 from app.services._faults import Faults
+from app.services._gaps import Stretch, asked_again, has_samples, narrowed, touched
 from collectors.cluster._beside import beside_api, has_api
 from collectors.cluster._configured import Configured
 from collectors.cluster._devices import named
@@ -53,7 +54,8 @@ class Outcome:
 def pull(context: Context, source: Configured, since: datetime | None = None, until: datetime | None = None) -> Outcome:
     """Ask a source for what happened since it was last asked, keep it, and return what became of it.
 
-    `since` asks for a stretch again, or for one before the first pull; rows that are there are not kept twice.
+    `since` asks for a stretch again, or for one before the first pull; rows that are there are not kept twice. Where a
+    part of it was missing and now comes, rows are made whole and the gap closes.
     An error of the source is in the outcome and in its row of `source`: what came before it stays.
     """
     with context.turn(f"source {source.name}"):
@@ -82,7 +84,7 @@ class _Pull:
         try:
             self._keep({}, self._begun())
             self._from = self._joins_at = since or known
-            pieces = self._source.open()(self._from, until or self._context.now())
+            pieces = self._source.open()(self._from, self._up_to(until))
             is_whole = all(self._is_taken(piece, is_onward=is_onward) for piece in pieces)
             ended = {"status": "done", "message": "; ".join(self._outcome.remarks[:_MOST_REMARKS])}
             if not is_whole:
@@ -93,6 +95,12 @@ class _Pull:
         finally:
             self._end(ended)
         return self._outcome
+
+    def _up_to(self, until: datetime | None) -> datetime:
+        """Return up to when a source is asked: one that stays behind the present has all of what is long past."""
+        now = self._context.now()
+        delay = timedelta(seconds=getattr(self._source.settings, "delay_seconds", 0))
+        return now if until is None else until if until > now else min(until + delay, now)
 
     def _begun(self) -> dict[str, Any]:
         return {
@@ -116,18 +124,27 @@ class _Pull:
             self._outcome.remarks = [again, *piece.remarks, *self._outcome.remarks]
             self._keep({}, {"partial_count": asked})
             return False
+        asked_for = Stretch(self._from or piece.since, piece.reached_at)
+        gaps = self._context.store.read(SourceGap, where={"source_name": [self._source.name]})
+        is_mending = not touched(gaps, asked_for).is_empty()
         if piece.is_partial:
-            self._take(_without_ends(piece), is_onward=is_onward, gap=self._gap(piece, asked if is_new else 1))
+            gap = asked_again(gaps, asked_for)
+            gap = self._gap(asked_for, piece, asked if is_new else 1) if gap.is_empty() else gap
+            self._take(_without_ends(piece), is_onward=is_onward, gaps=gap, is_mending=is_mending)
+        elif is_mending and not has_samples(piece.frames):
+            nothing = f"up to {piece.reached_at:%F %T} UTC: nothing was told where a part was missing, which stays so"
+            self._outcome.remarks.append(nothing)
+            self._take(piece, is_onward=is_onward, gaps=gaps.clear())
         else:
-            self._take(piece, is_onward=is_onward)
+            self._take(piece, is_onward=is_onward, gaps=narrowed(gaps, asked_for), is_mending=is_mending)
         self._from = piece.reached_at
         return True
 
-    def _gap(self, piece: Pulled, asked_count: int) -> pl.DataFrame:
+    def _gap(self, asked_for: Stretch, piece: Pulled, asked_count: int) -> pl.DataFrame:
         """Return what is said of a stretch of which only a part was answered."""
         gap = {
             "source_name": self._source.name,
-            "gap_start": self._from,
+            "gap_start": asked_for.since,
             "gap_end": piece.reached_at,
             "cluster": self._source.settings.cluster,
             "asked_count": asked_count,
@@ -136,8 +153,8 @@ class _Pull:
         }
         return to_frame(SourceGap, [gap])
 
-    def _take(self, piece: Pulled, *, is_onward: bool, gap: pl.DataFrame | None = None) -> None:
-        """Keep one piece and count what became of its rows."""
+    def _take(self, piece: Pulled, *, is_onward: bool, gaps: pl.DataFrame, is_mending: bool = False) -> None:
+        """Keep one piece with what it says of gaps, and count what became of its rows."""
         outcome, known = self._outcome, self._row["reached_at"]
         refused = [_rejections.of_dump(each) for each in piece.rejected]
         piece = named(piece, self._gpus)
@@ -158,15 +175,16 @@ class _Pull:
         if Node in frames and Node not in piece.standing:
             before = self._open_rows(Node, frames[Node]["source"][0]).filter(pl.col("exists_end").is_null())
             frames[Node] = begun(frames[Node], before, ["cluster", "node"])
-        if gap is not None:
-            frames[SourceGap] = gap
+        if not gaps.is_empty():
+            frames[SourceGap] = gaps
         new = _rejections.fresh(self._context, [each.row(_told(self._source.name)) for each in refused])
         if not new.is_empty():
             frames[RejectedRow] = new
         reached = max(piece.reached_at, known) if known is not None else piece.reached_at
         change = {"reached_at": reached, "partial_count": 0} if is_onward else {}
         self._joins_at = piece.reached_at
-        written = self._keep(frames, {**change, "row_count": outcome.rows, "rejected_count": outcome.rejected})
+        counts = {"row_count": outcome.rows, "rejected_count": outcome.rejected}
+        written = self._keep(frames, {**change, **counts}, is_mending=is_mending)
         for name in (declared(schema).name for schema in told):
             if name in written:
                 outcome.tables[name] = outcome.tables.get(name, 0) + written[name].rows
@@ -190,7 +208,9 @@ class _Pull:
         # A clock that goes ahead of this one may have told of what begins a little later.
         return self._context.store.read(schema, (now, now + timedelta(days=1)), where=where)
 
-    def _keep(self, frames: Mapping[type[dy.Schema], pl.DataFrame], change: Mapping[str, Any]) -> dict[str, Written]:
+    def _keep(
+        self, frames: Mapping[type[dy.Schema], pl.DataFrame], change: Mapping[str, Any], *, is_mending: bool = False
+    ) -> dict[str, Written]:
         """Let rows in together with how the source stands by them.
 
         Raises: SourceError: the hub stops, or a backup was restored under the pull.
@@ -204,7 +224,7 @@ class _Pull:
             if (stored.item() if stored.height else None) != self._row["reached_at"]:
                 raise SourceError(f"sources.{name}: found a restored store under the pull", hint="pull again")
             together: dict[type[dy.Schema], pl.DataFrame] = {**frames, SourceState: to_frame(SourceState, [row])}
-            written = context.store.append_together(together, source=_told(name))
+            written = context.store.append_together(together, source=_told(name), is_mending=is_mending)
         self._row = row
         context.changed({declared(schema).name for schema in together})
         return written

@@ -37,16 +37,20 @@ def _gaps(gaps: pl.DataFrame) -> None:
     """Show of which stretches a source answered only a part; where all answered whole there is nothing to say."""
     if gaps.is_empty():
         return
-    st.markdown("**Answered in part**, as often as they were asked: what is there was kept, and some of it is missing.")
+    st.markdown(
+        "**Answered in part**, as often as they were asked: what is there was kept, and some of it is missing. "
+        "Once the source is whole again, the command asks for it anew; a stretch that is whole leaves this list."
+    )
     table.show(
         gaps,
         {
             "source_name": Column("Source"),
             "cluster": Column("Cluster"),
-            "gap_start": Column("From", "instant"),
+            "missing_since": Column("From", "instant"),
             "gap_end": Column("To", "instant"),
             "asked_count": Column("Asked", "count", "How often, before what there was was kept."),
             "message": Column("Message"),
+            "command": Column("To ask again"),
         },
         key="source_gaps",
         file_name="source_gaps",

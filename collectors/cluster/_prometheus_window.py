@@ -140,7 +140,8 @@ class Reader:
         held_by = _prometheus_kube.HOLDER if Job in frames else ""
         is_partial = is_partial or self.api.partial_count > partial_count
         said = (*self.api.remarks, *remarks)
-        return Pulled(frames, instant(grid.end), (), said, standing, held_by, is_partial=is_partial)
+        since = instant(grid.start - grid.step)
+        return Pulled(frames, instant(grid.end), (), said, standing, held_by, is_partial=is_partial, since=since)
 
     def _tables(
         self, grid: Grid, labels: dict[Device, Labels], slices: Slices

@@ -33,7 +33,8 @@ class Pulled:
     `source`, and not among them, has ended (`collectors.cluster._standing`). Holdings in the store with the word
     `held_by` as their source end with a job that the frames tell as ended. Where `is_partial`, a part of the source did
     not answer: it is asked for the same again. Where `is_of_now`, the source knows what is
-    so now and nothing else: what ran while it was not asked, nobody will ever say.
+    so now and nothing else: what ran while it was not asked, nobody will ever say. `since` is where the piece begins,
+    if the source chose that itself.
     """
 
     frames: Mapping[type[dy.Schema], pl.DataFrame]
@@ -44,6 +45,7 @@ class Pulled:
     held_by: str = ""
     is_of_now: bool = False
     is_partial: bool = False
+    since: datetime | None = None
 
 
 Pull = Callable[[datetime | None, datetime], Iterator[Pulled]]

@@ -60,7 +60,11 @@ def test_sources_are_shown_where_some_are_configured_those_that_fail_first(
     at = DEMO_NOW - timedelta(hours=1)
     gap = {"source_name": "good", "gap_start": at - timedelta(minutes=4), "gap_end": at, "cluster": "c", "kept_at": at}
     gaps = [{**gap, "asked_count": 4, "message": "partial answer: store s3 down"}]
-    context.store.append(SourceGap, to_frame(SourceGap, gaps), source="test")
+    mended = {**gap, "gap_end": at - timedelta(hours=1), "asked_count": 4, "message": "store s4 was down"}
+    mended |= {"gap_start": at - timedelta(hours=2), "whole_until": at - timedelta(hours=1)}
+    begun = {**mended, "gap_end": at - timedelta(hours=3), "gap_start": at - timedelta(hours=5)}
+    begun |= {"whole_until": at - timedelta(hours=4)}
+    context.store.append(SourceGap, to_frame(SourceGap, [*gaps, mended, begun]), source="test")
     with used(context):
         test = opened("data_health")
     assert "Sources that the hub asks" in said(test)
@@ -71,6 +75,11 @@ def test_sources_are_shown_where_some_are_configured_those_that_fail_first(
     assert "Answered in part" in said(test)
     gaps = next(each.value for each in test.dataframe if "gap_end" in each.value.columns)
     assert gaps.loc[0, ["source_name", "asked_count"]].to_list() == ["good", 4]
+    asking = "clusterledger pull good --since {:%Y-%m-%dT%H:%M:%SZ} --until {:%Y-%m-%dT%H:%M:%SZ}"
+    assert list(gaps["command"]) == [
+        asking.format(at - timedelta(minutes=4), at),
+        asking.format(at - timedelta(hours=4), at - timedelta(hours=3)),
+    ]
     context.close()
 
 

@@ -47,6 +47,7 @@ class Querier:
         self.url = url
         self.is_away: Callable[[str], bool] = lambda _: False
         self.says = "No StoreAPIs matched for this query: store n2 is down"
+        self.has_not: Callable[[Mapping[str, str]], bool] = lambda labels: "n2" in labels.values()
 
     def __call__(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         kind = {"Content-Type": headers["content-type"]} if body else {}
@@ -56,15 +57,11 @@ class Querier:
         if self.is_away(path):
             data = content["data"]
             if isinstance(data, dict):
-                data["result"] = [each for each in data["result"] if not self._is_of_store(each["metric"])]
+                data["result"] = [each for each in data["result"] if not self.has_not(each["metric"])]
             elif data and isinstance(data[0], dict):
-                content["data"] = [each for each in data if not self._is_of_store(each)]
+                content["data"] = [each for each in data if not self.has_not(each)]
             content["warnings"] = [self.says]
         return 200, {"Content-Type": "application/json"}, json.dumps(content).encode()
-
-    @staticmethod
-    def _is_of_store(labels: Mapping[str, str]) -> bool:
-        return "n2" in labels.values()
 
 
 class Hub:
@@ -75,11 +72,16 @@ class Hub:
         given = {"kind": "prometheus", "cluster": "c", "url": url, "delay_seconds": 0}
         self.source = Configured("p", prometheus, PrometheusSettings.model_validate(given))
 
-    def pull(self, until: int) -> Outcome:
-        since = at(-1) if self.state is None else None
-        outcome = pull(self.context, self.source, since, at(until))
+    def pull(self, until: int, since: int | None = None) -> Outcome:
+        since = -1 if self.state is None else since
+        outcome = pull(self.context, self.source, None if since is None else at(since), at(until))
         assert (outcome.error, outcome.rejected) == (None, 0)
         return outcome
+
+    def gap(self) -> tuple[object, ...]:
+        """Return the one gap: from, to, whole up to, how often it was asked."""
+        (gap,) = self.context.store.read(SourceGap).to_dicts()
+        return gap["gap_start"], gap["gap_end"], gap["whole_until"], gap["asked_count"]
 
     @property
     def state(self) -> dict[str, Any] | None:
@@ -158,6 +160,60 @@ def test_what_stays_partial_is_kept_after_some_pulls_and_said_for_good(hub: Hub,
         at(step) for step in (*range(10), *range(14, 20))
     ]
     assert hub.context.store.read(SourceGap).height == 1
+
+
+@pytest.fixture
+def gapped(hub: Hub, querier: Querier) -> Hub:
+    """A hub that kept a stretch of which a store had one node and another one all readings of power."""
+    hub.pull(9)
+    querier.is_away = lambda path: "query" in path or "series" in path
+    querier.has_not = lambda labels: "n2" in labels.values() or labels.get("__name__") == "DCGM_FI_DEV_POWER_USAGE"
+    for until in (10, 11, 12, 13):
+        hub.pull(until)
+    querier.is_away = lambda _: False
+    hub.pull(19)
+    rows = hub.samples().filter(pl.col("sampled_at").is_between(at(9), at(13), closed="right"))
+    assert (rows["node"].to_list(), rows["power_watts"].to_list()) == (["n1"] * 4, [None] * 4)
+    assert hub.gap() == (at(9), at(13), None, 4)
+    return hub
+
+
+def test_asking_again_makes_the_rows_whole_and_closes_the_gap(gapped: Hub, querier: Querier) -> None:
+    assert gapped.pull(13, since=9).tables["gpu_sample"] == 8
+    assert gapped.gap() == (at(9), at(13), at(13), 4)
+    undisturbed = Hub(querier.url)
+    undisturbed.pull(19)
+    assert gapped.samples().equals(undisturbed.samples())
+    assert gapped.reached == at(19)
+    undisturbed.context.close()
+    assert gapped.pull(13, since=9).rows == 0
+
+
+def test_a_gap_closes_from_where_it_begins_as_far_as_it_was_answered(gapped: Hub) -> None:
+    gapped.pull(13, since=11)
+    assert gapped.gap() == (at(9), at(13), None, 4), "its first part is still missing"
+    gapped.pull(11, since=5)
+    assert gapped.gap() == (at(9), at(13), at(11), 4)
+    gapped.pull(13, since=11)
+    assert gapped.gap() == (at(9), at(13), at(13), 4)
+
+
+def test_a_gap_that_is_asked_for_in_vain_stays(gapped: Hub, querier: Querier) -> None:
+    querier.is_away = lambda path: "query" in path
+    gapped.pull(13, since=9)
+    assert gapped.gap() == (at(9), at(13), None, 5)
+    # A source that has forgotten those days answers whole, and with nothing.
+    querier.says, querier.has_not = "PromQL info: nothing of that time", lambda _: True
+    outcome = gapped.pull(13, since=9)
+    assert gapped.gap() == (at(9), at(13), None, 5)
+    assert any("nothing was told where a part was missing" in each for each in outcome.remarks)
+
+
+def test_a_source_that_stays_behind_the_present_tells_all_of_a_stretch_that_is_past(gapped: Hub) -> None:
+    settings = gapped.source.settings.model_copy(update={"delay_seconds": 300})
+    gapped.source = Configured("p", prometheus, settings)
+    gapped.pull(13, since=9)
+    assert gapped.gap() == (at(9), at(13), at(13), 4)
 
 
 def test_a_list_of_metrics_from_a_part_of_the_stores_makes_the_pull_partial(hub: Hub, querier: Querier) -> None:
