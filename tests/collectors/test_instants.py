@@ -14,34 +14,74 @@ from ledger.tables import CollectorRun, HostSample
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STEP = timedelta(seconds=10)
-WALKS = st.lists(st.tuples(st.booleans(), st.integers(0, 4000), st.integers(1, 30)), min_size=1, max_size=4)
+WALKS = st.lists(st.tuples(st.booleans(), st.integers(0, 4000), st.integers(1, 30)), min_size=1, max_size=18)
 
 
 @given(WALKS, st.integers(0, 999))
-def test_four_walks_through_one_hour_have_no_instant_in_common(
-    walks: list[tuple[bool, int, int]], microsecond: int
-) -> None:
+def test_walks_through_one_hour_have_no_instant_in_common(walks: list[tuple[bool, int, int]], microsecond: int) -> None:
     """Each walk begins where the clock was set back to, or with an agent that was started anew, or both."""
     memory = Forgetful()
     instants, found = Instants(memory), []
-    for is_restart, offset, rounds in walks:
+    for count, (is_restart, offset, rounds) in enumerate(walks):
         instants = Instants(memory) if is_restart else instants
         start = AT + timedelta(milliseconds=offset % 8, microseconds=microsecond)
+        moved = timedelta(milliseconds=4 if count < 3 else 256)
         for turn in range(rounds):
             for name in ("host", "nvml"):
                 at = instants.of(name, start + turn * STEP)
-                assert timedelta(milliseconds=-1) < at - (start + turn * STEP) < timedelta(milliseconds=4)
+                assert timedelta(milliseconds=-1) < at - (start + turn * STEP) < moved
                 found.append((name, at))
     assert len(set(found)) == len(found)
     assert all(at.microsecond % 1000 == 0 for _, at in found)
 
 
+def test_an_hour_may_pass_many_times() -> None:
+    """A clock that starts at the same wrong time with each boot, until it is set."""
+    memory, walks = Forgetful(), list[list[datetime]]()
+    shown = [AT + turn * timedelta(minutes=1) for turn in range(60)]
+    for _ in range(200):
+        instants = Instants(memory)
+        walks.append([instants.of("host", at) for at in shown])
+    found = [at for walk in walks[:67] for at in walk]
+    assert len(set(found)) == len(found)
+    assert all(
+        timedelta() <= at - was < timedelta(milliseconds=256)
+        for walk in walks
+        for at, was in zip(walk, shown, strict=True)
+    )
+    assert all(len(set(walk)) == len(walk) for walk in walks)
+
+
 def test_a_clock_that_goes_on_keeps_its_turn() -> None:
+    """The first turn is the one that moves instants least: who begins anew later goes on in it."""
     memory = Forgetful()
+    told = []
+    for hour in range(24):
+        instants, start = Instants(memory), AT + timedelta(hours=hour)
+        told += [(instants.of("host", start + turn * STEP), start + turn * STEP) for turn in range(5)]
+    assert all(at == shown for at, shown in told)
+
+
+class Counting(Forgetful):
+    """A memory that counts what it is told."""
+
+    count = 0
+
+    def remember(self, key: str, value: str | None) -> None:
+        """Keep a text."""
+        self.count += 1
+        super().remember(key, value)
+
+
+def test_it_is_written_down_now_and_then_and_an_agent_that_is_killed_loses_nothing_of_it() -> None:
+    memory = Counting()
     instants = Instants(memory)
-    told = [instants.of("host", AT + turn * STEP) for turn in range(5)]
-    assert told == [AT + turn * STEP for turn in range(5)]
-    assert memory.recall("turn") == "0"
+    names = [f"collector {number}" for number in range(20)]
+    found = [(name, instants.of(name, AT + turn * STEP)) for turn in range(100) for name in names]
+    assert memory.count < len(names) + 100 / 3 + 1
+    instants = Instants(memory)
+    found += [(name, instants.of(name, AT + 99 * STEP)) for name in names]
+    assert len(set(found)) == len(found)
 
 
 def test_a_round_of_an_instant_that_was_shown_before_is_no_second_row_of_it() -> None:
