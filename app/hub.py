@@ -5,6 +5,7 @@ import gc
 import importlib
 import ipaddress
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -52,6 +53,12 @@ _INGEST: Final = "/api/v1/ingest"
 
 _KEPT_RUNS: Final = 20
 """For how many runs a browser keeps a chart or a table: a few megabytes."""
+
+_MOST_OPEN: Final = 65_536
+_MANY_OPEN: Final = 16_384
+_KEPT_SECONDS, _MOMENT_SECONDS = 75, 5
+"""How long a connection stays open without a question: each agent has one and asks every ten seconds, and a new one
+costs more than its question, with TLS ten times more. Where few files may be open it ends after a moment."""
 
 _GRACE_SECONDS: Final = 3
 """How long open pages may finish: their sockets stay open for ever."""
@@ -148,6 +155,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
                 access_log=False,
                 lifespan="on",
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_keep_alive=idle_seconds(),
                 server_header=False,
                 # Compressing each answer costs more than the page that it holds.
                 ws_per_message_deflate=False,
@@ -165,6 +173,17 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
                 file.unlink(missing_ok=True)
             context.close()
             log.info("hub stopped", address=address)
+
+
+def idle_seconds() -> int:
+    """Open as many files as this process may, and return how long connections stay open without a question."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(soft, _MOST_OPEN if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):
+        most = soft
+    return _KEPT_SECONDS if most >= _MANY_OPEN else _MOMENT_SECONDS
 
 
 def _warn(settings: Settings, host: str, address: str) -> None:

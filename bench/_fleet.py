@@ -8,6 +8,8 @@ import asyncio
 import hashlib
 import json
 import random
+import re
+import resource
 import sys
 import time
 import uuid
@@ -151,6 +153,7 @@ class Fleet:
     sent: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     given_up: int = 0
+    connections: dict[str, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = field(default_factory=dict)
 
     async def agent(self, index: int, delay: float) -> None:
         """Send one batch a step until the end."""
@@ -182,25 +185,28 @@ class Fleet:
         self.given_up += 1
 
     async def _post(self, node: str, body: bytes) -> tuple[str, str]:
-        """Return the status and the answer's text; a connection of its own each time, as agents have after a step."""
+        """Return the status and the answer's text; each agent keeps its connection, until the hub ends it."""
         head = (
-            f"POST /api/v1/ingest HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nConnection: close\r\n"
+            f"POST /api/v1/ingest HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
             f"Authorization: Bearer {token_of(node)}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
+        open_one = self.connections.pop(node, None)
         try:
-            reader, writer = await asyncio.open_connection(self.host, self.port)
+            if open_one is None or open_one[0].at_eof():
+                open_one = await asyncio.open_connection(self.host, self.port)
         except OSError as error:
             return "no connection", type(error).__name__
+        reader, writer = open_one
         try:
             writer.write(head.encode() + body)
-            answer = await reader.read()
-        except OSError as error:
-            return "no answer", type(error).__name__
-        finally:
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.findall(rb"(?i)\ncontent-length: *(\d+)", answer)[0])
+            text = await reader.readexactly(length)
+        except (OSError, asyncio.IncompleteReadError) as error:
             writer.close()
-        line, _, rest = answer.partition(b"\r\n")
-        words = line.split()
-        return (words[1].decode() if len(words) > 1 else "no answer", rest.rpartition(b"\r\n\r\n")[2].decode())
+            return "no answer", type(error).__name__
+        self.connections[node] = open_one
+        return answer.split()[1].decode(), text.decode()
 
 
 async def run(host: str, port: int, agents: int, seconds: float) -> dict[str, Any]:
@@ -225,4 +231,6 @@ async def run(host: str, port: int, agents: int, seconds: float) -> dict[str, An
 
 if __name__ == "__main__":
     where, at_port, count, duration = sys.argv[1:5]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print(json.dumps(asyncio.run(run(where, int(at_port), int(count), float(duration)))))
