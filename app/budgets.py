@@ -62,7 +62,7 @@ def sentence(each: Standing) -> str:
     budget, currency = each.budget, each.budget.currency
     who = f" Must act: {budget.owner}." if budget.owner and each.status != "on track" else ""
     amount = written.money(budget.cost, currency, compact=True)
-    over = written.money(abs(each.over), currency, compact=True)
+    over = written.money(each.over.copy_abs(), currency, compact=True)
     expected = written.money(each.expected, currency, compact=True)
     when = f"{each.breaks_on:%-d %B}" if each.breaks_on else ""
     named = scope_words(budget.scope)
@@ -117,7 +117,7 @@ def anomaly_sentence(row: Mapping[str, Any]) -> str:
     """Say what was unusual of one day, a row of the question `anomalies`: how much, against what, and why."""
     currency, day = row["billing_currency"], row["day"]
     actual, expected = (written.money(row[name], currency, compact=True) for name in ("actual_cost", "expected_cost"))
-    difference = written.money(abs(row["difference_cost"]), currency, compact=True)
+    difference = written.money(row["difference_cost"].copy_abs(), currency, compact=True)
     more = "more" if row["difference_cost"] > 0 else "less"
     who = scope_words(row["scope"])
     usual = f"{difference} {more} than on a usual {day:%A} ({expected})"

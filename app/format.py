@@ -33,10 +33,11 @@ def money(amount: Decimal | None, currency: str, *, compact: bool = False) -> st
     """Write an amount in its currency, rounded for the eye only: `$1,234.56`; `$1.23M` where compact."""
     if amount is None:
         return UNKNOWN
-    if compact and abs(amount) >= _COMPACT_FROM:
+    size = amount.copy_abs()
+    if compact and size >= _COMPACT_FROM:
         for power, letter in _POWERS:
-            if abs(amount) >= power:
-                digits = 0 if abs(amount) >= 100 * power else 1 if abs(amount) >= 10 * power else 2
+            if size >= power:
+                digits = 0 if size >= 100 * power else 1 if size >= 10 * power else 2
                 scaled = (amount / power).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN)
                 written = format_currency(
                     scaled,
@@ -46,7 +47,7 @@ def money(amount: Decimal | None, currency: str, *, compact: bool = False) -> st
                     currency_digits=False,
                 )
                 return f"{written}{letter}"
-    if compact and abs(amount) >= 1000:  # noqa: PLR2004  cents do not matter beside thousands
+    if compact and size >= 1000:  # noqa: PLR2004  cents do not matter beside thousands
         return format_currency(amount, currency, "¤#,##0", locale=_LOCALE, currency_digits=False)
     return format_currency(amount, currency, locale=_LOCALE)
 
@@ -56,7 +57,7 @@ def unit_price(amount: Decimal | None, currency: str) -> str:
     if amount is None:
         return UNKNOWN
     digits = get_currency_precision(currency)
-    if amount and abs(amount) < 1:
+    if amount and amount.copy_abs() < 1:
         digits = max(digits, 2 - amount.adjusted())
     return format_currency(
         amount, currency, f"¤#,##0.{'0' * digits}" if digits else "¤#,##0", locale=_LOCALE, currency_digits=False

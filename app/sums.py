@@ -72,7 +72,7 @@ def change(now: Decimal | None, before: Decimal | None) -> str:
     """Write a change against an earlier amount: `+12 %`, from tenfold on `×25`, `new`, or a dash."""
     if now is None or before is None:
         return "new" if now else written.UNKNOWN
-    ratio = measure.share(now - before, abs(before))
+    ratio = measure.share(money.difference(now, before), before.copy_abs())
     if ratio is None:
         return "new"
     times = ratio + 1

@@ -115,7 +115,7 @@ def _exact(value: object, where: str) -> Decimal | None:
         amount = Decimal(value)
     except InvalidOperation as error:
         raise ContractError(f"{where}: found {value!r}, expected a number") from error
-    if not amount.is_finite() or abs(amount) >= _MONEY_LIMIT or _kept(amount, 18) != amount:
+    if not amount.is_finite() or amount.copy_abs() >= _MONEY_LIMIT or _kept(amount, 18) != amount:
         raise ContractError(f"{where}: found {value!r}, expected at most 20 digits before and 18 after the point")
     return amount
 
@@ -232,7 +232,7 @@ def _to_decimal(series: pl.Series, dtype: pl.DataType) -> pl.Series:
                 return None
             value = repr(value)
         amount = Decimal(cast("str", value))
-        if not amount.is_finite() or abs(amount) >= limit:
+        if not amount.is_finite() or amount.copy_abs() >= limit:
             return None
         kept = _kept(amount, scale)
         return kept if kept == amount else None

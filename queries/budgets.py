@@ -131,7 +131,12 @@ def standings(budgets: Sequence[Budget], spent: pl.DataFrame, forecast: pl.DataF
     """
     found = [_standing(each, _of(spent, each), _of(forecast, each), now) for each in budgets]
     return sorted(
-        found, key=lambda each: (STATUSES.index(each.status), -each.over / each.budget.cost, each.budget.scope)
+        found,
+        key=lambda each: (
+            STATUSES.index(each.status),
+            -Fraction(each.over) / Fraction(each.budget.cost),
+            each.budget.scope,
+        ),
     )
 
 

@@ -112,7 +112,7 @@ def by_currency(frame: pl.DataFrame, column: str) -> dict[str, Decimal]:
     for currency, amount in zip(frame[CURRENCY].to_list(), frame[column].to_list(), strict=True):
         if currency is not None and amount is not None:
             totals[currency] = money.add(totals.get(currency, _NOTHING), amount)
-    return dict(sorted(totals.items(), key=lambda item: (-abs(item[1]), item[0])))
+    return dict(sorted(totals.items(), key=lambda item: (item[1].copy_abs().copy_negate(), item[0])))
 
 
 def amounts(frame: pl.DataFrame, amount: Amount) -> dict[str, Decimal]:
@@ -130,7 +130,7 @@ def shares(frame: pl.DataFrame, by: Sequence[str], amount: Amount) -> pl.DataFra
     """Return what `grouped` returns, of rows in one currency, with each group's `share` of the whole."""
     found = grouped(frame, by, amount)
     cost = pl.col(amount.column).cast(pl.Float64)
-    return found.with_columns(share=per(cost, pl.lit(float(sum(amounts(frame, amount).values())))))
+    return found.with_columns(share=per(cost, pl.lit(float(money.add(*amounts(frame, amount).values())))))
 
 
 def share(part: Decimal | float | None, whole: Decimal | float | None) -> float | None:

@@ -1,5 +1,6 @@
 """The house's own rules, where no linter knows them."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -48,6 +49,20 @@ def test_one_broad_except_stands_around_a_collectors_run() -> None:
     ]
     assert len(found) == 1
     assert found[0].startswith("collectors/")
+
+
+def test_no_module_that_handles_money_takes_the_size_of_an_amount_with_abs() -> None:
+    """`abs` rounds a Decimal to 28 digits, and amounts have up to 38; `copy_abs` takes them as they are."""
+    found = []
+    for path in (each for each in SOURCES if each.parts[len(ROOT.parts)] in PACKAGES):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        imports = [each for each in nodes if isinstance(each, ast.ImportFrom)]
+        names = {f"{each.module}.{name.name}" for each in imports for name in each.names}
+        called = {each.func.id for each in nodes if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)}
+        handles_money = any(each.startswith(("ledger.money.", "ledger._amount.")) for each in names)
+        if "abs" in called and ("ledger.money" in names or handles_money):
+            found.append(path.relative_to(ROOT).as_posix())
+    assert found == []
 
 
 @pytest.mark.parametrize("word", ["TODO", "FIXME", "XXX", "NotImplementedError"])

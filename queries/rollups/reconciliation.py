@@ -97,7 +97,8 @@ def _exports(named: pl.DataFrame, imports: pl.DataFrame) -> pl.DataFrame:
         own = money.difference(row["billed_cost"], row["residue"]) == row["charged"]
         control = row["control_cost"]
         allowed = money.tolerance(row["billing_currency"], row["row_count"])
-        agree.append(own and (control is None or abs(money.difference(control, row["billed_cost"])) <= allowed))
+        off = None if control is None else money.difference(control, row["billed_cost"]).copy_abs()
+        agree.append(own and (off is None or off <= allowed))
     return sums.select(
         *key,
         "complete_through",
@@ -179,7 +180,7 @@ def _verdict(
     if row["invoiced"] is not None and not row["is_owned"]:
         whole = money.difference(row["all_charged"], row["invoiced"])
         difference = whole if bears_it else Decimal(0)
-        is_ok = is_allocated and abs(whole) <= tolerance
+        is_ok = is_allocated and whole.copy_abs() <= tolerance
         invoiced = money.difference(row["charged"], difference)
         return invoiced, difference, tolerance, "matches_invoice" if is_ok else "differs", is_ok
     if row["row_count"] and not is_allocated:

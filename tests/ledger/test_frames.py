@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger import money
 from ledger.errors import ContractError
 from ledger.frames import columns_of, dtypes, to_frame, typed
 from ledger.tables import CoverageDay, ExchangeRate, FocusCharge, Gpu, GpuHour, GpuSample, Node
@@ -114,6 +115,13 @@ def test_money_comes_through_as_it_is(amount: Decimal) -> None:
     frame = to_frame(ExchangeRate, [{"unit_price": amount}, {"unit_price": str(amount)}])
     assert frame["unit_price"].to_list() == [amount, amount]
     assert frame["unit_price"].dtype == pl.Decimal(38, 18)
+
+
+@pytest.mark.parametrize("amount", [money.LARGEST, money.LARGEST.copy_negate()])
+def test_the_largest_amount_fits(amount: Decimal) -> None:
+    """It has 38 digits; rounded to 28 it would have a digit more before the point than a column has."""
+    assert to_frame(FocusCharge, [{"BilledCost": amount}])["BilledCost"].to_list() == [amount]
+    assert to_frame(FocusCharge, [{"BilledCost": str(amount)}])["BilledCost"].to_list() == [amount]
 
 
 @pytest.mark.parametrize("kind", [pl.Float64, pl.Int64, pl.String, pl.Decimal(38, 2)])
