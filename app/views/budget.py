@@ -15,6 +15,7 @@ from app.services.budgets import row
 from app.table import Column
 from ledger.errors import ClusterLedgerError
 from ledger.tables.partition import after, floor
+from ledger.words import amount
 from queries.budgets import Standing
 from queries.measures import foresight
 
@@ -129,7 +130,9 @@ def _chart(shown: Standing, month: date) -> None:
 def _anomalies() -> None:
     st.subheader("Unusual days", anchor=False)
     end = after(floor(data.now(), "day"), "day")
-    rows = data.answer("anomalies", scope=looked_at(), start=end - timedelta(days=_ANOMALY_DAYS), end=end)
+    stretch = {"start": end - timedelta(days=_ANOMALY_DAYS), "end": end}
+    rows = data.answer("anomalies", scope=looked_at(), **stretch)
+    _not_judged(data.answer("unjudged_days", scope=looked_at(), **stretch))
     if rows.is_empty():
         st.caption(
             f"None in the last {_ANOMALY_DAYS} days. A complete day is compared with the same weekdays of eight weeks, "
@@ -158,6 +161,17 @@ def _anomalies() -> None:
         key="anomalies",
         file_name="anomalies",
     )
+
+
+def _not_judged(days: pl.DataFrame) -> None:
+    """Say how many days nobody knows the cost of: that none of them is told means nothing."""
+    count = days["day"].n_unique()
+    if count:
+        st.caption(
+            f"Of the last {_ANOMALY_DAYS} days, {amount(count, 'day')} cannot be judged: what some usage cost is not "
+            "known, so that they only look cheap. Other days are not compared with them. Data health lists usage "
+            "without a price."
+        )
 
 
 def _checks() -> None:

@@ -32,7 +32,7 @@ Series = Mapping[date, Decimal | None]
 
 @dataclass(frozen=True)
 class Usual:
-    """What each part cost and how much device time it was, on each complete day."""
+    """What each part cost and how much device time it was, on each complete day; null where a cost of it is unknown."""
 
     costs: Mapping[tuple[str, ...], Series]
     seconds: Mapping[tuple[str, ...], Mapping[date, Decimal]]
@@ -42,16 +42,19 @@ class Usual:
     def of(cls, rows: pl.DataFrame, by: Sequence[str], complete: Sequence[date]) -> "Usual":
         """Return the series of some rows of `spend_day` in one currency, a part for each value of `by`."""
         named = rows.filter(pl.col("day").is_in(list(complete))).with_columns(
-            pl.when(pl.col("node") != "").then("node").otherwise("service_name").alias("resource")
+            pl.when(pl.col("node") != "").then("node").otherwise("service_name").alias("resource"),
+            (pl.col("effective_cost").is_null() | pl.col("has_unstated_cost").fill_null(value=False)).alias(
+                "is_unknown"
+            ),
         )
         key = [*by, "day"]
         sums = money.summed(named, by=key, columns=["effective_cost"])
-        times = named.group_by(key).agg(pl.col("held_gpu_seconds").sum())
+        rest = named.group_by(key).agg(pl.col("held_gpu_seconds").sum(), pl.col("is_unknown").any())
         costs: dict[tuple[str, ...], dict[date, Decimal | None]] = {}
         seconds: dict[tuple[str, ...], dict[date, Decimal]] = {}
-        for *names, day, cost, time in sums.join(times, on=key).iter_rows():
+        for *names, day, cost, time, is_unknown in sums.join(rest, on=key).iter_rows():
             part = tuple(str(name) for name in names)
-            costs.setdefault(part, {})[day] = cost
+            costs.setdefault(part, {})[day] = None if is_unknown else cost
             seconds.setdefault(part, {})[day] = time
         return cls(costs, seconds, frozenset(complete))
 

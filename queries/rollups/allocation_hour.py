@@ -70,7 +70,9 @@ def allocation_hour(
             .alias("allocated_method_details")
         )
     )
-    wide = parts.join(rows.select("row", *_COST_KEY, "service_name"), on="row", maintain_order="left")
+    wide = parts.join(
+        rows.select("row", *_COST_KEY, "service_name", "has_unstated_cost"), on="row", maintain_order="left"
+    )
     return AllocationHour.cast(wide.select(AllocationHour.column_names()).lazy())
 
 

@@ -1,8 +1,8 @@
 """Days on which a scope cost far more or less than the same weekdays before, and which part of it that was."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ledger import money
 from ledger.tables import AnomalyDay as AnomalyDayTable
-from ledger.tables import SpendDay
+from ledger.tables import BillImport, SpendDay
 from queries.graph import Input, Span, rollup
 from queries.rollups._unusual import Usual, cause, unusual
 
@@ -20,6 +20,10 @@ _DAY: Final = timedelta(days=1)
 _WEEK: Final = 7
 _WEEKS: Final = 8
 _HOURS: Final = timedelta(hours=24)
+
+_ENDED: Final = 3 * _DAY
+"""A bill that has not come for so long, at the end of a day, is not waited for."""
+
 # The week before a day is judged by its own weekdays.
 _BEFORE: Final = (_WEEKS + 1) * _WEEK * _DAY
 
@@ -30,8 +34,19 @@ _READ: Final = Input(
     columns=(
         *("day", "billing_currency", "provider", "service_name", "node", "team", "charge_category", "in_scope"),
         *("is_estimated", "effective_cost", "held_gpu_seconds", "first_hour_start", "last_hour_end"),
+        "has_unstated_cost",
     ),
     where={"charge_category": ("Usage",)},
+)
+_DELIVERED: Final = Input(
+    by="billing_period_start",
+    before=_BEFORE + 31 * _DAY,
+    after=_ENDED,
+    columns=(
+        *("source_name", "billing_account_id", "billing_currency", "billing_period_start"),
+        *("status", "complete_through"),
+    ),
+    fills=False,
 )
 
 
@@ -57,21 +72,28 @@ class Anomalies(BaseModel):
 
 @rollup(version=2)
 def anomaly_day(
-    days: Annotated[dy.LazyFrame[SpendDay], _READ], span: Span, anomalies: Anomalies
+    days: Annotated[dy.LazyFrame[SpendDay], _READ],
+    imports: Annotated[dy.LazyFrame[BillImport], _DELIVERED],
+    span: Span,
+    anomalies: Anomalies,
 ) -> dy.LazyFrame[AnomalyDayTable]:
     """Compare each complete day with the median of the same weekdays of eight weeks, in total, by team and provider.
 
     Effective cost of usage of the AI estate. A day is complete when every provider that is in use has billed past
-    its end and none of it is estimated. The distance is measured in standard deviations: by the median distance of
-    those weekdays from their median, or by what nine of ten of all days keep to, whichever is larger. The cause is
-    the part (provider, node or service, team) whose own cost differs most, in the same direction, from its own
-    median; and of all device time, what its amount and what its price would have changed alone.
+    its end, on each account, and none of it is estimated. A day on which some charge of a scope has no known cost is
+    neither judged there nor a weekday to compare with: what is known of it only looks cheap.
+
+    The distance is measured in standard deviations: by the median distance of those weekdays from their median, or by
+    what nine of ten of all days keep to, whichever is larger. The cause is the part (provider, node or service, team)
+    whose own cost differs most, in the same direction, from its own median; and of all device time, what its amount
+    and what its price would have changed alone.
     """
     wanted = (pl.col("charge_category") == "Usage") & pl.col("in_scope")
     used = days.filter(wanted & (pl.col("first_hour_start") < span.now)).collect()
+    bills = imports.filter(pl.col("status") == "current").collect()
     found: list[dict[str, Any]] = []
     for currency, rows in sorted(used.group_by("billing_currency"), key=lambda each: str(each[0][0])):
-        complete = _complete(rows)
+        complete = _complete(rows, _delivered(bills.filter(pl.col("billing_currency") == str(currency[0]))))
         asked = [day for day in complete if span.start.date() <= day < span.end.date()]
         estate = Usual.of(rows, (), complete)
         for scope, team, part in _scopes(rows):
@@ -81,7 +103,30 @@ def anomaly_day(
     return AnomalyDayTable.cast(frame.sort(AnomalyDayTable.primary_key()).lazy())
 
 
-def _complete(rows: pl.DataFrame) -> list[date]:
+_Bills = Mapping[tuple[str, str], Sequence[tuple[datetime, datetime]]]
+"""Of each source and account, when its billing periods start, and through when their bills are complete."""
+
+
+def _delivered(imports: pl.DataFrame) -> _Bills:
+    told: dict[tuple[str, str], list[tuple[datetime, datetime]]] = {}
+    columns = ("source_name", "billing_account_id", "billing_period_start", "complete_through")
+    for source, account, start, through in imports.drop_nulls("complete_through").select(columns).iter_rows():
+        told.setdefault((source, account), []).append((start, through))
+    return told
+
+
+def _is_late(bills: _Bills, end: datetime) -> bool:
+    """Tell whether an account was billed until shortly before the end of a day, and not past it.
+
+    Of what came later only the next days are looked at: a day is the same, whatever is computed with it.
+    """
+    through = [
+        max((each for start, each in periods if start < end + _ENDED), default=end) for periods in bills.values()
+    ]
+    return any(end - _ENDED < each < end for each in through)
+
+
+def _complete(rows: pl.DataFrame, bills: _Bills) -> list[date]:
     """Return the days that are whole, in one currency, in order."""
     billed = rows.filter(~pl.col("is_estimated"))
     estimated = set(rows.filter("is_estimated")["day"])
@@ -93,7 +138,11 @@ def _complete(rows: pl.DataFrame) -> list[date]:
         end = pl.Series([day]).cast(pl.Datetime("us", "UTC"))[0] + _HOURS
         using = in_use.filter((pl.col("first") <= day) & (pl.col("last") >= day - 2 * _DAY))["provider"]
         is_cut = begun is not None and begun > end - _HOURS
-        if not is_cut and all((last := through.get(each)) is not None and last >= end for each in using):
+        if (
+            not is_cut
+            and not _is_late(bills, end)
+            and all((last := through.get(each)) is not None and last >= end for each in using)
+        ):
             complete.append(day)
     return complete
 

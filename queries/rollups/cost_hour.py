@@ -101,7 +101,8 @@ def _month(known: _Known, month: datetime, now: datetime, settings: MoneySetting
     rates = billed_rates(last, node_hours(nodes, earliest - timedelta(days=31), end))
     waiting = not_yet_billed(missing, last_owner(last), _complete(near, known.delivered))
     guessed = estimates(waiting, rates, known.prices)
-    estimated = guessed.with_columns(pl.lit(value=True).alias("is_estimated")).sort("hour_start", "cluster", "node")
+    flags = [pl.lit(value=True).alias("is_estimated"), pl.lit(value=False).alias("has_unstated_cost")]
+    estimated = guessed.with_columns(flags).sort("hour_start", "cluster", "node")
     return pl.concat([each.select(CostHour.column_names()) for each in (billed, estimated)])
 
 

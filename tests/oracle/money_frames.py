@@ -229,6 +229,7 @@ def check_bills(bills: Sequence[Bill], found: Mapping[str, pl.DataFrame]) -> Non
         parts |= allocations(mine, leaves(bill.devices, bill.held))
     check_costs(costs, found["cost_hour"])
     check_allocations(parts, found["allocation_hour"])
+    check_unstated(costs, found["allocation_hour"])
     check_time(bills, parts, found["allocation_hour"])
     check_conserved(found["cost_hour"], found["allocation_hour"])
     check_reconciled(bills, found["reconciliation"])
@@ -261,7 +262,7 @@ def check_costs(expected: Mapping[CostKey, Cost], found: pl.DataFrame) -> None:
     """Compare the cost of each hour and key."""
     measures = ("billed_cost", "effective_cost", "list_cost", "shared_billed_cost", "shared_effective_cost")
     rows = {
-        cost_key(row): Cost(*(units(row[name]) for name in measures), row["spread_method"])
+        cost_key(row): Cost(*(units(row[name]) for name in measures), row["spread_method"], row["has_unstated_cost"])
         for row in found.iter_rows(named=True)
     }
     assert len(rows) == found.height, "one row per key"
@@ -281,6 +282,12 @@ def check_allocations(expected: Mapping[tuple[CostKey, Leaf], tuple[int, Units]]
         one, other = rows.get(key), expected.get(key)
         # A row that says nothing may be left out.
         assert one == other or {one, other} <= {None, (0, None), (0, 0)}, (key, "rollup", one, "oracle", other)
+
+
+def check_unstated(expected: Mapping[CostKey, Cost], found: pl.DataFrame) -> None:
+    """Compare which allocations are parts of a cost that is known in part, or not at all."""
+    rows = {(cost_key(row), row["has_unstated_cost"]) for row in found.iter_rows(named=True)}
+    assert rows == {(key, cost.is_partial) for key, cost in expected.items()}, "what nobody states"
 
 
 def check_time(

@@ -105,6 +105,8 @@ class Cost(NamedTuple):
     shared_billed: Units
     shared_effective: Units
     method: str
+    is_partial: bool
+    """A charge of it does not say its effective cost."""
 
 
 class Leaf(NamedTuple):
@@ -188,6 +190,7 @@ def cost_hours(
                 billed[place] if for_all else None,
                 effective[place] if for_all else None,
                 method_of[place],
+                charge.effective is None,
             )
             found[key] = _together(found[key], part) if key in found else part
     return found
@@ -202,6 +205,7 @@ def _together(one: Cost, other: Cost) -> Cost:
         added(one.shared_billed, other.shared_billed),
         added(one.shared_effective, other.shared_effective),
         min(one.method, other.method, key=METHODS.index),
+        one.is_partial or other.is_partial,
     )
 
 

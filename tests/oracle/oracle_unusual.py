@@ -7,7 +7,10 @@ Readings where the contract leaves a choice:
 * A provider is in use from its first charge until two days after its last one; a day that begins before the first
   charge of a currency is not whole.
 * Before its first charge in the nine weeks before a day, a scope has no past; after it a day without a charge cost 0.
-* The cost of a part is 0 where nobody knows it; the cost of a scope then is unknown where no part of it is known.
+* The cost of a scope is unknown on a day on which a charge of it is, or a part of a charge: it is not judged there, and
+  the day is none to compare with. Of the parts of another day, one that is unknown counts as 0.
+* An account whose bills end on a day or within the two before it is waited for; what begins in the three days after the
+  day is known by then.
 * Work counts as dearer for everybody where the price of a provider moved, and no team makes half of its difference.
 """
 
@@ -34,6 +37,17 @@ class Charge(NamedTuple):
     is_estimated: bool = False
     begin: int = 0
     end: int = 24
+    is_partial: bool = False
+
+
+class Delivery(NamedTuple):
+    """A bill of one account: the day on which its period begins, and the hour through which it is complete."""
+
+    currency: str
+    account: str
+    day: int
+    through: int
+    is_current: bool = True
 
 
 class Limits(NamedTuple):
@@ -78,7 +92,7 @@ class Past:
         seconds = dict.fromkeys(known, 0)
         for each in charges:
             if each.day in known:
-                known[each.day].append(each.cost)
+                known[each.day].append(None if each.is_partial else each.cost)
                 seconds[each.day] += each.seconds
         return cls({day: _total(amounts) for day, amounts in known.items()}, seconds)
 
@@ -99,7 +113,7 @@ class Past:
 
 def _total(amounts: Sequence[Units]) -> Units:
     known = [each for each in amounts if each is not None]
-    return sum(known) if known or not amounts else None
+    return sum(known) if len(known) == len(amounts) else None
 
 
 def _median(values: Sequence[int]) -> int:
@@ -107,12 +121,15 @@ def _median(values: Sequence[int]) -> int:
     return next(each for each in sorted(values) if sum(other <= each for other in values) * 2 >= len(values))
 
 
-def unusual(charges: Sequence[Charge], days: Iterable[int], limits: Limits) -> dict[tuple[int, str, str], Unusual]:
+def unusual(
+    charges: Sequence[Charge], deliveries: Sequence[Delivery], days: Iterable[int], limits: Limits
+) -> dict[tuple[int, str, str], Unusual]:
     """Return the unusual ones of some days, by day, scope and currency."""
     found: dict[tuple[int, str, str], Unusual] = {}
     for currency in {each.currency for each in charges}:
         mine = [each for each in charges if each.currency == currency]
-        whole = _whole(mine)
+        late = _late([each for each in deliveries if each.currency == currency and each.is_current])
+        whole = [day for day in _whole(mine) if day not in late]
         estate = Past.of(mine, whole)
         scopes = {"total": mine}
         for each in mine:
@@ -146,6 +163,18 @@ def _whole(charges: Sequence[Charge]) -> list[int]:
             if min(mine) <= day <= max(mine) + 2
         )
     ]
+
+
+def _late(deliveries: Sequence[Delivery]) -> set[int]:
+    """Return the days for which an account is waited for."""
+    found: set[int] = set()
+    for account in {each.account for each in deliveries}:
+        mine = [each for each in deliveries if each.account == account]
+        for day in range(max(each.through for each in mine) // 24 + 4):
+            known = [each.through for each in mine if each.day < day + 4]
+            if known and (day - 2) * 24 < max(known) < (day + 1) * 24:
+                found.add(day)
+    return found
 
 
 def _day(charges: Sequence[Charge], day: int, whole: Sequence[int], estate: Past, limits: Limits) -> Unusual | None:

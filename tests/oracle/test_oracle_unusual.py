@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 
 from ledger.names import NOBODY_AT
-from ledger.tables import AnomalyDay, SpendDay
+from ledger.tables import AnomalyDay, BillImport, SpendDay
 from ledger.tables.spending import ANOMALY_CAUSES
 from queries.graph import Span
 from queries.rollups.anomaly_day import Anomalies, anomaly_day
 from tests.frames import frame, validated
 from tests.oracle.faults import LAST_UNIT, Reading, as_read, changed, only, reading
 from tests.oracle.money_frames import money, units
-from tests.oracle.oracle_unusual import Charge, Limits, Unusual, unusual
+from tests.oracle.oracle_unusual import Charge, Delivery, Limits, Unusual, unusual
 from tests.oracle.searching import CI
 
 SEEDS = range(8 if CI else 2)
@@ -84,11 +84,12 @@ def charges(seed: int) -> tuple[Charge, ...]:
                 cost *= 5
             if cause == "volume" and where == part:
                 cost, seconds = cost * 5, seconds * 5
-            known = None if draw.random() < (0.08 if part[2] in {"t3", "t4"} else 0.006) else cost
-            found.append(Charge(day, *part, known, seconds, begin=9 if day == 0 else 0))
+            known = None if draw.random() < (0.08 if part[2] in {"t3", "t4"} else 0.003) else cost
+            is_partial = draw.random() < 0.004
+            found.append(Charge(day, *part, known, seconds, begin=9 if day == 0 else 0, is_partial=is_partial))
     for day, (cause, where) in events.items():
         if cause == "new":
-            found.append(Charge(day, *where[:2], "t9", "n9", draw.randint(5_000, 9_000) * ONE, 3600))
+            found.append(Charge(day, *where[:2], "t9", "n9", draw.randint(20_000, 25_000) * ONE, 3600))
     # The last of the providers has billed a part of its last day; one of the others is estimated, and one once before.
     found = [_cut(each) if each.day == COUNT - 1 and each.provider == "OCI" else each for each in found]
     late = Charge(COUNT - 1, "USD", "GCP", "t2", "n4", 9_000 * ONE, 3600, is_estimated=True)
@@ -139,18 +140,58 @@ def _row(charge: Charge) -> dict[str, Any]:
         "idle_gpu_seconds": Decimal(0),
         "first_hour_start": start + timedelta(hours=charge.begin),
         "last_hour_end": start + timedelta(hours=charge.end),
+        "has_unstated_cost": charge.is_partial or None,
     }
 
 
-def told(days: pl.DataFrame, settings: Anomalies | None = None) -> pl.DataFrame:
+DELIVERIES = (
+    Delivery("USD", "whole", 0, 28 * 24),
+    Delivery("USD", "whole", 28, COUNT * 24),
+    Delivery("USD", "ends", 28, 66 * 24 + 10),
+    Delivery("USD", "ends", 60, COUNT * 24, is_current=False),
+    Delivery("EUR", "pauses", 56, 77 * 24),
+    Delivery("EUR", "pauses", 82, COUNT * 24),
+)
+"""Of one account in dollars nothing comes after its 66th day; one in euros pauses, until its next period begins."""
+
+
+@cache
+def delivered(deliveries: tuple[Delivery, ...] = DELIVERIES) -> pl.DataFrame:
+    """Return what was imported, as the ledger has it."""
+    rows = [
+        {
+            "import_id": str(number),
+            "billing_account_id": each.account,
+            "billing_period_start": FIRST + timedelta(days=each.day),
+            "billing_currency": each.currency,
+            "source_name": each.account,
+            "path": each.account,
+            "format": "focus",
+            "sha256": str(number),
+            "imported_at": FIRST + timedelta(days=COUNT),
+            "status": "current" if each.is_current else "waiting",
+            "row_count": 1,
+            "rejected_count": 0,
+            "charge_day_count": 1,
+            "billed_cost": Decimal(0),
+            "residue": Decimal(0),
+            "complete_through": FIRST + timedelta(hours=each.through),
+        }
+        for number, each in enumerate(deliveries)
+    ]
+    return validated(BillImport, frame(BillImport, rows))
+
+
+def told(days: pl.DataFrame, settings: Anomalies | None = None, bills: pl.DataFrame | None = None) -> pl.DataFrame:
     start, end = (FIRST + at * timedelta(days=1) for at in (ASKED.start, ASKED.stop))
-    made = anomaly_day.function(days.lazy(), Span(start, end, end), settings or Anomalies())
+    imports = delivered() if bills is None else bills
+    made = anomaly_day.function(days.lazy(), imports.lazy(), Span(start, end, end), settings or Anomalies())
     return validated(AnomalyDay, made.collect())
 
 
 @cache
 def expected(seed: int) -> dict[tuple[int, str, str], Unusual]:
-    return unusual(charges(seed), ASKED, Limits())
+    return unusual(charges(seed), DELIVERIES, ASKED, Limits())
 
 
 def check(wanted: Mapping[tuple[int, str, str], Unusual], found: pl.DataFrame) -> None:
@@ -189,7 +230,8 @@ _COST = pl.col("effective_cost")
 
 FAULTS: Mapping[str, Reading] = {
     "a day later": reading(day=DAY.dt.offset_by("1d")),
-    "an unknown day is free": reading(effective_cost=_COST.fill_null(Decimal(0))),
+    "an unknown day is free": reading(effective_cost=_COST.fill_null(Decimal(0)), has_unstated_cost=False),
+    "what is partly known is known": reading(has_unstated_cost=False),
     "a last unit more": reading(effective_cost=_COST + LAST_UNIT),
     "cents are enough": reading(effective_cost=_COST.round(2)),
     "what is billed is what it costs": reading(effective_cost=pl.col("billed_cost")),
@@ -226,6 +268,28 @@ def test_a_fault_in_what_was_spent_turns_the_comparison_red(name: str, seed: int
         check(expected(seed), told(FAULTS[name](spent(seed))))
 
 
+_THROUGH = pl.col("complete_through")
+
+BILL_FAULTS: Mapping[str, Reading] = {
+    "no account is waited for": only(pl.lit(value=False)),
+    "who ends was never there": only(pl.col("billing_account_id") != "ends"),
+    "who pauses was never there": only(pl.col("billing_account_id") != "pauses"),
+    "what waits counts": reading(status="current"),
+    "what comes later is known": reading(billing_period_start=FIRST),
+    "accounts are one": reading(billing_account_id="one", source_name="one"),
+    "currencies are one": reading(billing_currency="USD"),
+    "bills end a week later": reading(complete_through=_THROUGH.dt.offset_by("7d")),
+    "bills end a week before": reading(complete_through=_THROUGH.dt.offset_by("-7d")),
+}
+
+
+@pytest.mark.parametrize("seed", FAULTY)
+@pytest.mark.parametrize("name", BILL_FAULTS)
+def test_a_fault_in_what_was_delivered_turns_the_comparison_red(name: str, seed: int) -> None:
+    with pytest.raises(AssertionError):
+        check(expected(seed), told(spent(seed), bills=BILL_FAULTS[name](delivered())))
+
+
 OTHER_LIMITS: Mapping[str, Anomalies] = {
     "a little is far": Anomalies(spreads=1),
     "a lot is near": Anomalies(spreads=100),
@@ -250,7 +314,7 @@ def test_other_limits_are_those_of_the_plain_reading_and_turn_the_comparison_red
     )
     reds = 0
     for seed in FAULTY:
-        wanted = unusual(charges(seed), ASKED, reading)
+        wanted = unusual(charges(seed), DELIVERIES, ASKED, reading)
         found = told(spent(seed), limits)
         check(wanted, found)
         if wanted != expected(seed):

@@ -5,14 +5,15 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.tables import AllocationHour, AnomalyDay
+from ledger.tables import AllocationHour, AnomalyDay, BillImport, FocusCharge
 from queries.graph import Span
 from queries.rollups.anomaly_day import Anomalies, anomaly_day
 from queries.rollups.spend_day import spend_day
-from tests.bills import HOUR, rows
+from tests.bills import HOUR, charge, imports_of, rows
 from tests.frames import validated
 from tests.queries.rollups.test_forecast_day import hour
 
@@ -37,9 +38,16 @@ def days(cost: Any = weekday, count: int = 63, **given_: Any) -> list[dict[str, 
     return made
 
 
-def anomalies(given_: list[dict[str, Any]], *, start: datetime = FIRST, end: datetime = LAST) -> Any:
+def anomalies(
+    given_: list[dict[str, Any]],
+    *,
+    start: datetime = FIRST,
+    end: datetime = LAST,
+    imports: pl.DataFrame | None = None,
+) -> Any:
     spent = spend_day.function(rows(AllocationHour, given_).lazy(), Span(FIRST, LAST, LAST)).collect()
-    found = anomaly_day.function(spent.lazy(), Span(start, end, LAST), Anomalies())
+    bills = rows(BillImport, []) if imports is None else imports
+    found = anomaly_day.function(spent.lazy(), bills.lazy(), Span(start, end, LAST), Anomalies())
     return validated(AnomalyDay, found.collect())
 
 
@@ -96,6 +104,45 @@ def test_estimates_and_days_that_are_not_billed_to_their_end_are_not_judged() ->
     assert anomalies([row | {"is_estimated": row["hour_start"] >= FIRST + 62 * DAY} for row in wild]).is_empty()
     cut = [row | {"hour_start": row["hour_start"] - HOUR} if row["hour_start"].hour else row for row in wild]
     assert anomalies(cut).is_empty()
+
+
+@pytest.mark.parametrize("unknown", [{"effective_cost": None}, {"has_unstated_cost": True}])
+def test_a_day_of_which_a_part_is_unknown_is_not_cheap(unknown: dict[str, Any]) -> None:
+    """A quarter of the estate is billed; a rate is missing for the rest of one day: nothing tells what that cost."""
+    cheap = days(lambda index: Decimal(200) if index == 59 else weekday(index))
+    assert anomalies(cheap)["difference_cost"].max() < 0
+    first = FIRST + 59 * DAY
+    unpriced = [row | unknown if row["hour_start"] == first else row for row in cheap]
+    assert anomalies(unpriced).is_empty()
+    elsewhere = {"provider": "Rented", "team": "blue", "resource_id": "i-9", "held_gpu_seconds": Decimal(0)}
+    other = hour(first + 23 * HOUR, Decimal(0)) | elsewhere | unknown
+    assert sorted(anomalies([*cheap, other])["scope"]) == ["provider:AWS", "team:red"], "what is known is judged"
+
+
+def test_a_day_of_which_a_part_is_unknown_is_no_weekday_to_compare_with() -> None:
+    """Of eight weekdays before, the last four only look cheap: the usual cost is that of the others."""
+    cheap = {59 - 7 * week for week in range(1, 5)}
+    dear = days(lambda index: Decimal(4000) if index == 59 else Decimal(200) if index in cheap else weekday(index))
+    partly = [row | {"has_unstated_cost": (row["hour_start"] - FIRST).days in cheap} for row in dear]
+    for given_, usual in ((dear, (Decimal(200), 8)), (partly, (Decimal(1000), 4))):
+        made = anomalies(given_, start=FIRST + 59 * DAY, end=FIRST + 60 * DAY).filter(pl.col("scope") == "total")
+        assert made.select("expected_cost", "weekday_count").row(0) == usual
+
+
+def test_an_account_whose_bill_is_still_to_come_is_waited_for() -> None:
+    """Of two accounts of one provider the other is billed; three days on it is not waited for any more."""
+    cheap = days(lambda index: Decimal(200) if index == 59 else weekday(index))
+    end = FIRST + 60 * DAY
+    one = rows(FocusCharge, [charge(0, BillingPeriodStart=FIRST, ChargePeriodEnd=end - HOUR)])
+    for through, status, is_told in (
+        (end - HOUR, "current", False),
+        (end, "current", True),
+        (end - 3 * DAY, "current", True),
+        (end - 3 * DAY + HOUR, "current", False),
+        (end - HOUR, "superseded", True),
+    ):
+        late = imports_of(one, complete_through=through, status=status)
+        assert anomalies(cheap, imports=late).is_empty() != is_told, through
 
 
 def test_too_few_weekdays_and_what_has_become_usual_are_not_told() -> None:
