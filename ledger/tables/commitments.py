@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from ledger.tables.columns import flag, instant, key, key_day, key_instant, money, text
+from ledger.tables.columns import count, flag, instant, key, key_day, key_instant, money, text
 from ledger.tables.partition import Timed, table
 
 
@@ -33,3 +33,10 @@ class CommitmentDay(dy.Schema):
     on_demand_cost = money("EffectiveCost of usage at standard prices that a commitment could cover")
     on_demand_list_cost = money("The same at list price; null where unknown")
     lowest_hour_cost = money("Of it: the cheapest hour of the day; 0 where an hour had none")
+    used_unstated_count = count(
+        "Charges of the day that `used_cost` is without: the bill does not say their EffectiveCost"
+    )
+    used_unstated_begun_count = count("Of them: those that begin on it, so that days can be summed")
+    unused_unstated_count = count("Charges of the day that `unused_cost` is without, for the same reason")
+    unused_unstated_begun_count = count("Of them: those that begin on it")
+    covered_list_unstated_count = count("Charges of the day that `covered_list_cost` is without: no ListCost")

@@ -62,6 +62,13 @@ _MEASURES: Final = (
     "on_demand_cost",
     "on_demand_list_cost",
 )
+_COUNTS: Final = (
+    "used_unstated_count",
+    "used_unstated_begun_count",
+    "unused_unstated_count",
+    "unused_unstated_begun_count",
+    "covered_list_unstated_count",
+)
 _OWNED_FORMAT: Final = "on_premises"
 _ELIGIBLE: Final = ("Compute", "AI and Machine Learning")
 """FOCUS service categories that reservations and savings plans are sold for."""
@@ -83,7 +90,7 @@ def commitment_day(
     usage of servers at standard prices in the AI estate: neither spot nor owned hardware.
 
     Conserves: over a billing period, used and unused cost are the EffectiveCost of its charges, exactly.
-    Nulls: a cost is null where no charge behind it says it.
+    Nulls: a cost is null where no charge behind it says it; where some do not, they are counted beside it.
     """
     period = pl.col("BillingPeriodStart").is_between(span.start, span.end, closed="left")
     known = imports.collect()
@@ -92,18 +99,20 @@ def commitment_day(
     if bills.is_empty():
         return CommitmentDay.create_empty(lazy=True)
     ours = resources.select(pl.col("resource_id").str.to_lowercase()).unique().collect()["resource_id"]
-    lines = _lines(bills, ours, settings)
+    told = _told(bills, ours, settings)
+    lines = _lines(told)
     if lines.is_empty():
         return CommitmentDay.create_empty(lazy=True)
     by_hour = pl.concat([_spread(lines.filter(pl.col("kind") != "purchased")), _booked(lines)])
     sums = money.summed(by_hour.sort(_KEY), by=_KEY, columns=_MEASURES)
     rows = sums.join(_described(lines), on=["commitment_id", "provider", "billing_account_id"], how="left")
     rows = rows.join(_terms(lines), on=_KEY, how="left").join(_lowest(by_hour), on=_KEY, how="left")
+    rows = rows.join(_unstated(told), on=_KEY, how="left").with_columns(pl.col(_COUNTS).fill_null(0))
     return CommitmentDay.cast(rows.select(CommitmentDay.column_names()).sort(_KEY).lazy())
 
 
-def _lines(bills: pl.DataFrame, ours: pl.Series, settings: MoneySettings) -> pl.DataFrame:
-    """Return the charges of commitments, and those that one could cover, summed by kind and charge period."""
+def _told(bills: pl.DataFrame, ours: pl.Series, settings: MoneySettings) -> pl.DataFrame:
+    """Return the charges of commitments, and those that one could cover, with their kind."""
     identity = pl.coalesce("CommitmentDiscountId", "CapacityReservationId").str.to_lowercase()
     statuses = [pl.col("CommitmentDiscountStatus"), pl.col("CapacityReservationStatus")]
     unused = pl.any_horizontal((each == "Unused").fill_null(value=False) for each in statuses)
@@ -142,10 +151,14 @@ def _lines(bills: pl.DataFrame, ours: pl.Series, settings: MoneySettings) -> pl.
         pl.col("ListCost").alias("list_cost"),
         pl.col("BilledCost").alias("billed_cost"),
     )
-    kept = named.filter(pl.col("kind").is_not_null(), (pl.col("kind") != "on_demand") | pl.col("in_scope"))
+    return named.filter(pl.col("kind").is_not_null(), (pl.col("kind") != "on_demand") | pl.col("in_scope"))
+
+
+def _lines(told: pl.DataFrame) -> pl.DataFrame:
+    """Return charges summed by kind and charge period."""
     # Sorted, so that the small rests of a division fall on the same places, in any order of rows.
-    key = [each for each in kept.columns if each not in _COSTS]
-    return money.summed(kept.sort(key), by=key, columns=_COSTS).with_row_index("line")
+    key = [each for each in told.columns if each not in _COSTS]
+    return money.summed(told.sort(key), by=key, columns=_COSTS).with_row_index("line")
 
 
 def _spread(lines: pl.DataFrame) -> pl.DataFrame:
@@ -205,6 +218,23 @@ def _terms(lines: pl.DataFrame) -> pl.DataFrame:
         long.with_columns(at.dt.date().alias("day"))
         .group_by(_KEY)
         .agg(pl.col("start").min().alias("term_start"), pl.col("end").max().alias("term_end"))
+    )
+
+
+def _unstated(told: pl.DataFrame) -> pl.DataFrame:
+    """Count the charges whose figure the bill does not state, on each day that they touch."""
+    used, unused = pl.col("kind") == "used", pl.col("kind") == "unused"
+    no_cost, no_list = pl.col("effective_cost").is_null(), pl.col("list_cost").is_null()
+    begun, last = pl.col("start").dt.date(), pl.col("end").dt.offset_by("-1us").dt.date()
+    days = (
+        told.filter((used & (no_cost | no_list)) | (unused & no_cost))
+        .with_columns(begun.alias("begun"), pl.date_ranges(begun, last).alias("day"))
+        .explode("day")
+    )
+    begins = pl.col("begun") == pl.col("day")
+    counted = (used & no_cost, used & no_cost & begins, unused & no_cost, unused & no_cost & begins, used & no_list)
+    return days.group_by(_KEY).agg(
+        each.sum().cast(pl.Int64).alias(name) for name, each in zip(_COUNTS, counted, strict=True)
     )
 
 

@@ -105,6 +105,7 @@ class Term(NamedTuple):
 
 
 Days = dict[tuple[str, int, str, str, str], Units]
+Counts = dict[tuple[str, int, str, str, str], tuple[int, int]]
 
 
 def commitments(charges: Iterable[Term]) -> Days:
@@ -126,6 +127,19 @@ def commitments(charges: Iterable[Term]) -> Days:
         for hour, part in parts.items():
             place = (each.commitment.lower(), hour - hour % DAY, each.currency, each.instance, each.kind)
             found[place] = added(found.get(place), part)
+    return found
+
+
+def unstated(charges: Iterable[Term]) -> Counts:
+    """Return of how many charges nobody states the cost, by day as above: those that touch it, and that begin on it."""
+    found: Counts = {}
+    for each in charges:
+        if each.kind == "purchased" or each.effective is not None:
+            continue
+        for day in range(each.start - each.start % DAY, each.end, DAY):
+            place = (each.commitment.lower(), day, each.currency, each.instance, each.kind)
+            touching, begun = found.get(place, (0, 0))
+            found[place] = (touching + 1, begun + (day <= each.start))
     return found
 
 

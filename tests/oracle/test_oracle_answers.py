@@ -214,7 +214,11 @@ def terms() -> tuple[Term, ...]:
     return tuple(found.values())
 
 
-def days_of(given: Sequence[Term]) -> oracle.Days:
+Told = tuple[oracle.Days, oracle.Counts]
+"""What was found by day: costs, and how many charges nobody states the cost of."""
+
+
+def days_of(given: Sequence[Term]) -> Told:
     """Return what the rollup makes of charges, as the oracle says it."""
     bill = [
         charge(
@@ -243,6 +247,7 @@ def days_of(given: Sequence[Term]) -> oracle.Days:
         settings=MoneySettings(),
     ).collect()
     found: oracle.Days = {}
+    counts: oracle.Counts = {}
     for row in made.iter_rows(named=True):
         day = round(moment(MARCH).timestamp() * 1000) + (row["day"] - day_of(MARCH)) // timedelta(days=1) * DAY
         for kind in ("purchased", "used", "unused"):
@@ -250,11 +255,17 @@ def days_of(given: Sequence[Term]) -> oracle.Days:
             key = (row["commitment_id"], day, row["billing_currency"], row["instance_type"], kind)
             if cost is not None:
                 found[key] = (found.get(key) or 0) + cost
-    return found
+            touching, begun = (row.get(f"{kind}_unstated_{name}") or 0 for name in ("count", "begun_count"))
+            if touching:
+                before = counts.get(key, (0, 0))
+                counts[key] = (before[0] + touching, before[1] + begun)
+    return found, counts
 
 
-def check_commitments(given: Sequence[Term], found: oracle.Days) -> None:
+def check_commitments(given: Sequence[Term], told: Told) -> None:
+    found, counts = told
     assert found == {key: cost for key, cost in oracle.commitments(given).items() if cost is not None}
+    assert counts == oracle.unstated(given)
 
 
 def test_commitments_cost_by_day_what_a_plain_reading_says() -> None:
@@ -271,6 +282,10 @@ TERM_FAULTS: Mapping[str, Callable[[Term], Term | None]] = {
     "instances are one": lambda each: each._replace(instance="p5"),
     "commitments are one": lambda each: each._replace(commitment="plan-1"),
     "credits are clamped": lambda each: each._replace(effective=each.effective and max(each.effective, 0)),
+    "what is not stated is no charge": lambda each: each if each.effective is not None else None,
+    "what is not stated is another day's": lambda each: (
+        each if each.effective is not None else each._replace(start=each.start + DAY, end=each.end + DAY)
+    ),
     "the billing period is the charge's": lambda each: each._replace(period_start=MARCH, period_end=APRIL),
 }
 

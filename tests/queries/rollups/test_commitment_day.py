@@ -161,6 +161,27 @@ def test_an_unknown_cost_is_null_and_no_row_is_made_of_nothing() -> None:
     assert days(rows(FocusCharge, [])).is_empty()
 
 
+def test_a_cost_that_the_bill_does_not_state_is_counted_beside_those_that_it_does() -> None:
+    """Of three unused hours one has no cost; so has a used day that begins at noon, which touches two days."""
+    unknown = {"EffectiveCost": None}
+    charges = [
+        committed(0, "Unused", "4", at(1)),
+        committed(1, "Unused", "4", at(1, 1)) | unknown,
+        committed(2, "Unused", "4", at(1, 2)),
+        committed(3, "Used", "8", at(1, 12), ListCost=Decimal(9)) | unknown | {"ChargePeriodEnd": at(2, 12)},
+        committed(4, "Used", "8", at(2), ListCost=Decimal(9)),
+        committed(5, "Used", "8", at(2, 1)) | {"ListCost": None},
+    ]
+    made = days(rows(FocusCharge, charges))
+    first, second = one(made, day=date(2026, 3, 1)), one(made, day=date(2026, 3, 2))
+    counts = [name for name in CommitmentDay.column_names() if name.endswith("_count")]
+    assert [first[name] for name in counts] == [1, 1, 1, 1, 0]
+    assert [second[name] for name in counts] == [1, 0, 0, 0, 1]
+    assert (first["unused_cost"], first["used_cost"]) == (8, None)
+    assert (second["unused_cost"], second["used_cost"], second["covered_list_cost"]) == (None, 16, 13.5)
+    assert days(rows(FocusCharge, charges[2:3]))[counts].row(0) == (0, 0, 0, 0, 0), "known: none is without"
+
+
 def test_a_reservation_of_capacity_is_a_commitment() -> None:
     block = {"CommitmentDiscountId": None, "CommitmentDiscountStatus": None, "CapacityReservationId": "CR-1"}
     made = days(
