@@ -34,7 +34,8 @@ def choose() -> MoneySettings:
         bind="query-params",
         width=180,
         help="What happens to tax, support and services for everybody: kept apart, or divided over teams by what "
-        "they held, evenly, in the fixed shares of `money.shared_cost_ratios`, or directly to who moved the bytes. "
+        "they held, evenly, in the fixed shares of `money.shared_cost_ratios`, or directly to who moved the bytes. What "
+        "a node moved that several teams held stays nobody's then: its counters do not tell them apart. "
         "Kinds of cost may have rules of their own, in `money.shared_cost_rules`.",
     )
     return other_rules.tried(stored, split, shared)

@@ -321,3 +321,36 @@ def bills(draw: st.DrawFn, count: int) -> Bills:
         found.append(Bill(tuple(charges), tuple(machines), tuple(links), tuple(devices), tuple(held), invoices))
     kinds |= {"outside the estate"} if "second account" in kinds else set()
     return Bills(tuple(found), frozenset(kinds))
+
+
+def pool_beside_another_region() -> Bills:
+    """Return a bill of a pool in one region, with a node of its type there and one elsewhere.
+
+    What is drawn need not have one: which examples Hypothesis draws depends on the modules that other tests loaded.
+    """
+    machines = [
+        Machine("c0", name, MARCH, None, "Cloud-0", region, "p5.48xlarge")
+        for name, region in (("a", "eu"), ("b", "us"))
+    ]
+    pool = Charge(
+        description="pool",
+        provider="Cloud-0",
+        account="ai",
+        invoice="inv-1",
+        period_start=MARCH,
+        period_end=APRIL,
+        start=FIRST,
+        end=FIRST + HOUR,
+        category="Usage",
+        charge_class="",
+        commitment="",
+        currency="USD",
+        resource="",
+        region="eu",
+        instance_type="p5.48xlarge",
+        service=("Compute", "Virtual Machines"),
+        billed=12 * UNIT,
+        effective=12 * UNIT,
+        listed=None,
+    )
+    return Bills((Bill((pool,), tuple(machines), (), (), (), ()),), frozenset({"pool"}))

@@ -9,7 +9,7 @@ import pytest
 
 from ledger.money_sections import CostOwner, MoneySettings, ScopeSettings
 from tests.oracle import money_frames
-from tests.oracle.bills import MARCH, OWNERS, bills
+from tests.oracle.bills import MARCH, OWNERS, bills, pool_beside_another_region
 from tests.oracle.faults import Fault, Tables, as_read, not_read, read_as
 from tests.oracle.money_frames import check_bills, moment
 from tests.oracle.test_mutations import drawn
@@ -19,7 +19,7 @@ from tests.oracle.test_mutations import drawn
 def priced() -> list[tuple[Any, Tables]]:
     """Return bills with their tables, of which all is computed right."""
     found = []
-    for each in drawn(bills(8)):
+    for each in [*drawn(bills(8)), pool_beside_another_region()]:
         given = money_frames.tables(each.bills)
         check_bills(each.bills, money_frames.computed(given))
         found.append((each, given))

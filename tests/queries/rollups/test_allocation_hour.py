@@ -300,6 +300,36 @@ def test_what_a_node_sent_that_nobody_held_is_nobodys() -> None:
     assert dict(network.select("team", "allocated_method_id").iter_rows())[""] == "not_attributable"
 
 
+@pytest.mark.parametrize("kind", ["network", "storage"])
+def test_what_a_node_moved_that_several_teams_held_is_nobodys(kind: str) -> None:
+    """Counters are the node's: how long each held a device says nothing of what each moved."""
+    nodes = {"a1": ("j1", "j2"), "b2": ("j3", "j4")}
+    devices = [device_hour(H, f"g{each}", name, productive_seconds=3600) for name in nodes for each in range(2)]
+    held = [
+        job_hour(H, f"g{gpu}", each, name, productive_seconds=3600) | ({"team": "one"} if name == "b2" else {})
+        for name, both in nodes.items()
+        for gpu, each in enumerate(both)
+    ]
+    bytes_of = {"a1": 3e9, "b2": 1e9}
+    port = {"cluster": "c", "device": "eth0", "port": "1", "link_layer": "Ethernet", "is_rdma": False, "reset_count": 0}
+    mount = {"cluster": "c", "filesystem_type": "nfs", "mount_point": "/data", "file_system": "share-1:/data"}
+    seen = {"hour_start": H, "observed_seconds": Decimal(3600)}
+    parts = dict.fromkeys(("shared_billed_cost", "shared_effective_cost"), Decimal(100))
+    made = allocated(
+        [cost(), cost(node="b2", resource_id="i-b2"), nowhere("100", cost_kind=kind, resource_id="share-1", **parts)],
+        devices,
+        held,
+        ports=[seen | port | {"node": name, "transmit_bytes": count} for name, count in bytes_of.items()],
+        systems=[seen | mount | {"node": name, "read_bytes": count} for name, count in bytes_of.items()],
+        shared_cost_rules={kind: "direct"},
+    )
+    found = made.filter(cost_kind=kind)
+    assert by(found, "team", "job_id", "allocated_method_id") == {
+        ("one", "", "shared_direct"): 25,
+        ("", "", "not_attributable"): 75,
+    }
+
+
 @pytest.mark.parametrize(
     ("file_system", "team"),
     [
