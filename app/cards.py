@@ -7,10 +7,11 @@ from decimal import Decimal
 import polars as pl
 import streamlit as st
 
-from app import data, sums
+from app import data, display, sums
 from app import format as written
 from app.lengths import length
 from queries import measure
+from queries.display import Shown
 from queries.measure import Amount, Measure, Part, UnitCost
 
 # Five cards stand beside each other on a laptop, two on a phone.
@@ -76,8 +77,14 @@ def money(
     label: str = "",
     first: str = "",
     chart: Sequence[Decimal] = (),
+    shown: Shown | None = None,
 ) -> None:
-    """Draw an amount: one currency as the number, the others in the small print. They are never added."""
+    """Draw an amount: one currency as the number, the others in the small print. They are never added.
+
+    Of `shown` rows the display currency is the number, and says that it is converted.
+    """
+    if shown is not None and shown.currency in totals:
+        first, label = shown.currency, display.label(shown, shown.currency, label or of.title)
     value, others = sums.headline(totals, first)
     card(label or of.title, value, f"and {others}" if others else "", meaning=of.means, chart=[*map(length, chart)])
 
@@ -87,7 +94,9 @@ def parted(of: Part, frame: pl.DataFrame) -> None:
     number(of, next(iter(data.once(measure.parts, frame, of).values()), None))
 
 
-def summed(of: Amount, frame: pl.DataFrame, *, of_rows_in: str = "", label: str = "") -> None:
+def summed(
+    of: Amount, frame: pl.DataFrame, *, of_rows_in: str = "", label: str = "", shown: Shown | None = None
+) -> None:
     """Draw an amount of rows that a read has returned; of rows in one known currency it is 0 where none counts."""
     nothing = {of_rows_in: Decimal(0)} if of_rows_in else {}
-    money(of, nothing | data.once(measure.amounts, frame, of), label=label)
+    money(of, nothing | data.once(measure.amounts, frame, of), label=label, shown=shown)

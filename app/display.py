@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -12,7 +13,7 @@ from ledger.exchange import Exchange, Row
 from ledger.money_sections import MoneySettings
 from ledger.tables import ExchangeRate
 from queries import display
-from queries.display import MARK, Shown
+from queries.display import CURRENCY, MARK, Shown
 
 _COLUMNS = ("rate_date", "from_currency", "to_currency", "unit_price")
 
@@ -21,6 +22,12 @@ def exchange() -> Exchange:
     """Return all known rates: those of the configuration, and those that were imported."""
     stated = data.settings().money.exchange_rates
     return data.made("exchange", ["exchange_rate"], _exchange, scope=data.Scope(), stated=stated)
+
+
+def chosen() -> tuple[str, Exchange | None]:
+    """Return the display currency and the rates: what is made of converted rows is kept under them."""
+    currency = data.settings().money.display_currency
+    return currency, exchange() if currency else None
 
 
 def _exchange() -> Exchange:
@@ -47,25 +54,41 @@ def _with_stated(rows: Sequence[Row], stated: MoneySettings) -> Exchange:
     )
 
 
-def shown(frame: pl.DataFrame, columns: Sequence[str], *, day: str = "", on: date | None = None) -> Shown:
-    """Return rows in the display currency; as they are where none is configured or no rate is known."""
+def shown(
+    frame: pl.DataFrame, columns: Sequence[str], *, day: str = "", on: date | None = None, key: Sequence[str] = ()
+) -> Shown:
+    """Return rows in the display currency; as they are where none is configured or no rate is known.
+
+    `key` names numbers that tell rows apart.
+    """
     to = data.settings().money.display_currency
     if not to or frame.is_empty():
         return Shown(frame, to)
     rates = exchange()
+    asked = {"day": day, "on": on, "key": tuple(key)}
     # What charts and tables make of the rows is kept for rows that are a cached read themselves.
-    data.once(_frame, frame, rates, to, tuple(columns), day=day, on=on)
-    return _shown(frame, rates, to, tuple(columns), day, on)
+    data.once(_frame, frame, rates, to, tuple(columns), **asked)
+    return _shown(frame, rates, to, tuple(columns), **asked)
 
 
-def _frame(
-    frame: pl.DataFrame, rates: Exchange, to: str, columns: tuple[str, ...], *, day: str, on: date | None
-) -> pl.DataFrame:
-    return _shown(frame, rates, to, columns, day, on).frame
+def _frame(frame: pl.DataFrame, /, rates: Exchange, to: str, columns: tuple[str, ...], **asked: Any) -> pl.DataFrame:
+    return _shown(frame, rates, to, columns, **asked).frame
 
 
-def _shown(frame: pl.DataFrame, rates: Exchange, to: str, columns: tuple[str, ...], day: str, on: date | None) -> Shown:
-    return data.once(display.in_currency, frame, rates, to, columns, day=day, on=on)
+def _shown(frame: pl.DataFrame, rates: Exchange, to: str, columns: tuple[str, ...], **asked: Any) -> Shown:
+    return data.once(display.in_currency, frame, rates, to, columns, **asked)
+
+
+def marked(frame: pl.DataFrame, *of: Shown) -> pl.DataFrame:
+    """Return rows for a table: a currency to which amounts were converted says so."""
+    to = sorted({each for one in of for each in one.marked})
+    return data.once(_marked, frame, to) if to else frame
+
+
+def _marked(frame: pl.DataFrame, to: Sequence[str]) -> pl.DataFrame:
+    code = pl.col(CURRENCY)
+    told = pl.when(code.is_in(to)).then(pl.lit(f"{MARK} ") + code).otherwise(code)
+    return frame.with_columns(told.alias(CURRENCY))
 
 
 def last_day(window: data.Window) -> date:
@@ -75,7 +98,7 @@ def last_day(window: data.Window) -> date:
 
 def is_converted(of: Shown, currency: str) -> bool:
     """Tell whether amounts in a currency are converted, in part at least."""
-    return bool(of.converted) and currency == of.currency
+    return currency in of.marked
 
 
 def label(of: Shown, currency: str, title: str = "") -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Final, Protocol
@@ -35,7 +35,8 @@ class Convert(Protocol):
 class Headline:
     """What one stretch of time cost and how its GPU time went, for all teams or one.
 
-    `model_days` is null where no money is converted: only then are the days of models needed.
+    `spend` and `idle` are by day, `models` are not. `model_days` is null where no money is converted: only then are the
+    days of models needed.
     """
 
     window: Window
@@ -129,24 +130,16 @@ def headline(
 
 
 def in_display_currency(found: Headline, convert: Convert) -> tuple[Headline, tuple[Shown, ...]]:
-    """Return the headline's money in the display currency, and what was converted.
-
-    Spend and models go by the rate of each day; idle time, which is summed over the window, by that of its last day.
-    """
+    """Return the headline's money in the display currency, each day by its own rate, and what was converted."""
     if found.model_days is None:
         return found, ()
-    on = (found.window.end - timedelta(microseconds=1)).date()
     spent = convert(found.spend, ("cost",), day="day")
-    idle = convert(found.idle, ("effective_cost",), on=on)
+    idle = convert(found.idle, ("effective_cost",), day="day")
     models = convert(found.model_days, converted.MODEL_COSTS, day="day")
     if not (spent.words or idle.words or models.words):
         return found, ()
-    changed = replace(found, spend=spent.frame, idle=_largest_first(idle.frame), models=converted.models(models.frame))
+    changed = replace(found, spend=spent.frame, idle=idle.frame, models=converted.models(models.frame))
     return changed, (spent, idle, models)
-
-
-def _largest_first(costs: pl.DataFrame) -> pl.DataFrame:
-    return costs.sort("effective_cost", descending=True, nulls_last=True, maintain_order=True)
 
 
 def spend(answer: Answer, window: Window, *, cluster: str = "", team: str = "") -> pl.DataFrame:

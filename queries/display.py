@@ -34,6 +34,11 @@ class Shown:
     last_day: date | None = None
 
     @property
+    def marked(self) -> frozenset[str]:
+        """The currency in which amounts are converted, in part at least; none where all are as billed."""
+        return frozenset({self.currency} if self.converted else ())
+
+    @property
     def words(self) -> str:
         """What a reader must know about the numbers; '' where they are as billed."""
         return words(self)
@@ -55,12 +60,19 @@ def words(*shown: Shown) -> str:
 
 
 def in_currency(
-    frame: pl.DataFrame, exchange: Exchange, to: str, columns: Sequence[str], *, day: str = "", on: date | None = None
+    frame: pl.DataFrame,
+    exchange: Exchange,
+    to: str,
+    columns: Sequence[str],
+    *,
+    day: str = "",
+    on: date | None = None,
+    key: Sequence[str] = (),
 ) -> Shown:
     """Return rows with their money in one currency; each by the rate of its `day`, or all by that of one day, `on`.
 
-    Rows that agree in their texts and days then become one: amounts and counts are summed (null where all are null),
-    flags are true where one of them is.
+    Rows that agree in their texts and days then become one, unless numbers of the `key` tell them apart: amounts and
+    counts are summed (null where all are null), flags are true where one of them is.
     """
     names = sorted(each for each in frame[CURRENCY].unique().to_list() if each and each != to)
     if not to or not names:
@@ -71,7 +83,7 @@ def in_currency(
     if not converted:
         return Shown(frame, to, (), kept)
     known = {key: quote for key, quote in quotes.items() if key[0] in converted and quote is not None}
-    whole = _summed(_exchanged(frame, known, to, columns, day), columns)
+    whole = _summed(_exchanged(frame, known, to, columns, day), columns, key)
     days = sorted(quote.day for quote in known.values() if quote.day is not None)
     return Shown(whole, to, converted, kept, days[0], days[-1])
 
@@ -111,9 +123,9 @@ def _exchanged(
     return frame.with_columns(*changed, pl.Series(CURRENCY, told, dtype=pl.String))
 
 
-def _summed(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Return one row for rows that agree in their texts and days, in the order in which they came."""
-    counts = [name for name, dtype in frame.schema.items() if dtype.is_numeric() and name not in columns]
+def _summed(frame: pl.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pl.DataFrame:
+    """Return one row for rows that agree in their texts, days and key, in the order in which they came."""
+    counts = [name for name, dtype in frame.schema.items() if dtype.is_numeric() and name not in (*columns, *key)]
     flags = [name for name, dtype in frame.schema.items() if dtype == pl.Boolean]
     by = [name for name in frame.columns if name not in (*columns, *counts, *flags)]
     if not frame.select(by).is_duplicated().any():

@@ -13,4 +13,5 @@ def by_day(frame: pl.DataFrame) -> go.Figure:
 
     Shape: rows of `day`, `name`, `carbon_kilograms`.
     """
-    return stacked(frame.rename({"carbon_kilograms": "cost"}), UNIT)
+    # All of it is in one unit, which stands where costs have their currency.
+    return stacked(frame.rename({"carbon_kilograms": "cost"}).with_columns(billing_currency=pl.lit(UNIT)), UNIT)

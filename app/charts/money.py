@@ -23,30 +23,56 @@ _OWN_COLOURS: Final[dict[str, str]] = {
 
 
 def stacked(frame: pl.DataFrame, currency: str, *, most: int = 9, by_month: bool = False) -> go.Figure:
-    """Stack a cost by day and group; small groups are drawn as `other`.
+    """Stack a cost in one currency by day and group; small groups are drawn as `other`.
 
-    Shape: rows of `day`, `name`, `cost`, in one currency; of months their first days. Negative parts (credits) lie
-    below the axis.
+    Shape: rows of `day`, `name`, `billing_currency`, `cost`; of months their first days. Negative parts (credits) lie
+    below the axis. A name has one colour, in whichever currency it is drawn.
     """
-    drawn = largest(frame, "name", "cost", most)
-    series = pivot(drawn, "day", "name", "cost")
-    names = sorted(series, key=lambda name: (name == "other", -sum(series[name][1])))
-    others = (name for name in names if name not in _OWN_COLOURS)
-    turns = {name: CATEGORICAL[index % len(CATEGORICAL)] for index, name in enumerate(others)}
+    mine = _drawn(frame, currency, most)
+    series = pivot(mine, "day", "name", "cost")
+    colours = _colours(frame, most)
     told = "%B %Y" if by_month else "%a %-d %b"
     traces = [
         go.Bar(
             x=series[name][0],
             y=series[name][1],
             name=name,
-            marker={"color": _OWN_COLOURS.get(name) or turns[name]},
+            marker={"color": colours[name]},
             hovertemplate=f"%{{x|{told}}}<br>{name}: %{{y:,.2f}} {currency}<extra></extra>",
         )
-        for name in names
+        for name in _names(mine)
     ]
     months: dict[str, object] = {"tickformat": "%b %Y", "dtick": "M1"}
-    axis = months if by_month else _days(drawn["day"].n_unique())
+    axis = months if by_month else _days(mine["day"].n_unique())
     return figure(traces, barmode="relative", yaxis={"title": {"text": currency}}, xaxis=axis)
+
+
+def _drawn(frame: pl.DataFrame, currency: str, most: int) -> pl.DataFrame:
+    return largest(frame.filter(pl.col("billing_currency") == currency), "name", "cost", most)
+
+
+def _names(rows: pl.DataFrame) -> list[str]:
+    """Return the names of rows, the largest first and `other` last."""
+    sums = rows.group_by("name").agg(pl.col("cost").cast(pl.Float64).sum())
+    return sums.sort(pl.col("name") == "other", "cost", "name", descending=[False, True, False])["name"].to_list()
+
+
+def _colours(frame: pl.DataFrame, most: int) -> dict[str, str]:
+    """Return the colour of each name that is drawn in any currency: those of the largest one take turns first."""
+    sums = frame.group_by("billing_currency").agg(pl.col("cost").cast(pl.Float64).sum().abs())
+    currencies = sums.sort("cost", "billing_currency", descending=[True, False])["billing_currency"]
+    charts = [_names(_drawn(frame, currency, most)) for currency in currencies]
+    turns: dict[str, str] = {}
+    for name in dict.fromkeys(name for chart in charts for name in chart if name not in _OWN_COLOURS):
+        beside = [each for chart in charts if name in chart for each in chart]
+        taken = [_OWN_COLOURS.get(each) or turns.get(each, "") for each in beside]
+        turns[name] = _free(taken, list(turns.values()))
+    return {**_OWN_COLOURS, **turns}
+
+
+def _free(beside: Sequence[str], taken: Sequence[str]) -> str:
+    """Return the colour that stands least often beside a name, of those the one that is taken least often."""
+    return min(CATEGORICAL, key=lambda colour: (beside.count(colour), taken.count(colour)))
 
 
 def _days(number: int) -> dict[str, object]:

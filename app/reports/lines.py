@@ -83,18 +83,20 @@ def changes(now: dict[str, Decimal], before: dict[str, Decimal]) -> str:
     )
 
 
-def action(row: dict[str, Any]) -> Action:
-    """Return a finding as a line of the mail."""
-    currency = row["billing_currency"] or ""
-    hours = row["freed_gpu_hours_month"]
-    frees = written.money(row["saving_effective_month"], currency, compact=True) if currency else ""
+def action(row: dict[str, Any], marked: Collection[str]) -> Action:
+    """Return a finding as a line of the mail; `marked` are currencies to which amounts were converted."""
+    currency, hours = row["billing_currency"], row["freed_gpu_hours_month"]
+    frees, cash = (
+        sums.shown({currency: row[name]}, marked=marked) if currency and row[name] is not None else ""
+        for name in ("saving_effective_month", "saving_cash_month")
+    )
     return Action(
         finding_id=row["finding_id"],
         title=row["title"],
         team=row["team"],
         owner=row["owner"] or row["team"],
         frees=frees or (f"{written.count(round(hours))} GPU-h" if hours is not None else written.UNKNOWN),
-        cash=written.money(row["saving_cash_month"], currency, compact=True) if currency else written.UNKNOWN,
+        cash=cash or written.UNKNOWN,
         directive=row["directive"],
         may_be_wrong=row["may_be_wrong"],
     )

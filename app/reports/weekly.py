@@ -76,7 +76,8 @@ class Weekly:
         if self.actions:
             count = f"{len(self.actions)} changes" if len(self.actions) > 1 else "One change"
             frees = measure.amounts(self._chosen, spending.SAVING_EFFECTIVE)
-            said.append(f"{count} below would free {sums.shown(frees)} a month." if frees else f"See {count} below.")
+            told = sums.shown(frees, marked=self._marked)
+            said.append(f"{count} below would free {told} a month." if frees else f"See {count} below.")
         return " ".join(said)
 
     @cached_property
@@ -125,7 +126,7 @@ class Weekly:
     @property
     def _marked(self) -> frozenset[str]:
         """The currencies that amounts were converted to."""
-        return frozenset(each.currency for each in self.shown if each.converted)
+        return frozenset[str]().union(*(each.marked for each in self.shown))
 
     @property
     def conversion(self) -> str:
@@ -235,13 +236,13 @@ class Weekly:
     @cached_property
     def actions(self) -> list[Action]:
         """What to do first."""
-        return [action(row) for row in self._chosen.iter_rows(named=True)]
+        return [action(row, self._marked) for row in self._chosen.iter_rows(named=True)]
 
     @property
     def saved(self) -> str:
         """What applied findings save in an average month; '' where none was applied."""
         totals = measure.amounts(self.all_findings, spending.SAVING_REALISED)
-        return sums.shown(totals) if totals else ""
+        return sums.shown(totals, marked=self._marked) if totals else ""
 
     @property
     def is_empty(self) -> bool:

@@ -7,8 +7,8 @@ from typing import Final
 
 import polars as pl
 
+from app import advice, trust
 from app import budgets as budgeting
-from app import trust
 from app.headline import (
     Answer,
     headline,
@@ -56,6 +56,10 @@ def gather(
     converts = bool(stored.display_currency)
     billed = headline(answer, week.window, team=team, converts=converts)
     told, shown = in_display_currency(billed, convert)
+    advised: tuple[Shown, ...] = ()
+    if converts:
+        mine, opened, others = advice.in_display_currency(mine, convert)
+        advised = (opened, others)
     before, _ = in_display_currency(headline(answer, week.before.window, team=team, converts=converts), convert)
     so_far = convert(spend(answer, month_so_far(now), team=team), ("cost",), day="day")
     used = usage(answer, month_so_far(now), team=team)
@@ -77,7 +81,7 @@ def gather(
         budgets=tuple(budgeting.sentence(each) for each in budgets if each.status not in {"on track", "no forecast"}),
         unusual_days=_unusual(answer, week, team),
         rules=_rules(rules, stored),
-        shown=(*shown, so_far) if shown or so_far.words else (),
+        shown=tuple(each for each in (*shown, so_far, *advised) if each.words),
         billed=billed if shown else None,
     )
 

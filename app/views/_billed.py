@@ -1,11 +1,9 @@
 """What is billed, by whole billing periods: what is booked whole belongs to no day."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock
 
 import polars as pl
-import streamlit as st
 
 from app import controls, data
 from app.data import Window
@@ -41,26 +39,15 @@ def spent(shown: Window, rules: MoneySettings) -> tuple[pl.DataFrame, float]:
         return controls.answer(_QUESTION, shown), 0.0
     asked = {"cluster": controls.cluster(), "team": controls.team()}
 
-    def make() -> tuple[pl.DataFrame, float]:
-        began = time.perf_counter()
-        hub, bar = data.hub(), st.progress(0.0, _rules.TRYING)
+    def periods(progress: _rules.Progress) -> pl.DataFrame:
+        hub = data.hub()
         days = hub.store.select(sql.load("statement_days").text, start=shown.start, end=shown.end)["day"]
         starts = [datetime.combine(day, clock(), UTC) for day in days]
         windows = [(start, after(start, "day")) for start in starts]
-        with divided(hub.store, rules, windows, hub.now(), lambda share: bar.progress(share, _rules.TRYING)) as answer:
-            found = answer(_QUESTION, start=shown.start, end=shown.end, **asked)
-        bar.empty()
-        return found, time.perf_counter() - began
+        with divided(hub.store, rules, windows, hub.now(), progress) as answer:
+            return answer(_QUESTION, start=shown.start, end=shown.end, **asked)
 
-    return data.made(
-        "tried periods",
-        _rules.TABLES,
-        make,
-        scope=controls.scope(),
-        rules=(rules.split_rule, rules.shared_cost),
-        window=shown,
-        **asked,
-    )
+    return _rules.tried("tried periods", periods, rules, shown, **asked)
 
 
 def said(shown: Window) -> str:

@@ -57,7 +57,7 @@ def owned(window: Window, by: str) -> tuple[pl.DataFrame, tuple[Shown, ...]]:
         by=by,
         cluster=cluster,
         team=team,
-        currency=data.settings().money.display_currency,
+        currency=display.chosen(),
     )
     return found, _converted(window, by)
 

@@ -1,8 +1,12 @@
 """The rules by which cost is divided, as a reader chooses them: the same controls and words on every page."""
 
+import time
+from collections.abc import Callable
+
+import polars as pl
 import streamlit as st
 
-from app import data
+from app import controls, data
 from ledger.money_sections import SHARED_COST_RULES, SPLIT_RULES, MoneySettings
 from queries import other_rules
 
@@ -10,6 +14,10 @@ TRYING = "Dividing each hour by these rules, exactly"
 
 TABLES = ("allocation_hour", "cost_hour", "gpu_hour", "job_gpu_hour", "network_hour", "spend_day", "storage_hour")
 """What cost under other rules than the stored ones is computed from."""
+
+
+Progress = Callable[[float], object]
+"""Is told which share of the days is computed."""
 
 
 def choose() -> MoneySettings:
@@ -34,11 +42,27 @@ def choose() -> MoneySettings:
         bind="query-params",
         width=180,
         help="What happens to tax, support and services for everybody: kept apart, or divided over teams by what "
-        "they held, evenly, in the fixed shares of `money.shared_cost_ratios`, or directly to who moved the bytes. What "
-        "a node moved that several teams held stays nobody's then: its counters do not tell them apart. "
+        "they held, evenly, in the fixed shares of `money.shared_cost_ratios`, or directly to who moved the bytes. "
+        "What a node moved that several teams held stays nobody's then: its counters do not tell them apart. "
         "Kinds of cost may have rules of their own, in `money.shared_cost_rules`.",
     )
     return other_rules.tried(stored, split, shared)
+
+
+def tried(
+    name: str, compute: Callable[[Progress], pl.DataFrame], rules: MoneySettings, window: data.Window, **asked: str
+) -> tuple[pl.DataFrame, float]:
+    """Return what is computed under rules that are tried, kept for who asks again, and how many seconds it took."""
+
+    def make() -> tuple[pl.DataFrame, float]:
+        began = time.perf_counter()
+        bar = st.progress(0.0, TRYING)
+        found = compute(lambda share: bar.progress(share, TRYING))
+        bar.empty()
+        return found, time.perf_counter() - began
+
+    chosen = (rules.split_rule, rules.shared_cost)
+    return data.made(name, TABLES, make, scope=controls.scope(), rules=chosen, window=window, **asked)
 
 
 def told(rules: MoneySettings, effect: str = "change no total") -> str:

@@ -3,12 +3,14 @@
 import polars as pl
 import streamlit as st
 
-from app import bottleneck_money, chart, controls, data, links, sums, table
+from app import bottleneck_money, chart, data, display, links, sums, table
 from app import format as written
 from app.budgets import escaped
 from app.charts import bottlenecks as bottleneck_charts
 from app.page import page
 from app.table import Column
+from app.views import _job_costs
+from queries.display import Shown
 from queries.measures import gpu_time, spending
 
 _NO_LOSS = ("compute_tensor", "compute_other", "power_capped")
@@ -34,18 +36,18 @@ ADVICE = {
 @page("Bottlenecks", section="Observe", order=3, icon=":material/filter_alt:")
 def bottlenecks() -> None:
     """Show the share of GPU time and money that each cause takes, then the jobs it hits worst."""
-    found = controls.answer("bottleneck_jobs")
-    if found.is_empty():
+    found = _job_costs.bottleneck_jobs()
+    if found.frame.is_empty():
         st.info("No job held a GPU in this window, or no sample of one was kept.")
         return
-    priced = data.once(bottleneck_money.with_cost, found)
+    priced = data.once(bottleneck_money.with_cost, found.frame)
     classes = data.once(bottleneck_money.by_class, priced)
     currencies = data.once(bottleneck_money.cost_columns, priced)
     worst = classes.filter(~pl.col("bottleneck").is_in([*_NO_LOSS, "unknown"]))
     if not worst.is_empty():
         first = worst.row(0, named=True)
         costs = {name: first[column] for name, column in currencies.items() if first[column] is not None}
-        cost = f", {escaped(sums.shown(costs))}" if costs else ""
+        cost = f", {escaped(sums.shown(costs, marked=found.marked))}" if costs else ""
         st.markdown(
             f"The largest loss is **{written.words(first['bottleneck'])}**: "
             f"{written.percent(first['limited_ratio'])} of the GPU time that jobs held{cost}. "
@@ -59,7 +61,7 @@ def bottlenecks() -> None:
             "limited_ratio": Column("Share", "percent", "Of the GPU time that jobs held."),
             "gpu_hours": Column(gpu_time.LIMITED_GPU_HOURS.title, "hours", gpu_time.LIMITED_GPU_HOURS.means),
             **{
-                column: Column(f"Cost ({name})", "money", spending.LIMITED_COST.means)
+                column: Column(f"Cost ({display.label(found, name)})", "money", spending.LIMITED_COST.means)
                 for name, column in currencies.items()
             },
             "advice": Column("What it is, what helps"),
@@ -67,7 +69,9 @@ def bottlenecks() -> None:
         key="class-table",
         file_name="bottlenecks",
     )
-    _worst_jobs(priced, classes)
+    _worst_jobs(priced, classes, found)
+    if found.words:
+        st.caption(found.words)
 
 
 def _described(classes: pl.DataFrame) -> pl.DataFrame:
@@ -81,13 +85,13 @@ def _worst(priced: pl.DataFrame, name: str) -> pl.DataFrame:
     return hours.sort("gpu_hours", descending=True, maintain_order=True).head(50)
 
 
-def _worst_jobs(priced: pl.DataFrame, classes: pl.DataFrame) -> None:
+def _worst_jobs(priced: pl.DataFrame, classes: pl.DataFrame, shown: Shown) -> None:
     st.subheader("Jobs hit worst", anchor=False)
     names = classes["bottleneck"].to_list()
     losing = [name for name in names if name not in _NO_LOSS]
     chosen = st.selectbox("Limited by", losing or names, key="class", bind="query-params")
     picked = table.show(
-        data.once(_worst, priced, chosen),
+        display.marked(data.once(_worst, priced, chosen), shown),
         {
             "job_id": Column("Job"),
             "job_name": Column("Name"),

@@ -1,11 +1,9 @@
 """What is spent on what, by whom, told apart in the way that the reader needs."""
 
-import time
-
 import polars as pl
 import streamlit as st
 
-from app import cards, chart, controls, data, display, sums, table
+from app import cards, chart, controls, data, display, links, sums, table
 from app import format as written
 from app.charts import money as money_charts
 from app.page import page
@@ -62,11 +60,12 @@ def cost() -> None:
                 change=sums.change(amount, old[currency]) if currency in old else None,
                 meaning=f"{of.means} Against {compared} before. Currencies are never added.",
             )
-        _price(controls.window())
+        _price()
         if not is_billed:
             cards.counted(spending.ESTIMATED_DAYS, spending.COST_DAYS, days)
     if is_billed:
         st.caption(_billed.said(window))
+    links.to("savings", "What idles, and what to change about it")
     for currency in totals:
         label = display.label(shown, currency)
         if len(totals) > 1:
@@ -74,7 +73,7 @@ def cost() -> None:
         mine = data.once(sums.in_currency, days, currency)
         grain = "month" if is_billed else "day"
         alt = f"Cost by {grain} and {by}"
-        chart.show(money_charts.stacked, mine, currency, by_month=is_billed, key=f"days-{currency}", alt=alt)
+        chart.show(money_charts.stacked, days, currency, by_month=is_billed, key=f"days-{currency}", alt=alt)
         _table(_groups(mine, of, idle), currency, label, by)
     if shown.words:
         st.caption(shown.words)
@@ -122,29 +121,12 @@ def _tried(window: data.Window, rules: MoneySettings) -> tuple[pl.DataFrame, flo
     """Return the costs by day under other rules than the stored ones, and how many seconds it took to compute them."""
     hub = data.hub()
 
-    def make() -> tuple[pl.DataFrame, float]:
-        began = time.perf_counter()
-        bar = st.progress(0.0, _rules.TRYING)
-        spent = other_rules.spent(
-            hub.store.read,
-            hub.store.select,
-            data.settings().money,
-            rules,
-            window,
-            hub.now(),
-            lambda share: bar.progress(share, _rules.TRYING),
+    def spent(progress: _rules.Progress) -> pl.DataFrame:
+        return other_rules.spent(
+            hub.store.read, hub.store.select, data.settings().money, rules, window, hub.now(), progress
         )
-        bar.empty()
-        return spent, time.perf_counter() - began
 
-    return data.made(
-        "tried",
-        _rules.TABLES,
-        make,
-        scope=controls.scope(),
-        rules=(rules.split_rule, rules.shared_cost),
-        window=window,
-    )
+    return _rules.tried("tried", spent, rules, window)
 
 
 def _choices() -> tuple[str, str, str]:
@@ -194,10 +176,9 @@ def _idle_borne(by: str) -> str:
     return str(chosen or "holder")
 
 
-def _price(window: data.Window) -> None:
+def _price() -> None:
     of = spending.GPU_HOUR_COST
-    # A stretch has no day of its own: its last one gives the rate.
-    shown = display.shown(controls.answer("price_per_gpu_hour"), ("effective_cost",), on=display.last_day(window))
+    shown = display.shown(controls.answer("price_per_gpu_hour"), ("effective_cost",), day="day")
     prices = data.once(measure.unit_costs, shown.frame, of)
     first, *others = [written.unit_price(price, currency) for currency, price in prices.items()] or [written.UNKNOWN]
     title = display.label(shown, next(iter(prices), ""), of.title)

@@ -5,13 +5,15 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import cards, chart, controls, data, links, table
+from app import cards, chart, controls, data, display, links, table
 from app import format as written
 from app.charts import bottlenecks as bottleneck_charts
 from app.page import page
 from app.table import Column
 from app.theme import STATE_WORDS
-from queries import measure
+from app.views import _job_costs
+from queries import converted, measure
+from queries.display import Shown
 from queries.measures import gpu_time, spending
 
 _COLUMNS = {
@@ -38,14 +40,14 @@ _COLUMNS = {
 @page("Jobs", section="Observe", order=2, icon=":material/list_alt:")
 def jobs() -> None:
     """List jobs, the most idle first, and open one of them."""
-    found = controls.answer("jobs")
-    if found.is_empty():
+    costs = _job_costs.jobs()
+    if costs.frame.is_empty():
         st.info(
             "No job ran or waited in this window. Import a scheduler's dump with `clusterledger ingest sacct.txt`, "
             "or widen the window."
         )
         return
-    shown = data.once(_shared, found)
+    shown = data.once(_shared, costs.frame)
     asked = _asked(shown)
     if asked is not None:
         if st.button("All jobs", type="tertiary", icon=":material/arrow_back:"):
@@ -54,7 +56,7 @@ def jobs() -> None:
             st.rerun()
         _job(asked)
         return
-    _summary(shown)
+    _summary(shown, costs)
     words = st.text_input(
         "Search", key="search", placeholder="job, name, user, model or state", label_visibility="collapsed"
     )
@@ -65,8 +67,8 @@ def jobs() -> None:
                 for name in ("job_id", "job_name", "user", "team", "model", "state")
             )
         )
-    chosen = table.show(shown, _COLUMNS, key="jobs", file_name="jobs", select=True)
-    st.caption("Select a job to see what limited it.")
+    chosen = table.show(display.marked(shown, costs), _COLUMNS, key="jobs", file_name="jobs", select=True)
+    st.caption(f"Select a job to see what limited it. {costs.words}".strip())
     if chosen:
         st.query_params.update(links.to_job(chosen))
         st.rerun()
@@ -87,12 +89,12 @@ def _shared(found: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _summary(shown: pl.DataFrame) -> None:
+def _summary(shown: pl.DataFrame, costs: Shown) -> None:
     with cards.row():
         cards.taken(gpu_time.JOB_COUNT, shown)
         cards.taken(gpu_time.HELD_GPU_HOURS, shown)
         cards.taken(gpu_time.HELD_IDLE_RATIO, shown)
-        cards.summed(spending.JOBS_IDLE_COST, shown)
+        cards.summed(spending.JOBS_IDLE_COST, shown, shown=costs)
         cards.taken(gpu_time.WAITING_COUNT, shown)
 
 
@@ -103,7 +105,7 @@ def _job(job: dict[str, Any]) -> None:
         "submitted_at": job["submitted_at"],
         "restart_count": job["restart_count"],
     }
-    costs = controls.answer("job_costs", **key)
+    costs = _job_costs.states(**key)
     st.subheader(f"Job {job['job_id']}: {job['job_name'] or 'without a name'}", anchor=False)
     st.caption(
         f"{job['user'] or 'unknown user'} · team {job['team']} · model {job['model']} · {job['state']} · "
@@ -118,8 +120,8 @@ def _job(job: dict[str, Any]) -> None:
             held, job[held.name], f"on {written.count(job['gpu_count'])} GPU{'' if job['gpu_count'] == 1 else 's'}"
         )
         cards.number(gpu_time.HELD_IDLE_RATIO, job[gpu_time.HELD_IDLE_RATIO.name])
-        cards.summed(spending.JOB_COST, costs)
-        cards.summed(spending.JOB_WASTE, costs)
+        cards.summed(spending.JOB_COST, costs.frame, shown=costs)
+        cards.summed(spending.JOB_WASTE, costs.frame, shown=costs)
         cards.card("Queued", written.brief(job["queue_seconds"]), job["pending_reason"] or "")
     if job["is_estimated"]:
         st.caption("Its GPU time is an estimate: only a mean over the job, or a share of a device, is known.")
@@ -190,7 +192,7 @@ def _evidence(key: dict[str, Any]) -> None:
         )
 
 
-def _parts(costs: pl.DataFrame, key: dict[str, Any]) -> None:
+def _parts(costs: Shown, key: dict[str, Any]) -> None:
     devices = controls.answer("job_devices", **key)
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -214,12 +216,13 @@ def _parts(costs: pl.DataFrame, key: dict[str, Any]) -> None:
         )
     with right:
         st.subheader("Its cost", anchor=False)
-        if costs.is_empty():
+        if costs.frame.is_empty():
             st.caption("No price of its nodes is known. Import a bill or a price list.")
             return
-        named = costs.with_columns(pl.col("state").replace_strict(dict(STATE_WORDS), default=pl.col("state")))
+        states = data.once(converted.job_states, costs.frame)
+        named = states.with_columns(pl.col("state").replace_strict(dict(STATE_WORDS), default=pl.col("state")))
         table.show(
-            named,
+            display.marked(named, costs),
             {
                 "state": Column("State"),
                 "effective_cost": Column("Cost", "money"),
@@ -229,4 +232,5 @@ def _parts(costs: pl.DataFrame, key: dict[str, Any]) -> None:
             key="costs",
             file_name="job-cost",
         )
-        st.caption(f"Split rule: `{costs['allocated_method_id'][0]}`")
+        rules = costs.frame["allocated_method_id"].drop_nulls().unique().sort()
+        st.caption(f"Split rule: {', '.join(f'`{each}`' for each in rules)}. {costs.words}".strip())

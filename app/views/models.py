@@ -77,7 +77,7 @@ def models() -> None:
     st.subheader("Day by day", anchor=False)
     chart.show(
         money_charts.stacked,
-        data.once(sums.in_currency, _model_costs.days(window), currency),
+        _model_costs.days(window),
         currency,
         key="days",
         alt="Cost of models by day",

@@ -28,10 +28,11 @@ from app.headline import (
 from app.page import page
 from app.table import Column
 from app.theme import STATE_MEANINGS, STATE_WORDS
+from app.views import _findings
 from ledger.names import IDLE_STATES
 from ledger.tables import ForecastDay
 from ledger.tables.partition import floor
-from queries import measure
+from queries import converted, measure
 from queries.display import Shown, words
 from queries.measure import Amount, Measure
 from queries.measures import gpu_time, spending
@@ -48,17 +49,18 @@ def overview() -> None:
             "import a bill with `clusterledger ingest PATH`, or fill an empty store with `clusterledger demo`."
         )
         return
-    _headline(found, shown)
+    findings, opened, _ = _findings.findings()
+    _headline(found, (*shown, opened))
     _budgets()
     st.subheader("Where the GPU time went", anchor=False)
     chart.show(state_charts.shares, found.hours, key="shares", alt="Share of GPU time in each state")
     chart.show(state_charts.over_time, found.hours, key="states", alt="GPU-hours by state over time")
     left, right = st.columns(2, gap="large")
     with left:
-        _idle_parts(found.idle, next(iter(found.spent), ""))
+        _idle_parts(data.once(converted.idle, found.idle), next(iter(found.spent), ""))
     with right:
         _models(found.models, next(iter(found.spent), ""))
-    _next_steps()
+    _next_steps(findings, opened)
 
 
 def _budgets() -> None:
@@ -223,15 +225,14 @@ def _others(costs: pl.DataFrame, currency: str) -> None:
         st.caption(f"Beside it {sums.shown(others)}, which is not drawn: currencies are never added.")
 
 
-def _next_steps() -> None:
+def _next_steps(findings: pl.DataFrame, opened: Shown) -> None:
     st.subheader("What to do next", anchor=False)
-    found = data.once(measure.counted_once, controls.answer("findings", now=controls.minute()))
+    found = data.once(measure.counted_once, findings)
     if found.is_empty():
         st.caption("No open finding. Advice needs 14 days of evidence with 90 % coverage.")
         return
-    top = found.head(3)
     table.show(
-        top,
+        display.marked(found.head(3), opened),
         {
             "saving_effective_month": Column(
                 "Frees a month", "money", "Effective cost that is freed in an average month."

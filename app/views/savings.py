@@ -2,24 +2,25 @@
 
 import json
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from app import cards, controls, data, table
+from app import cards, data, display, sums, table
 from app import format as written
 from app.page import page
 from app.table import Column
+from app.views._findings import findings
 from queries import measure
+from queries.display import Shown, words
 from queries.measures import spending
 
 
 @page("Savings", section="Act", order=0, icon=":material/savings:")
 def savings() -> None:
     """List findings by money, each with its evidence and the change to make."""
-    found = controls.answer("findings", now=controls.minute())
+    found, opened, others = findings()
     if found.is_empty():
         st.info("No finding. Advice needs 14 days of evidence with 90 % coverage; below that nothing is claimed.")
         return
@@ -29,12 +30,15 @@ def savings() -> None:
     rows = found.filter(pl.col("status") == (wanted or "open")).sort(
         "saving_effective_month", "freed_gpu_hours_month", descending=True, nulls_last=True
     )
-    _headline(found)
+    _headline(found, opened, others)
+    if told := words(opened, others):
+        st.caption(told)
     if rows.is_empty():
         st.success("Nothing here.")
         return
+    shown = opened if wanted in {None, "open"} else others
     picked = table.show(
-        rows,
+        display.marked(rows, shown),
         {
             "saving_effective_month": Column("Frees a month", "money", "Effective cost that is freed."),
             "saving_cash_month": Column(
@@ -55,20 +59,20 @@ def savings() -> None:
         file_name="findings",
         select=True,
     )
-    _finding(picked or rows.row(0, named=True))
+    chosen = picked["finding_id"] if picked else rows["finding_id"][0]
+    _finding(rows.row(by_predicate=pl.col("finding_id") == chosen, named=True), shown)
 
 
-def _headline(found: pl.DataFrame) -> None:
+def _headline(found: pl.DataFrame, opened: Shown, others: Shown) -> None:
     unique = data.once(measure.counted_once, found)
     with cards.row(4):
         cards.taken(spending.OPEN_FINDINGS, found)
-        cards.summed(spending.SAVING_EFFECTIVE, unique)
-        cards.summed(spending.SAVING_CASH, unique)
-        cards.summed(spending.SAVING_REALISED, found)
+        cards.summed(spending.SAVING_EFFECTIVE, unique, shown=opened)
+        cards.summed(spending.SAVING_CASH, unique, shown=opened)
+        cards.summed(spending.SAVING_REALISED, found, shown=others)
 
 
-def _finding(row: dict[str, Any]) -> None:
-    currency = row["billing_currency"] or ""
+def _finding(row: dict[str, Any], shown: Shown) -> None:
     with st.container(border=True):
         st.subheader(row["title"], anchor=False)
         st.caption(
@@ -87,8 +91,8 @@ def _finding(row: dict[str, Any]) -> None:
             st.markdown("**Saves in an average month**")
             cash_from = f" from {written.instant(row['cash_from'])}" if row["cash_from"] else ""
             st.markdown(
-                f"- cash: {_amount(row['saving_cash_month'], currency)}{cash_from}\n"
-                f"- effective cost: {_amount(row['saving_effective_month'], currency)}\n"
+                f"- cash: {_amount(row, 'saving_cash_month', shown)}{cash_from}\n"
+                f"- effective cost: {_amount(row, 'saving_effective_month', shown)}\n"
                 f"- GPU-hours: {written.count(row['freed_gpu_hours_month'])}"
             )
             st.markdown("**Evidence**")
@@ -98,8 +102,10 @@ def _finding(row: dict[str, Any]) -> None:
             _decide(row["finding_id"])
 
 
-def _amount(amount: Decimal | None, currency: str) -> str:
-    return written.money(amount, currency) if currency else written.UNKNOWN
+def _amount(row: dict[str, Any], column: str, shown: Shown) -> str:
+    currency, amount = row["billing_currency"], row[column]
+    known = {currency: amount} if currency and amount is not None else {}
+    return sums.shown(known, compact=False, marked=shown.marked)
 
 
 def _decide(finding_id: str) -> None:

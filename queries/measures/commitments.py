@@ -4,7 +4,8 @@ from typing import Final
 
 import polars as pl
 
-from queries.measure import Amount, Part, UnitCost
+from ledger.expressions import total
+from queries.measure import Amount, Measure, Part, UnitCost
 
 _MONTH_HOURS: Final = 730
 
@@ -12,19 +13,20 @@ COMMITTED_COST: Final = Amount(
     "committed_cost",
     "Committed",
     "Amortised cost of all commitments: reservations, savings plans, committed use, capacity blocks.",
-    ("commitments",),
+    ("commitment_costs",),
     "committed_cost",
 )
 COMMITMENT_USED: Final = Part(
     "commitment_used_ratio",
     "Used",
-    "Amortised cost of what commitments covered, against all of their amortised cost.",
+    "Amortised cost of what commitments covered, against all of their amortised cost, where the bill states all of it.",
     Amount(
         "commitment_used_cost",
         "Used commitments",
         "Amortised cost of the usage that commitments covered.",
-        ("commitments",),
+        ("commitment_costs",),
         "used_cost",
+        pl.col("committed_cost").is_not_null(),
     ),
     COMMITTED_COST,
 )
@@ -32,14 +34,30 @@ COMMITMENT_WASTE: Final = Amount(
     "commitment_unused_cost",
     "Wasted",
     "Amortised cost of commitments in hours in which nothing used them.",
-    ("commitments",),
+    ("commitment_costs",),
     "unused_cost",
+)
+USE_UNSTATED: Final = Measure(
+    "commitment_used_unstated_count",
+    "Use not stated",
+    "Charges of covered usage whose amortised cost the bill does not state: they are no part of what was used.",
+    ("commitment_costs",),
+    "count",
+    total("used_unstated_count"),
+)
+WASTE_UNSTATED: Final = Measure(
+    "commitment_unused_unstated_count",
+    "Waste not stated",
+    "Charges of unused commitments whose amortised cost the bill does not state: they are no part of what was wasted.",
+    ("commitment_costs",),
+    "count",
+    total("unused_unstated_count"),
 )
 COMMITMENT_SAVING: Final = Amount(
     "commitment_net_saving_cost",
     "Saved against list",
     "List price of what commitments covered, less all of their amortised cost, waste included.",
-    ("commitments",),
+    ("commitment_costs",),
     "net_saving_cost",
 )
 MISSED: Final = Amount(

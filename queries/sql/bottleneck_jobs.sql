@@ -22,7 +22,7 @@ WITH classes AS (
 cost AS (
     SELECT cluster, job_id, submitted_at, restart_count, billing_currency, sum(effective_cost) AS job_cost
     FROM allocation_hour
-    WHERE bucket = 'allocated' AND hour_start >= $start AND hour_start < $end
+    WHERE bucket = 'allocated' AND hour_start >= $start AND hour_start < $end AND ($team = '' OR team = $team)
     GROUP BY ALL
 ),
 names AS (

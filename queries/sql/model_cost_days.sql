@@ -4,15 +4,11 @@
 -- time: days
 -- with: modelled
 -- `model_costs` before its days are summed: for who converts each day by its own rate.
-SELECT day, model, provider, billing_currency, sum(effective_cost) AS effective_cost,
-       sum(productive_cost) AS productive_cost, sum(idle_cost) AS idle_cost,
-       coalesce(sum(gpu_seconds), 0) / 3600 AS gpu_hours,
+SELECT day, model, provider, billing_currency, sum(COLUMNS('_cost$')), coalesce(sum(gpu_seconds), 0) / 3600 AS gpu_hours,
        CAST(sum(prompt_token_count) AS BIGINT) AS prompt_token_count,
        CAST(sum(generated_token_count) AS BIGINT) AS generated_token_count,
        sum(trained_token_count) AS trained_token_count, sum(trained_sample_count) AS trained_sample_count,
-       sum(serving_cost) AS serving_cost, sum(serving_productive_cost) AS serving_productive_cost,
-       sum(prompt_cost) AS prompt_cost, sum(generated_cost) AS generated_cost, sum(training_cost) AS training_cost,
-       sum(sampled_cost) AS sampled_cost, bool_or(is_estimated) AS has_estimate
+       bool_or(is_estimated) AS has_estimate
 FROM modelled
 GROUP BY ALL
 ORDER BY day, effective_cost DESC NULLS LAST, model, provider

@@ -10,14 +10,11 @@
 -- Tokens are a server's, whoever's job it is: for one team only those of managed models are told,
 -- for one cluster none.
 SELECT model, string_agg(DISTINCT nullif(provider, ''), ', ' ORDER BY nullif(provider, '')) AS provider, billing_currency,
-       sum(effective_cost) AS effective_cost, sum(productive_cost) AS productive_cost, sum(idle_cost) AS idle_cost,
-       coalesce(sum(gpu_seconds), 0) / 3600 AS gpu_hours,
+       sum(COLUMNS('_cost$')), coalesce(sum(gpu_seconds), 0) / 3600 AS gpu_hours,
        CAST(sum(prompt_token_count) AS BIGINT) AS prompt_token_count,
        CAST(sum(generated_token_count) AS BIGINT) AS generated_token_count,
        sum(trained_token_count) AS trained_token_count, sum(trained_sample_count) AS trained_sample_count,
-       sum(serving_cost) AS serving_cost, sum(serving_productive_cost) AS serving_productive_cost,
-       sum(prompt_cost) AS prompt_cost, sum(generated_cost) AS generated_cost, sum(training_cost) AS training_cost,
-       sum(sampled_cost) AS sampled_cost, bool_or(is_estimated) AS has_estimate
+       bool_or(is_estimated) AS has_estimate
 FROM modelled
 GROUP BY ALL
 ORDER BY effective_cost DESC NULLS LAST, model

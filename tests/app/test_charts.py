@@ -64,12 +64,51 @@ def test_the_heatmap_has_a_cell_for_each_row_and_holes_elsewhere() -> None:
 
 def test_small_groups_are_summed_as_other_and_credits_stay() -> None:
     frame = pl.DataFrame(
-        {"day": [date(2026, 11, 1)] * 4, "name": ["a", "b", "c", "credit"], "cost": [9.0, 2.0, 1.0, -3.0]}
-    )
+        {
+            "day": [date(2026, 11, 1)] * 4, "billing_currency": ["USD"] * 4, "name": ["a", "b", "c", "credit"],
+            "cost": [9.0, 2.0, 1.0, -3.0],
+        }
+    )  # fmt: skip
     chart = money.stacked(frame, "USD", most=1)
     assert {trace.name: trace.y[0] for trace in chart.data} == {"a": 9.0, "other": 0.0}
     whole = money.stacked(frame, "USD")
     assert sum(trace.y[0] for trace in whole.data) == 9.0
+
+
+def colours(days: pl.DataFrame, currency: str) -> dict[str, str]:
+    return {trace.name: trace.marker.color for trace in money.stacked(days, currency).data}
+
+
+def test_a_name_has_one_colour_in_the_charts_of_all_currencies() -> None:
+    """The largest team of one bill is not the largest of the other; what is idle has its colour in both."""
+    costs = {"USD": {"vision": 9, "speech": 5, "idle": 2}, "EUR": {"speech": 4, "robots": 3, "vision": 1, "idle": 1}}
+    days = pl.DataFrame(
+        [
+            {"day": NOON.date(), "billing_currency": currency, "name": name, "cost": Decimal(cost)}
+            for currency, names in costs.items()
+            for name, cost in names.items()
+        ]
+    )
+    dollars, euros = colours(days, "USD"), colours(days, "EUR")
+    assert list(dollars) == ["vision", "speech", "idle"]
+    assert list(euros) == ["speech", "robots", "idle", "vision"]
+    assert {name: euros[name] for name in dollars} == dollars
+    assert len(set(euros.values())) == len(euros)
+    assert dollars["idle"] == STATE_COLOURS["unallocated"]
+
+
+def test_names_beside_each_other_differ_in_colour_also_where_there_are_more_than_colours() -> None:
+    names = {"USD": [f"a{each}" for each in range(9)], "EUR": [f"b{each}" for each in range(7)] + ["a3", "a8"]}
+    days = pl.DataFrame(
+        [
+            {"day": NOON.date(), "billing_currency": currency, "name": name, "cost": Decimal(100 - place)}
+            for currency, among in names.items()
+            for place, name in enumerate(among)
+        ]
+    )
+    dollars, euros = colours(days, "USD"), colours(days, "EUR")
+    assert all(len(set(each.values())) == 9 for each in (dollars, euros))
+    assert {name: euros[name] for name in ("a3", "a8")} == {name: dollars[name] for name in ("a3", "a8")}
 
 
 def test_the_forecast_band_surrounds_its_line() -> None:
@@ -135,6 +174,9 @@ def test_of_many_devices_those_that_idle_longest_are_drawn() -> None:
 def test_a_chart_of_many_names_has_room_for_them(names: int, more: int) -> None:
     """On a phone the legend stands above in lines of two: what is drawn must not shrink to a strip."""
     days = pl.DataFrame(
-        {"day": [NOON.date()] * names, "name": [f"team-{each}" for each in range(names)], "cost": [Decimal(1)] * names}
-    )
+        {
+            "day": [NOON.date()] * names, "billing_currency": ["USD"] * names,
+            "name": [f"team-{each}" for each in range(names)], "cost": [Decimal(1)] * names,
+        }
+    )  # fmt: skip
     assert money.stacked(days, "USD").layout.height == HEIGHT + more

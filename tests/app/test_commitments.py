@@ -90,6 +90,40 @@ def test_what_is_unknown_is_a_dash(hub: Context) -> None:
     assert {found[label] for label in ("Covered", "Steady, a month", "Ends next")} == {"–"}
 
 
+def test_waste_that_the_bill_does_not_state_is_not_0(hub: Context) -> None:
+    """A charge of three days counts once; what it is a part of is unknown: what was committed, and what was saved."""
+    other = PLAN | {"commitment_id": "plan-2", "commitment_name": "b"}
+    unstated = [
+        day(12 + each, unused_unstated_count=1, unused_unstated_begun_count=int(each == 0), **PLAN, region="ap")
+        for each in range(3)
+    ]
+    more = [
+        day(15, unused_cost=25, unused_unstated_count=2, unused_unstated_begun_count=2, **PLAN | {"region": "eu"}),
+        day(15, used_unstated_count=1, used_unstated_begun_count=1, **PLAN | {"region": "us"}),
+        day(15, used_cost=90, unused_cost=10, covered_list_cost=300, used_unstated_count=0, **other),
+    ]
+    test = shown(hub, *a_week(), *unstated, *more)
+    found = {label: value for label, (value, _) in metrics(test).items()}
+    assert found["Wasted"] == "$210.00"
+    assert found["Used"] == "90.0 %", "of the plan of which all is stated"
+    assert any(
+        each.value.startswith("Wasted: not stated for 3 charges; Used: not stated for 1 charge.")
+        for each in test.caption
+    )
+    table = test.dataframe[0].value.sort_values("commitment_name")
+    assert table["unused_unstated_count"].to_list() == [3, 0]
+    for name, known in (("committed_cost", 100), ("net_saving_cost", 200)):
+        assert table[name].isna().to_list() == [True, False]
+        assert table[name].to_list()[1] == known
+    assert not any("not stated" in each.value for each in shown(hub, *a_week()).caption)
+
+
+def test_a_list_price_that_is_not_stated_is_no_saving(hub: Context) -> None:
+    part = day(15, covered_list_unstated_count=1, used_cost=1, covered_list_cost=1, region="eu", **PLAN)
+    test = shown(hub, *a_week(), part)
+    assert test.dataframe[0].value["net_saving_cost"].isna().all()
+
+
 def test_waste_that_nothing_on_demand_could_have_used_is_not_blamed(hub: Context) -> None:
     days = [each for each in a_week() if each["commitment_id"]]
     test = shown(hub, *days, day(14, on_demand_cost=3, lowest_hour_cost=0))

@@ -210,7 +210,9 @@ def test_the_mail_says_money_in_the_display_currency_beside_what_was_billed(
     half = written.money(plain["USD"] / 2, "CHF", compact=True)
     assert f"\N{ALMOST EQUAL TO} {half}" in shown
     assert f"(billed {sums.shown(plain)})" in shown
-    assert "is converted from USD to CHF at rates of 2026-11-05." in texts[1]
+    # A rate of euros is known of the day on which the evidence of findings ends, and of no other.
+    assert "is converted from EUR, USD to CHF at rates of 2026-11-05." in texts[1]
+    assert "Frees \N{ALMOST EQUAL TO} CHF" in texts[1]
     assert "\N{ALMOST EQUAL TO}" not in texts[0]
     html = (tmp_path / "converted" / "weekly-2026-W46.html").read_text(encoding="utf-8")
     assert "billed " in html

@@ -226,7 +226,7 @@ def test_jobs_cost_and_left_idle_what_the_cost_page_says(owners_context: Context
 
 
 def test_commitments_and_owned_hardware_waste_what_the_cost_page_says(owners_context: Context) -> None:
-    held = answer(owners_context, "commitments")
+    held = answer(owners_context, "commitment_costs")
     asked = {"by": "team", "cluster": "", "team": "", **spending.SPEND.asks}
     parts = answer(owners_context, "cost_parts", **asked)
     unused = parts.filter(pl.col("part") == "unused_commitment")

@@ -16,6 +16,7 @@ from app.reports.weekly import Weekly
 from app.reports.weekly_rows import gather
 from app.services import named
 from app.services.findings import standing
+from ledger.exchange import Exchange
 from ledger.tables import ForecastDay
 from tests.app.mail_server import MailServer
 from tests.demo import DEMO_NOW, settings_of
@@ -46,7 +47,14 @@ def reported(context: Context, **asked: object) -> Any:
     return service.run(context, service.asked(asked))
 
 
-def weekly_of(context: Context, *, team: str = "", of: week.Week = WEEK, mailed: tuple[str, ...] = ()) -> Weekly:
+def weekly_of(
+    context: Context,
+    *,
+    team: str = "",
+    of: week.Week = WEEK,
+    mailed: tuple[str, ...] = (),
+    exchange: Exchange | None = None,
+) -> Weekly:
     return gather(
         partial(data.answered, context, scope=Scope()),
         standing(context),
@@ -58,6 +66,7 @@ def weekly_of(context: Context, *, team: str = "", of: week.Week = WEEK, mailed:
         mailed=mailed,
         rules=context.settings.money,
         stored=context.settings.money,
+        exchange=exchange,
     )
 
 

@@ -67,6 +67,15 @@ def test_rows_without_days_go_by_one() -> None:
     assert shown.frame["run_count"].to_list() == [2]
 
 
+def test_numbers_of_the_key_keep_rows_apart() -> None:
+    """A requeue counts its restarts: two runs of a job are no run of their sum."""
+    frame = _rows((DAY, "USD", "a", "8", 0), (DAY, "EUR", "a", "1", 0), (DAY, "USD", "a", "2", 1))
+    shown = in_currency(frame, EXCHANGE, "EUR", ["cost"], day="day", key=["run_count"])
+    assert shown.frame.select("run_count", "cost").rows() == [(0, Decimal(5)), (1, Decimal(1))]
+    assert shown.marked == {"EUR"}
+    assert in_currency(frame, EXCHANGE, "CHF", ["cost"], day="day").marked == set()
+
+
 def test_without_a_display_currency_nothing_changes() -> None:
     frame = _rows((DAY, "USD", "a", "8", 1))
     assert in_currency(frame, EXCHANGE, "", ["cost"], day="day").frame is frame
