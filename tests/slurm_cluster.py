@@ -23,7 +23,7 @@ from tests.ports import free_ports
 
 PROGRAMS: Final = ("mariadbd", "munged", "slurmdbd", "slurmctld", "slurmd", "slurmrestd", "sbatch", "sacctmgr", "munge")
 _PACKAGES: Final = "slurm-wlm slurmdbd slurmrestd munge mariadb-server"
-_PATIENCE_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 180.0
 """Of a busy machine: a job that is cancelled while its node starts it is killed again only half a minute later."""
 _REVOKED_SECONDS: Final = 1.2
 _TOKEN_PLUGIN: Final = "*/slurm-wlm/auth_jwt.so"
@@ -155,7 +155,9 @@ class SlurmCluster:
 
     def run(self, *command: str) -> str:
         """Run one of Slurm's commands and return what it prints."""
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=self.environment)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False, env=self.environment
+        )
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
         return done.stdout.strip()
 
@@ -368,7 +370,9 @@ def _listens(url: str) -> bool:
 
 
 def _works(cluster: SlurmCluster, *command: str, says: str = "") -> bool:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=cluster.environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False, env=cluster.environment
+    )
     return done.returncode == 0 and says in done.stdout
 
 

@@ -35,7 +35,8 @@ def touched(gaps: pl.DataFrame, asked: Stretch) -> pl.DataFrame:
     """Return the gaps of which something is missing in a piece of time."""
     is_open = _missing_since().ne_missing(pl.col("gap_end"))
     begins_before = _missing_since().is_null() | (_missing_since() < asked.until)
-    ends_after = pl.lit(asked.since, dtype=_UTC).is_null() | (pl.col("gap_end") > asked.since)
+    since = pl.lit(asked.since, dtype=_UTC)
+    ends_after = since.is_null() | (pl.col("gap_end") > since)
     return gaps.filter(is_open & begins_before & ends_after)
 
 

@@ -18,7 +18,7 @@ from app import cli
 from tests.app.conftest import Command, RunningHub
 from tests.missing import missing
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 120.0
 _BACK = timedelta(hours=-2)
 _ON = timedelta(minutes=4)
 _SETTINGS = """\
@@ -98,8 +98,8 @@ def test_a_clock_that_jumps_costs_no_row_and_is_told(
             time.sleep(0.2)
 
     def rows_after(at: datetime, off: timedelta) -> int:
-        """Count samples of the minutes after an instant, by a clock that is off."""
-        low, high = at + off, at + off + timedelta(minutes=30)
+        """Count samples from an instant until now, by a clock that is off."""
+        low, high = at + off, datetime.now(UTC) + off
         query = f"SELECT count(*) AS n FROM host_sample WHERE sampled_at >= '{low}' AND sampled_at < '{high}'"
         return int(asked(query)[0]["n"])
 
@@ -111,8 +111,8 @@ def test_a_clock_that_jumps_costs_no_row_and_is_told(
             began = datetime.now(UTC)
             until(lambda at=began, off=off: rows_after(at, off) >= 3, f"no samples with a clock off by {off}")
         # As many as there was time for: neither a rush after the clock went on nor a halt after it went back.
-        began, before = time.monotonic(), asked("SELECT count(*) AS n FROM host_sample")[0]["n"]
-        until(lambda: asked("SELECT count(*) AS n FROM host_sample")[0]["n"] >= before + 4, "it halted")
+        began, now = time.monotonic(), datetime.now(UTC)
+        until(lambda: rows_after(now, timedelta(0)) >= 4, "it halted")
         assert time.monotonic() - began > 2
     events = asked("SELECT event FROM node_event WHERE event = 'clock_jump' ORDER BY occurred_at")
     assert len(events) == 4, asked("SELECT * FROM node_event")

@@ -75,7 +75,7 @@ def test_a_hub_serves_takes_answers_and_ends_with_zero(hub: RunningHub, command:
 
     assert len(rows(command, "SELECT job_name FROM job_run WHERE job_name = 'weekly_report'")) <= 1
     hub.process.send_signal(signal.SIGTERM)
-    assert hub.process.wait(timeout=30) == 0
+    assert hub.process.wait(timeout=60) == 0
     assert not file.exists()
     assert command("reconcile").code == 0
 

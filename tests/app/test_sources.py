@@ -175,7 +175,7 @@ def test_a_restored_store_keeps_nothing_of_a_pull_from_before(here: Context, tmp
     assert asked == [(None, NOW)]
 
 
-def until_true(condition: Callable[[], bool], seconds: float = 10) -> None:
+def until_true(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something that another thread does."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -189,7 +189,7 @@ def test_the_hub_asks_each_at_its_pace_and_one_that_hangs_or_fails_stops_no_othe
 
     def hangs(since: datetime | None, until: datetime) -> Iterator[Pulled]:
         hung.set()
-        released.wait(30)
+        released.wait(600)
         yield Pulled({HostSample: rows(until, "late")}, until)
 
     def fails(since: datetime | None, until: datetime) -> Iterator[Pulled]:
@@ -209,7 +209,7 @@ def test_the_hub_asks_each_at_its_pace_and_one_that_hangs_or_fails_stops_no_othe
     finally:
         began = time.monotonic()
         pullers.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
         released.set()
     assert stands(here, "good")["answered_at"] == NOW
     assert int(str(stands(here, "fails")["failed_count"])) >= 1

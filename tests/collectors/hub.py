@@ -66,7 +66,7 @@ class Hub:
         return found
 
 
-def soon(is_true: Callable[[], object], seconds: float = 30.0) -> None:
+def soon(is_true: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until something holds, and fail if it does not."""
     until = time.monotonic() + seconds
     while not is_true():

@@ -123,7 +123,7 @@ def test_a_refusal_that_comes_before_the_end_of_the_question_is_heard(connect: C
     answer = connect(address).post("/", b"x" * (8 << 20), {})
     assert answer == Answer(413, b"no!", "7")
     assert (answer.text, answer.is_success, answer.is_server_error) == ("no!", False, False)
-    thread.join(5)
+    thread.join(60)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_is_no_answer_may_have_been_heard(said: bytes, how: str, connect: C
     with pytest.raises(HubError) as caught:
         connect(address).post("/", b"x", {})
     assert (caught.value.how, caught.value.is_sent) == (how, True)
-    thread.join(5)
+    thread.join(60)
 
 
 def test_where_nobody_listens_nothing_was_sent(connect: Callable[..., Connection]) -> None:
@@ -194,7 +194,7 @@ def test_tls_goes_through_a_proxy_as_a_tunnel(
     with pytest.raises(HubError, match="403 Forbidden") as caught:
         connect("https://hub.example/").post("/api", b"1", {})
     assert caught.value.is_sent is False
-    thread.join(5)
+    thread.join(60)
     assert heard[0].startswith(b"CONNECT hub.example:443 HTTP/1.")
 
 

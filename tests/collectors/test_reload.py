@@ -202,7 +202,7 @@ def test_a_hangup_signal_reads_the_file_again_and_ends_nothing(file: Path, hub: 
         soon(lambda: "Bearer second" in hub.tokens)
         soon(lambda: 1.0 in {row["step_seconds"] for row in hub.rows("host_sample")})
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

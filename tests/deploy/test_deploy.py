@@ -154,7 +154,7 @@ def job_map(tmp_path: Path) -> Path:
 
 def run(script: str, job_map: Path, **environment: str) -> None:
     given: Mapping[str, str] = {"PATH": os.environ["PATH"], "CLUSTERLEDGER_JOB_MAP": str(job_map), **environment}
-    subprocess.run([DEPLOY / "slurm" / script], env=given, check=True, timeout=30)
+    subprocess.run([DEPLOY / "slurm" / script], env=given, check=True, timeout=120)
 
 
 def mapped(job_map: Path) -> dict[str, list[str]]:

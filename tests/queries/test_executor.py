@@ -119,7 +119,7 @@ def test_a_late_row_makes_its_hour_and_its_day_due_and_nothing_else(store: Store
 
 def test_rollups_that_do_not_read_each_other_are_computed_side_by_side(store: Store) -> None:
     """Both wait until the other has begun: one after the other they would wait in vain."""
-    here = threading.Barrier(2, timeout=20)
+    here = threading.Barrier(2, timeout=60)
 
     def network_hour(samples: dy.LazyFrame[NetworkPortSample], scale: Scale, span: Span) -> dy.LazyFrame[NetworkHour]:
         here.wait()

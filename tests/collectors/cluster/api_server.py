@@ -203,4 +203,4 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[ApiServer]:
             yield api
         finally:
             server.shutdown()
-            thread.join(5)
+            thread.join(60)

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.missing import missing
 from tests.ports import free_port
 
-_START_SECONDS = 30
+_START_SECONDS = 120
 _STEP = 60
 
 
@@ -52,7 +52,7 @@ def prometheus_of(folder: Path, text: str = "", config: str = "", *options: str)
     if text:
         (folder / "samples.txt").write_text(text, encoding="utf-8")
         command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(folder / "samples.txt"), str(data)]
-        made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
         assert made.returncode == 0, made.stderr
     (folder / "prometheus.yml").write_text(config or "global: {scrape_interval: 1m}\n", encoding="utf-8")
     port = free_port()
@@ -104,7 +104,7 @@ def started(arguments: list[str], log: Path, ready: str) -> Iterator[None]:
         yield
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def until(condition: Callable[[], bool], why: Callable[[], str], seconds: float = _START_SECONDS) -> None:
@@ -117,7 +117,7 @@ def until(condition: Callable[[], bool], why: Callable[[], str], seconds: float 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  loopback
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  loopback
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -166,7 +166,7 @@ def running(text: str, *, port: int = 0, status: int = 200) -> Iterator[Server]:
             yield server
         finally:
             http.shutdown()
-            thread.join(5)
+            thread.join(60)
 
 
 def pull(*endpoints: dict[str, Any], at: datetime = NOW, **settings: Any) -> Pulled:

@@ -54,10 +54,10 @@ def test_a_hung_mount_costs_one_thread_and_no_other_mount(small_node: Path) -> N
     def hangs(point: str) -> os.statvfs_result:
         if point == "/home dirs":
             asked.append(point)
-            release.wait(20)
+            release.wait(600)
         return SIZES
 
-    settings = FilesystemSettings(answer_seconds=0.05)
+    settings = FilesystemSettings(answer_seconds=0.5)
     one_round = filesystem.open(procfs=small_node / "proc", settings=settings, statvfs=hangs)
     try:
         for _ in range(3):
@@ -101,7 +101,7 @@ def test_a_dead_server_with_many_mounts_costs_a_bounded_number_of_threads(tmp_pa
     def hangs(point: str) -> os.statvfs_result:
         asked.append(point)
         if point != "/z":
-            release.wait(30)
+            release.wait(600)
         return SIZES
 
     def told(rows: Rows) -> tuple[int, int]:
@@ -110,7 +110,7 @@ def test_a_dead_server_with_many_mounts_costs_a_bounded_number_of_threads(tmp_pa
 
     dead = [f"dead:/{index} /x{index}" for index in range(20)]
     more = [f"dead{server}:/{index} /y{server}{index}" for server in range(5) for index in range(8)]
-    settings = FilesystemSettings(answer_seconds=0.05)
+    settings = FilesystemSettings(answer_seconds=0.5)
     one_round = filesystem.open(procfs=mounted(tmp_path, *dead, "filer:/z /z"), settings=settings, statvfs=hangs)
     try:
         for number in (1, 2):
@@ -122,7 +122,10 @@ def test_a_dead_server_with_many_mounts_costs_a_bounded_number_of_threads(tmp_pa
         assert told(by_mount(one_round)) == (32, 29)
     finally:
         release.set()
-    assert told(by_mount(one_round)) == (0, 0)
+    # The threads that hung end one after the other.
+    until = time.monotonic() + 60
+    while told(by_mount(one_round)) != (0, 0):
+        assert time.monotonic() < until
 
 
 def test_a_mount_in_the_place_of_one_that_hangs_is_asked(tmp_path: Path) -> None:
@@ -130,10 +133,10 @@ def test_a_mount_in_the_place_of_one_that_hangs_is_asked(tmp_path: Path) -> None
 
     def first_hangs(_: str) -> os.statvfs_result:
         if "dead" in (tmp_path / "self/mounts").read_text():
-            release.wait(30)
+            release.wait(600)
         return SIZES
 
-    settings = FilesystemSettings(answer_seconds=0.05)
+    settings = FilesystemSettings(answer_seconds=0.5)
     one_round = filesystem.open(procfs=mounted(tmp_path, "dead:/x /x"), settings=settings, statvfs=first_hangs)
     try:
         assert by_mount(one_round)["/x"]["is_responding"] is False

@@ -28,7 +28,7 @@ def test_a_directory_that_hangs_costs_a_moment_and_no_round() -> None:
 
     def hangs(uid: int) -> str:
         asked.append(uid)
-        release.wait(30)
+        release.wait(600)
         return f"user{uid}"
 
     users, before = Users(hangs), threading.active_count()
@@ -36,12 +36,12 @@ def test_a_directory_that_hangs_costs_a_moment_and_no_round() -> None:
     try:
         for _ in range(50):
             assert [users.name(uid) for uid in range(20)] == [str(uid) for uid in range(20)]
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60
         assert threading.active_count() <= before + 4
         assert len(asked) == 4
     finally:
         release.set()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while users.name(0) != "user0":
         assert time.monotonic() < until
         time.sleep(0.01)
