@@ -25,6 +25,8 @@ Step = Callable[[duckdb.DuckDBPyConnection, str], None]
 
 _NAME: Final = re.compile(r"m(\d{4})_\w+")
 FIRST_VERSION: Final = 1
+# No parameter: at the first one DuckDB imports pandas, which takes as long as the rest of a short command.
+_HERE: Final = "database_name = current_database() AND NOT internal"
 _BETWEEN: Final = "a version between two releases wrote it: start a new store, or restore a backup"
 
 
@@ -48,8 +50,8 @@ def stored_version(cursor: duckdb.DuckDBPyConnection, catalog: str, url: str) ->
 
     Raises: StoreError: there are tables, and none says that it is a store.
     """
-    query = "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND NOT internal AND NOT temporary"
-    names = {str(row[0]) for row in cursor.execute(query, [catalog]).fetchall()}
+    query = f"SELECT table_name FROM duckdb_tables() WHERE {_HERE} AND NOT temporary"
+    names = {str(row[0]) for row in cursor.execute(query).fetchall()}
     if not names:
         return None
     if _ddl.META not in names:
@@ -67,8 +69,8 @@ def missing(cursor: duckdb.DuckDBPyConnection, catalog: str, url: str) -> list[s
     Raises: StoreError: a column has another type, or one that must have a value cannot be added.
     """
     stored: dict[str, dict[str, str]] = {}
-    query = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = ? AND NOT internal"
-    for table_name, column, kind in cursor.execute(query, [catalog]).fetchall():
+    query = f"SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE {_HERE}"
+    for table_name, column, kind in cursor.execute(query).fetchall():
         stored.setdefault(str(table_name), {})[str(column)] = str(kind)
     prefix = f"{quoted(catalog)}.main."
     statements = []

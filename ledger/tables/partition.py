@@ -117,11 +117,13 @@ def declared(schema: type[dy.Schema]) -> Table:
 
 
 _FORMAT: Final[dict[Every, str]] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+_LENGTH: Final[dict[Every, int]] = {"hour": len("2026-11-20T05"), "day": len("2026-11-20"), "month": len("2026-11")}
 
 
 def partition_key(at: datetime, every: Every) -> str:
     """Return the key of the partition that holds an instant: `2026-11-20T05`, `2026-11-20` or `2026-11`."""
-    return at.astimezone(UTC).strftime(_FORMAT[every])
+    # Something that goes on since a year has thousands of hours: `strftime` takes four times as long.
+    return at.astimezone(UTC).isoformat()[: _LENGTH[every]]
 
 
 def floor(at: datetime, every: Every) -> datetime:

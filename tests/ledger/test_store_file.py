@@ -67,6 +67,22 @@ def test_what_is_stored_is_there_when_it_is_opened_again(path: Path) -> None:
         assert store.versions("gpu_sample")["2026-11-20T05"].version_count == 1
 
 
+OPEN_TWICE = """
+import sys
+from ledger.store import Store
+for _ in range(2):
+    with Store.open(sys.argv[1]) as store:
+        store.people_sql("SELECT 1")
+print("pandas" in sys.modules)
+"""
+
+
+def test_a_store_is_opened_without_pandas(path: Path) -> None:
+    """DuckDB imports it at the first parameter of a query, and takes as long for it as a short command for the rest."""
+    answer = run_python(OPEN_TWICE, url_of(path))
+    assert answer.stdout == "False\n", answer.stderr
+
+
 def test_a_file_may_have_any_name(tmp_path: Path) -> None:
     for name in ("main.duckdb", "my store.v2.db", 'quo"te.duckdb', "select"):
         with Store.open(url_of(tmp_path / name)) as store:

@@ -66,6 +66,9 @@ def test_partitions_and_order_name_columns_of_the_table(table: Table) -> None:
     assert set(named) <= set(columns)
 
 
-@pytest.mark.parametrize(("key", "every"), [("2026-11-20T05", "hour"), ("2026-11-20", "day"), ("2026-11", "month")])
+@pytest.mark.parametrize(
+    ("key", "every"),
+    [("2026-11-20T05", "hour"), ("2026-11-20", "day"), ("2026-11", "month"), ("0987-01-02T00", "hour")],
+)
 def test_a_partition_key_reads_back(key: str, every: str) -> None:
     assert partition_key(start_of(key), every) == key  # type: ignore[arg-type]
