@@ -177,6 +177,17 @@ def test_models_and_cost_say_the_same_of_the_same_days(browser: Browser, served:
         expect(cost).to_contain_text(whole, timeout=PATIENCE)
 
 
+def test_cost_leads_to_what_to_change(browser: Browser, served: Served) -> None:
+    """Who sees what idle time costs is one step from the findings, in the window that was chosen."""
+    with visiting(browser, served) as page:
+        page.goto(f"{served.url}/cost?by=state&window=30d")
+        settled(page, "Cost")
+        page.get_by_text("What idles, and what to change about it").click()
+        settled(page, "Savings")
+        expect(page.get_by_text("Open findings")).to_be_visible(timeout=PATIENCE)
+        assert asked_for(page)["window"] == ["30d"]
+
+
 def test_a_link_opens_a_job(browser: Browser, served: Served, demo_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.duckdb"
     copy.write_bytes(demo_file.read_bytes())
