@@ -78,7 +78,7 @@ def stored(context: Context) -> tuple[list[object], ...]:
     refused = context.store.read(RejectedRow).select("table_name", "source", "reason", "row_json")
     return (
         sorted(context.store.read(HostSample).rows(), key=repr),
-        sorted(context.store.read(Batch).select("batch_id", "node", "row_count", "rejected_count").rows()),
+        sorted(context.store.read(Batch).select("cluster", "node", "batch_id", "row_count", "rejected_count").rows()),
         sorted(refused.rows()),
     )
 
@@ -114,6 +114,16 @@ def test_a_batch_that_is_sent_again_counts_once(empty_context: Context, reader: 
     again = answers(intake, [*bodies, body("new")])
     assert [said["status"] for _, said in again if isinstance(said, dict)] == ["known"] * 2 * LEAST + ["kept"]
     assert empty_context.store.read(HostSample).height == 2 * LEAST + 1
+
+
+def test_nodes_that_were_copied_may_give_their_batches_one_id(empty_context: Context, reader: Watched) -> None:
+    intake = Intake(empty_context, Pace(60_000), reader)
+    bodies = [body(f"n{each}", "the same") for each in range(2 * LEAST)]
+    for status in ("kept", "known"):
+        told = answers(intake, bodies)
+        assert [said["status"] for _, said in told if isinstance(said, dict)] == [status] * 2 * LEAST
+    assert empty_context.store.read(HostSample).height == 2 * LEAST
+    assert reader.done
 
 
 def test_who_calls_too_often_is_told_so_and_the_others_are_kept(empty_context: Context, reader: Watched) -> None:
