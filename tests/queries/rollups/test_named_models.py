@@ -1,6 +1,7 @@
 """Models that bills name: their charges are the model's once, beside what its jobs held, and no total changes."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -27,6 +28,7 @@ OURS = "model-of-j1"
 
 OWNERS = {"owners": [{"team": "red", "field": "tag", "value": "team=red"}]}
 END = NEXT + timedelta(days=10)
+DAYS = [f"{MONTH + timedelta(days=day):%Y-%m-%d}" for day in range((END - MONTH).days)]
 UNIT = Decimal(1).scaleb(-18)
 AMOUNT = st.integers(-(10**30), 10**30).map(lambda units: units * UNIT)
 BILLED = st.lists(
@@ -58,27 +60,35 @@ def allocated(charges: list[dict[str, Any]], rule: str) -> pl.DataFrame:
     return allocated_of(empty | {"costs": booked}, MONTH, END, **money_)
 
 
-def scopes(allocations: pl.DataFrame) -> tuple[dict[tuple[str, str], Decimal], pl.DataFrame]:
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    """Return a store whose days of spending each case puts in the place of the last ones."""
+    with Store.open("duckdb::memory:", now=lambda: END) as opened:
+        yield opened
+
+
+def scopes(allocations: pl.DataFrame, store: Store) -> tuple[dict[tuple[str, str], Decimal], pl.DataFrame]:
     """Return what each scope and currency spent, as budgets count it, and the days behind it."""
     days = validated(SpendDay, spend_day.function(allocations.lazy(), Span(MONTH, END, END)).collect())
     found: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    with Store.open("duckdb::memory:", now=lambda: END) as store:
-        store.append(SpendDay, days, source="test")
-        rows = store.select(sql.load("spend_scopes").text, start=MONTH, end=END, team="")
+    store.replace(SpendDay, days, partitions=DAYS)
+    rows = store.select(sql.load("spend_scopes").text, start=MONTH, end=END, team="")
     for scope, currency, cost in rows.select("scope", "billing_currency", "cost").iter_rows():
         if cost is not None:
             found[scope, currency] = money.add(found[scope, currency], cost)
     return found, days
 
 
-@given(BILLED, st.sampled_from(["apart", "proportional", "even"]))
-def test_models_and_the_rest_sum_to_the_total_and_nothing_counts_twice(billed: list[dict[str, Any]], rule: str) -> None:
+@given(billed=BILLED, rule=st.sampled_from(["apart", "proportional", "even"]))
+def test_models_and_the_rest_sum_to_the_total_and_nothing_counts_twice(
+    store: Store, billed: list[dict[str, Any]], rule: str
+) -> None:
     charges = [
         tokens(index, **{**each, "ChargePeriodEnd": each["ChargePeriodStart"] + timedelta(hours=30)})
         for index, each in enumerate(billed)
     ]
     allocations = allocated(charges, rule)
-    found, days = scopes(allocations)
+    found, days = scopes(allocations, store)
     managed, on_devices = made(charges), allocations.filter(pl.col("gpu_uuid") != "")
     for currency in ("USD", "EUR"):
         named = [cost for (scope, code), cost in found.items() if scope.startswith("model:") and code == currency]
@@ -92,9 +102,9 @@ def test_models_and_the_rest_sum_to_the_total_and_nothing_counts_twice(billed: l
     assert money.add(*allocations["effective_cost"].drop_nulls()) == money.add(Decimal(24), *known)
 
 
-def test_a_charge_of_a_model_is_the_models_beside_what_its_job_held() -> None:
+def test_a_charge_of_a_model_is_the_models_beside_what_its_job_held(store: Store) -> None:
     charges = [tokens(model=OURS, ResourceId=None), tokens(1, model="b", ResourceId=None)]
-    found, _ = scopes(allocated(charges, "apart"))
+    found, _ = scopes(allocated(charges, "apart"), store)
     assert {scope: cost for (scope, _), cost in found.items() if scope.startswith("model:")} == {
         f"model:{OURS}": Decimal(36),
         "model:b": Decimal(24),
