@@ -169,8 +169,8 @@ def _not_judged(days: pl.DataFrame) -> None:
     if count:
         st.caption(
             f"Of the last {_ANOMALY_DAYS} days, {amount(count, 'day')} cannot be judged: what some usage cost is not "
-            "known, so that they only look cheap. Other days are not compared with them. Data health lists usage "
-            "without a price."
+            "known, so that they only look cheap. Other days are not compared with them. Where no rate prices usage, "
+            "Data health lists it."
         )
 
 
