@@ -26,14 +26,20 @@ def held(window: Window) -> tuple[pl.DataFrame, Shown, Shown]:
 
     A price that was paid before any known rate stays as billed, as a row of its own.
     """
-    spent = display.shown(controls.answer("commitment_costs", window), converted.COMMITMENT_COSTS, day="day")
-    paid = display.shown(controls.answer("commitment_purchases"), ("purchased_cost",), day="day")
 
     def make() -> pl.DataFrame:
-        found = converted.with_costs(terms(), _COMMITMENT, spent.frame, paid.frame)
+        found = converted.with_costs(terms(), _COMMITMENT, _spent(window).frame, _paid().frame)
         return found.sort("unused_cost", "term_end", "commitment_id", descending=[True, False, False], nulls_last=True)
 
-    return _made("commitments", ["commitment_day"], window, make), spent, paid
+    return _made("commitments", ["commitment_day"], window, make), _spent(window), _paid()
+
+
+def _spent(window: Window) -> Shown:
+    return display.shown(controls.answer("commitment_costs", window), converted.COMMITMENT_COSTS, day="day")
+
+
+def _paid() -> Shown:
+    return display.shown(controls.answer("commitment_purchases"), ("purchased_cost",), day="day")
 
 
 def coverable(window: Window) -> Shown:
@@ -53,15 +59,29 @@ def days(window: Window) -> Shown:
 
 def owned(window: Window) -> tuple[pl.DataFrame, Shown, Shown]:
     """Return owned hardware with its cost and its price, as `held` does; a price goes by the first day of service."""
-    assets = data.rows(Asset, scope=controls.scope(), columns=tuple(dict.fromkeys((*_ASSET, *_PRICE))))
-    spent = display.shown(controls.answer("owned_hardware", window), converted.OWNED_COSTS, day="day")
-    paid = display.shown(assets.select(_PRICE), ("purchase_cost",), day="life_start")
 
     def make() -> pl.DataFrame:
-        found = converted.with_costs(assets.select(_ASSET), ["asset_id"], spent.frame, paid.frame)
+        assets = _assets().select(_ASSET)
+        found = converted.with_costs(assets, ["asset_id"], _owned_spent(window).frame, _owned_paid().frame)
         return found.sort("unheld_cost", "asset_id", descending=[True, False], nulls_last=True)
 
-    return _made("owned hardware", ["asset", "allocation_hour"], window, make), spent, paid
+    return _made("owned hardware", ["asset", "allocation_hour"], window, make), _owned_spent(window), _owned_paid()
+
+
+def _assets() -> pl.DataFrame:
+    return data.rows(Asset, scope=controls.scope(), columns=tuple(dict.fromkeys((*_ASSET, *_PRICE))))
+
+
+def _owned_spent(window: Window) -> Shown:
+    return display.shown(controls.answer("owned_hardware", window), converted.OWNED_COSTS, day="day")
+
+
+def _owned_paid() -> Shown:
+    return display.shown(data.once(_prices, _assets()), ("purchase_cost",), day="life_start")
+
+
+def _prices(assets: pl.DataFrame) -> pl.DataFrame:
+    return assets.select(_PRICE)
 
 
 def _made(name: str, tables: list[str], window: Window, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:

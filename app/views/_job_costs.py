@@ -11,8 +11,6 @@ from queries import converted, sql
 from queries.display import Shown
 from queries.measures.gpu_time import RUN
 
-_DAYS = "job_cost_days"
-
 
 def jobs() -> Shown:
     """Return jobs with what they cost in the window."""
@@ -30,18 +28,20 @@ def states(**run: Any) -> Shown:
 
 
 def _in_currency(question: str, with_costs: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]) -> Shown:
-    found = controls.answer(question)
     if not data.settings().money.display_currency:
-        return Shown(found, "")
-    days = display.shown(controls.answer(_DAYS), converted.JOB_COSTS, day="day", key=RUN)
+        return Shown(controls.answer(question), "")
     frame = data.made(
         f"{question} converted",
-        [*sql.load(question).tables, *sql.load(_DAYS).tables],
-        lambda: with_costs(found, days.frame),
+        sorted(sql.load(question).tables),
+        lambda: with_costs(controls.answer(question), _days().frame),
         scope=controls.scope(),
         window=controls.window(),
         cluster=controls.cluster(),
         team=controls.team(),
         currency=display.chosen(),
     )
-    return replace(days, frame=frame)
+    return replace(_days(), frame=frame)
+
+
+def _days() -> Shown:
+    return display.shown(controls.answer("job_cost_days"), converted.JOB_COSTS, day="day", key=RUN)
