@@ -110,6 +110,9 @@ class _Node:
         self._told_before: dict[str, Document] = {}
         self._is_searched = False
         self._failed: SourceError | None = None
+        self._failed_count = 0
+        # Chassis of which something failed: they are read last, for what hangs may take all the time that is left.
+        self._late: set[str] = set()
 
     def one_round(self) -> Iterator[tuple[str, Row]]:
         """Yield the rows of one round, each under a name of its own.
@@ -125,7 +128,7 @@ class _Node:
         try:
             if is_unknown:
                 self._look()
-            for row in (row for found in self._found for row in self._rows(found)):
+            for row in (row for found in self._in_turn() for row in self._rows(found)):
                 name = row["power_source"]
                 seen[name] = seen.get(name, 0) + 1
                 yield "power_sample", row if seen[name] == 1 else {**row, "power_source": f"{name}@{seen[name]}"}
@@ -139,6 +142,16 @@ class _Node:
             raise PartError(self._failed.message, hint=self._failed.hint) from self._failed
         if not seen:
             raise SourceMissing(f"{self._url}: the controller measures nothing", hint=_OFF)
+
+    def _in_turn(self) -> Iterator[_Found]:
+        """Yield what is read, those last of which something failed, and note of which something fails now."""
+        for found in sorted(self._found, key=lambda each: each.name in self._late):
+            before = self._failed_count
+            yield found
+            if self._failed_count > before:
+                self._late.add(found.name)
+            else:
+                self._late.discard(found.name)
 
     def _look(self) -> None:
         """Search, now and then anew; in between only for what failed.
@@ -224,9 +237,11 @@ class _Node:
         except Refused as refused:
             if refused.is_of_user:
                 raise
-            self._failed = self._failed or _refusal(refused)
-        except SourceError as failed:
-            self._failed = self._failed or failed
+            failed = _refusal(refused)
+        except SourceError as error:
+            failed = error
+        self._failed = self._failed or failed
+        self._failed_count += 1
         return None
 
     def _rows(self, found: _Found) -> Iterator[Row]:

@@ -276,6 +276,20 @@ def test_what_failed_is_asked_for_alone_until_it_answers(bmc: Controller, keys: 
     assert "redfish:GPU_0" in {row["power_source"] for _, row in source.collect().rows}
 
 
+def test_a_chassis_of_which_something_fails_is_read_last(bmc: Controller, keys: tuple[Path, Path]) -> None:
+    """What hangs takes the time of what comes behind it."""
+    bmc.resources = {**NEW, f"{NODE}/ThermalMetrics": 500}
+    source = Source(redfish, {"url": bmc.url, "user": USER, "password": PASSWORD, "ca_file": keys[0]}, {})
+    first = []
+    for resources in (bmc.resources, bmc.resources, NEW, NEW):
+        bmc.resources = resources
+        bmc.asked.clear()
+        source.collect()
+        first.append(next(path for path in bmc.asked if path.endswith(("/E", "/EnvironmentMetrics"))))
+    node, gpu = f"{NODE}/EnvironmentMetrics", f"{ROOT}/GPU_0/E"
+    assert first == [node, gpu, gpu, node]
+
+
 def test_a_search_goes_on_where_the_one_before_failed(bmc: Controller, keys: tuple[Path, Path]) -> None:
     bmc.resources = {**NEW, "/redfish/v1/": 503}
     source = Source(redfish, {"url": bmc.url, "user": USER, "password": PASSWORD, "ca_file": keys[0]}, {})
