@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,56 @@ ROOT = Path(__file__).parent.parent
 settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "quick"))
+
+
+_SHARING: Final = {
+    "tests/collectors/cluster/test_slurm_": "slurm",
+    "tests/collectors/cluster/test_prometheus": "prometheus",
+    "tests/app/test_pull.py": "prometheus",
+    "tests/browser/": "browser",
+}
+"""Modules that one process runs, by how their paths begin: what they share takes seconds to start."""
+
+_FIRST: Final = ("slurm", "browser", "prometheus", "tests/oracle/", "tests/queries/rollups/", "tests/app/")
+"""What takes longest: programs that are waited for, then modules by their folder. It begins first: else one process
+would be left with it in the end.
+"""
+
+
+def group_of(nodeid: str) -> str:
+    """Return what one process runs of tests: those of a module, which share fixtures, or of several."""
+    module = nodeid.partition("::")[0]
+    return next((group for begin, group in _SHARING.items() if module.startswith(begin)), module)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return which turn a test has; those of one turn stay in the random order in which they came."""
+    group = group_of(item.nodeid)
+    return next((turn for turn, first in enumerate(_FIRST) if group.startswith(first)), len(_FIRST))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes longest come first."""
+    items.sort(key=_turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """Return who gives whole groups to processes.
+
+    pytest-xdist 3.8 writes the mark of a group into a test's id, and with pytest 9.2 that has no effect.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415  only where several processes run
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    # In the order of turns, not of how many tests there are.
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session")

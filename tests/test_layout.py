@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import group_of
+
 ROOT = Path(__file__).parent.parent
 
 PACKAGES = ("ledger", "collectors", "queries", "app")
@@ -77,3 +79,11 @@ def test_nothing_is_left_for_later(word: str) -> None:
 def test_no_registry_and_no_lock_file_is_recorded() -> None:
     assert not list(ROOT.glob("*.lock"))
     assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+
+
+def test_what_is_marked_as_one_group_is_run_by_one_process(request: pytest.FixtureRequest) -> None:
+    groups: dict[str, set[str]] = {}
+    for item in request.session.items:
+        for mark in item.iter_markers("xdist_group"):
+            groups.setdefault(mark.args[0], set()).add(group_of(item.nodeid))
+    assert {name: found for name, found in groups.items() if len(found) > 1} == {}
