@@ -57,7 +57,9 @@ class CostHour(ChargeKey):
     charge_description = text("The provider's words; the first where several charges are one row")
     shared_billed_cost = money("Of `billed_cost`: services for everybody that no resource owns; null where none")
     shared_effective_cost = money("Of `effective_cost`: services for everybody that no resource owns; null where none")
-    has_unstated_cost = flag("`effective_cost` is without a charge behind it: the provider does not say what it costs")
+    has_unstated_charge = flag(
+        "`effective_cost` is without a charge behind it: the provider does not say what it costs"
+    )
 
 
 @table("rollup", Timed("hour_start"), also=(Timed("billing_period_start", "month"),))
@@ -79,7 +81,7 @@ class AllocationHour(ChargeKey):
     allocated_method_details = text("FOCUS AllocatedMethodDetails: the rule's weights; null where nothing was divided")
     held_gpu_seconds = gpu_seconds("Device time behind it, said once where it has several costs; 0 for what has none")
     service_name = text("As in `cost_hour`")
-    has_unstated_cost = flag("As in `cost_hour`")
+    has_unstated_charge = flag("As in `cost_hour`")
 
 
 UNBILLED_REASON = ("left_out", "no_price")

@@ -56,7 +56,7 @@ class SpendDay(dy.Schema):
     idle_gpu_seconds = gpu_seconds("Of it: allocated idle and held idle")
     first_hour_start = instant("Start of its first hour", nullable=False)
     last_hour_end = instant("End of its last hour", nullable=False)
-    has_unstated_cost = flag("`effective_cost` is without a part of it that nobody says, or is not known at all")
+    has_unstated_charge = flag("`effective_cost` is without a part of it that nobody says, or is not known at all")
 
 
 ANOMALY_CAUSES = ("volume", "price", "charge", "new", "gone")

@@ -145,7 +145,7 @@ def lines(charges: pl.DataFrame, settings: MoneySettings) -> pl.DataFrame:
 
 def _unstated(charges: pl.DataFrame, key: list[str]) -> pl.Series | pl.Expr:
     """Return for each group of charges, in their order, whether one of them does not say its effective cost."""
-    name = "has_unstated_cost"
+    name = "has_unstated_charge"
     # Most bills say it of every charge: those are not grouped a second time.
     if not charges["effective_cost"].null_count():
         return pl.lit(value=False).alias(name)
@@ -197,7 +197,7 @@ def placed(lines: pl.DataFrame, present: pl.DataFrame, pools: pl.DataFrame) -> p
         tie=["hour_start", "cluster", "node"],
         columns=COSTS,
     )
-    rest = lines.select("line", "charge", *CHARGE, *_WORDS, "is_shared", "has_unstated_cost")
+    rest = lines.select("line", "charge", *CHARGE, *_WORDS, "is_shared", "has_unstated_charge")
     parts = pl.concat([whole.select(split.parts.columns), split.parts]).join(rest, on="line")
     # A charge of a node belongs to the AI estate, whatever account or tag it carries.
     ours = ((pl.col("node") != "").any().over("line")) | pl.col("in_scope")
@@ -218,13 +218,13 @@ def by_hour(parts: pl.DataFrame) -> pl.DataFrame:
         for measure, shared in zip(COSTS, SHARED_COSTS, strict=False)
     ]
     certainty = pl.col("spread_method").replace_strict(METHODS, range(len(METHODS)), return_dtype=pl.Int8)
-    ranked = parts.select(*key, *COSTS, *shares, certainty, *_WORDS, "has_unstated_cost").sort(key)
+    ranked = parts.select(*key, *COSTS, *shares, certainty, *_WORDS, "has_unstated_charge").sort(key)
     sums = money.summed(ranked, by=key, columns=[*COSTS, *SHARED_COSTS])
     words = ranked.group_by(key, maintain_order=True).agg(
         pl.col("spread_method").min().replace_strict(range(len(METHODS)), METHODS, return_dtype=pl.String),
         *(pl.col(each).min() for each in _WORDS),
-        pl.col("has_unstated_cost").any(),
+        pl.col("has_unstated_charge").any(),
     )
     charges = parts.select("charge", *_OWN).unique("charge")
-    described = pl.concat([sums, words.select("spread_method", *_WORDS, "has_unstated_cost")], how="horizontal")
+    described = pl.concat([sums, words.select("spread_method", *_WORDS, "has_unstated_charge")], how="horizontal")
     return described.join(charges, on="charge", maintain_order="left")

@@ -43,7 +43,7 @@ class Usual:
         """Return the series of some rows of `spend_day` in one currency, a part for each value of `by`."""
         named = rows.filter(pl.col("day").is_in(list(complete))).with_columns(
             pl.when(pl.col("node") != "").then("node").otherwise("service_name").alias("resource"),
-            (pl.col("effective_cost").is_null() | pl.col("has_unstated_cost").fill_null(value=False)).alias(
+            (pl.col("effective_cost").is_null() | pl.col("has_unstated_charge").fill_null(value=False)).alias(
                 "is_unknown"
             ),
         )

@@ -71,7 +71,7 @@ def allocation_hour(
         )
     )
     wide = parts.join(
-        rows.select("row", *_COST_KEY, "service_name", "has_unstated_cost"), on="row", maintain_order="left"
+        rows.select("row", *_COST_KEY, "service_name", "has_unstated_charge"), on="row", maintain_order="left"
     )
     return AllocationHour.cast(wide.select(AllocationHour.column_names()).lazy())
 

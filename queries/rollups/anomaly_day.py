@@ -34,7 +34,7 @@ _READ: Final = Input(
     columns=(
         *("day", "billing_currency", "provider", "service_name", "node", "team", "charge_category", "in_scope"),
         *("is_estimated", "effective_cost", "held_gpu_seconds", "first_hour_start", "last_hour_end"),
-        "has_unstated_cost",
+        "has_unstated_charge",
     ),
     where={"charge_category": ("Usage",)},
 )

@@ -101,7 +101,7 @@ def _month(known: _Known, month: datetime, now: datetime, settings: MoneySetting
     rates = billed_rates(last, node_hours(nodes, earliest - timedelta(days=31), end))
     waiting = not_yet_billed(missing, last_owner(last), _complete(near, known.delivered))
     guessed = estimates(waiting, rates, known.prices)
-    flags = [pl.lit(value=True).alias("is_estimated"), pl.lit(value=False).alias("has_unstated_cost")]
+    flags = [pl.lit(value=True).alias("is_estimated"), pl.lit(value=False).alias("has_unstated_charge")]
     estimated = guessed.with_columns(flags).sort("hour_start", "cluster", "node")
     return pl.concat([each.select(CostHour.column_names()) for each in (billed, estimated)])
 

@@ -22,7 +22,7 @@ _CODED: Final = (
 _READ: Final = Input(
     columns=(
         *(*_KEPT, "hour_start", "service_name", "billed_cost", "effective_cost", "held_gpu_seconds"),
-        "has_unstated_cost",
+        "has_unstated_charge",
     ),
     coded=_CODED,
 )
@@ -43,7 +43,7 @@ def spend_day(allocations: Annotated[dy.LazyFrame[AllocationHour], _READ], span:
         pl.col(_TIMES).sum(),
         pl.col("hour_start").min().alias("first_hour_start"),
         pl.col("hour_start").max().dt.offset_by("1h").alias("last_hour_end"),
-        (pl.col("has_unstated_cost").fill_null(value=False) | pl.col("effective_cost").is_null()).any(),
+        (pl.col("has_unstated_charge").fill_null(value=False) | pl.col("effective_cost").is_null()).any(),
     )
     return SpendDay.cast(costs.join(rest, on=_KEY).select(SpendDay.column_names()).sort(_KEY).lazy())
 

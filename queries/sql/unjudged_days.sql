@@ -4,7 +4,7 @@
 -- time: days
 SELECT day, billing_currency, count(DISTINCT provider) AS provider_count
 FROM spend_day
-WHERE charge_category = 'Usage' AND in_scope AND (has_unstated_cost OR effective_cost IS NULL)
+WHERE charge_category = 'Usage' AND in_scope AND (has_unstated_charge OR effective_cost IS NULL)
   AND day >= CAST($start AS DATE) AND day < CAST($end AS DATE) AND ($team = '' OR team = $team)
 GROUP BY ALL
 ORDER BY day, billing_currency

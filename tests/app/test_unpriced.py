@@ -49,7 +49,7 @@ def test_data_health_names_usage_without_a_price_and_why(empty_context: Context,
 def test_a_day_of_which_a_part_has_no_price_is_known_to_be_so(empty_context: Context, tmp_path: Path) -> None:
     """Of two kinds of usage one has a rate: what the day cost is more than that, and no unusually cheap day."""
     ingested(empty_context, tmp_path, ("USD",), skus=("H100_SXM", "B200_SXM"))
-    query = "SELECT DISTINCT effective_cost, has_unstated_cost FROM {} WHERE effective_cost > 0"
+    query = "SELECT DISTINCT effective_cost, has_unstated_charge FROM {} WHERE effective_cost > 0"
     assert empty_context.store.select(query.format("spend_day")).rows() == [(Decimal(25), True)]
     with used(empty_context):
         page = opened("budget")

@@ -262,7 +262,7 @@ def check_costs(expected: Mapping[CostKey, Cost], found: pl.DataFrame) -> None:
     """Compare the cost of each hour and key."""
     measures = ("billed_cost", "effective_cost", "list_cost", "shared_billed_cost", "shared_effective_cost")
     rows = {
-        cost_key(row): Cost(*(units(row[name]) for name in measures), row["spread_method"], row["has_unstated_cost"])
+        cost_key(row): Cost(*(units(row[name]) for name in measures), row["spread_method"], row["has_unstated_charge"])
         for row in found.iter_rows(named=True)
     }
     assert len(rows) == found.height, "one row per key"
@@ -286,7 +286,7 @@ def check_allocations(expected: Mapping[tuple[CostKey, Leaf], tuple[int, Units]]
 
 def check_unstated(expected: Mapping[CostKey, Cost], found: pl.DataFrame) -> None:
     """Compare which allocations are parts of a cost that is known in part, or not at all."""
-    rows = {(cost_key(row), row["has_unstated_cost"]) for row in found.iter_rows(named=True)}
+    rows = {(cost_key(row), row["has_unstated_charge"]) for row in found.iter_rows(named=True)}
     assert rows == {(key, cost.is_partial) for key, cost in expected.items()}, "what nobody states"
 
 

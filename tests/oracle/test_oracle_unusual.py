@@ -140,7 +140,7 @@ def _row(charge: Charge) -> dict[str, Any]:
         "idle_gpu_seconds": Decimal(0),
         "first_hour_start": start + timedelta(hours=charge.begin),
         "last_hour_end": start + timedelta(hours=charge.end),
-        "has_unstated_cost": charge.is_partial or None,
+        "has_unstated_charge": charge.is_partial or None,
     }
 
 
@@ -230,8 +230,8 @@ _COST = pl.col("effective_cost")
 
 FAULTS: Mapping[str, Reading] = {
     "a day later": reading(day=DAY.dt.offset_by("1d")),
-    "an unknown day is free": reading(effective_cost=_COST.fill_null(Decimal(0)), has_unstated_cost=False),
-    "what is partly known is known": reading(has_unstated_cost=False),
+    "an unknown day is free": reading(effective_cost=_COST.fill_null(Decimal(0)), has_unstated_charge=False),
+    "what is partly known is known": reading(has_unstated_charge=False),
     "a last unit more": reading(effective_cost=_COST + LAST_UNIT),
     "cents are enough": reading(effective_cost=_COST.round(2)),
     "what is billed is what it costs": reading(effective_cost=pl.col("billed_cost")),

@@ -106,7 +106,7 @@ def test_estimates_and_days_that_are_not_billed_to_their_end_are_not_judged() ->
     assert anomalies(cut).is_empty()
 
 
-@pytest.mark.parametrize("unknown", [{"effective_cost": None}, {"has_unstated_cost": True}])
+@pytest.mark.parametrize("unknown", [{"effective_cost": None}, {"has_unstated_charge": True}])
 def test_a_day_of_which_a_part_is_unknown_is_not_cheap(unknown: dict[str, Any]) -> None:
     """A quarter of the estate is billed; a rate is missing for the rest of one day: nothing tells what that cost."""
     cheap = days(lambda index: Decimal(200) if index == 59 else weekday(index))
@@ -123,7 +123,7 @@ def test_a_day_of_which_a_part_is_unknown_is_no_weekday_to_compare_with() -> Non
     """Of eight weekdays before, the last four only look cheap: the usual cost is that of the others."""
     cheap = {59 - 7 * week for week in range(1, 5)}
     dear = days(lambda index: Decimal(4000) if index == 59 else Decimal(200) if index in cheap else weekday(index))
-    partly = [row | {"has_unstated_cost": (row["hour_start"] - FIRST).days in cheap} for row in dear]
+    partly = [row | {"has_unstated_charge": (row["hour_start"] - FIRST).days in cheap} for row in dear]
     for given_, usual in ((dear, (Decimal(200), 8)), (partly, (Decimal(1000), 4))):
         made = anomalies(given_, start=FIRST + 59 * DAY, end=FIRST + 60 * DAY).filter(pl.col("scope") == "total")
         assert made.select("expected_cost", "weekday_count").row(0) == usual
