@@ -16,9 +16,12 @@ from queries.executor import run_due
 from tests.oracle import bills as drawing
 from tests.oracle.bills import MARCH, MAY, Bills
 from tests.oracle.money_frames import SETTINGS, check_bills, computed, moment, tables
-from tests.oracle.searching import EXAMPLES, STORED, TOGETHER, profile
+from tests.oracle.searching import CI, STORED, profile
 
 MONEY = ("cost_hour", "allocation_hour", "reconciliation")
+
+TOGETHER = 20
+EXAMPLES = 52 if CI else 4
 
 
 def test_costs_allocations_and_invoices_are_those_of_the_charges_and_each_kind_is_drawn() -> None:
