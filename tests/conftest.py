@@ -1,5 +1,6 @@
 """What all tests share: where real data lies, a simulated cluster, and how Hypothesis searches."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,10 @@ would be left with it in the end.
 """
 
 
+_CYCLES: Final = 20_000
+"""So many objects may be made before cycles are looked for: frames and drawn cases have none."""
+
+
 def group_of(nodeid: str) -> str:
     """Return what one process runs of tests: those of a module, which share fixtures, or of several."""
     module = nodeid.partition("::")[0]
@@ -45,6 +50,12 @@ def _turn(item: pytest.Item) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let what takes longest come first."""
     items.sort(key=_turn)
+
+
+def pytest_collection_finish() -> None:
+    """Let the search for cycles pass over all that is imported and collected by now, and be made less often."""
+    gc.freeze()
+    gc.set_threshold(_CYCLES, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)
