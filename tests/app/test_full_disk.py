@@ -11,7 +11,7 @@ import httpx2
 
 from tests.app.conftest import start_hub
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 180.0
 _TICKS_SECONDS = 12.0
 _ROOM_BYTES = 4096
 
