@@ -4,10 +4,12 @@ All of that holds the interpreter, which the pages of a hub need too. What is in
 not, the hub reads itself, and says what is wrong with it.
 """
 
+import contextlib
 import io
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -86,21 +88,43 @@ class Read:
 
 
 class Reader:
-    """Reads groups of batches beside, while that works; it costs nothing before the first."""
+    """Reads groups of batches beside, while that works; it costs nothing before the first.
+
+    Its process takes a second or two to begin: until then the hub reads what comes, and nobody waits for it.
+    """
 
     def __init__(self) -> None:
         self._process = Beside(read)
+        self._is_ready = threading.Event()
+        self._beginning: threading.Thread | None = None
 
     def read(self, bodies: Sequence[bytes], callers: Sequence[Caller], taken: Taken, now: datetime) -> Read:
         """Return what could be read of some bodies."""
         if self._process.is_closed:
             return Read()
+        if not self._is_ready.is_set():
+            self.begin()
+            return Read()
         try:
             found: Read = self._process.call(_Asked(bodies, callers, taken, now))
         except ENDED as error:
+            self._is_ready.clear()
             log.warning("batches are not read beside", message=str(error) or "its process ended")
             return Read()
         return found
+
+    def begin(self) -> threading.Thread:
+        """Let the process begin, if none does yet; the thread ends when it reads."""
+        if self._beginning is None or not self._beginning.is_alive():
+            self._beginning = threading.Thread(target=self._begin, name="reader-begins", daemon=True)
+            self._beginning.start()
+        return self._beginning
+
+    def _begin(self) -> None:
+        # It fails again with the next group, if it fails.
+        with contextlib.suppress(*ENDED):
+            self._process.call(_Asked((), (), Taken(0, 0, 0), datetime.min.replace(tzinfo=UTC)))
+            self._is_ready.set()
 
     def close(self) -> None:
         """End the process."""
