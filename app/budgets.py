@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -11,6 +12,7 @@ from app.context import Context
 from app.data import Scope, Window, answered
 from app.headline import Answer
 from app.lengths import length
+from ledger.money import share
 from ledger.tables import Budget, BudgetDecision, Team
 from ledger.tables.partition import after, floor
 from queries.budgets import Standing, in_force, standings
@@ -124,6 +126,8 @@ def anomaly_sentence(row: Mapping[str, Any]) -> str:
     return f"{who} cost {actual} on {day:%-d %B}, {usual}. {cause_words(row)}"
 
 
+_HALF: Final = Decimal("0.5")
+
 _CAUSES: Final = {
     "volume": "{way} GPU time",
     "price": "the price of GPU time",
@@ -134,9 +138,11 @@ _CAUSES: Final = {
 
 
 def cause_words(row: Mapping[str, Any]) -> str:
-    """Say which part made most of a difference: whose, on what, amount or price."""
+    """Say which part made most of a difference, or the largest one: whose, on what, amount or price."""
     words = _CAUSES[row["cause"]].format(way="more" if row["difference_cost"] > 0 else "less")
     who = f" of team {row['cause_team']}" if row["cause_team"] else ""
     where = f" on {row['cause_resource']}" if row["cause_resource"] else ""
     amount = written.money(row["cause_cost"], row["billing_currency"], compact=True)
-    return f"Most of it: {words}{who}{where} ({row['cause_provider']}), {amount}."
+    half = share(row["difference_cost"].copy_abs(), _HALF)
+    part = "Most of it" if row["cause_cost"].copy_abs() > half else "Its largest part"
+    return f"{part}: {words}{who}{where} ({row['cause_provider']}), {amount}."
