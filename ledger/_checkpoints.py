@@ -2,38 +2,44 @@
 
 A commit that finds much in the log would write it into the file itself, with all that come meanwhile waiting for it;
 and joining small groups of rows, which a checkpoint does by default, takes seconds of wide tables. Beside commits the
-log is written often and nothing is joined; `join` does that at a quiet hour. Queries leave one processor to them.
+log is written often, while it is small, and nothing is joined; rows of the small groups that this makes are written
+again later (`ledger._compaction`), and `join` joins what is left at a quiet hour. Queries leave one processor to them.
 """
 
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Final, cast
 
 import duckdb
 
+from ledger._compaction import compact
+from ledger._tails import Stretch, Tails
 from ledger.errors import StoreError
 from ledger.log import log
 
-BESIDE: Final = ("max_vacuum_tasks", "threads", "wal_autocheckpoint")
-"""Settings that change while a store is open."""
-
-_LOG_BYTES: Final = 32_000_000
-"""A fifth of a second to write, and groups of ten thousand rows and more where many come."""
+_LOG_BYTES: Final = 12_000_000
+"""What is written while commits wait: a fifth of a second on a slow machine."""
 
 # Where no checkpoint gets a turn, a commit makes one after all.
 _SETTINGS: Final = ("SET GLOBAL wal_autocheckpoint = '1GB'", "SET GLOBAL max_vacuum_tasks = 0")
 _EVERY_SECONDS: Final = 1.0
 _TASKS_OF_A_NIGHT: Final = 10
 
+Cursor = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
 
 class Checkpoints:
     """Writes the log of one store into its file whenever it has grown, in a thread of its own."""
 
-    def __init__(self, cursor: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]], path: Path) -> None:
+    def __init__(self, cursor: Cursor, prefix: str, path: Path, tails: Tails, now: Callable[[], datetime]) -> None:
         self._cursor = cursor
+        self._prefix = prefix
         self._log = path.with_name(f"{path.name}.wal")
+        self._tails = tails
+        self._now = now
         self._stop = threading.Event()
         with cursor() as asked:
             # A part of a commit that one of DuckDB's own threads has taken waits with it for a processor, which a
@@ -57,7 +63,21 @@ class Checkpoints:
         while not self._stop.wait(_EVERY_SECONDS):
             if self._waiting_bytes() >= _LOG_BYTES:
                 # A store that was opened again after a failed write has none of its settings.
-                self._run(*self._settings, "CHECKPOINT")
+                if self._run(*self._settings, "CHECKPOINT"):
+                    self._tails.note_checkpoint()
+            elif (stretch := self._tails.due(self._now())) is not None:
+                self._write_again(stretch)
+
+    def _write_again(self, stretch: Stretch) -> None:
+        try:
+            with self._cursor() as cursor:
+                rows = compact(cursor, self._prefix, stretch)
+        except (duckdb.Error, StoreError) as error:
+            # Somebody has changed the same rows, or the disk is full: the rows are as they were.
+            self._tails.put_off(stretch)
+            log.debug("rows not written again now", table_name=stretch.table.name, message=_in_a_line(error))
+            return
+        self._tails.written(stretch, rows)
 
     def _waiting_bytes(self) -> int:
         try:
@@ -65,14 +85,20 @@ class Checkpoints:
         except OSError:
             return 0
 
-    def _run(self, *statements: str) -> None:
+    def _run(self, *statements: str) -> bool:
         try:
             with self._cursor() as cursor:
                 for statement in statements:
                     cursor.execute(statement)
         except (duckdb.Error, StoreError) as error:
             # Others are writing, or the disk is full, which the next commit tells: the log holds all meanwhile.
-            log.debug("no checkpoint now", message=" ".join(str(error).split()))
+            log.debug("no checkpoint now", message=_in_a_line(error))
+            return False
+        return True
 
 
-__all__ = ["BESIDE", "Checkpoints"]
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+__all__ = ["Checkpoints"]

@@ -54,6 +54,7 @@ class Commit:
     latest: Latest
     changes: _versions.Changes = field(default_factory=dict)
     added: list[tuple[Table, pl.DataFrame]] = field(default_factory=list)
+    inserted: list[tuple[Table, pl.DataFrame]] = field(default_factory=list)
     rewritten: set[str] = field(default_factory=set)
     recorded: list[BatchKey] = field(default_factory=list)
 
@@ -64,6 +65,11 @@ class Commit:
     def note(self, table: Table, keys: Mapping[str, int]) -> None:
         for key, count in keys.items():
             self.changes[table.name, key] = self.changes.get((table.name, key), 0) + count
+
+    def insert(self, table: Table, frame: pl.DataFrame) -> None:
+        """Insert rows as they are; versions are noted by whoever calls."""
+        insert(self.cursor, self.of(table), frame)
+        self.inserted.append((table, frame))
 
     def seen_batches(self, senders: Sequence[Sender]) -> set[BatchKey]:
         """Return which batches were committed lately."""
@@ -170,7 +176,7 @@ class Commit:
         if changed.height:
             before = stored.join(changed, on=key, how="semi")
             self.delete_keys(table, before)
-            insert(self.cursor, self.of(table), changed)
+            self.insert(table, changed)
             self.note_changed(table, before, changed)
         return frame.height - both.height + changed.height
 
@@ -184,7 +190,7 @@ class Commit:
             if stored.height:
                 self.delete_keys(table, stored)
         if changed.height:
-            insert(self.cursor, self.of(table), changed)
+            self.insert(table, changed)
             self.note_changed(table, stored, changed)
         return changed
 
@@ -202,7 +208,7 @@ class Commit:
         """Insert rows that are known to be new."""
         if frame.is_empty():
             return
-        insert(self.cursor, self.of(table), frame)
+        self.insert(table, frame)
         self.added.append((table, frame))
         self.note_changed(table, frame.clear(), frame)
 
@@ -213,7 +219,7 @@ class Commit:
         keys = frame.select(table.key)
         selected = list(table.key) if only_keys else frame.columns
         columns = ", ".join(f"s.{quoted(name)}" for name in selected)
-        query = f"SELECT {columns} FROM {self.of(table)} s SEMI JOIN incoming i ON {_same_key(table)}"
+        query = f"SELECT {columns} FROM {self.of(table)} s SEMI JOIN incoming i ON {same_key(table)}"
         params: list[object] = []
         if isinstance(table.partition, Timed) and table.partition.column in table.key:
             column = table.partition.column
@@ -223,7 +229,7 @@ class Commit:
         return found.select(pl.col(name).cast(frame.schema[name]) for name in selected)
 
     def delete_keys(self, table: Table, rows: pl.DataFrame) -> None:
-        query = f"DELETE FROM {self.of(table)} s USING incoming i WHERE {_same_key(table)}"
+        query = f"DELETE FROM {self.of(table)} s USING incoming i WHERE {same_key(table)}"
         with_rows(self.cursor, rows.select(table.key), query)
 
     def _reject(self, table: Table, rejected: pl.DataFrame, source: str) -> None:
@@ -267,6 +273,6 @@ class Commit:
         _versions.bump(self.cursor, self.of(TABLES["partition_state"]), self.changes, self.now)
 
 
-def _same_key(table: Table) -> str:
-    """Return how rows of `s` and `i` belong together."""
+def same_key(table: Table) -> str:
+    """Return how rows of `s`, which are stored, and of `incoming i` belong together."""
     return " AND ".join(f"s.{quoted(name)} = i.{quoted(name)}" for name in table.key)

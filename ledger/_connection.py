@@ -10,8 +10,10 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from ledger._checkpoints import BESIDE
 from ledger.errors import ConfigError, StoreError
+
+_BESIDE: Final = ("max_vacuum_tasks", "threads", "wal_autocheckpoint")
+"""Settings that change while a store is open, where checkpoints run beside commits."""
 
 _SCHEME: Final = "duckdb:"
 _MEMORY: Final = ":memory:"
@@ -25,7 +27,8 @@ _CLOSED: Final = {
     "python_enable_replacements": "false",
 }
 
-_ROW_GROUP: Final = 122_880
+ROW_GROUP: Final = 122_880
+"""Rows of a whole group, as DuckDB stores them."""
 
 ROOM: Final = 1_000_000
 """Rows of one piece of an answer, as DuckDB has it."""
@@ -77,7 +80,7 @@ def connect(url: str, memory_limit: str = "", *, for_reading: bool = False) -> d
             connection.execute("SET GLOBAL arrow_output_version = '1.4'")
             # A checkpoint writes changed row groups again: at the default of 16 MB a bulk load writes each one often.
             connection.execute("SET GLOBAL wal_autocheckpoint = '128MB'")
-            connection.execute(f"SET GLOBAL allowed_configs = {list(BESIDE)}")
+            connection.execute(f"SET GLOBAL allowed_configs = {list(_BESIDE)}")
             connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
         raise explained(url, error) from error
@@ -174,17 +177,21 @@ def _whole(series: pl.Series) -> pl.Series:
 
 def insert(cursor: duckdb.DuckDBPyConnection, target: str, frame: pl.DataFrame) -> None:
     """Insert a frame, whose columns are named as the target's."""
-    columns = ", ".join(f'"{name}"' for name in frame.columns)
     # Views of text are not copied; a filter on them, as a join pushes down, would fail in Arrow.
-    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    insert_arrow(cursor, target, frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+
+
+def insert_arrow(cursor: duckdb.DuckDBPyConnection, target: str, table: pa.Table) -> None:
+    """Insert an Arrow table, whose columns are named as the target's."""
     # DuckDB's threads share a table by its batches: one batch is one thread's work, of any other size twice the work.
-    batches = table.to_batches(max_chunksize=_ROW_GROUP)
+    batches = table.to_batches(max_chunksize=ROW_GROUP)
     incoming = pa.Table.from_batches(batches, schema=table.schema)
     # A statement is bound twice, which for a hundred rows is most of their time. A file's name with a quote in it is
     # read wrong here.
-    if '""' not in target and cursor.table(target).columns == frame.columns:
+    if '""' not in target and cursor.table(target).columns == table.column_names:
         cursor.from_arrow(incoming).insert_into(target)
         return
+    columns = ", ".join(f'"{name}"' for name in table.column_names)
     cursor.register("incoming", incoming)
     try:
         cursor.execute(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM incoming")

@@ -3,7 +3,7 @@
 import polars as pl
 
 from ledger._commit import Commit
-from ledger._connection import fetch, insert
+from ledger._connection import fetch
 from ledger.frames import columns_of, shaped
 from ledger.tables import TABLES, RejectedRow, Table, declared
 
@@ -34,7 +34,7 @@ def _rename(commit: Commit, table: Table, user: str, replacement: str) -> int:
         old = shaped(found, table.schema)
         new = old.with_columns(pl.lit(replacement).alias(name))
         commit.delete_keys(table, old)
-        insert(commit.cursor, commit.of(table), new)
+        commit.insert(table, new)
         commit.note_changed(table, old, new)
         count += new.height
     return count

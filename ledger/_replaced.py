@@ -9,7 +9,7 @@ import polars as pl
 
 from ledger import _versions
 from ledger._commit import Commit
-from ledger._connection import fetch, insert, with_rows
+from ledger._connection import fetch, with_rows
 from ledger._ddl import quoted
 from ledger._door import checks
 from ledger._order import has_repeats
@@ -134,7 +134,7 @@ def extend(commit: Commit, table: Table, frame: pl.DataFrame) -> None:
     """Put more rows into partitions that were begun."""
     commit.rewritten.add(table.name)
     if frame.height:
-        insert(commit.cursor, commit.of(table), frame)
+        commit.insert(table, frame)
         commit.note_changed(table, frame.clear(), frame)
 
 
@@ -163,7 +163,7 @@ def _swap(commit: Commit, table: Table, frame: pl.DataFrame, changed: Mapping[st
         commit.note(table, {key: 0 for key in was.keys() | now.keys() if was.get(key) != now.get(key)})
     commit.cursor.execute(f"DELETE FROM {commit.of(table)} WHERE {where}", params)
     if frame.height:
-        insert(commit.cursor, commit.of(table), frame)
+        commit.insert(table, frame)
     slices.keep(table, list(changed), new)
 
 
@@ -182,7 +182,7 @@ def _replace_intervals(commit: Commit, table: Table, frame: pl.DataFrame) -> lis
     if added.is_empty() and gone.is_empty():
         return []
     commit.delete_keys(table, gone)
-    insert(commit.cursor, commit.of(table), added)
+    commit.insert(table, added)
     commit.note_changed(table, gone, added)
     return [WHOLE]
 

@@ -12,6 +12,7 @@ from ledger._commit import Commit
 from ledger._connection import explained, fetch_row
 from ledger._ddl import FENCE
 from ledger._latest import Latest
+from ledger._tails import Tails
 from ledger._writer import Writer
 
 T = TypeVar("T")
@@ -27,11 +28,16 @@ class Transactions:
         self._access = access
         self._now = now
         self._latest = Latest()
+        self._tails: Tails | None = None
         self._writer = Writer(access.url)
 
     def close(self) -> None:
         """Finish the writes that were submitted."""
         self._writer.close()
+
+    def note_in(self, tails: Tails) -> None:
+        """Say from now on which rows were committed."""
+        self._tails = tails
 
     def run(self, work: Callable[[Commit], T]) -> T:
         """Run a closure in the writer thread as one transaction; it is repeated whole on a conflict."""
@@ -62,4 +68,6 @@ class Transactions:
             commit.finish()
             cursor.execute("COMMIT")
             self._latest.commit(int(str(turn)), commit.added, commit.rewritten, commit.recorded)
+            if self._tails is not None:
+                self._tails.note(commit.inserted)
             return result

@@ -31,6 +31,7 @@ from ledger._order import arranged
 from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, rows_of, versions_query
 from ledger._replaced import RollupState, checked, extend, replace
 from ledger._slices import content
+from ledger._tails import Tails
 from ledger._transactions import Transactions
 from ledger.errors import StoreError
 from ledger.frames import columns_of
@@ -76,7 +77,9 @@ class Store:
         """Let checkpoints run beside commits from now on, and leave these a processor: a hub takes rows always."""
         path = path_of(self.url)
         if path is not None and self._checkpoints is None:
-            self._checkpoints = Checkpoints(self._access.cursor, path)
+            tails = Tails()
+            self._transactions.note_in(tails)
+            self._checkpoints = Checkpoints(self._access.cursor, self._access.prefix, path, tails, self._now)
 
     def join_groups(self) -> None:
         """Join the small groups of rows that checkpoints beside commits have left; commits may wait for a moment."""
