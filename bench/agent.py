@@ -62,21 +62,22 @@ class _Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, list[float]] = {}
 
-    def take(self, body: bytes) -> None:
-        """Note how long each collector's rounds took."""
-        runs = decode(body).tables.get("collector_run", {})
+    def take(self, body: bytes) -> str:
+        """Note how long each collector's rounds took; return the batch's id."""
+        batch = decode(body)
+        runs = batch.tables.get("collector_run", {})
         for name, seconds in zip(runs.get("collector", []), runs.get("duration_seconds", []), strict=True):
             self.runs.setdefault(str(name), []).append(float(seconds or 0))
+        return batch.batch_id
 
 
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if isinstance(self.server, _Hub):
-            self.server.take(body)
+        batch_id = self.server.take(body) if isinstance(self.server, _Hub) else ""
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b'{"tables": {}}')
+        self.wfile.write(f'{{"batch_id": "{batch_id}", "tables": {{}}}}'.encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

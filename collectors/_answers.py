@@ -19,6 +19,19 @@ REFUSED: Final = frozenset(
     }
 )
 
+_ELSEWHERE: Final = REFUSED | {
+    HTTPStatus.OK,
+    HTTPStatus.NO_CONTENT,
+    HTTPStatus.MOVED_PERMANENTLY,
+    HTTPStatus.FOUND,
+    HTTPStatus.SEE_OTHER,
+    HTTPStatus.TEMPORARY_REDIRECT,
+    HTTPStatus.PERMANENT_REDIRECT,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+}
+"""What something else says that stands where a hub is expected."""
+
 CERTIFICATE_REQUIRED: Final = 496
 """The hub wants to see a certificate of the caller: nginx's number for it, in no standard."""
 
@@ -39,6 +52,12 @@ ADVICE: Final[dict[int, str]] = {
 }
 
 
+NO_HUB: Final = (
+    "what answers at agent.hub is no hub: see the address, http:// or https://, and what stands before the hub, "
+    "such as a proxy that asks people to log in"
+)
+
+
 class _Refusal(msgspec.Struct):
     """How a hub says what is wrong."""
 
@@ -50,6 +69,40 @@ def is_of_another_version(answer: Answer) -> bool:
     """Tell whether a hub of another release refuses: it will be updated, and the rows are good then."""
     is_said = answer.status_code == HTTPStatus.BAD_REQUEST and "found version" in answer.text[:200]
     return is_said or answer.status_code == HTTPStatus.UPGRADE_REQUIRED
+
+
+def _is_a_hubs(answer: Answer) -> bool:
+    """Tell whether a hub says what is wrong: a proxy, or another server, knows nothing of the rows."""
+    try:
+        msgspec.json.decode(answer.content, type=_Refusal)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def is_no_hubs(answer: Answer) -> bool:
+    """Tell whether something else answers in the place of a hub."""
+    return answer.status_code in _ELSEWHERE and not _is_a_hubs(answer)
+
+
+def can_never_be_taken(answer: Answer) -> bool:
+    """Tell whether a batch would be refused again, whenever it is sent.
+
+    A proxy's limit of size is one as well: smaller parts pass it.
+    """
+    if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return True
+    return answer.status_code in REFUSED and _is_a_hubs(answer) and not is_of_another_version(answer)
+
+
+def acknowledges(answer: Answer, batch_id: str) -> bool:
+    """Tell whether a hub says that it has this batch: anything else that answers 200 has not."""
+    if not answer.is_success:
+        return False
+    try:
+        return msgspec.json.decode(answer.content, type=_Acknowledged).batch_id == batch_id
+    except msgspec.DecodeError:
+        return False
 
 
 def said_in(answer: Answer) -> str:
@@ -70,16 +123,13 @@ class _Kept(msgspec.Struct):
 class _Acknowledged(msgspec.Struct):
     """What the hub answers to a batch that it has."""
 
+    batch_id: str = ""
     tables: dict[str, _Kept] = {}
 
 
 def tell_rejected(content: bytes) -> int:
     """Log rows that the hub kept apart, and return how many: a collector yields what its table does not allow."""
-    try:
-        answer = msgspec.json.decode(content, type=_Acknowledged)
-    except msgspec.DecodeError:
-        # Another hub's words: that it has the batch is all that counts.
-        return 0
+    answer = msgspec.json.decode(content, type=_Acknowledged)
     for name, kept in answer.tables.items():
         if kept.rejected:
             log.warning("hub rejected rows", table=name, row_count=kept.rejected)

@@ -10,7 +10,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from collectors._answers import ADVICE, REFUSED, is_of_another_version, said_in, tell_rejected
+from collectors._answers import (
+    ADVICE,
+    NO_HUB,
+    acknowledges,
+    can_never_be_taken,
+    is_no_hubs,
+    is_of_another_version,
+    said_in,
+    tell_rejected,
+)
 from collectors._http import Answer, Connection, HubError
 from collectors._metrics import Counts
 from collectors._parts import apart, is_own
@@ -189,11 +198,10 @@ class Shipper:
         """
         try:
             answer = self._posted(batch.batch_id, batch.tables)
-            never = answer.status_code in REFUSED and not is_of_another_version(answer)
-            never = never or self._is_somebody_elses(batch, answer)
+            never = can_never_be_taken(answer) or self._is_somebody_elses(batch, answer)
         except HubError as error:
             return self._broken_off(batch, error)
-        if answer.is_success:
+        if acknowledges(answer, batch.batch_id):
             self._noted.taken()
             rejected = tell_rejected(answer.content)
             self._counts.shipped(sum(len(rows) for rows in batch.tables.values()), rejected)
@@ -239,7 +247,7 @@ class Shipper:
         """Part a batch that the hub stumbles at, if it is well otherwise at this moment."""
         self._stumbles.parts_left -= 1
         try:
-            is_well = self._posted(uuid.uuid4().hex, {}).is_success
+            is_well = self._is_well()
         except HubError:
             is_well = False
         if not is_well:
@@ -269,13 +277,23 @@ class Shipper:
             is_own(row, self._identity) for rows in batch.tables.values() for row in rows
         ):
             return False
-        return self._posted(uuid.uuid4().hex, {}).is_success
+        return self._is_well()
+
+    def _is_well(self) -> bool:
+        """Tell whether the hub takes a batch of this node that has nothing in it.
+
+        Raises: HubError: no answer came.
+        """
+        batch_id = uuid.uuid4().hex
+        return acknowledges(self._posted(batch_id, {}), batch_id)
 
     def _refused(self, answer: Answer) -> bool:
         """Wait as long as the hub asks, and for minutes where only a person can help."""
         said = said_in(answer)
         status = HTTPStatus.UPGRADE_REQUIRED if is_of_another_version(answer) else answer.status_code
         advice = ADVICE.get(status)
+        if is_no_hubs(answer):
+            said, advice = f"found an answer that is no hub's: {said}", NO_HUB
         if advice is None:
             return self._later(f"HTTP {status}: {said}", answer.retry_after)
         own = self._identity
@@ -294,5 +312,6 @@ class Shipper:
         self._is_locked_out = False
         self._patience.longer(asked=asked_seconds(retry_after, self._now()))
         seconds = round(self._patience.seconds, 1)
+        self._noted.waits(reason)
         log.warning("hub did not take a batch", hub=self._client.address, error=reason, retry_seconds=seconds)
         return False

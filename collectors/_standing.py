@@ -59,6 +59,13 @@ class Noted:
             log.info("hub takes batches again", was=self._last.reason)
             self._write(Standing(since=self._now().isoformat()))
 
+    def waits(self, reason: str) -> None:
+        """Note that the hub is away, or does not take a batch now: rows wait until it does."""
+        is_same = self._last.status == "waiting"
+        if not (is_same and self._last.reason == reason):
+            since = self._last.since if is_same else self._now().isoformat()
+            self._write(Standing("waiting", since, reason=reason))
+
     def refused(self, http_status: int, reason: str, advice: str) -> None:
         """Note that the hub refuses whatever this node sends."""
         is_same = (self._last.status, self._last.http_status, self._last.reason) == ("refused", http_status, reason)

@@ -233,6 +233,9 @@ def _shipping(context: Context) -> Iterator[Line]:
         yield line(
             "agent", "failed", f"refused since {stood.since}: {_status(stood.http_status)}{stood.reason}", stood.advice
         )
+    elif stood is not None and stood.status == "waiting":
+        what = f"the hub takes nothing since {stood.since}: {stood.reason}"
+        yield line("agent", "failed", what, "rows wait in the spool and go out when it does: is the hub up?")
     elif stood is not None:
         yield line("agent", "ok", f"{context.settings.agent.hub or 'the hub'} takes what this node sends")
     path = put_aside_file(spool)

@@ -331,6 +331,10 @@ def test_check_says_how_the_agent_of_this_node_stands(
     assert "hint: make another one" in ended.out
     assert "1 batch, 2 rows; the last at 2026-11-20T12:00:00+00:00: found table t" in ended.out
 
+    Noted(spool, lambda: now).waits("ConnectionRefusedError: [Errno 111] Connection refused")
+    told = f"failed   agent: the hub takes nothing since {now.isoformat()}: ConnectionRefusedError"
+    assert told in command("check").out
+
     Noted(spool, lambda: now).taken()
     found = {each["part"]: each["status"] for each in json.loads(command("check", "--json").out)}
     assert (found["agent"], found["refused batches"]) == ("ok", "failed")

@@ -1,8 +1,9 @@
 """A hub on loopback that does what a test tells it to, and what agents in tests read."""
 
+import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +14,11 @@ from collectors.wire import Batch, decode
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "node"
 
 
+def acknowledged(batch_id: str, tables: Mapping[str, object] | None = None) -> bytes:
+    """Return what a hub answers that has a batch."""
+    return json.dumps({"status": "kept", "batch_id": batch_id, "tables": tables or {}}).encode()
+
+
 @dataclass
 class Hub:
     """A hub that keeps each batch once, or answers what a test tells it to."""
@@ -21,6 +27,7 @@ class Hub:
     status: int = 200
     lose_answer: bool = False
     answer: bytes = b'{"error": "because"}'
+    told: dict[str, dict[str, int]] = field(default_factory=dict)
     received: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     batches: dict[str, Batch] = field(default_factory=dict)
@@ -43,7 +50,7 @@ class Hub:
                     return
                 self.send_response(hub.status)
                 self.end_headers()
-                self.wfile.write(hub.answer)
+                self.wfile.write(acknowledged(batch.batch_id, hub.told) if hub.status == 200 else hub.answer)
 
             def log_message(self, *_: object) -> None:
                 """Keep the test's output clean."""

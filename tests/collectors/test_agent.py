@@ -260,7 +260,7 @@ def test_the_process_is_light_and_ends_cleanly_on_sigterm(hub: Hub, tmp_path: Pa
 
 
 def test_rows_that_the_hub_rejects_are_said(agent: Agent, hub: Hub) -> None:
-    hub.answer = b'{"status": "kept", "tables": {"host_sample": {"rows": 0, "duplicates": 0, "rejected": 1}}}'
+    hub.told = {"host_sample": {"rows": 0, "duplicates": 0, "rejected": 1}}
     with capture_logs() as said:
         assert agent.once() is True
     rejected = [each for each in said if each["event"] == "hub rejected rows"]

@@ -22,6 +22,7 @@ from collectors._stamp import Identity
 from collectors._standing import all_put_aside, standing, standing_file
 from collectors.wire import Batch, decode
 from ledger.errors import ConfigError
+from tests.collectors.hub import acknowledged
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -38,6 +39,7 @@ class Hub:
     away_after: int = 10**9
     busy_calls: int = 0
     retry_after: str = ""
+    in_its_place: tuple[int, bytes] | None = None
     calls: list[tuple[float, int]] = field(default_factory=list)
     batches: dict[str, Batch] = field(default_factory=dict)
 
@@ -69,12 +71,18 @@ class Hub:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 batch = decode(self.rfile.read(int(self.headers["Content-Length"])))
+                if hub.in_its_place is not None:
+                    self.send_response(hub.in_its_place[0])
+                    self.end_headers()
+                    self.wfile.write(hub.in_its_place[1])
+                    return
                 status = hub.answer(batch, self.headers.get("Authorization", ""))
                 self.send_response(status)
                 if status == 429 and hub.retry_after:
                     self.send_header("Retry-After", hub.retry_after)
                 self.end_headers()
-                self.wfile.write(b"{}" if status == 200 else b'{"error": "because of this", "hint": "do that"}')
+                refused = b'{"error": "because of this", "hint": "do that"}'
+                self.wfile.write(acknowledged(batch.batch_id) if status == 200 else refused)
 
             def log_message(self, *_: object) -> None:
                 """Keep the test's output clean."""
@@ -222,6 +230,27 @@ def test_a_refused_token_slows_down_keeps_the_rows_and_says_once_what_to_do(node
     assert node.shipper._patience.seconds == 0
 
 
+def test_a_hub_that_is_away_is_noted_once_and_ends_with_its_first_answer(node: Node, hub: Hub) -> None:
+    hub.away_after = 0
+    node.keep("t", 1)
+    assert node.drain() is False
+    stood = standing(node.path)
+    assert stood is not None
+    assert (stood.status, stood.since, stood.http_status) == ("waiting", AT.isoformat(), 0)
+    assert stood.reason == "HTTP 500: because of this (hint: do that)"
+    written = standing_file(node.path).stat().st_mtime_ns
+    assert node.drain() is False
+    assert standing_file(node.path).stat().st_mtime_ns == written, "a node's disk is left alone while nothing changes"
+
+    hub.away_after = 10**9
+    with capture_logs() as logs:
+        assert node.drain() is True
+    assert [each["event"] for each in logs] == ["hub takes batches again"]
+    stood = standing(node.path)
+    assert stood is not None
+    assert stood.status == "taken"
+
+
 def test_a_new_token_ends_a_long_wait(node: Node, hub: Hub) -> None:
     node.token[0] = "revoked"
     node.shipper._has_new_token()
@@ -293,6 +322,37 @@ def test_a_batch_that_can_never_be_taken_does_not_block_the_rest(node: Node, hub
     (aside,) = all_put_aside(node.path)
     assert (aside.status, aside.row_count, aside.refused_at) == (422, 1, AT.isoformat())
     assert "because of this" in aside.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (200, b"<html>Log in</html>"),
+        (200, b'{"status": "ok"}'),
+        (200, b'{"batch_id": "another", "tables": {}}'),
+        (204, b""),
+        (301, b"moved to https"),
+        (400, b"<html>The plain HTTP request was sent to HTTPS port</html>"),
+        (404, b'{"detail": "Not Found"}'),
+        (405, b"Method Not Allowed"),
+        (422, b'{"detail": [{"msg": "field required"}]}'),
+    ],
+)
+def test_what_is_no_hub_gets_no_row_and_is_told_to_a_person(node: Node, hub: Hub, status: int, answer: bytes) -> None:
+    hub.in_its_place = (status, answer)
+    node.keep("t", 1)
+    assert node.drain() is False
+    assert node.spool.waiting() == 1
+    assert all_put_aside(node.path) == []
+    stood = standing(node.path)
+    assert stood is not None
+    assert (stood.status, stood.http_status) == ("refused", status)
+    assert "no hub" in stood.reason
+    assert "agent.hub" in stood.advice
+
+    hub.in_its_place = None
+    assert node.drain() is True
+    assert hub.rows("t") == [1]
 
 
 def test_a_batch_that_is_too_large_is_sent_in_parts(node: Node, hub: Hub) -> None:

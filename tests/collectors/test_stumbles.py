@@ -16,6 +16,7 @@ from collectors._spool import Spool
 from collectors._stamp import Identity
 from collectors._standing import all_put_aside, standing
 from collectors.wire import Batch, decode
+from tests.collectors.hub import acknowledged
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -48,7 +49,7 @@ class Hub:
                     hub.kept.setdefault(batch.batch_id, batch)
                 self.send_response(status)
                 self.end_headers()
-                self.wfile.write(b"{}" if status == 200 else hub.answer)
+                self.wfile.write(acknowledged(batch.batch_id) if status == 200 else hub.answer)
 
             def log_message(self, *_: object) -> None:
                 """Keep the test's output clean."""
