@@ -66,6 +66,8 @@ check: $(STAMP) ## Lint, types, layers and generated documentation
 # One process more than two processors have work for: a fifth of the time is spent waiting for Slurm, browsers and hubs.
 TOGETHER ?= 3
 
+# Where nothing compiled is kept, each hub and command that a test starts compiles all of Streamlit and Polars again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) servers check $(VALIDATOR)/.installed ## Check, then run all tests, those in a real browser too
 	@POLARS_MAX_THREADS=1 $(BIN)/pytest -n $(TOGETHER) --dist loadgroup --durations 15
 

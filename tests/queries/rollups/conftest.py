@@ -21,7 +21,7 @@ from tests.frames import empty, frame, validated
 
 START = datetime(2026, 11, 20, 5, tzinfo=UTC)
 
-TOGETHER: Final = 8
+TOGETHER: Final = 20
 """So many drawn clusters are computed in one call, since most of a call's time does not depend on its rows."""
 
 Rows = list[dict[str, Any]]
