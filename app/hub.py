@@ -25,7 +25,7 @@ from streamlit.web import bootstrap
 from app import context as contexts
 from app import login, tls
 from app.ahead import Ahead
-from app.api import health, ingest, metrics, services, unknown
+from app.api import agent, health, ingest, metrics, services, unknown
 from app.api._intake import Intake
 from app.api._pace import Pace
 from app.api._reader import Reader
@@ -70,6 +70,7 @@ def routes(context: Context, token: str) -> list[Route]:
     return [
         Route("/metrics", partial(metrics.metrics, context, token)),
         Route("/api/v1/health", health.health),
+        Route("/api/v1/agent", partial(agent.agent, context)),
         Route(_INGEST, partial(ingest.ingest, context, pace, Intake(context, pace, context.reader)), methods=["POST"]),
         Route("/api/v1/services", partial(services.listed, context, token)),
         Route("/api/v1/services/{name}", partial(services.called, context, token), methods=["POST"]),

@@ -5,7 +5,9 @@ from starlette.responses import Response
 
 from app.api._answers import refusal
 
-_ADDRESSES = "GET /api/v1/health, POST /api/v1/ingest, GET /api/v1/services, POST /api/v1/services/NAME"
+_ADDRESSES = (
+    "GET /api/v1/health, GET /api/v1/agent, POST /api/v1/ingest, GET /api/v1/services, POST /api/v1/services/NAME"
+)
 
 
 async def unknown(request: Request) -> Response:

@@ -143,12 +143,15 @@ def _store(context: Context) -> Iterator[Line]:
 def _connections(context: Context) -> Iterator[Line]:
     agent, mail = context.settings.agent, context.settings.mail
     if agent.hub:
-        yield _answers(
+        hub = _answers(
             "hub",
             f"{agent.hub.rstrip('/')}/api/v1/health",
             agent.hub,
             lambda: trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key) or True,
         )
+        yield hub
+        if hub["status"] == "ok":
+            yield from _token(context.settings)
     else:
         yield line("hub", "missing", "agent.hub is not set", "agents need it: --hub URL")
     yield _provider(context.settings.auth)
@@ -164,6 +167,21 @@ def _connections(context: Context) -> Iterator[Line]:
         yield line("mail", "failed", f"{mail.host}:{mail.port}: {error}", "see mail.host, mail.port, mail.security")
     else:
         yield line("mail", "ok", f"{mail.host}:{mail.port}")
+
+
+def _token(settings: Settings) -> Iterator[Line]:
+    """Ask the hub whose this node's token is."""
+    from app.services._token import standing_of_token  # noqa: PLC0415  as units: when asked for
+
+    try:
+        told = standing_of_token(settings, _SECONDS)
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        yield line(
+            "token", "failed", f"{settings.agent.hub}: {error}", "what answers there may be no hub: see agent.hub"
+        )
+        return
+    if told is not None:
+        yield line("token", *told)
 
 
 def _receiver(receiver: Receiver) -> Line:

@@ -1,5 +1,6 @@
 """Tokens of nodes: shown once, stored hashed, rotated without a gap, revoked at once."""
 
+import json
 from typing import Any
 
 import polars as pl
@@ -10,7 +11,7 @@ from app.context import Context
 from app.services import named
 from ledger.errors import InputError
 from ledger.tables import AgentToken, Audit
-from tests.app.conftest import Command
+from tests.app.conftest import Command, RunningHub
 from tests.app.incidents import MINUTE, NOW
 
 
@@ -110,3 +111,33 @@ def test_nothing_is_revoked_before_its_time(here: Context) -> None:
     after = here.store.read(AgentToken)
     assert after.select(pl.exclude("revoked_at")).equals(kept.select(pl.exclude("revoked_at")))
     assert (after["revoked_at"] > after["created_at"]).all()
+
+
+def test_check_says_whether_the_hub_takes_this_node_before_it_sends_anything(
+    hub: RunningHub, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def checked() -> dict[str, str]:
+        lines = json.loads(command("check", "--json").out)
+        (found,) = [each for each in lines if each["part"] == "token"]
+        return found
+
+    for name, value in {"HUB": hub.url, "NODE": "n1", "CLUSTER": "alpha"}.items():
+        monkeypatch.setenv(f"CLUSTERLEDGER_AGENT__{name}", value)
+    unset = checked()
+    assert (unset["status"], unset["found"]) == ("missing", "agent.token is not set for n1 of cluster alpha")
+    assert "clusterledger token create n1 --cluster alpha" in unset["hint"]
+
+    monkeypatch.setenv("CLUSTERLEDGER_AGENT__TOKEN", "mistyped")
+    assert checked()["found"] == "HTTP 401: token: found none that is valid"
+
+    monkeypatch.setenv("CLUSTERLEDGER_AGENT__TOKEN", command("token", "create", "n1").out.strip())
+    other = checked()
+    assert (other["status"], other["found"]) == (
+        "failed",
+        "it is that of n1 of cluster default, and this is n1 of cluster alpha",
+    )
+    assert "clusterledger token create n1 --cluster alpha" in other["hint"]
+
+    monkeypatch.setenv("CLUSTERLEDGER_AGENT__TOKEN", command("token", "create", "n1", "--cluster", "alpha").out.strip())
+    assert (checked()["status"], checked()["found"]) == ("ok", "the hub knows it as that of n1 of cluster alpha")
+    assert json.loads(command("sql", "SELECT count(*) AS n FROM batch", "--format", "json").out) == [{"n": 0}]
