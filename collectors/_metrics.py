@@ -55,6 +55,11 @@ class Counts:
             if run.ok:
                 found.last_success = time.time()
 
+    def rows_shipped(self) -> int:
+        """Return how many rows the hub has got since the agent's start."""
+        with self._lock:
+            return int(self._shipped.get("rows", 0))
+
     def shipped(self, rows: int, rejected: int) -> None:
         """Count a batch that the hub has."""
         self._add(batches=1, rows=rows, rejected=rejected)

@@ -82,7 +82,10 @@ class Agent:
         """Collect once and ship everything that waits; tell whether the hub has it all."""
         results = [source.collect_in_time(self._now) for source in self._sources]
         self._keep(results, [])
-        return self._shipper.drain(threading.Event())
+        is_shipped = self._shipper.drain(threading.Event())
+        if is_shipped:
+            log.info("all rows are shipped", hub=self._settings.agent.hub, row_count=self.counts.rows_shipped())
+        return is_shipped
 
     def run(self, stop: threading.Event) -> None:
         """Collect, keep and ship until told to stop; what is not shipped then stays in the spool."""

@@ -50,6 +50,7 @@ HINT = "`clusterledger config` prints every key, its default and its range"
 
 _PREFIX: Final = "CLUSTERLEDGER_"
 _DELIMITER: Final = "__"
+_SERVICE_ADDRESSES: Final = ("tcp://", "udp://", "sctp://")
 _FILE: ContextVar[Path | None] = ContextVar("configuration file", default=None)
 
 
@@ -178,13 +179,29 @@ def _refuse_unreadable(path: Path | None) -> None:
 
 
 def _refuse_unknown_variables() -> None:
-    """Refuse a variable of ours whose section does not exist: pydantic passes it over in silence."""
+    """Refuse a variable of ours that names no section, or one with a single underscore: pydantic passes them over."""
     sections = list(Settings.model_fields)
+    _refuse_single_underscores()
     for name in sorted(os.environ):
         section, delimiter, _ = name.removeprefix(_PREFIX).lower().partition(_DELIMITER)
         if name.startswith(_PREFIX) and delimiter and section not in sections:
             found = f"environment: {name}: found section {section}, expected one of {', '.join(sections)}"
             raise ConfigError(found, hint=nearest(section, sections) or HINT)
+
+
+def _refuse_single_underscores() -> None:
+    """Refuse such as CLUSTERLEDGER_AGENT_TOKEN; what Kubernetes says of a Service of such a name is an address."""
+    meant = {
+        f"{_PREFIX}{section}_{key}".upper(): f"{_PREFIX}{section}{_DELIMITER}{key}".upper()
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.default, BaseModel)
+        for key in type(field.default).model_fields
+    }
+    for name in sorted(meant.keys() & os.environ.keys()):
+        if not os.environ[name].startswith(_SERVICE_ADDRESSES):
+            raise ConfigError(
+                f"environment: {name}: found one underscore between section and key, expected {meant[name]}", hint=HINT
+            )
 
 
 def origin(*key: str) -> str:

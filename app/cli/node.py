@@ -35,10 +35,12 @@ def collect(
         list[str] | None, typer.Option("--only", metavar="NAME", help="Run this collector; may be given again.")
     ] = None,
     procfs: Annotated[
-        Path | None, typer.Option("--procfs", metavar="DIR", help="Read this in the place of /proc.")
+        Path | None,
+        typer.Option("--procfs", metavar="DIR", exists=True, file_okay=False, help="Read this in the place of /proc."),
     ] = None,
     sysfs: Annotated[
-        Path | None, typer.Option("--sysfs", metavar="DIR", help="Read this in the place of /sys.")
+        Path | None,
+        typer.Option("--sysfs", metavar="DIR", exists=True, file_okay=False, help="Read this in the place of /sys."),
     ] = None,
     json: Json = False,
     store: Store = None,

@@ -63,6 +63,21 @@ def create(
     else:
         print(made["token"])
         remark(f"set agent.token on {node}; this is the only time it is shown")
+        if made["older_count"]:
+            older = f"clusterledger token revoke {node} --older --cluster {made['cluster']}"
+            remark(f"its older tokens hold until `{older}`")
+    _warn_of_another_store(store)
+
+
+def _warn_of_another_store(store: str | None) -> None:
+    """Say where a token went that no hub may know: a store is made where there was none."""
+    from app.services._hub_file import found, hub_file  # noqa: PLC0415  what other commands do not need
+
+    url = settings(store).store.url
+    if hub_file(url) is not None and found(url) is None:
+        remark(
+            f"it is in {url}, which no hub has open now: if the hub's is another one, see --store and revoke this one"
+        )
 
 
 def revoke(

@@ -41,6 +41,11 @@ def hashed(token: str) -> str:
 def tokens(context: Context, params: Tokens, progress: Progress) -> list[dict[str, object]]:
     """Return tokens by node, without the tokens themselves; a new one is shown this once."""
     del progress
+    if params.node != params.node.strip() or params.cluster != params.cluster.strip():
+        found = (
+            f"tokens: found {params.node!r} of cluster {params.cluster!r}, expected names without spaces around them"
+        )
+        raise InputError(found, hint="a node is called as its agent says: agent.node, else its host name")
     if params.action != "list" and not params.node:
         raise InputError("tokens: found no node, expected its name", hint="`clusterledger token create NODE`")
     if params.action == "create":
@@ -63,9 +68,12 @@ def _created(context: Context, params: Tokens) -> dict[str, object]:
         "created_at": context.now(),
         "revoked_at": None,
     }
+    older = context.store.read(AgentToken).filter(
+        pl.col("node") == params.node, pl.col("cluster") == row["cluster"], pl.col("revoked_at").is_null()
+    )
     _keep(context, to_frame(AgentToken, [row]))
     audited(context, action="token created", subject=params.node)
-    return {"cluster": params.cluster or _CLUSTER, "node": params.node, "token": token}
+    return {"cluster": row["cluster"], "node": params.node, "token": token, "older_count": older.height}
 
 
 def _revoked(context: Context, params: Tokens, known: pl.DataFrame) -> pl.DataFrame:

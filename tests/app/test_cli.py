@@ -315,6 +315,14 @@ def test_commands_of_a_node_need_nothing_of_what_a_hub_needs(home: Path) -> None
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.parametrize("option", ["--procfs", "--sysfs"])
+def test_a_folder_that_is_not_there_is_no_node_without_devices(command: Command, option: str) -> None:
+    refused = command("collect", option, "/nothere")
+    assert refused.code == 2
+    assert option in refused.err
+    assert "/nothere" in refused.err
+
+
 def test_check_says_how_the_agent_of_this_node_stands(
     command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Tokens of nodes: shown once, stored hashed, rotated without a gap, revoked at once."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -141,3 +142,21 @@ def test_check_says_whether_the_hub_takes_this_node_before_it_sends_anything(
     monkeypatch.setenv("CLUSTERLEDGER_AGENT__TOKEN", command("token", "create", "n1", "--cluster", "alpha").out.strip())
     assert (checked()["status"], checked()["found"]) == ("ok", "the hub knows it as that of n1 of cluster alpha")
     assert json.loads(command("sql", "SELECT count(*) AS n FROM batch", "--format", "json").out) == [{"n": 0}]
+
+
+def test_a_second_token_says_how_the_first_one_ends_and_a_store_without_a_hub_is_named(
+    command: Command, home: Path
+) -> None:
+    first = command("token", "create", "n1")
+    assert "older" not in first.err
+    assert "it is in duckdb:clusterledger.duckdb, which no hub has open now" in first.err
+    second = command("token", "create", "n1")
+    assert "its older tokens hold until `clusterledger token revoke n1 --older --cluster default`" in second.err
+    assert json.loads(command("token", "create", "n1", "--cluster", "beta", "--json").out)["older_count"] == 0
+
+
+@pytest.mark.parametrize("names", [(" n1",), ("n1 ",), ("n1", "--cluster", "alpha ")])
+def test_a_name_with_a_space_around_it_is_no_nodes(command: Command, home: Path, names: tuple[str, ...]) -> None:
+    refused = command("token", "create", *names)
+    assert refused.code == 2
+    assert "expected names without spaces around them" in refused.err

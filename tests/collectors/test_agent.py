@@ -265,3 +265,10 @@ def test_rows_that_the_hub_rejects_are_said(agent: Agent, hub: Hub) -> None:
         assert agent.once() is True
     rejected = [each for each in said if each["event"] == "hub rejected rows"]
     assert [(each["table"], each["row_count"]) for each in rejected] == [("host_sample", 1)]
+
+
+def test_a_single_round_says_what_the_hub_has(agent: Agent, hub: Hub) -> None:
+    with capture_logs() as said:
+        assert agent.once() is True
+    (told,) = [each for each in said if each["event"] == "all rows are shipped"]
+    assert told["row_count"] == sum(batch.row_count for batch in hub.batches.values()) > 0

@@ -1,7 +1,9 @@
 """What people install: units, manifests, scripts and images pass their own checkers, and do what they say."""
 
 import os
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -234,3 +236,16 @@ def test_jobs_that_begin_and_end_at_once_lose_no_line(job_map: Path) -> None:
     for each in threads:
         each.join()
     assert sorted(mapped(job_map)["0"]) == sorted(f"{number} 1" for number in range(2, 17, 2))
+
+
+def test_a_user_that_is_made_at_the_start_may_read_the_hubs_settings() -> None:
+    unit = (DEPLOY / "systemd" / "clusterledger-hub.service").read_text(encoding="utf-8")
+    assert "DynamicUser=yes" in unit
+    (mode,) = re.findall(r"install .*-m (\d+) clusterledger\.toml", unit)
+    assert int(mode, 8) & stat.S_IROTH
+
+
+def test_tokens_of_nodes_are_made_where_the_hubs_store_is() -> None:
+    text = (DEPLOY / "kubernetes" / "agent.yaml").read_text(encoding="utf-8")
+    assert 'hub="kubectl -n clusterledger exec deploy/clusterledger --"' in text
+    assert re.findall(r"(\S*) *clusterledger token create", text) == ["$hub"]

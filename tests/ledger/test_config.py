@@ -130,6 +130,21 @@ def test_a_variable_of_an_unknown_section_is_refused(monkeypatch: pytest.MonkeyP
     assert caught.value.hint == "did you mean store?"
 
 
+@pytest.mark.parametrize("name", ["AGENT_TOKEN", "HUB_TLS_KEY", "AUTH_CLIENT_SECRET"])
+def test_a_variable_with_one_underscore_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"CLUSTERLEDGER_{name}", "x")
+    with pytest.raises(ConfigError) as raised:
+        load()
+    assert f"expected CLUSTERLEDGER_{name.replace('_', '__', 1)}" in raised.value.message
+    assert "x" not in raised.value.message.split(), "it may be a secret"
+
+
+def test_what_kubernetes_says_of_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HUB_PORT": "tcp://10.0.0.7:8501", "SERVICE_HOST": "10.0.0.7", "PORT_8501_TCP": "x"}.items():
+        monkeypatch.setenv(f"CLUSTERLEDGER_{name}", value)
+    assert load().hub.port == 8501
+
+
 def test_a_missing_file_and_a_missing_secrets_directory_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
