@@ -14,9 +14,9 @@ from ledger import _versions
 from ledger._connection import fetch, fetch_with_rows, insert, with_rows
 from ledger._ddl import quoted
 from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, second_rows
+from ledger._expiry import Stretch, timed
 from ledger._latest import Latest, time_of
 from ledger._seen import KEPT, BatchKey
-from ledger.errors import ContractError
 from ledger.frames import dtypes
 from ledger.tables import TABLES, Batch, RejectedRow, declared
 from ledger.tables.partition import Spanning, Table, Timed
@@ -259,13 +259,11 @@ class Commit:
             [self.now],
         )
 
-    def expire(self, table: Table, before: datetime) -> int:
-        """Delete the rows of a table before an instant; versions stay, so that nothing becomes due by it."""
-        partition = table.partition
-        if not isinstance(partition, Timed):
-            raise ContractError(f"{table.name}: found no time to expire by, expected a table with timed partitions")
-        query = f"DELETE FROM {self.of(table)} WHERE {quoted(partition.column)} < ?"
-        row = self.cursor.execute(query, [before]).fetchone()
+    def expire(self, table: Table, stretch: Stretch) -> int:
+        """Delete a table's rows of a stretch of time; versions stay, so that nothing becomes due by it."""
+        column = quoted(timed(table).column)
+        query = f"DELETE FROM {self.of(table)} WHERE {column} >= ? AND {column} < ?"
+        row = self.cursor.execute(query, list(stretch)).fetchone()
         return int(row[0]) if row else 0
 
     def finish(self) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -25,6 +26,7 @@ from ledger._connection import explained, path_of, read_only
 from ledger._ddl import quoted
 from ledger._door import Written, admit
 from ledger._erasure import erase_user
+from ledger._expiry import AT_ONCE, expiring
 from ledger._group import Joint, Ready, append_group, joints_of, ready
 from ledger._opening import reading
 from ledger._order import arranged
@@ -36,7 +38,6 @@ from ledger._transactions import Transactions
 from ledger.errors import StoreError
 from ledger.frames import columns_of
 from ledger.tables import TABLES, declared
-from ledger.tables.partition import Timed, floor
 
 T = TypeVar("T")
 
@@ -171,15 +172,21 @@ class Store:
         """Close partitions for good: replacing them is refused from now on."""
         self._commit(lambda commit: commit.seal(TABLES[table_name], keys))
 
-    def expire(self, schema: Schema, before: datetime) -> int:
+    def expire(
+        self, schema: Schema, before: datetime, *, at_once: int = AT_ONCE, stop: Callable[[], bool] = lambda: False
+    ) -> int:
         """Delete the rows of partitions that end at or before an instant; return how many rows went.
 
-        Whoever calls has sealed what was computed from them. Versions stay: nothing becomes due by it.
+        Whoever calls has sealed what was computed from them. Versions stay: nothing becomes due by it. The oldest go
+        first, `at_once` with one commit; what is left by `stop`, or by an end half way, goes the next time.
         """
         table = declared(schema)
-        if isinstance(table.partition, Timed):
-            before = floor(before, table.partition.every)
-        return self._commit(lambda commit: commit.expire(table, before))
+        gone = 0
+        for stretch in expiring(self._access.rows, self._access.prefix, table, before, at_once):
+            if stop():
+                break
+            gone += self._commit(partial(Commit.expire, table=table, stretch=stretch))
+        return gone
 
     def erase_user(self, user: str, *, replacement: str = "erased") -> dict[str, int]:
         """Write another name in the place of a person's, everywhere; return how many rows changed, by table."""

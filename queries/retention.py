@@ -1,6 +1,6 @@
 """How long rows are kept: what was computed from them is sealed before they go."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from ledger.config import Settings
@@ -28,15 +28,23 @@ def cutoff(now: datetime, days: int) -> datetime:
 
 
 def expire(
-    store: Store, settings: Settings, *, now: datetime | None = None, rollups: Sequence[Rollup] | None = None
+    store: Store,
+    settings: Settings,
+    *,
+    now: datetime | None = None,
+    rollups: Sequence[Rollup] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, int]:
     """Seal what was computed from rows that have been kept long enough, delete them, and return how many by table.
 
-    Run what is due first: a sealed partition stays as it is.
+    Run what is due first: a sealed partition stays as it is. What is left by `stop` goes the next time.
     """
     at = now or store.now()
     seal_expiring(store, settings, at, load() if rollups is None else rollups)
-    return {name: store.expire(TABLES[name].schema, cutoff(at, days)) for name, days in kept_days(settings).items()}
+    return {
+        name: store.expire(TABLES[name].schema, cutoff(at, days), stop=stop)
+        for name, days in kept_days(settings).items()
+    }
 
 
 def seal_expiring(store: Store, settings: Settings, now: datetime, rollups: Sequence[Rollup]) -> int:

@@ -14,7 +14,8 @@ from app.jobs import Job
 from app.scheduler import Scheduler, close_interrupted, due, run
 from ledger.config import load
 from ledger.errors import StoreError
-from ledger.tables import JobRun
+from ledger.frames import to_frame
+from ledger.tables import Batch, JobRun
 
 MONDAY = datetime(2026, 11, 16, 7, tzinfo=UTC)
 
@@ -248,6 +249,19 @@ def test_old_runs_are_forgotten_and_the_newest_of_each_job_stays(here: Context, 
     run(here, expire, jobs.every_night(here.settings, clock.at))
     kept = here.store.read(JobRun).sort("job_name", "due_at")
     assert kept["job_name"].to_list() == ["expire", "rollup", "weekly_report"]
+
+
+def test_a_hub_that_stops_leaves_old_rows_to_the_next_night(here: Context, clock: Clock) -> None:
+    expire = next(job for job in jobs.JOBS if job.name == "expire")
+    old = {"received_at": clock.at - timedelta(days=100), "batch_id": "b", "node": "n", "cluster": "c"}
+    here.store.append(Batch, to_frame(Batch, [old | {"row_count": 1, "rejected_count": 0}]), source="t")
+    here.stop.set()
+    run(here, expire, jobs.every_night(here.settings, clock.at))
+    assert here.store.read(Batch).height == 1
+    here.stop.clear()
+    clock.at += timedelta(days=1)
+    run(here, expire, jobs.every_night(here.settings, clock.at))
+    assert here.store.read(Batch).is_empty()
 
 
 def test_a_job_rests_longer_than_it_worked(here: Context, clock: Clock) -> None:

@@ -293,6 +293,16 @@ def test_expired_rows_leave_what_was_computed_from_them(store: Store) -> None:
     assert store.read(StorageDay).height == 2
 
 
+def test_a_stop_leaves_old_rows_to_the_next_time_and_what_reads_them_sealed(store: Store) -> None:
+    put(store, sample(NOW - timedelta(days=20)), sample(NOW - timedelta(days=2)))
+    run(store)
+    gone = expire(store, Settings(), now=NOW, rollups=_rollups(), stop=lambda: True)
+    assert set(gone.values()) == {0}
+    assert store.read(NetworkPortSample).height == 2
+    assert [state.is_sealed for state in store.versions("network_hour").values()] == [True, False]
+    assert expire(store, Settings(), now=NOW, rollups=_rollups())["network_port_sample"] == 1
+
+
 def test_stop_ends_between_calls_and_keeps_what_is_done(store: Store) -> None:
     put(store, sample(DAY), sample(DAY + 30 * HOUR))
     asked = iter([False, False, True, True, True])
