@@ -24,6 +24,9 @@ START = datetime(2026, 11, 20, 5, tzinfo=UTC)
 TOGETHER: Final = 20
 """So many drawn clusters are computed in one call, since most of a call's time does not depend on its rows."""
 
+CASES: Final = 8
+"""So many cases that are drawn whole are computed in one call: more would be too much for Hypothesis to draw."""
+
 Rows = list[dict[str, Any]]
 Test = Callable[..., None]
 
@@ -33,6 +36,13 @@ def on_clusters(test: Test) -> Test:
     seeds = st.lists(st.integers(0, 2**32), min_size=TOGETHER, max_size=TOGETHER, unique=True)
     examples: int = -(-settings().max_examples // TOGETHER)
     return settings(max_examples=examples)(given(seeds=seeds)(test))
+
+
+def on_cases(case: st.SearchStrategy[Any], **more: st.SearchStrategy[Any]) -> Callable[[Test], Test]:
+    """Return what runs a test on drawn `cases`: as many as the profile has examples, each to be a cluster of a call."""
+    cases = st.lists(case, min_size=CASES, max_size=CASES)
+    examples: int = -(-settings().max_examples // CASES)
+    return lambda test: settings(max_examples=examples)(given(cases=cases, **more)(test))
 
 
 def window(rows: pl.DataFrame, schema: type[dy.Schema], read: Input, span: Span) -> pl.DataFrame:

@@ -7,7 +7,6 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.tables import (
@@ -25,6 +24,7 @@ from ledger.tables import (
 from queries.graph import Span
 from queries.rollups.bottleneck_minute import bottleneck_minute
 from tests.frames import validated
+from tests.queries.rollups.conftest import on_cases
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 SUBMITTED = datetime(2026, 11, 19, tzinfo=UTC)
@@ -69,9 +69,9 @@ def minute(at: datetime, gpu: str = "g0", **more: Any) -> dict[str, Any]:
     }
 
 
-def gpu(uuid: str = "g0", fraction: str = "1") -> dict[str, Any]:
+def gpu(uuid: str = "g0", fraction: str = "1", cluster: str = "c") -> dict[str, Any]:
     return {
-        "cluster": "c",
+        "cluster": cluster,
         "node": "n",
         "gpu_uuid": uuid,
         "exists_start": SUBMITTED,
@@ -106,7 +106,7 @@ def judged(
         frame(PressureSample, pressure),
         span or Span(HOUR, HOUR + timedelta(hours=1), HOUR + timedelta(hours=2)),
     ).collect()
-    return validated(BottleneckMinute, rows).sort("minute_start", "gpu_uuid", "job_id")
+    return validated(BottleneckMinute, rows).sort("minute_start", "cluster", "gpu_uuid", "job_id")
 
 
 BUSY = {
@@ -362,10 +362,17 @@ def timelines(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-@given(timelines(), st.sampled_from(["1", "0.142857"]))
-def test_seconds_are_conserved_per_job_and_hours_may_be_computed_apart(rows: list[dict[str, Any]], part: str) -> None:
-    gpus = [gpu("g0", part), gpu("g1", part)]
-    minutes = [minute(HOUR + at * MINUTE, each, **BUSY) for each in ("g0", "g1") for at in range(120)]
+@on_cases(st.tuples(timelines(), st.sampled_from(["1", "0.142857"])))
+def test_seconds_are_conserved_per_job_and_hours_may_be_computed_apart(
+    cases: list[tuple[list[dict[str, Any]], str]],
+) -> None:
+    clusters = {f"c{place}": case for place, case in enumerate(cases)}
+    rows = [{**each, "cluster": cluster} for cluster, (drawn, _) in clusters.items() for each in drawn]
+    devices = [(cluster, uuid) for cluster in clusters for uuid in ("g0", "g1")]
+    gpus = [gpu(uuid, clusters[cluster][1], cluster) for cluster, uuid in devices]
+    minutes = [
+        minute(HOUR + at * MINUTE, uuid, cluster=cluster, **BUSY) for cluster, uuid in devices for at in range(120)
+    ]
     now = HOUR + timedelta(hours=3)
     both = judged(rows, minutes, gpus, span=Span(HOUR, HOUR + timedelta(hours=2), now))
     apart = [
@@ -377,13 +384,13 @@ def test_seconds_are_conserved_per_job_and_hours_may_be_computed_apart(rows: lis
         )
         for start in (HOUR, HOUR + timedelta(hours=1))
     ]
-    assert both.equals(pl.concat(apart).sort("minute_start", "gpu_uuid", "job_id"))
-    for job in ("7", "8"):
-        mine = [each for each in rows if each["job_id"] == job]
-        held = sum((each["ended_at"] - each["started_at"] for each in mine), timedelta())
-        total = both.filter(pl.col("job_id") == job)["gpu_allocated_seconds"].sum()
-        assert total == Decimal(held // timedelta(milliseconds=1)) / 1000 * Decimal(part)
-    parts = both.select(
-        pl.sum_horizontal("gpu_idle_seconds", "gpu_throttled_seconds", "gpu_unknown_seconds", "gpu_limited_seconds")
-    )
-    assert parts.to_series().sum() == both["gpu_allocated_seconds"].sum()
+    assert both.equals(pl.concat(apart).sort("minute_start", "cluster", "gpu_uuid", "job_id"))
+    divided = ("gpu_idle_seconds", "gpu_throttled_seconds", "gpu_unknown_seconds", "gpu_limited_seconds")
+    for cluster, (drawn, part) in clusters.items():
+        own = both.filter(cluster=cluster)
+        for job in ("7", "8"):
+            mine = [each for each in drawn if each["job_id"] == job]
+            held = sum((each["ended_at"] - each["started_at"] for each in mine), timedelta())
+            total = own.filter(pl.col("job_id") == job)["gpu_allocated_seconds"].sum()
+            assert total == Decimal(held // timedelta(milliseconds=1)) / 1000 * Decimal(part)
+        assert own.select(pl.sum_horizontal(divided)).to_series().sum() == own["gpu_allocated_seconds"].sum()

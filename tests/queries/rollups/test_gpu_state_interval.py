@@ -1,7 +1,9 @@
 """Intervals of states: against a reading of the ledger piece by piece in plain Python, and what must always hold."""
 
+from bisect import bisect_right
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +32,9 @@ class Oracle:
         self.samples: dict[str, list[Row]] = {}
         for row in ledger.get("gpu_sample").sort("sampled_at").to_dicts():
             self.samples.setdefault(row["gpu_uuid"], []).append(row)
+        # The same instant is asked about many times: a stray process is looked for at each edge before an instant too.
+        self.holders, self.alien = cache(self._holders), cache(self._alien)
+        self.steps, self.starts = cache(self._steps), cache(self._starts)
 
     def edges(self, gpu: Row) -> list[datetime]:
         """Return each instant at which anything about a device may change."""
@@ -49,28 +54,28 @@ class Oracle:
             points |= {start, start + length, start + timedelta(milliseconds=row["throttle"])}
         return sorted(point for point in points if self.span.start <= point <= self.span.end)
 
-    def steps(self, uuid: str) -> list[tuple[datetime, timedelta, Row]]:
+    def _steps(self, uuid: str) -> list[tuple[datetime, timedelta, Row]]:
         """Return the steps of a device; a longer time between samples is none."""
-        if not hasattr(self, "_steps"):
-            self._steps: dict[str, list[tuple[datetime, timedelta, Row]]] = {}
-        if uuid not in self._steps:
-            found = []
-            rows = self.samples.get(uuid, [])
-            for row, after in pairwise(rows):
-                length = after["sampled_at"] - row["sampled_at"]
-                if length <= timedelta(seconds=3 * row["step_seconds"]):
-                    found.append((row["sampled_at"], length, {**row, "throttle": _throttle(row, after, length)}))
-            self._steps[uuid] = found
-        return self._steps[uuid]
+        found = []
+        for row, after in pairwise(self.samples.get(uuid, [])):
+            length = after["sampled_at"] - row["sampled_at"]
+            if length <= timedelta(seconds=3 * row["step_seconds"]):
+                found.append((row["sampled_at"], length, {**row, "throttle": _throttle(row, after, length)}))
+        return found
+
+    def _starts(self, uuid: str) -> list[datetime]:
+        """Return when the steps of a device begin, in order."""
+        return [start for start, _, _ in self.steps(uuid)]
 
     def sample_at(self, uuid: str, at: datetime) -> tuple[datetime, Row] | None:
-        """Return the sample whose step covers an instant."""
-        for start, length, row in self.steps(uuid):
-            if start <= at < start + length:
-                return start, row
-        return None
+        """Return the sample whose step covers an instant: no step begins before another has ended."""
+        place = bisect_right(self.starts(uuid), at) - 1
+        if place < 0:
+            return None
+        start, length, row = self.steps(uuid)[place]
+        return (start, row) if at < start + length else None
 
-    def holders(self, uuid: str, at: datetime) -> set[str]:
+    def _holders(self, uuid: str, at: datetime) -> set[str]:
         """Return the ids of the jobs that hold a device."""
         return {
             row["job_id"]
@@ -96,24 +101,24 @@ class Oracle:
                 return True
         return False
 
-    def alien(self, gpu: Row, at: datetime) -> bool:
+    def _alien(self, uuid: str, node: str, at: datetime) -> bool:
         """Tell whether a process of nobody who holds the device was seen at an instant."""
-        found = self.sample_at(gpu["gpu_uuid"], at)
-        by_process = self.holder_of(gpu["node"], at) == "process" and not self.holders(gpu["gpu_uuid"], at)
-        if found is None or by_process or self.held(gpu, at) is None:
+        found = self.sample_at(uuid, at)
+        by_process = self.holder_of(node, at) == "process" and not self.holders(uuid, at)
+        if found is None or by_process or self.held(uuid, node, at) is None:
             return False
         row = found[1]
-        return bool(row["jobless_process_count"]) or bool(_ids(row) - self.holders(gpu["gpu_uuid"], at))
+        return bool(row["jobless_process_count"]) or bool(_ids(row) - self.holders(uuid, at))
 
     def stray(self, gpu: Row, at: datetime, edges: list[datetime]) -> bool:
         """Tell whether such a process has been there, at the last sample, for more than 300 seconds without a break."""
-        if not self.alien(gpu, at):
+        if not self.alien(gpu["gpu_uuid"], gpu["node"], at):
             return False
         found = self.sample_at(gpu["gpu_uuid"], at)
         assert found is not None
         since = at
         for edge in reversed([each for each in edges if each <= at]):
-            if not self.alien(gpu, edge):
+            if not self.alien(gpu["gpu_uuid"], gpu["node"], edge):
                 break
             since = edge
         return found[0] - since > timedelta(seconds=300)
@@ -158,15 +163,15 @@ class Oracle:
 
         return at_
 
-    def held(self, gpu: Row, at: datetime) -> str | None:
+    def held(self, uuid: str, node: str, at: datetime) -> str | None:
         """Return job, nobody, or None where it is unknown."""
-        if self.holders(gpu["gpu_uuid"], at):
+        if self.holders(uuid, at):
             return "job"
-        holder = self.holder_of(gpu["node"], at)
+        holder = self.holder_of(node, at)
         if holder == "scheduler":
-            is_known = self.node_state(gpu["node"], at) != "UNKNOWN" and not self.unplaced(gpu["node"], at)
+            is_known = self.node_state(node, at) != "UNKNOWN" and not self.unplaced(node, at)
             return "nobody" if is_known else None
-        found = self.sample_at(gpu["gpu_uuid"], at)
+        found = self.sample_at(uuid, at)
         if holder != "process" or found is None or found[1]["process_count"] is None:
             return None
         return "job" if found[1]["process_count"] else "nobody"
@@ -206,7 +211,7 @@ def _state(reading: Any, oracle: Oracle, gpu: Row, at: datetime, edges: list[dat
     values |= {"idle_power_watts": gpu["idle_power_watts"], "power_limit_watts": gpu["power_limit_watts"]}
     grade = reading.grade_of({**values, "declared": row.get("evidence_quality")}) if ok else "X"
     active = reading.active_of(grade, values) if ok else None
-    held = oracle.held(gpu, at)
+    held = oracle.held(gpu["gpu_uuid"], gpu["node"], at)
     visible = row.get("process_count") is not None
     by_process = oracle.holder_of(gpu["node"], at) == "process" and not oracle.holders(gpu["gpu_uuid"], at)
     own = (

@@ -85,7 +85,9 @@ def models(
     now: datetime = NEXT,
 ) -> pl.DataFrame:
     devices = [
-        device_hour(each["hour_start"], each["gpu_uuid"], each["node"], productive_seconds=3600)
+        device_hour(
+            each["hour_start"], each["gpu_uuid"], each["node"], cluster=each["cluster"], productive_seconds=3600
+        )
         | {name: each[name] for name in each if name.endswith("_seconds") and name in GpuHour.column_names()}
         for each in held
     ]

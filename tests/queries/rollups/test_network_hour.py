@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.tables import NetworkHour, NetworkPortSample
 from queries.graph import Span
 from queries.rollups.network_hour import network_hour
 from tests.frames import validated
+from tests.queries.rollups.conftest import on_cases
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -39,7 +39,7 @@ def hours(rows: Sequence[Mapping[str, Any]], start: datetime = HOUR, count: int 
     frame = pl.DataFrame({name: [row.get(name) for row in rows] for name in types}, schema=types, strict=False)
     end = start + timedelta(hours=count)
     return validated(NetworkHour, network_hour.function(frame.lazy(), Span(start, end, end)).collect()).sort(
-        "hour_start", "device"
+        "hour_start", "cluster", "device"
     )
 
 
@@ -91,13 +91,18 @@ def test_the_step_over_the_hour_counts_where_it_ends() -> None:
 steps = st.lists(st.tuples(st.integers(1, 2000), st.integers(0, 10_000)), min_size=1, max_size=40)
 
 
-@given(steps, st.randoms(use_true_random=False))
-def test_hours_may_be_computed_apart_and_row_order_does_not_matter(drawn: list[tuple[int, int]], random: Any) -> None:
-    at, counter, rows = 0, 0, []
-    for wait, grown in drawn:
-        at, counter = at + wait, (counter + grown) % 60_000
-        rows.append(sample(at, float(counter)))
-    last = at // 3600 + 1
+@on_cases(steps, random=st.randoms(use_true_random=False))
+def test_hours_may_be_computed_apart_and_row_order_does_not_matter(
+    cases: list[list[tuple[int, int]]], random: Any
+) -> None:
+    of_clusters: dict[str, list[dict[str, Any]]] = {}
+    for place, drawn in enumerate(cases):
+        at, counter = 0, 0
+        for wait, grown in drawn:
+            at, counter = at + wait, (counter + grown) % 60_000
+            of_clusters.setdefault(f"c{place}", []).append(sample(at, float(counter), cluster=f"c{place}"))
+    rows = [row for own in of_clusters.values() for row in own]
+    last = (max(row["sampled_at"] for row in rows) - HOUR) // timedelta(hours=1) + 1
     whole = hours(rows, count=last)
     shuffled = list(rows)
     random.shuffle(shuffled)
@@ -108,7 +113,8 @@ def test_hours_may_be_computed_apart_and_row_order_does_not_matter(drawn: list[t
         near = [row for row in rows if start - timedelta(minutes=15) <= row["sampled_at"] < start + timedelta(hours=1)]
         apart.append(hours(near, start))
     assert whole.equals(pl.concat(apart))
-    assert whole["transmit_bytes"].sum() == pytest.approx(_growth(rows))
+    for cluster, own in of_clusters.items():
+        assert whole.filter(cluster=cluster)["transmit_bytes"].sum() == pytest.approx(_growth(own))
 
 
 def _growth(rows: Sequence[Mapping[str, Any]]) -> float:

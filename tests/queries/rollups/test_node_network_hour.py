@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example
 from hypothesis import strategies as st
 
 from ledger.tables import NetworkPortSample, Node, NodeNetworkHour, TcpSample
@@ -15,6 +15,7 @@ from queries.graph import Span
 from queries.rollups.network_hour import network_hour
 from queries.rollups.node_network_hour import node_network_hour
 from tests.frames import frame, validated
+from tests.queries.rollups.conftest import on_cases
 from tests.queries.rollups.network import GIGABIT, HOUR, LIKE, SECOND, of, port
 
 FULL = 200 * GIGABIT
@@ -163,14 +164,16 @@ RATES = st.sampled_from([200, 200, 200, 100, None])
 FLEET = st.lists(st.lists(RATES, min_size=1, max_size=4), min_size=1, max_size=6)
 
 
-@given(FLEET)
-@example([[200, 200], [200, 200], [None]])
-def test_capacity_is_what_links_carry_and_what_is_short_is_said(fleet: list[list[int | None]]) -> None:
-    names = [f"n{index}" for index in range(len(fleet))]
-    rows = [each for name, rates in zip(names, fleet, strict=True) for each in ports(name, *rates)]
-    found = hours(rows, [of(name) for name in names])
-    assert found["node"].to_list() == names
-    for rates, row in zip(fleet, found.to_dicts(), strict=True):
+@on_cases(FLEET)
+@example(cases=[[[200, 200], [200, 200], [None]]])
+def test_capacity_is_what_links_carry_and_what_is_short_is_said(cases: list[list[list[int | None]]]) -> None:
+    fleet = {
+        (f"c{place}", f"n{index}"): rates for place, drawn in enumerate(cases) for index, rates in enumerate(drawn)
+    }
+    rows = [each for (cluster, name), rates in fleet.items() for each in ports(name, *rates, cluster=cluster)]
+    found = hours(rows, [of(name, cluster=cluster) for cluster, name in fleet])
+    assert found.select("cluster", "node").rows() == list(fleet)
+    for rates, row in zip(fleet.values(), found.to_dicts(), strict=True):
         carried = sum(rate or 0 for rate in rates) * GIGABIT * 60
         expected = row["expected_capacity_bytes"]
         # What is there beyond what should be is no capacity that was asked for.
@@ -181,16 +184,19 @@ def test_capacity_is_what_links_carry_and_what_is_short_is_said(fleet: list[list
         assert row["up_port_count"] == sum(rate is not None for rate in rates)
 
 
-@given(FLEET, st.integers(0, 2**32))
-def test_order_changes_nothing_and_hours_apart_are_hours_together(fleet: list[list[int | None]], seed: int) -> None:
+@on_cases(FLEET, seed=st.integers(0, 2**32))
+def test_order_changes_nothing_and_hours_apart_are_hours_together(
+    cases: list[list[list[int | None]]], seed: int
+) -> None:
     rows: list[dict[str, Any]] = []
-    for index, rates in enumerate(fleet):
-        for shift in (0, 3600):
-            late = timedelta(seconds=shift)
-            moved = rates if shift == 0 else rates[::-1]
-            rows += [{**each, "sampled_at": each["sampled_at"] + late} for each in ports(f"n{index}", *moved)]
-    samples, tcp = frame(NetworkPortSample, rows), frame(TcpSample, [])
-    nodes = frame(Node, [of(f"n{index}") for index in range(len(fleet))])
+    present: list[dict[str, Any]] = []
+    for place, fleet in enumerate(cases):
+        for index, rates in enumerate(fleet):
+            present.append(of(f"n{index}", cluster=f"c{place}"))
+            for late, moved in ((timedelta(0), rates), (timedelta(hours=1), rates[::-1])):
+                told = ports(f"n{index}", *moved, cluster=f"c{place}")
+                rows += [{**each, "sampled_at": each["sampled_at"] + late} for each in told]
+    samples, nodes, tcp = frame(NetworkPortSample, rows), frame(Node, present), frame(TcpSample, [])
     whole = hours_of(samples, nodes, tcp, count=2)
     mixed = samples.sample(fraction=1, shuffle=True, seed=seed)
     assert hours_of(mixed, nodes, tcp, count=2).equals(whole)

@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.tables import GpfsSample, LustreOperationSample, NfsOperationSample, StorageHour
 from queries.graph import Span
 from queries.rollups.storage_hour import storage_hour
 from tests.frames import frame, validated
+from tests.queries.rollups.conftest import on_cases
 
 HOUR = datetime(2026, 11, 20, 5, tzinfo=UTC)
 
@@ -126,18 +126,26 @@ GROWTH = st.lists(
 )
 
 
-@given(GROWTH, st.randoms(use_true_random=False))
-def test_each_operation_counts_once_however_hours_are_cut(growth: list[Any], random: Any) -> None:
+def grown_in(cluster: str, growth: list[Any]) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return what the counters of a cluster tell, and what was counted within steps."""
     clock, counters, rows = 0, dict.fromkeys(("READ", "WRITE", "GETATTR", "OPEN"), 7), []
     expected = dict.fromkeys(counters, 0)
     for step, (wait, grown) in enumerate(growth):
         clock += wait
         for name in counters:
             counters[name] += grown.get(name, 0)
-            rows.append(nfs(clock, name, float(counters[name]), execute_seconds_total=counters[name] * 0.5))
+            seconds = counters[name] * 0.5
+            rows.append(nfs(clock, name, float(counters[name]), execute_seconds_total=seconds, cluster=cluster))
             if step and wait <= 90:
                 expected[name] += grown.get(name, 0)
-    last = clock // 3600 + 1
+    return rows, expected
+
+
+@on_cases(GROWTH, random=st.randoms(use_true_random=False))
+def test_each_operation_counts_once_however_hours_are_cut(cases: list[list[Any]], random: Any) -> None:
+    of_clusters = {f"c{place}": grown_in(f"c{place}", growth) for place, growth in enumerate(cases)}
+    rows = [row for own, _ in of_clusters.values() for row in own]
+    last = (max(row["sampled_at"] for row in rows) - HOUR) // timedelta(hours=1) + 1
     whole = hours(rows, count=last)
     random.shuffle(rows)
     assert hours(rows, count=last).equals(whole)
@@ -147,7 +155,9 @@ def test_each_operation_counts_once_however_hours_are_cut(growth: list[Any], ran
         near = [each for each in rows if start - timedelta(minutes=15) <= each["sampled_at"]]
         apart.append(hours([each for each in near if each["sampled_at"] < start + timedelta(hours=1)], start=start))
     assert pl.concat(apart).equals(whole)
-    sums = {name: whole[name].sum() for name in ("read_count", "write_count", "metadata_count")}
-    rest = expected["GETATTR"] + expected["OPEN"]
-    assert sums == {"read_count": expected["READ"], "write_count": expected["WRITE"], "metadata_count": rest}
-    assert whole["metadata_operation_seconds"].sum() == pytest.approx(rest * 0.5)
+    for cluster, (_, expected) in of_clusters.items():
+        own = whole.filter(cluster=cluster)
+        sums = {name: own[name].sum() for name in ("read_count", "write_count", "metadata_count")}
+        rest = expected["GETATTR"] + expected["OPEN"]
+        assert sums == {"read_count": expected["READ"], "write_count": expected["WRITE"], "metadata_count": rest}
+        assert own["metadata_operation_seconds"].sum() == pytest.approx(rest * 0.5)

@@ -6,7 +6,6 @@ from operator import itemgetter
 from typing import Any
 
 import polars as pl
-from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.names import NOBODY_AT
@@ -15,6 +14,7 @@ from queries.graph import Span
 from queries.rollups.training_day import training_day
 from tests.bills import HOUR, MONTH, NEXT, at, job_hour, rows
 from tests.frames import validated
+from tests.queries.rollups.conftest import on_cases
 from tests.queries.rollups.test_model_cost_day import models, trained
 
 MINUTE = timedelta(minutes=1)
@@ -31,11 +31,14 @@ def days_of(told: pl.DataFrame, held: pl.DataFrame, start: datetime = MONTH, end
     return validated(TrainingDay, training_day.function(told.lazy(), held.lazy(), Span(start, end, NEXT)).collect())
 
 
-HELD = [
-    job_hour(at(day), f"g{index}", job, productive_seconds=3600, model=model)
-    for day in (3, 4, 5)
-    for index, (job, model) in enumerate((("j1", "llm"), ("j2", "llm"), ("j3", "other")))
-]
+def held_in(cluster: str) -> list[dict[str, Any]]:
+    """Return three days of the devices of three jobs."""
+    return [
+        job_hour(at(day), f"g{index}", job, productive_seconds=3600, model=model, cluster=cluster)
+        for day in (3, 4, 5)
+        for index, (job, model) in enumerate((("j1", "llm"), ("j2", "llm"), ("j3", "other")))
+    ]
+
 
 PROCESSES = st.fixed_dictionaries(
     {
@@ -49,32 +52,35 @@ PROCESSES = st.fixed_dictionaries(
 )
 
 
-def sent(process: dict[str, Any]) -> list[dict[str, Any]]:
+def sent(process: dict[str, Any], cluster: str) -> list[dict[str, Any]]:
     """Return what a process tells: its counters begin at 0 when it starts."""
     start = at(3) + process["start"] * MINUTE
     when, samples, tokens, told = start, 0, 0, []
     for minutes, more_samples, more_tokens in process["steps"]:
         when, samples, tokens = when + minutes * MINUTE, samples + more_samples, tokens + more_tokens
-        given_ = {name: process[name] for name in ("job_id", "node", "model")}
-        told.append(
-            trained(when, float(tokens), process["rank"], started_at=start, sample_count_total=float(samples), **given_)
-        )
+        given_: dict[str, Any] = {name: process[name] for name in ("job_id", "node", "model")}
+        given_ |= {"cluster": cluster, "started_at": start, "sample_count_total": float(samples)}
+        told.append(trained(when, float(tokens), process["rank"], **given_))
     return told
 
 
-@given(st.lists(PROCESSES, max_size=8, unique_by=itemgetter("job_id", "node", "rank", "start")))
-def test_samples_over_runs_are_samples_over_models_are_what_was_sent(processes: list[dict[str, Any]]) -> None:
-    told = [row for process in processes for row in sent(process)]
-    samples, held = rows(TrainingSample, told), rows(JobGpuHour, HELD)
-    by_run, by_model = days_of(samples, held), models([], HELD, training=told)
+@on_cases(st.lists(PROCESSES, max_size=8, unique_by=itemgetter("job_id", "node", "rank", "start")))
+def test_samples_over_runs_are_samples_over_models_are_what_was_sent(cases: list[list[dict[str, Any]]]) -> None:
+    clusters = {f"c{place}": processes for place, processes in enumerate(cases)}
+    told = [row for cluster, processes in clusters.items() for process in processes for row in sent(process, cluster)]
+    held = [row for cluster in clusters for row in held_in(cluster)]
+    samples, held_rows = rows(TrainingSample, told), rows(JobGpuHour, held)
+    by_run, by_model = days_of(samples, held_rows), models([], held, training=told)
     for place, name in enumerate(COUNTS, start=1):
-        whole = sum(step[place] for process in processes for step in process["steps"])
-        assert by_run[name].sum() == by_model[name].sum() == whole
-        for job in ("j1", "j2", "j3", ""):
-            own = [step[place] for process in processes if process["job_id"] == job for step in process["steps"]]
-            assert by_run.filter(pl.col("job_id") == job)[name].sum() == sum(own)
+        every = 0
+        for cluster, processes in clusters.items():
+            for job in ("j1", "j2", "j3", ""):
+                own = [step[place] for process in processes if process["job_id"] == job for step in process["steps"]]
+                assert by_run.filter(cluster=cluster, job_id=job)[name].sum() == sum(own)
+                every += sum(own)
+        assert by_run[name].sum() == by_model[name].sum() == every
     # No process starts before the third or after the fifth: what lies around is two stretches.
-    apart = [days_of(samples, held, at(start), at(end)) for start, end in pairwise((1, *range(3, 10), 31))]
+    apart = [days_of(samples, held_rows, at(start), at(end)) for start, end in pairwise((1, *range(3, 10), 31))]
     assert pl.concat(apart).equals(by_run)
 
 
