@@ -37,8 +37,9 @@ CERTIFICATE_REQUIRED: Final = 496
 
 ADVICE: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: (
-        "the token is missing, mistyped or revoked: `clusterledger token create {node}` on the hub, and set it as "
-        "agent.token here; a file that changes is read again, for the environment and systemd's credentials restart"
+        "the token is missing, mistyped or revoked: `clusterledger token create {node} --cluster {cluster}` on the "
+        "hub, and set it as agent.token here; a file that changes is read again, for the environment and systemd's "
+        "credentials restart"
     ),
     HTTPStatus.FORBIDDEN: (
         "the token is another node's, or agent.node and agent.cluster say the wrong ones: `clusterledger token create "
@@ -132,5 +133,5 @@ def tell_rejected(content: bytes) -> int:
     answer = msgspec.json.decode(content, type=_Acknowledged)
     for name, kept in answer.tables.items():
         if kept.rejected:
-            log.warning("hub rejected rows", table=name, row_count=kept.rejected)
+            log.warning("hub rejected rows; page Data health says why", table=name, row_count=kept.rejected)
     return sum(kept.rejected for kept in answer.tables.values())

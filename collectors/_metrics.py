@@ -55,10 +55,10 @@ class Counts:
             if run.ok:
                 found.last_success = time.time()
 
-    def rows_shipped(self) -> int:
-        """Return how many rows the hub has got since the agent's start."""
+    def rows_shipped(self) -> tuple[int, int]:
+        """Return how many rows the hub has got since the agent's start, and how many of them it rejected."""
         with self._lock:
-            return int(self._shipped.get("rows", 0))
+            return int(self._shipped.get("rows", 0)), int(self._shipped.get("rejected", 0))
 
     def shipped(self, rows: int, rejected: int) -> None:
         """Count a batch that the hub has."""

@@ -84,7 +84,8 @@ class Agent:
         self._keep(results, [])
         is_shipped = self._shipper.drain(threading.Event())
         if is_shipped:
-            log.info("all rows are shipped", hub=self._settings.agent.hub, row_count=self.counts.rows_shipped())
+            rows, rejected = self.counts.rows_shipped()
+            log.info("all rows are shipped", hub=self._settings.agent.hub, row_count=rows, rejected_count=rejected)
         return is_shipped
 
     def run(self, stop: threading.Event) -> None:

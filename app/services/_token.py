@@ -1,6 +1,10 @@
 """Whether the hub would take what this node sends, asked before it sends any."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Final
 
 import httpx2
 
@@ -10,32 +14,72 @@ from collectors._tls import trusting
 from collectors.agent import token_of
 from ledger.config import Settings
 
-_ANY = "*"
+_ANY: Final = "*"
+_CLOCKS_APART: Final = timedelta(minutes=1)
+"""Time servers keep clocks within milliseconds; the way of an answer is seconds at most."""
+
+Standing = tuple[str, str, str]
+"""A status, what was found, and what to do."""
 
 
-def standing_of_token(settings: Settings, seconds: float) -> tuple[str, str, str] | None:
-    """Return the status of this node's token, what was found and what to do; None where the hub does not tell.
+def agreed(settings: Settings, seconds: float, now: datetime) -> Iterator[tuple[str, str, str, str]]:
+    """Yield how this node's token and its clock stand with the hub, each with its name."""
+    try:
+        answer = _asked(settings, seconds)
+        told = standing_of_token(settings, answer)
+    except httpx2.HTTPError as error:
+        yield "token", "failed", f"{settings.agent.hub}: {error}", "is the hub up, and the address right?"
+        return
+    except (ValueError, KeyError, TypeError):
+        yield "token", "failed", f"{settings.agent.hub}: what answers is no hub", "see agent.hub"
+        return
+    if told is not None:
+        yield "token", *told
+    clock = standing_of_clock(answer.headers.get("date", ""), now)
+    if clock is not None:
+        yield "clock", *clock
 
-    Raises: httpx2.HTTPError, ValueError: the hub does not answer.
+
+def _asked(settings: Settings, seconds: float) -> httpx2.Response:
+    agent, token = settings.agent, token_of(settings)
+    return httpx2.get(
+        f"{agent.hub.rstrip('/')}/api/v1/agent",
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        timeout=seconds,
+        trust_env=False,
+        verify=trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key) or True,
+    )
+
+
+def standing_of_clock(date: str, now: datetime) -> Standing | None:
+    """Return how far this node's clock is from that of the hub, which says its own; None where it does not."""
+    try:
+        told = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    apart = now - (told if told.tzinfo else told.replace(tzinfo=UTC))
+    if abs(apart) <= _CLOCKS_APART:
+        return "ok", "this node's clock agrees with the hub's", ""
+    side = "ahead of" if apart > timedelta() else "behind"
+    found = f"this node's clock is {timedelta(seconds=round(abs(apart).total_seconds()))} {side} the hub's"
+    return (
+        "failed",
+        found,
+        "set both by time servers: rows count at their own instant, and the hub refuses the future's",
+    )
+
+
+def standing_of_token(settings: Settings, answer: httpx2.Response) -> Standing | None:
+    """Return how this node's token stands by what the hub answers to it; None where the hub does not tell.
+
+    Raises: ValueError, KeyError, TypeError: it is no hub's answer.
     """
     own = identity_of(settings, roots(settings, None, None)[0])
     here = f"{own.node} of cluster {own.cluster}"
-    token = token_of(settings)
-    if not token:
-        advice = (
-            f"`clusterledger token create {own.node} --cluster {own.cluster}` on the hub, and set it as agent.token"
-        )
+    if not token_of(settings):
+        advice = f"`clusterledger token create {own.node} --cluster {own.cluster}` on the hub, and set it here"
         where = "a credential of systemd is not seen here: CLUSTERLEDGER_SECRETS=/etc/clusterledger/secrets shows it"
         return "missing", f"agent.token is not set for {here}", f"{advice}; {where}"
-    agent = settings.agent
-    verify = trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key) or True
-    answer = httpx2.get(
-        f"{agent.hub.rstrip('/')}/api/v1/agent",
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=seconds,
-        trust_env=False,
-        verify=verify,
-    )
     if answer.status_code == HTTPStatus.OK:
         told = answer.json()
         if told["node"] == _ANY or (told["node"] == own.node and told["cluster"] in ("", own.cluster)):

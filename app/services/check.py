@@ -151,7 +151,9 @@ def _connections(context: Context) -> Iterator[Line]:
         )
         yield hub
         if hub["status"] == "ok":
-            yield from _token(context.settings)
+            from app.services._token import agreed  # noqa: PLC0415  as units: when asked for
+
+            yield from (line(*each) for each in agreed(context.settings, _SECONDS, context.now()))
     else:
         yield line("hub", "missing", "agent.hub is not set", "agents need it: --hub URL")
     yield _provider(context.settings.auth)
@@ -167,21 +169,6 @@ def _connections(context: Context) -> Iterator[Line]:
         yield line("mail", "failed", f"{mail.host}:{mail.port}: {error}", "see mail.host, mail.port, mail.security")
     else:
         yield line("mail", "ok", f"{mail.host}:{mail.port}")
-
-
-def _token(settings: Settings) -> Iterator[Line]:
-    """Ask the hub whose this node's token is."""
-    from app.services._token import standing_of_token  # noqa: PLC0415  as units: when asked for
-
-    try:
-        told = standing_of_token(settings, _SECONDS)
-    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
-        yield line(
-            "token", "failed", f"{settings.agent.hub}: {error}", "what answers there may be no hub: see agent.hub"
-        )
-        return
-    if told is not None:
-        yield line("token", *told)
 
 
 def _receiver(receiver: Receiver) -> Line:

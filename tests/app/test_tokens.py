@@ -1,8 +1,11 @@
 """Tokens of nodes: shown once, stored hashed, rotated without a gap, revoked at once."""
 
 import json
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import polars as pl
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from app.api._tokens import Caller, agent
 from app.context import Context
 from app.services import named
+from app.services._token import standing_of_clock
 from ledger.errors import InputError
 from ledger.tables import AgentToken, Audit
 from tests.app.conftest import Command, RunningHub
@@ -119,6 +123,7 @@ def test_check_says_whether_the_hub_takes_this_node_before_it_sends_anything(
 ) -> None:
     def checked() -> dict[str, str]:
         lines = json.loads(command("check", "--json").out)
+        assert [each["status"] for each in lines if each["part"] == "clock"] == ["ok"]
         (found,) = [each for each in lines if each["part"] == "token"]
         return found
 
@@ -160,3 +165,20 @@ def test_a_name_with_a_space_around_it_is_no_nodes(command: Command, home: Path,
     refused = command("token", "create", *names)
     assert refused.code == 2
     assert "expected names without spaces around them" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("now", "status", "found"),
+    [
+        (NOW, "ok", "this node's clock agrees with the hub's"),
+        (NOW + timedelta(seconds=59), "ok", "this node's clock agrees with the hub's"),
+        (NOW + timedelta(days=3), "failed", "this node's clock is 3 days, 0:00:00 ahead of the hub's"),
+        (NOW - timedelta(hours=2), "failed", "this node's clock is 2:00:00 behind the hub's"),
+    ],
+)
+def test_a_clock_that_is_not_the_hubs_is_told(now: datetime, status: str, found: str) -> None:
+    assert standing_of_clock(format_datetime(NOW, usegmt=True), now) == (status, found, ANY)
+
+
+def test_a_hub_that_does_not_say_what_time_it_is_is_not_compared_with() -> None:
+    assert standing_of_clock("", NOW) is None

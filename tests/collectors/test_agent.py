@@ -263,7 +263,8 @@ def test_rows_that_the_hub_rejects_are_said(agent: Agent, hub: Hub) -> None:
     hub.told = {"host_sample": {"rows": 0, "duplicates": 0, "rejected": 1}}
     with capture_logs() as said:
         assert agent.once() is True
-    rejected = [each for each in said if each["event"] == "hub rejected rows"]
+    assert [each["rejected_count"] for each in said if each["event"] == "all rows are shipped"] == [1]
+    rejected = [each for each in said if each["event"].startswith("hub rejected rows")]
     assert [(each["table"], each["row_count"]) for each in rejected] == [("host_sample", 1)]
 
 
@@ -271,4 +272,5 @@ def test_a_single_round_says_what_the_hub_has(agent: Agent, hub: Hub) -> None:
     with capture_logs() as said:
         assert agent.once() is True
     (told,) = [each for each in said if each["event"] == "all rows are shipped"]
+    assert told["rejected_count"] == 0
     assert told["row_count"] == sum(batch.row_count for batch in hub.batches.values()) > 0
