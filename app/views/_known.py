@@ -64,7 +64,10 @@ def happenings() -> None:
         {
             "cluster": Column("Cluster"),
             "node": Column("Node"),
-            "event": Column("What", help="Starts, stops, boots, clocks that were set, rows dropped or damaged."),
+            "event": Column(
+                "What",
+                help="Starts, stops, boots, clocks that were set, rows dropped or damaged, two agents of one name.",
+            ),
             "event_count": Column("Times", "count"),
             "row_count": Column("Rows lost", "count", "They were collected, and never reached the hub."),
             "last_at": Column("Last", "instant"),

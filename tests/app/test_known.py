@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from app.context import Context
-from ledger.tables import AttributionHour, JobUsage, NetworkHour, NodeEvent, NodeNetworkHour, StorageHour
+from ledger.tables import AttributionHour, CollectorRun, JobUsage, NetworkHour, NodeEvent, NodeNetworkHour, StorageHour
 from ledger.tables.partition import floor, partition_key
 from tests.app.conftest import used
 from tests.app.opening import metrics, opened, said
@@ -129,6 +129,27 @@ def test_rows_that_were_lost_on_a_node_are_shown_before_what_happens_every_day(e
         ["n", "agent_started", 1],
     ]
     assert (table["row_count"][0], table["last_message"][0]) == (10, "again")
+
+
+def test_two_machines_that_send_under_one_name_are_told_and_boots_are_not(empty_context: Context) -> None:
+    def ran(node: str, minute: int, boot: str) -> dict[str, Any]:
+        at = HOUR + timedelta(minutes=minute, seconds=0 if boot < "b" else 7)
+        told = {"step_seconds": 60.0, "collector": "host", "is_ok": True, "row_count": 1, "duration_seconds": 0.1}
+        return {"cluster": "c", "node": node, "boot_id": boot, "sampled_at": at, **told}
+
+    twins = [ran("twins", minute, boot) for minute in range(10) for boot in ("a", "b")]
+    rebooted = [ran("rebooted", minute, "abcdefghij"[minute // 2]) for minute in range(20)]
+    # At its boot its clock went back.
+    back = [*(ran("back", minute, "a") for minute in range(6)), *(ran("back", minute, "b") for minute in range(5, 12))]
+    types = {name: column.dtype for name, column in CollectorRun.columns().items()}
+    runs = pl.DataFrame([{name: row.get(name) for name in types} for row in [*twins, *rebooted, *back]], types)
+    empty_context.store.append(CollectorRun, runs, source="test")
+    empty_context.changed()
+    with used(empty_context):
+        test = opened("data_health")
+    table = next(each.value for each in test.dataframe if "last_message" in each.value.columns)
+    assert table[["node", "event", "event_count"]].values.tolist() == [["twins", "two_agents", 1]]
+    assert "boots a and b send under this name at once: two machines (agent.node)" in table["last_message"][0]
 
 
 def test_where_nobody_says_what_a_network_should_be_the_page_says_how_it_is_told(empty_context: Context) -> None:
