@@ -127,8 +127,9 @@ def test_all_statements_ever_issued_sum_to_what_is_known(acts: list[tuple[list[d
             frame = spent(parts)
             know(context, frame)
             _sums_to(context, frame)
-            closed |= _closed(context, closed, closing)
-            _sums_to(context, frame)
+            if closing:
+                closed |= _closed(context, closed, closing)
+                _sums_to(context, frame)
 
 
 def _sums_to(context: Context, frame: pl.DataFrame) -> None:
@@ -138,8 +139,8 @@ def _sums_to(context: Context, frame: pl.DataFrame) -> None:
 
 def _closed(context: Context, closed: dict[str, int], closing: str) -> dict[str, int]:
     """Close the next month of whom it is said, and return how many are closed by team; a refusal changes none."""
-    teams = {"": (), "red": ("red",), "all": ("red", "blue")}[closing]
-    place = min((closed[team] for team in teams), default=len(MONTHS))
+    teams = {"red": ("red",), "all": ("red", "blue")}[closing]
+    place = min(closed[team] for team in teams)
     if place == len(MONTHS):
         return closed
     try:

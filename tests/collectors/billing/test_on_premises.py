@@ -19,6 +19,7 @@ from collectors.billing._tariff import hour_price, tariff
 from ledger import money
 from ledger.errors import InputError
 from ledger.tables import Asset, BillImport, FocusCharge, NodeResource
+from tests.frames import validated
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -60,8 +61,8 @@ def _assets(path: Path, text: str = TOML) -> pl.DataFrame:
 
 def _charges(months: list[Imported]) -> pl.DataFrame:
     for each in months:
-        FocusCharge.validate(each.tables[FocusCharge])
-        BillImport.validate(each.imports)
+        validated(FocusCharge, each.tables[FocusCharge])
+        validated(BillImport, each.imports)
     return pl.concat([each.tables[FocusCharge] for each in months])
 
 
