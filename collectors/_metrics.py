@@ -34,10 +34,13 @@ class Counts:
     """Rows that were lost and are not told to the hub yet."""
     damaged_rows: int = 0
     """Rows that the disk damaged and that are not told yet."""
+    refused_rows: int = 0
+    """Rows that the hub refused for good and that are not told yet."""
     replaced: str = ""
     """What became of a damaged spool, not told yet."""
     reloads: int = 0
     refused_reloads: int = 0
+    _refused_telling: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _collectors: dict[str, _Collector] = field(default_factory=dict)
     _shipped: dict[str, float] = field(default_factory=dict)
@@ -65,9 +68,17 @@ class Counts:
         self._add(batches=1, rows=rows, rejected=rejected)
         self._last_shipped = time.time()
 
-    def put_aside(self, rows: int) -> None:
-        """Count a batch that the hub refused for good."""
+    def tell_refused(self) -> int:
+        """Return how many refused rows are to be told now; `told` takes them away."""
+        with self._lock:
+            self._refused_telling = self.refused_rows
+            return self._refused_telling
+
+    def put_aside(self, rows: int, *, is_told: bool) -> None:
+        """Count a batch that the hub refused for good; `is_told` says whether the hub is to know."""
         self._add(refused_batches=1, refused_rows=rows)
+        with self._lock:
+            self.refused_rows += rows if is_told else 0
 
     def failed(self) -> None:
         """Count a try that the hub did not take, for now."""
@@ -86,6 +97,10 @@ class Counts:
     def told(self) -> None:
         """Note that losses so far are told to the hub, or wait for it beside the rows."""
         self.lost_rows = self.damaged_rows = 0
+        with self._lock:
+            # The shipper may have put more aside since.
+            self.refused_rows -= self._refused_telling
+            self._refused_telling = 0
         self.replaced = ""
 
     def _add(self, **more: float) -> None:

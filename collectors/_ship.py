@@ -216,9 +216,13 @@ class Shipper:
         """Send the parts of a batch that the hub does not take as a whole; put aside what cannot be parted."""
         parts = apart(batch, status, self._identity)
         if not parts:
-            rows = put_aside(self._beside, batch, status, reason, self._now())
-            self._counts.put_aside(rows)
+            self._put_aside(batch, status, reason)
         return all(self._is_dealt_with(part) for part in parts)
+
+    def _put_aside(self, batch: Sealed, status: int, reason: str) -> None:
+        rows = put_aside(self._beside, batch, status, reason, self._now())
+        # An event that the hub refuses makes no other event: it would be refused as well, and so on.
+        self._counts.put_aside(rows, is_told=set(batch.tables) != {"node_event"})
 
     def _stumbled(self, batch: Sealed, answer: Answer) -> bool:
         """Wait where the hub fails; where it fails at this batch alone, go on with its parts."""
@@ -254,7 +258,7 @@ class Shipper:
             return self._later(said)
         if self._stumbles.parts_left > 0:
             return self._parted(batch, status, said)
-        self._counts.put_aside(put_aside(self._beside, batch, status, said, self._now()))
+        self._put_aside(batch, status, said)
         # What follows of the batch goes the same way: a hub is not asked for ever.
         self._stumbles.parts_left = 1
         return True

@@ -83,6 +83,9 @@ class Agent:
         results = [source.collect_in_time(self._now) for source in self._sources]
         self._keep(results, [])
         is_shipped = self._shipper.drain(threading.Event())
+        if self.counts.refused_rows:
+            self._keep([], [])
+            is_shipped = self._shipper.drain(threading.Event())
         if is_shipped:
             rows, rejected = self.counts.rows_shipped()
             log.info("all rows are shipped", hub=self._settings.agent.hub, row_count=rows, rejected_count=rejected)
@@ -202,6 +205,7 @@ class Agent:
             for event, message, count in (
                 ("rows_dropped", "the spool was full, or could not be written", self.counts.lost_rows),
                 ("rows_damaged", "the spool's disk did not keep them", self.counts.damaged_rows),
+                ("rows_refused", "`clusterledger check` on the node says why", self.counts.tell_refused()),
             )
             if count
         ]

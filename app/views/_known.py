@@ -66,7 +66,7 @@ def happenings() -> None:
             "node": Column("Node"),
             "event": Column(
                 "What",
-                help="Starts, stops, boots, clocks that were set, rows dropped or damaged, two agents of one name.",
+                help="Starts, stops, boots, clocks that were set, rows that are lost, two agents of one name.",
             ),
             "event_count": Column("Times", "count"),
             "row_count": Column("Rows lost", "count", "They were collected, and never reached the hub."),

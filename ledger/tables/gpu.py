@@ -219,10 +219,12 @@ class NodeEvent(dy.Schema):
     occurred_at = key_instant("When it happened")
     cluster = key("Cluster of the node")
     node = key("Node name")
-    event = key("agent_started, agent_stopped, clock_jump, boot, rows_dropped, rows_damaged, spool_damaged")
+    event = key(
+        "agent_started, agent_stopped, clock_jump, boot, rows_dropped, rows_damaged, rows_refused, spool_damaged"
+    )
     message = text("What was seen")
     amount_seconds = gauge("Size of a clock jump", min=-1e9, max=1e9)
-    row_count = count("Rows that were dropped, or damaged")
+    row_count = count("Rows that were dropped, damaged, or refused by the hub")
 
 
 __all__ = ["GpuEvent", "GpuHealthSample", "GpuProcessRun", "GpuProcessSample", "GpuSample", "NodeEvent", "NodeSample"]

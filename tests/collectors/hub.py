@@ -25,6 +25,7 @@ class Hub:
 
     port: int = 0
     status: int = 200
+    refuses: str = ""
     lose_answer: bool = False
     answer: bytes = b'{"error": "because"}'
     told: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -42,15 +43,16 @@ class Hub:
                 hub.tokens.add(self.headers.get("Authorization", ""))
                 assert self.path == "/api/v1/ingest"
                 hub.received.append(batch.batch_id)
-                if hub.status == 200:
+                status = 422 if hub.refuses in batch.tables else hub.status
+                if status == 200:
                     hub.batches.setdefault(batch.batch_id, batch)
                 if hub.lose_answer:
                     hub.lose_answer = False
                     self.close_connection = True
                     return
-                self.send_response(hub.status)
+                self.send_response(status)
                 self.end_headers()
-                self.wfile.write(acknowledged(batch.batch_id, hub.told) if hub.status == 200 else hub.answer)
+                self.wfile.write(acknowledged(batch.batch_id, hub.told) if status == 200 else hub.answer)
 
             def log_message(self, *_: object) -> None:
                 """Keep the test's output clean."""

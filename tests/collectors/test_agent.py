@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from collectors._spool import Spool
+from collectors._standing import all_put_aside
 from collectors.agent import Agent, node_collectors
 from collectors.fake_nvml import FakeNvml, Gpu, Scenario
 from ledger.config import Settings
@@ -274,3 +275,23 @@ def test_a_single_round_says_what_the_hub_has(agent: Agent, hub: Hub) -> None:
     (told,) = [each for each in said if each["event"] == "all rows are shipped"]
     assert told["rejected_count"] == 0
     assert told["row_count"] == sum(batch.row_count for batch in hub.batches.values()) > 0
+
+
+def test_rows_that_the_hub_never_takes_are_told_to_it_and_to_check(agent: Agent, hub: Hub, settings: Settings) -> None:
+    hub.refuses = "host_sample"
+    assert agent.once() is True
+    (event,) = [each for each in hub.rows("node_event") if each["event"] == "rows_refused"]
+    (aside,) = all_put_aside(settings.agent.spool)
+    assert event["row_count"] == aside.row_count > 0
+    assert "clusterledger check" in event["message"]
+    assert agent.once() is True
+    assert len([each for each in hub.rows("node_event") if each["event"] == "rows_refused"]) == 2
+
+
+def test_an_event_that_the_hub_refuses_makes_no_other_event(agent: Agent, hub: Hub, settings: Settings) -> None:
+    hub.status = 422
+    assert agent.once() is True
+    refused = all_put_aside(settings.agent.spool)
+    assert sum(each.row_count for each in refused) > 0
+    assert agent.counts.refused_rows == 0
+    assert agent.spool.waiting() == 0
