@@ -28,7 +28,6 @@ OURS = "model-of-j1"
 
 OWNERS = {"owners": [{"team": "red", "field": "tag", "value": "team=red"}]}
 END = NEXT + timedelta(days=10)
-DAYS = [f"{MONTH + timedelta(days=day):%Y-%m-%d}" for day in range((END - MONTH).days)]
 UNIT = Decimal(1).scaleb(-18)
 AMOUNT = st.integers(-(10**30), 10**30).map(lambda units: units * UNIT)
 BILLED = st.lists(
@@ -71,7 +70,8 @@ def scopes(allocations: pl.DataFrame, store: Store) -> tuple[dict[tuple[str, str
     """Return what each scope and currency spent, as budgets count it, and the days behind it."""
     days = validated(SpendDay, spend_day.function(allocations.lazy(), Span(MONTH, END, END)).collect())
     found: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    store.replace(SpendDay, days, partitions=DAYS)
+    last = (day for day, known in store.versions("spend_day").items() if known.row_count)
+    store.replace(SpendDay, days, partitions=sorted({*last, *days["day"].dt.to_string()}))
     rows = store.select(sql.load("spend_scopes").text, start=MONTH, end=END, team="")
     for scope, currency, cost in rows.select("scope", "billing_currency", "cost").iter_rows():
         if cost is not None:
