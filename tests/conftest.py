@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.draws import draw_the_same
 from tests.missing import missing
 
 ROOT = Path(__file__).parent.parent
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "quick"))
+draw_the_same()
 
 
 _SHARING: Final = {

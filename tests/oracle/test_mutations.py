@@ -28,7 +28,7 @@ HOUR = pl.duration(hours=1)
 
 
 def drawn(strategy: st.SearchStrategy[Any]) -> list[Any]:
-    """Return some examples, the same in each run of the same modules: Hypothesis draws constants of what is loaded."""
+    """Return some examples, the same in each run."""
     found: list[Any] = []
 
     @profile(EXAMPLES)
