@@ -156,6 +156,9 @@ def _connections(context: Context) -> Iterator[Line]:
             yield from (line(*each) for each in agreed(context.settings, _SECONDS, context.now()))
     else:
         yield line("hub", "missing", "agent.hub is not set", "agents need it: --hub URL")
+    if not has_hub_parts():
+        # People, mail and receivers are the hub's.
+        return
     yield _provider(context.settings.auth)
     yield from map(_receiver, context.settings.notify)
     if not mail.host:

@@ -77,6 +77,19 @@ main(["sql", "SELECT 1"])
     assert ended.stderr.endswith("  hint: pip install 'clusterledger[hub]'\n")
 
 
+def test_a_node_with_the_agent_alone_is_not_told_of_people_and_mail(home: Path) -> None:
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(("polars", "dataframely", "duckdb", "streamlit")))
+from app.cli import main
+main(["check", "--json"])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    parts = {each["part"] for each in json.loads(ended.stdout)}
+    assert {"configuration", "store", "hub", "node", "gpus"} <= parts
+    assert parts.isdisjoint({"login", "mail"})
+
+
 def test_every_option_is_described_in_a_sentence() -> None:
     for path, each in commands(typer.main.get_command(build())):
         for option in each.params:
