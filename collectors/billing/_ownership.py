@@ -14,6 +14,7 @@ from collectors.billing._format import Imported
 from collectors.billing._made import made_import
 from collectors.billing._tariff import Tariff, hour_price, tariff
 from ledger import money
+from ledger.frames import dtypes
 from ledger.tables import Asset, FocusCharge
 
 SOURCE: Final = "on_premises"
@@ -210,8 +211,8 @@ def _charge(asset: _Row, start: datetime, end: datetime, part: _Part) -> _Row:
 
 def _imported(month: datetime, rows: list[_Row], assets: pl.DataFrame, imported_at: datetime) -> Imported:
     """Return one month as an import."""
-    schema = FocusCharge.create_empty().schema
-    stated = pl.DataFrame(rows, schema={name: schema[name] for name in rows[0]})
+    schema = dtypes(FocusCharge)
+    stated = pl.DataFrame({name: pl.Series([row[name] for row in rows], dtype=schema[name]) for name in rows[0]})
     bare = stated.select(
         pl.col(name) if name in stated.columns else pl.lit(None, dtype=kind).alias(name)
         for name, kind in schema.items()

@@ -84,6 +84,7 @@ def _whole(asset: Owned) -> Owned:
     return replace(asset, **known, **life, residual=asset.purchase // 9, overhead="1.3", watts="800.5")
 
 
+@cache
 def tables(seed: int) -> Tables:
     assets, measured = inventory(seed)
     drew = [
