@@ -1,6 +1,7 @@
 """What a kilowatt-hour costs at which time, as a contract states it."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -76,9 +77,10 @@ def _minutes(text: str) -> int:
 @lru_cache(maxsize=20_000)
 def hour_price(parts: Tariff, zone: str, at: datetime) -> Fraction:
     """Return the mean price of an hour that starts at an instant, exactly: a price may change inside it."""
-    local = [(at + timedelta(minutes=minute)).astimezone(ZoneInfo(zone)) for minute in range(_HOUR_MINUTES)]
-    total = Fraction(0)
-    for clock in local:
-        minute = clock.hour * _HOUR_MINUTES + clock.minute
-        total += Fraction(next(part.price for part in parts if part.holds(clock.weekday(), minute)))
-    return total / _HOUR_MINUTES
+    place = ZoneInfo(zone)
+    local = [(at + timedelta(minutes=minute)).astimezone(place) for minute in range(_HOUR_MINUTES)]
+    minutes = Counter(
+        next(part.price for part in parts if part.holds(clock.weekday(), clock.hour * _HOUR_MINUTES + clock.minute))
+        for clock in local
+    )
+    return sum((Fraction(price) * count for price, count in minutes.items()), Fraction(0)) / _HOUR_MINUTES
