@@ -24,10 +24,14 @@ _SHARING: Final = {
     "tests/collectors/cluster/test_prometheus": "prometheus",
     "tests/app/test_pull.py": "prometheus",
     "tests/browser/": "browser",
+    "tests/app/test_demo_truth.py": "owners",
+    "tests/app/test_models_in_currency.py": "owners",
+    "tests/app/test_pages_in_currency.py": "owners",
+    "tests/app/test_same_money.py": "owners",
 }
 """Modules that one process runs, by how their paths begin: what they share takes seconds to start."""
 
-_FIRST: Final = ("slurm", "browser", "prometheus", "tests/oracle/", "tests/queries/rollups/", "tests/app/")
+_FIRST: Final = ("slurm", "browser", "prometheus", "owners", "tests/oracle/", "tests/queries/rollups/", "tests/app/")
 """What takes longest: programs that are waited for, then modules by their folder. It begins first: else one process
 would be left with it in the end.
 """
