@@ -26,6 +26,9 @@ _LOG_BYTES: Final = 12_000_000
 # Where no checkpoint gets a turn, a commit makes one after all.
 _SETTINGS: Final = ("SET GLOBAL wal_autocheckpoint = '1GB'", "SET GLOBAL max_vacuum_tasks = 0")
 _EVERY_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 0.05
+"""How soon it is tried again where a commit was in its way: the log grows meanwhile, and with it who waits."""
+
 _TASKS_OF_A_NIGHT: Final = 10
 
 Cursor = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
@@ -60,11 +63,15 @@ class Checkpoints:
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS):
+        pause = _EVERY_SECONDS
+        while not self._stop.wait(pause):
+            pause = _EVERY_SECONDS
             if self._waiting_bytes() >= _LOG_BYTES:
                 # A store that was opened again after a failed write has none of its settings.
                 if self._run(*self._settings, "CHECKPOINT"):
                     self._tails.note_checkpoint()
+                else:
+                    pause = min(_AGAIN_SECONDS, _EVERY_SECONDS)
             elif (stretch := self._tails.due(self._now())) is not None:
                 self._write_again(stretch)
 
