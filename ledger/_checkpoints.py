@@ -69,7 +69,7 @@ class Checkpoints:
             if self._waiting_bytes() >= _LOG_BYTES:
                 # A store that was opened again after a failed write has none of its settings.
                 if self._run(*self._settings, "CHECKPOINT"):
-                    self._tails.note_checkpoint()
+                    self._tails.note_checkpoint(self._now())
                 else:
                     pause = min(_AGAIN_SECONDS, _EVERY_SECONDS)
             elif (stretch := self._tails.due(self._now())) is not None:
@@ -81,7 +81,7 @@ class Checkpoints:
                 rows = compact(cursor, self._prefix, stretch)
         except (duckdb.Error, StoreError) as error:
             # Somebody has changed the same rows, or the disk is full: the rows are as they were.
-            self._tails.put_off(stretch)
+            self._tails.put_off(stretch, self._now())
             log.debug("rows not written again now", table_name=stretch.table.name, message=_in_a_line(error))
             return
         self._tails.written(stretch, rows)

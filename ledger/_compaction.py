@@ -10,7 +10,7 @@ from typing import Final
 import duckdb
 
 from ledger._commit import same_key
-from ledger._connection import ROW_GROUP, insert_arrow
+from ledger._connection import ROW_GROUP
 from ledger._ddl import quoted
 from ledger._tails import Stretch
 from ledger.errors import StoreError
@@ -43,6 +43,10 @@ def _end(cursor: duckdb.DuckDBPyConnection) -> None:
         cursor.execute("ROLLBACK")
     except duckdb.Error:
         return
+
+
+_FIRST_OWN_ROW: Final = 36_028_797_018_960_000
+"""Where DuckDB begins to number the rows that a transaction has put in, until it commits."""
 
 
 class _Rows:
@@ -78,27 +82,31 @@ class _Rows:
         return int(count)
 
     def write_again(self, count: int) -> None:
-        """Take the rows out and put them in again."""
+        """Put the rows in once more, and take out what was there."""
         sources = self._sources()
         query = " UNION ALL ".join(f"SELECT s.* FROM {source}" for source, _ in sources)
         order = ", ".join(quoted(name) for name in self._table.order or self._table.key)
         params = [each for _, params in sources for each in params]
-        found = self._cursor.execute(f"SELECT * FROM ({query}) ORDER BY {order}", params).to_arrow_table(ROW_GROUP)
-        deleted = self._delete()
-        if not count == found.num_rows == deleted:
+        # Not by way of Arrow: what many large columns leave between small ones in memory is not given back.
+        inserted = _changed(
+            self._cursor, f"INSERT INTO {self._target} SELECT * FROM ({query}) ORDER BY {order}", params
+        )
+        deleted = self._delete_stored()
+        if not count == inserted == deleted:
             raise StoreError(
-                f"{self._table.name}: found {count} rows to write again, read {found.num_rows} and deleted {deleted}, "
+                f"{self._table.name}: found {count} rows to write again, put in {inserted} and took out {deleted}, "
                 "expected the same ones; nothing was changed",
                 hint="the rows are as they were; please report this with the version of DuckDB",
             )
-        insert_arrow(self._cursor, self._target, found)
 
-    def _delete(self) -> int:
+    def _delete_stored(self) -> int:
+        """Delete the rows, but for those that this transaction has put in."""
         (source, params), *late = self._sources()
-        deleted = _changed(self._cursor, f"DELETE FROM {source}", params)
+        stored = f"s.rowid < {_FIRST_OWN_ROW}"
+        deleted = _changed(self._cursor, f"DELETE FROM {source} AND {stored}", params)
         if late:
             edges = f"{self._instant} >= ? AND {self._instant} < ?"
-            query = f"DELETE FROM {self._target} s USING late i WHERE {edges} AND {same_key(self._table)}"
+            query = f"DELETE FROM {self._target} s USING late i WHERE {edges} AND {stored} AND {same_key(self._table)}"
             deleted += _changed(self._cursor, query, late[0][1])
         return deleted
 

@@ -177,21 +177,17 @@ def _whole(series: pl.Series) -> pl.Series:
 
 def insert(cursor: duckdb.DuckDBPyConnection, target: str, frame: pl.DataFrame) -> None:
     """Insert a frame, whose columns are named as the target's."""
+    columns = ", ".join(f'"{name}"' for name in frame.columns)
     # Views of text are not copied; a filter on them, as a join pushes down, would fail in Arrow.
-    insert_arrow(cursor, target, frame.to_arrow(compat_level=pl.CompatLevel.newest()))
-
-
-def insert_arrow(cursor: duckdb.DuckDBPyConnection, target: str, table: pa.Table) -> None:
-    """Insert an Arrow table, whose columns are named as the target's."""
+    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
     # DuckDB's threads share a table by its batches: one batch is one thread's work, of any other size twice the work.
     batches = table.to_batches(max_chunksize=ROW_GROUP)
     incoming = pa.Table.from_batches(batches, schema=table.schema)
     # A statement is bound twice, which for a hundred rows is most of their time. A file's name with a quote in it is
     # read wrong here.
-    if '""' not in target and cursor.table(target).columns == table.column_names:
+    if '""' not in target and cursor.table(target).columns == frame.columns:
         cursor.from_arrow(incoming).insert_into(target)
         return
-    columns = ", ".join(f'"{name}"' for name in table.column_names)
     cursor.register("incoming", incoming)
     try:
         cursor.execute(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM incoming")

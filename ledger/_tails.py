@@ -1,7 +1,8 @@
 """What of each table lies in small groups of rows: how much has come since a while, and which stretch is written again.
 
-A checkpoint ends a group in each table that rows came into. Of thirty-two such groups one is made; and where the one
-before it is less than twice as large, one of both: a row is written again a few times at most until its group is whole.
+A checkpoint ends a group in each table that rows came into. Once the rows of some would fill a whole group they make
+one. Where fewer come, thirty-two such groups make one, together with the one before it if that is less than twice as
+large: a row is written again a few times at most until its group is whole.
 """
 
 import threading
@@ -19,10 +20,13 @@ from ledger.tables.partition import Table, Timed, floor
 _SMALL_GROUPS: Final = 32
 
 _SETTLED: Final = timedelta(seconds=60)
-"""What came has come by then: agents send within seconds what they have read."""
+"""What was read until an instant has come by then: agents send within seconds."""
 
 _OPEN: Final = timedelta(hours=2)
 """What is computed of an hour is computed again until then."""
+
+_PATIENCE: Final = timedelta(seconds=60)
+"""How long a stretch waits that could not be written."""
 
 _MOST_LATE: Final = 500_000
 """Keys of rows that came late are kept of so many; of more, the night joins their groups."""
@@ -30,29 +34,35 @@ _MOST_LATE: Final = 500_000
 
 @dataclass(frozen=True)
 class Stretch:
-    """Rows of a table to write again: those of a time, and some that came late, by their keys."""
+    """Rows of a table to write again: those of a time, and some that came late, by their keys.
+
+    `rows` is how many have come since the last stretch, and `late_count` in how many commits the late ones came.
+    """
 
     table: Table
     column: str
     start: datetime
     end: datetime
-    late: pl.DataFrame | None
-    groups: int
-    rows: int
-    late_count: int
+    late: pl.DataFrame | None = None
+    rows: int = 0
+    late_count: int = 0
 
 
 @dataclass
 class _Tail:
-    """What of one table lies in small groups: `written` are the starts and rows of those that were made of others."""
+    """What of one table lies in small groups.
+
+    `marks` are the checkpoints that ended one, with how many rows had come by then since `start`; `written` are the
+    starts and rows of those that were made of others.
+    """
 
     start: datetime
-    has_new: bool = False
-    groups: int = 0
     rows: int = 0
-    late_rows: int = 0
+    has_new: bool = False
+    marks: list[tuple[datetime, int]] = field(default_factory=list)
     late: list[pl.DataFrame] = field(default_factory=list)
     written: list[tuple[datetime, int]] = field(default_factory=list)
+    not_before: datetime | None = None
 
 
 class Tails:
@@ -77,28 +87,23 @@ class Tails:
         _, tail = self._tails.setdefault(table.name, (table, _Tail(first)))
         tail.has_new = True
         tail.rows += frame.height
-        if first < tail.start and tail.late_rows < _MOST_LATE:
+        if first < tail.start and sum(late.height for late in tail.late) < _MOST_LATE:
             keys = list(dict.fromkeys((*table.key, column)))
-            late = frame.lazy().filter(pl.col(column) < tail.start).select(keys).collect()
-            tail.late.append(late)
-            tail.late_rows += late.height
+            tail.late.append(frame.lazy().filter(pl.col(column) < tail.start).select(keys).collect())
 
-    def note_checkpoint(self) -> None:
+    def note_checkpoint(self, now: datetime) -> None:
         """Take note that a checkpoint has ended the groups that rows came into."""
         with self._lock:
             for _, tail in self._tails.values():
-                tail.groups += tail.has_new
-                tail.has_new = False
+                if tail.has_new:
+                    tail.marks.append((now, tail.rows))
+                    tail.has_new = False
 
     def due(self, now: datetime) -> Stretch | None:
         """Return what is to be written again next, None if nothing is."""
         with self._lock:
-            ready = [each for each in self._tails.values() if each[1].groups >= _SMALL_GROUPS]
-            for table, tail in sorted(ready, key=lambda each: -each[1].groups):
-                end = _settled(table, now)
-                if tail.start < end or tail.late:
-                    return _stretch(table, tail, max(end, tail.start))
-        return None
+            found = [each for each in (_due(table, tail, now) for table, tail in self._tails.values()) if each]
+        return max(found, key=lambda each: each.rows, default=None)
 
     def written(self, stretch: Stretch, rows: int) -> None:
         """Take note that a stretch lies in one group now, or in whole ones."""
@@ -108,29 +113,30 @@ class Tails:
             if rows < ROW_GROUP:
                 tail.written.append((stretch.start, rows))
             del tail.late[: stretch.late_count]
-            tail.late_rows = sum(frame.height for frame in tail.late)
-            tail.start, tail.rows, tail.groups = stretch.end, tail.rows - stretch.rows, tail.groups - stretch.groups
+            tail.start, tail.rows = stretch.end, tail.rows - stretch.rows
+            tail.marks = [(at, count - stretch.rows) for at, count in tail.marks if at > stretch.end]
 
-    def put_off(self, stretch: Stretch) -> None:
-        """Take note that a stretch could not be written: its turn comes with the next groups."""
+    def put_off(self, stretch: Stretch, now: datetime) -> None:
+        """Take note that a stretch could not be written: its turn comes again."""
         with self._lock:
-            self._tails[stretch.table.name][1].groups = 0
+            self._tails[stretch.table.name][1].not_before = now + _PATIENCE
 
 
-def _stretch(table: Table, tail: _Tail, end: datetime) -> Stretch:
-    start, rows = tail.start, tail.rows
+def _due(table: Table, tail: _Tail, now: datetime) -> Stretch | None:
+    settled = floor(now - _OPEN, "hour") if table.group == "rollup" else now - _SETTLED
+    marks = [mark for mark in tail.marks if mark[0] <= settled]
+    whole = next((mark for mark in marks if mark[1] >= ROW_GROUP), None)
+    if (whole is None and len(marks) < _SMALL_GROUPS) or (tail.not_before is not None and now < tail.not_before):
+        return None
+    end, rows = whole or marks[-1]
+    start, reached = tail.start, rows
     for began, before in reversed(tail.written):
-        if before >= 2 * rows:
+        if before >= 2 * reached:
             break
-        start, rows = began, rows + before
+        start, reached = began, reached + before
     late = pl.concat(tail.late).unique() if tail.late else None
     column = cast("str", instant_of(table))
-    return Stretch(table, column, start, end, late, tail.groups, tail.rows, len(tail.late))
-
-
-def _settled(table: Table, now: datetime) -> datetime:
-    """Return the instant before which rows stay as they are."""
-    return floor(now - _OPEN, "hour") if table.group == "rollup" else now - _SETTLED
+    return Stretch(table, column, start, max(start, end), late, rows, len(tail.late))
 
 
 def instant_of(table: Table) -> str | None:

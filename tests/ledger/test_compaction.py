@@ -23,7 +23,7 @@ from ledger._opening import opened
 from ledger._tails import Stretch, Tails
 from ledger.frames import to_frame
 from ledger.store import Store
-from ledger.tables import Batch, GpuHour, GpuSample, SpendDay, declared
+from ledger.tables import Batch, GpuHour, GpuMinute, GpuSample, SpendDay, declared
 from tests.ledger.test_checkpoints import log_bytes
 from tests.ledger.test_store_file import url_of
 
@@ -31,6 +31,7 @@ AT = datetime(2026, 11, 20, 5, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 TABLE = declared(GpuSample)
 PATIENCE_SECONDS = 60.0
+BEGAN = time.monotonic()
 
 Connection = tuple[duckdb.DuckDBPyConnection, str]
 
@@ -59,7 +60,7 @@ def rows(seconds: range, node: str = "n", power_watts: float | None = None) -> p
 
 
 def stretch(start: int, end: int, late: pl.DataFrame | None = None) -> Stretch:
-    return Stretch(TABLE, "sampled_at", AT + start * SECOND, AT + end * SECOND, late, 0, 0, 0)
+    return Stretch(TABLE, "sampled_at", AT + start * SECOND, AT + end * SECOND, late)
 
 
 @pytest.fixture(scope="module")
@@ -134,76 +135,101 @@ def test_what_is_more_than_came_in_handfuls_stays_where_it_is(
     assert fetch(connection, f"SELECT rowid FROM {prefix}gpu_sample").equals(before)
 
 
-def come(tails: Tails, frame: pl.DataFrame) -> None:
-    """Let rows be committed, and a checkpoint end their group."""
+def come(tails: Tails, frame: pl.DataFrame, at: int) -> None:
+    """Let rows be committed, and a checkpoint end their group at a second."""
     tails.note([(TABLE, frame)])
-    tails.note_checkpoint()
+    tails.note_checkpoint(AT + at * SECOND)
+
+
+def seconds_of(due: Stretch | None) -> tuple[int, int]:
+    assert due is not None
+    return (due.start - AT) // SECOND, (due.end - AT) // SECOND
 
 
 def test_groups_are_written_again_once_there_are_many_and_a_stretch_reaches_back_over_smaller_ones() -> None:
     tails, found = Tails(), []
     for minute in range(4 * 32):
-        now = AT + timedelta(seconds=minute * 60)
-        come(tails, rows(range(minute * 60, minute * 60 + 60)))
-        if (due := tails.due(now + timedelta(seconds=120))) is not None:
-            found.append(((due.start - AT) // SECOND // 60, (due.end - AT) // SECOND // 60))
+        end = minute * 60 + 60
+        come(tails, rows(range(end - 60, end)), end)
+        if (due := tails.due(AT + timedelta(seconds=end + 60))) is not None:
+            found.append(seconds_of(due))
             tails.written(due, (due.end - due.start) // SECOND)
-    assert found == [(0, 32), (0, 64), (64, 96), (0, 128)]
+    hours = [(start // 60, end // 60) for start, end in found]
+    assert hours == [(0, 32), (0, 64), (64, 96), (0, 128)]
 
 
-def test_nothing_is_written_again_that_may_still_come_or_that_lies_in_whole_groups() -> None:
+def test_rows_that_fill_a_whole_group_are_written_again_and_never_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tails, "ROW_GROUP", 250)
+    tails, found = Tails(), []
+    for minute in range(10):
+        end = minute * 60 + 60
+        come(tails, rows(range(end - 60, end)), end)
+        if (due := tails.due(AT + timedelta(seconds=end + 60))) is not None:
+            found.append(seconds_of(due))
+            tails.written(due, (due.end - due.start) // SECOND)
+    assert found == [(0, 300), (300, 600)]
+
+
+def test_nothing_is_written_again_that_may_still_come() -> None:
     tails = Tails()
-    for second in range(40):
-        come(tails, rows(range(second, second + 1)))
+    for second in range(1, 41):
+        come(tails, rows(range(second - 1, second)), second)
     assert tails.due(AT + timedelta(seconds=60)) is None
-    due = tails.due(AT + timedelta(seconds=90))
+    assert tails.due(AT + timedelta(seconds=91)) is None
+    assert seconds_of(tails.due(AT + timedelta(seconds=92))) == (0, 32)
+    due = tails.due(AT + timedelta(seconds=98))
     assert due is not None
-    assert (due.start, due.end, due.late) == (AT, AT + timedelta(seconds=30), None)
+    assert seconds_of(due) == (0, 38)
     tails.written(due, ROW_GROUP)
-    for second in range(40, 72):
-        come(tails, rows(range(second, second + 1)))
-    due = tails.due(AT + timedelta(seconds=120))
-    assert due is not None
-    assert (due.start, due.end) == (AT + timedelta(seconds=30), AT + timedelta(seconds=60))
+    for second in range(41, 71):
+        come(tails, rows(range(second - 1, second)), second)
+    assert seconds_of(tails.due(AT + timedelta(seconds=130))) == (38, 70)
 
 
 def test_rows_that_come_late_are_written_again_with_the_others_and_forgotten_after() -> None:
+    def come_from(first: int) -> Stretch | None:
+        for second in range(first, first + 32):
+            come(tails, rows(range(second, second + 1)), second + 1)
+        return tails.due(AT + timedelta(seconds=first + 100))
+
     tails = Tails()
-    for second in range(32):
-        come(tails, rows(range(1_000 + second, 1_001 + second)))
-    due = tails.due(AT + timedelta(seconds=2_000))
+    due = come_from(1_000)
     assert due is not None
-    # A late one comes while the others are written.
-    come(tails, rows(range(7, 8), "late"))
+    # One comes while others are written that it is later than, and one after.
+    come(tails, rows(range(7, 8), "late"), 1_100)
     tails.written(due, ROW_GROUP)
-    for second in range(31):
-        come(tails, rows(range(2_000 + second, 2_001 + second)))
-    due = tails.due(AT + timedelta(seconds=3_000))
+    come(tails, rows(range(1_020, 1_021), "late"), 1_101)
+    due = come_from(2_000)
     assert due is not None
     assert due.late is not None
-    assert due.late.select("node", "sampled_at").rows() == [("late", AT + 7 * SECOND)]
+    instants = due.late.filter(node="late").sort("sampled_at")["sampled_at"].to_list()
+    assert instants == [AT + 7 * SECOND, AT + 1_020 * SECOND]
     tails.written(due, ROW_GROUP)
-    for second in range(32):
-        come(tails, rows(range(3_000 + second, 3_001 + second)))
-    due = tails.due(AT + timedelta(seconds=4_000))
+    due = come_from(3_000)
     assert due is not None
     assert due.late is None
 
 
-def test_a_stretch_that_could_not_be_written_has_its_turn_with_the_next_groups() -> None:
+def test_a_stretch_that_could_not_be_written_has_its_turn_again_a_minute_later() -> None:
     tails = Tails()
-    for second in range(32):
-        come(tails, rows(range(second, second + 1)))
+    for second in range(1, 33):
+        come(tails, rows(range(second - 1, second)), second)
     now = AT + timedelta(hours=1)
     due = tails.due(now)
     assert due is not None
-    tails.put_off(due)
-    assert tails.due(now) is None
-    for second in range(32, 64):
-        come(tails, rows(range(second, second + 1)))
-    again = tails.due(now)
-    assert again is not None
-    assert again.start == due.start
+    tails.put_off(due, now)
+    assert tails.due(now + timedelta(seconds=59)) is None
+    assert tails.due(now + timedelta(seconds=60)) == due
+
+
+def test_what_is_computed_of_an_hour_is_written_again_once_the_hour_is_closed() -> None:
+    tails, table = Tails(), declared(GpuMinute)
+    minutes = pl.DataFrame({"minute_start": [AT]}, schema_overrides={"minute_start": pl.Datetime("us", "UTC")})
+    for second in range(32):
+        tails.note([(table, minutes)])
+        tails.note_checkpoint(AT + timedelta(minutes=59, seconds=second))
+    assert tails.due(AT + timedelta(hours=2, minutes=59)) is None
+    assert tails.due(AT + timedelta(hours=3)) is not None
 
 
 def test_tables_without_an_instant_and_what_is_computed_of_days_stay_as_they_are() -> None:
@@ -214,6 +240,11 @@ def test_tables_without_an_instant_and_what_is_computed_of_days_stay_as_they_are
 
 
 GROUPS = "SELECT count(DISTINCT row_group_id) AS n FROM pragma_storage_info('gpu_sample')"
+
+
+def later() -> datetime:
+    """Return the time by a clock that is a minute on every few milliseconds."""
+    return AT + timedelta(days=1, seconds=(time.monotonic() - BEGAN) * 20_000)
 
 
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +266,7 @@ def test_a_store_that_is_served_has_few_groups_while_people_read_and_rows_are_me
     soon(monkeypatch)
     path, done = tmp_path / "ledger.duckdb", threading.Event()
     odd: list[int] = []
-    with Store.open(url_of(path), now=lambda: AT + timedelta(days=1)) as store:
+    with Store.open(url_of(path), now=later) as store:
         store.checkpoint_beside()
 
         def read() -> None:
@@ -271,15 +302,14 @@ def test_a_store_that_is_served_has_few_groups_while_people_read_and_rows_are_me
 
 KILLED = """
     import sys
-    from datetime import timedelta
     from ledger import _checkpoints, _tails, log
     from ledger.store import Store
     from ledger.tables import GpuSample
-    from tests.ledger.test_compaction import AT, rows
+    from tests.ledger.test_compaction import later, rows
 
     _checkpoints._EVERY_SECONDS, _checkpoints._LOG_BYTES, _tails._SMALL_GROUPS = 0.01, 20_000, 2
     log.configure()
-    store = Store.open(sys.argv[1], now=lambda: AT + timedelta(days=1))
+    store = Store.open(sys.argv[1], now=later)
     store.checkpoint_beside()
     for index in range(100_000):
         store.append(GpuSample, rows(range(index * 200, index * 200 + 200), sys.argv[2]), source="t")
@@ -299,7 +329,10 @@ def test_a_process_that_is_killed_while_it_writes_again_loses_no_row_and_doubles
         told += int(lines[-1])
         with Store.open(url_of(path)) as store:
             kept = store.read(GpuSample)
+            groups = store.select(GROUPS).item()
         # The last commit may have been kept and not told.
         assert told * 200 <= kept.height <= (told + life + 1) * 200
         assert kept.select(TABLE.key).n_unique() == kept.height
         assert kept.height % 200 == 0
+    # Each commit was a group of its own before it was written again.
+    assert groups < told / 2
