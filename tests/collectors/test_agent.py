@@ -20,6 +20,7 @@ from collectors.fake_nvml import FakeNvml, Gpu, Scenario
 from ledger.config import Settings
 from ledger.errors import ConfigError
 from ledger.exposition import exposition
+from ledger.registry import Row
 from ledger.sections import AgentSettings
 from tests.collectors.hub import FIXTURES, Hub, soon
 
@@ -73,8 +74,18 @@ def test_a_refused_batch_is_put_aside_with_its_reason(agent: Agent, hub: Hub, se
     assert {(each["status"], each["reason"]) for each in refused} == {(status, '{"error": "because"}')}
     hosts = [row for each in refused for row in each["tables"].get("host_sample", [])]
     assert [row["cpu_count"] for row in hosts] == [2]
+    # The hub is told of them by an event, which this one refuses too: it is told of no further.
+    told = [each for each in refused if _events(each) == ["rows_refused"]]
+    assert [list(each["tables"]) for each in told] == [["node_event"]]
     # A batch is one version or none; where its rows or its size are refused, each table stands for itself.
-    assert (len(refused) == 1) == (status == 400)
+    assert (len(refused) == 1 + len(told)) == (status == 400)
+    assert told[0]["tables"]["node_event"][0]["row_count"] == sum(
+        len(rows) for each in refused if each not in told for rows in each["tables"].values()
+    )
+
+
+def _events(batch: dict[str, dict[str, list[Row]]]) -> list[object]:
+    return [row["event"] for row in batch["tables"].get("node_event", [])]
 
 
 def test_an_agent_without_a_token_sends_none(settings: Settings, hub: Hub) -> None:
