@@ -29,6 +29,13 @@ _GROWTH_SECONDS: Final = 10.0
 _MOST_SECONDS: Final = 30.0
 """So long they last where the hub has no time to read them anew before a page asks: a large rollup computes."""
 
+_PATIENCE_SECONDS: Final = 0.6
+"""So long an agent waits for its answer while the hub does other things than answering."""
+
+_LOOK_SECONDS: Final = 0.05
+_GIVEN_SECONDS: Final = 1.0
+"""What can wait does so for so long at most, and then goes on: it is done too, however many agents there are."""
+
 acting: ContextVar[str] = ContextVar("who acts", default="command line")
 """Who acts in this thread or task, as the audit log names them."""
 
@@ -43,7 +50,8 @@ class Context:
     """One store with what belongs to it; it is opened when it is first asked for.
 
     `matched` says on which nodes and bills the links between them were last computed, `held` on which hours of what
-    kubelets tell the holders of devices were; `viewer` says what the one who looks at the page that runs now may see,
+    kubelets tell the holders of devices were; `longest_wait` says for how many seconds an agent has waited for its
+    answer, the one that has waited longest; `viewer` says what the one who looks at the page that runs now may see,
     and without one everybody is an admin; `person` says their name; large calls of rollups go `aside`, and `reader`
     reads the batches of many agents.
     """
@@ -55,6 +63,7 @@ class Context:
     work: threading.RLock = field(default_factory=threading.RLock)
     keeping: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
+    longest_wait: Callable[[], float] = lambda: 0.0
     aside: "Aside | None" = None
     reader: "Reader | None" = None
     matched: object = None
@@ -112,6 +121,14 @@ class Context:
         """Return a value that differs after any of the tables has changed, and from any other context's."""
         self.say_growth(_MOST_SECONDS)
         return (self._identity, self._all, *(self._versions[name] for name in sorted(tables)))
+
+    def is_over(self) -> bool:
+        """Tell whether work that can wait is to end; it asks between its parts, and agents that wait come first."""
+        until = time.monotonic() + _GIVEN_SECONDS
+        while self.longest_wait() > _PATIENCE_SECONDS and time.monotonic() < until:
+            if self.stop.wait(_LOOK_SECONDS):
+                break
+        return self.stop.is_set()
 
     def went_back(self) -> timedelta:
         """Return by how much the clock is behind the latest instant at which it was asked so."""

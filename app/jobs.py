@@ -91,7 +91,7 @@ def expire(context: Context, due_at: datetime) -> str:
     del due_at
     compute(context, silent)
     with context.work:
-        gone = retention.expire(context.store, context.settings, now=context.now(), stop=context.stop.is_set)
+        gone = retention.expire(context.store, context.settings, now=context.now(), stop=context.is_over)
         _forget_runs(context)
         context.store.join_groups()
     context.changed()

@@ -84,7 +84,7 @@ class Scheduler:
     def _run_due(self) -> None:
         _keep(self._context, self._ends)
         for job in self._jobs:
-            if self._context.stop.is_set():
+            if self._context.is_over():
                 return
             due_at = due(self._context, job)
             if due_at is not None:
@@ -99,7 +99,7 @@ class Scheduler:
         state = (context.version(TABLES), context.now().replace(second=0, microsecond=0))
         if contexts.current() is context and state != self._asked:
             self._asked = state
-            data.again(context.stop.is_set)
+            data.again(context.is_over)
 
 
 def due(context: Context, job: Job) -> datetime | None:

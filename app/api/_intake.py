@@ -38,6 +38,7 @@ class _Call:
     caller: Caller
     body: bytes
     answered: asyncio.Future[Response]
+    came_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Intake:
         self._context = context
         self._pace = pace
         self._reader = reader
+        self._oldest: float | None = None
+        context.longest_wait = self.longest_wait
         # One queue in a hub; tests of an application have a loop for each call.
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
 
@@ -85,16 +88,23 @@ class Intake:
             queue.worker = asyncio.create_task(self._work(queue))
         return await call.answered
 
+    def longest_wait(self) -> float:
+        """Return for how many seconds the call has waited that came first of those that wait; 0 for none."""
+        oldest = self._oldest
+        return 0.0 if oldest is None else time.monotonic() - oldest
+
     async def _work(self, queue: _Queue) -> None:
         """Answer calls until none waits."""
         try:
             while queue.calls:
                 began, calls = time.perf_counter(), queue.take()
+                self._oldest = calls[0].came_at
                 await self._settle(calls)
+                self._oldest = queue.calls[0].came_at if queue.calls else None
                 if len(calls) > 1:
                     await asyncio.sleep(max(0.0, _EVERY_SECONDS - (time.perf_counter() - began)))
         finally:
-            queue.worker = None
+            queue.worker = self._oldest = None
             # Only a loop that ends leaves any.
             for call in queue.calls:
                 call.answered.cancel()

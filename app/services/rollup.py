@@ -66,7 +66,7 @@ def compute(
             until=until,
             everything=everything,
             progress=told,
-            stop=context.stop.is_set,
+            stop=context.is_over,
             aside=context.aside,
         )
     # A rule writes the table of findings under a name of its own.

@@ -28,3 +28,30 @@ def test_what_goes_on_growing_is_read_again_once_in_a_step_by_a_hub_that_has_tim
     assert len(seen) == versions
     here.changed({"gpu_sample"})
     assert here.version({"gpu_sample"}) not in seen
+
+
+def test_work_that_can_wait_goes_on_when_agents_have_their_answers() -> None:
+    waits = [5.0, 5.0, 0.7, 0.3, 5.0]
+    here = Context(load(store={"url": "duckdb::memory:"}), longest_wait=lambda: waits.pop(0))
+    assert here.is_over() is False
+    assert waits == [5.0]
+
+
+def test_work_that_can_wait_goes_on_in_a_while_where_agents_always_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = [1_000.0]
+
+    def longest_wait() -> float:
+        at[0] += 0.1
+        return 5.0
+
+    monkeypatch.setattr(contexts.time, "monotonic", lambda: at[0])
+    monkeypatch.setattr(contexts, "_LOOK_SECONDS", 0.0)
+    here = Context(load(store={"url": "duckdb::memory:"}), longest_wait=longest_wait)
+    assert here.is_over() is False
+    assert at[0] >= 1_001.0
+
+
+def test_a_hub_that_stops_waits_for_no_agent_between_parts_of_its_work() -> None:
+    here = Context(load(store={"url": "duckdb::memory:"}), longest_wait=lambda: 5.0)
+    here.stop.set()
+    assert here.is_over() is True

@@ -57,6 +57,22 @@ def test_calls_that_wait_share_a_commit(empty_context: Context) -> None:
     assert empty_context.store.read(HostSample).height == empty_context.store.read(Batch).height == 100
 
 
+def test_how_long_calls_wait_is_told_until_they_are_answered(empty_context: Context) -> None:
+    asked: list[float] = []
+
+    class Asking(Pace):
+        def wait(self, caller: Hashable) -> int:
+            asked.append(empty_context.longest_wait())
+            return super().wait(caller)
+
+    intake = Intake(empty_context, Asking(60_000))
+    assert empty_context.longest_wait() == 0
+    answers(intake, *(body(f"n{each}") for each in range(3)))
+    assert len(asked) == 3
+    assert 0 < asked[0] <= asked[1] <= asked[2]
+    assert empty_context.longest_wait() == 0
+
+
 def test_a_call_that_breaks_the_program_breaks_no_other(empty_context: Context) -> None:
     found = answers(Intake(empty_context, Stumbling(60_000)), *(body(node) for node in ("a", "b", "bad", "c", "d")))
     assert isinstance(found.pop(2), ZeroDivisionError)
