@@ -32,6 +32,7 @@ class Answer:
     status_code: int
     content: bytes
     retry_after: str
+    date: str = ""
 
     @property
     def text(self) -> str:
@@ -60,13 +61,24 @@ class Connection:
         self._headers = dict(headers)
         self._url = _parts(self.address)
         self._prefix = self._url.path
+        self.proxy = _proxy_of(self._url)
         self._connection = self._made(seconds, tls)
+
+    def get(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """Return what is answered to a question.
+
+        Raises: HubError: no answer came.
+        """
+        return self._asked("GET", path, None, headers)
 
     def post(self, path: str, content: bytes, headers: Mapping[str, str]) -> Answer:
         """Send some content and return what is answered.
 
         Raises: HubError: no answer came.
         """
+        return self._asked("POST", path, content, headers)
+
+    def _asked(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
         connection, is_sent = self._connection, False
         if _is_ended(connection):
             connection.close()
@@ -75,7 +87,7 @@ class Connection:
                 connection.connect()
             # Who refuses a body may say so before it has read all of it.
             with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request("POST", f"{self._prefix}{path}", body=content, headers={**self._headers, **headers})
+                connection.request(method, f"{self._prefix}{path}", body=content, headers={**self._headers, **headers})
             is_sent = True
             answer = connection.getresponse()
             body = answer.read(_LONGEST_ANSWER)
@@ -83,7 +95,7 @@ class Connection:
                 raise IncompleteRead(body, answer.length)
             if not answer.isclosed():
                 connection.close()
-            return Answer(answer.status, body, answer.getheader("Retry-After", ""))
+            return Answer(answer.status, body, answer.getheader("Retry-After", ""), answer.getheader("Date", ""))
         except (OSError, HTTPException) as error:
             connection.close()
             raise HubError(error, is_sent=is_sent) from error
@@ -94,9 +106,8 @@ class Connection:
 
     def _made(self, seconds: float, tls: ssl.SSLContext | None) -> HTTPConnection:
         """Return a connection that is not open yet, to the hub or to the proxy that the environment names for it."""
-        url = self._url
+        url, proxy = self._url, self.proxy
         host, port = url.hostname or "", url.port
-        proxy = _proxy_of(url)
         is_safe = url.scheme == "https"
         at = host if proxy is None else proxy.hostname or ""
         at_port = port if proxy is None else proxy.port or 80

@@ -55,9 +55,9 @@ class Link:
     tls: ssl.SSLContext | None = None
     shows_certificate: bool = False
 
-    def client(self) -> Connection:
+    def client(self, seconds: float = _TIMEOUT_SECONDS) -> Connection:
         """Return a connection to this hub, not open yet."""
-        return Connection(self.hub, seconds=_TIMEOUT_SECONDS, headers={"Content-Type": CONTENT_TYPE}, tls=self.tls)
+        return Connection(self.hub, seconds=seconds, headers={"Content-Type": CONTENT_TYPE}, tls=self.tls)
 
 
 class Shipper:

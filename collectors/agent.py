@@ -29,7 +29,7 @@ from ledger.registry import Row
 if TYPE_CHECKING:
     from collectors._serve import Served
 
-__all__ = ["Agent", "Round", "node_collectors", "run_agent", "run_collectors", "token_of"]
+__all__ = ["Agent", "Round", "link_of", "node_collectors", "run_agent", "run_collectors", "token_of"]
 
 _FLUSH_SECONDS: Final = 1.0
 _NODE_ROW_SECONDS: Final = 3600.0
@@ -66,7 +66,7 @@ class Agent:
         self._asked_to_reload = threading.Event()
         self.counts = Counts()
         agent = settings.agent
-        link = self._link(settings)
+        link = link_of(settings, lambda: token_of(self._reread()))
         self.spool = Spool(agent.spool, agent.spool_max_bytes)
         self._instants = Instants(self.spool)
         try:
@@ -125,7 +125,7 @@ class Agent:
             settings = self._reread()
             _refuse_moving(self._settings, settings)
             wanted = sources(node_collectors(), None, settings, self._offers)
-            link = self._link(settings)
+            link = link_of(settings, lambda: token_of(self._reread()))
             if _served_at(settings) != _served_at(self._settings):
                 served = self._serving(settings)
         except ClusterLedgerError as error:
@@ -154,18 +154,6 @@ class Agent:
             self.served.close()
         self._shipper.close()
         self.spool.close()
-
-    def _link(self, settings: Settings) -> Link:
-        """Return the way to the hub, made whole: what is wrong with it shows now.
-
-        Raises: ConfigError: there is no address, or a file of TLS is not what it should be.
-        """
-        agent = settings.agent
-        if not agent.hub:
-            raise ConfigError("agent.hub: found nothing, expected the hub's address", hint="pass --hub URL")
-        tls = trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key)
-        shows = agent.tls_certificate is not None
-        return Link(agent.hub, lambda: token_of(self._reread()), agent.ship_every_seconds, tls, shows)
 
     def _serving(self, settings: Settings) -> "Served | None":
         """Serve what the agent says of itself, where that is wanted.
@@ -247,6 +235,18 @@ class Agent:
             return []
         self.spool.remember("boot_id", self.identity.boot_id)
         return [] if before is None else [self._event("boot", f"boot {self.identity.boot_id} after {before}")]
+
+
+def link_of(settings: Settings, token: Callable[[], str]) -> Link:
+    """Return the way to the hub, made whole: what is wrong with it shows now.
+
+    Raises: ConfigError: there is no address, or a file of TLS is not what it should be.
+    """
+    agent = settings.agent
+    if not agent.hub:
+        raise ConfigError("agent.hub: found nothing, expected the hub's address", hint="pass --hub URL")
+    tls = trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key)
+    return Link(agent.hub, token, agent.ship_every_seconds, tls, agent.tls_certificate is not None)
 
 
 def token_of(settings: Settings) -> str:

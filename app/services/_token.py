@@ -6,11 +6,11 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
-import httpx2
+import msgspec
 
 from collectors._answers import ADVICE
 from collectors._collect import identity_of, roots
-from collectors._tls import trusting
+from collectors._http import Answer, Connection, HubError
 from collectors.agent import token_of
 from ledger.config import Settings
 
@@ -22,12 +22,13 @@ Standing = tuple[str, str, str]
 """A status, what was found, and what to do."""
 
 
-def agreed(settings: Settings, seconds: float, now: datetime) -> Iterator[tuple[str, str, str, str]]:
+def agreed(settings: Settings, hub: Connection, now: datetime) -> Iterator[tuple[str, str, str, str]]:
     """Yield how this node's token and its clock stand with the hub, each with its name."""
+    token = token_of(settings)
     try:
-        answer = _asked(settings, seconds)
+        answer = hub.get("/api/v1/agent", {"Authorization": f"Bearer {token}"} if token else {})
         told = standing_of_token(settings, answer)
-    except httpx2.HTTPError as error:
+    except HubError as error:
         yield "token", "failed", f"{settings.agent.hub}: {error}", "is the hub up, and the address right?"
         return
     except (ValueError, KeyError, TypeError):
@@ -35,20 +36,9 @@ def agreed(settings: Settings, seconds: float, now: datetime) -> Iterator[tuple[
         return
     if told is not None:
         yield "token", *told
-    clock = standing_of_clock(answer.headers.get("date", ""), now)
+    clock = standing_of_clock(answer.date, now)
     if clock is not None:
         yield "clock", *clock
-
-
-def _asked(settings: Settings, seconds: float) -> httpx2.Response:
-    agent, token = settings.agent, token_of(settings)
-    return httpx2.get(
-        f"{agent.hub.rstrip('/')}/api/v1/agent",
-        headers={"Authorization": f"Bearer {token}"} if token else {},
-        timeout=seconds,
-        trust_env=False,
-        verify=trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key) or True,
-    )
 
 
 def standing_of_clock(date: str, now: datetime) -> Standing | None:
@@ -69,7 +59,7 @@ def standing_of_clock(date: str, now: datetime) -> Standing | None:
     )
 
 
-def standing_of_token(settings: Settings, answer: httpx2.Response) -> Standing | None:
+def standing_of_token(settings: Settings, answer: Answer) -> Standing | None:
     """Return how this node's token stands by what the hub answers to it; None where the hub does not tell.
 
     Raises: ValueError, KeyError, TypeError: it is no hub's answer.
@@ -81,7 +71,7 @@ def standing_of_token(settings: Settings, answer: httpx2.Response) -> Standing |
         where = "a credential of systemd is not seen here: CLUSTERLEDGER_SECRETS=/etc/clusterledger/secrets shows it"
         return "missing", f"agent.token is not set for {here}", f"{advice}; {where}"
     if answer.status_code == HTTPStatus.OK:
-        told = answer.json()
+        told = msgspec.json.decode(answer.content)
         if told["node"] == _ANY or (told["node"] == own.node and told["cluster"] in ("", own.cluster)):
             return "ok", f"the hub knows it as that of {here}", ""
         advice = ADVICE[HTTPStatus.FORBIDDEN].format(node=own.node, cluster=own.cluster)
@@ -90,4 +80,4 @@ def standing_of_token(settings: Settings, answer: httpx2.Response) -> Standing |
         # A hub of an older release does not tell.
         return None
     advice = ADVICE[answer.status_code].format(node=own.node, cluster=own.cluster)
-    return "failed", f"HTTP {answer.status_code}: {answer.json()['error']}", advice
+    return "failed", f"HTTP {answer.status_code}: {msgspec.json.decode(answer.content)['error']}", advice

@@ -1,14 +1,16 @@
 """What works here and what does not, and what to do about it."""
 
 import importlib.util
+import json
 import os
 import smtplib
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import astuple
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,9 +20,10 @@ from pydantic import BaseModel, ValidationError
 
 from app.context import Context
 from app.services import _privileges
-from app.services._hub_file import found, hub_file
+from app.services._hub_file import HubFile, found, hub_file
 from app.services._service import Params, Progress, service
 from app.tls import pinned
+from collectors._http import Connection, HubError
 from collectors._settings import CollectorSettings
 from collectors._tls import trouble, trusting
 from ledger.config import HINT, Settings, config_path, origin
@@ -29,6 +32,7 @@ from ledger.sections import AuthSettings, Receiver
 from ledger.words import amount
 
 _SECONDS: Final = 5.0
+_HEALTH: Final = "/api/v1/health"
 
 Line = dict[str, str]
 
@@ -122,8 +126,7 @@ def _store(context: Context) -> Iterator[Line]:
     url = context.settings.store.url
     hub = found(url)
     if hub is not None:
-        what = f"{url}, held by the hub at {hub.url} (process {hub.pid})"
-        yield _answers("store", f"{hub.url}/api/v1/health", what, lambda: pinned(hub.certificate))
+        yield _holder(url, hub)
         return
     beside = hub_file(url)
     path = Path(url.removeprefix("duckdb:")) if beside is not None else None
@@ -141,19 +144,9 @@ def _store(context: Context) -> Iterator[Line]:
 
 
 def _connections(context: Context) -> Iterator[Line]:
-    agent, mail = context.settings.agent, context.settings.mail
-    if agent.hub:
-        hub = _answers(
-            "hub",
-            f"{agent.hub.rstrip('/')}/api/v1/health",
-            agent.hub,
-            lambda: trusting("agent", agent.ca_file, agent.tls_certificate, agent.tls_key) or True,
-        )
-        yield hub
-        if hub["status"] == "ok":
-            from app.services._token import agreed  # noqa: PLC0415  as units: when asked for
-
-            yield from (line(*each) for each in agreed(context.settings, _SECONDS, context.now()))
+    mail = context.settings.mail
+    if context.settings.agent.hub:
+        yield from _hub(context)
     else:
         yield line("hub", "missing", "agent.hub is not set", "agents need it: --hub URL")
     if not has_hub_parts():
@@ -263,18 +256,61 @@ def _status(http_status: int) -> str:
     return f"HTTP {http_status}: " if http_status else ""
 
 
-def _answers(part: str, address: str, what: str, verify: Callable[[], ssl.SSLContext | bool]) -> Line:
-    """Say whether a hub answers at an address."""
+def _holder(url: str, hub: HubFile) -> Line:
+    """Say whether the hub answers that holds a store; it runs on this machine, where no proxy stands between."""
+    what = f"{url}, held by the hub at {hub.url} (process {hub.pid})"
     try:
-        response = httpx2.get(address, timeout=_SECONDS, trust_env=False, verify=verify())
-        # Unknown paths of a page server answer 200 as well: look at what is said.
-        is_hub = response.status_code == httpx2.codes.OK and response.json().get("status") == "ok"
+        verify = pinned(hub.certificate)
+        found = httpx2.get(f"{hub.url}{_HEALTH}", timeout=_SECONDS, trust_env=False, verify=verify)
     except ClusterLedgerError as error:
-        return line(part, "failed", error.message, error.hint)
-    except (httpx2.HTTPError, ValueError) as error:
-        said, advice = trouble(error) or (str(error), "is the hub up, and the address right?")
-        return line(part, "failed", f"{what}: {said}", advice)
-    return line(part, "ok", what) if is_hub else line(part, "failed", f"{what}: no hub answers there", "see agent.hub")
+        return line("store", "failed", error.message, error.hint)
+    except httpx2.HTTPError as error:
+        return line("store", "failed", f"{what}: {error}", f"look at its log, or end process {hub.pid}")
+    return line("store", "ok", what) if _is_hub(found.status_code, found.content) else _no_hub("store", what)
+
+
+def _hub(context: Context) -> Iterator[Line]:
+    """Say whether the hub answers this node and would take what it sends; it is asked the way that the agent asks."""
+    from app.services._token import agreed  # noqa: PLC0415  as units: when asked for
+    from collectors.agent import link_of, token_of  # noqa: PLC0415  as above
+
+    settings = context.settings
+    try:
+        hub = link_of(settings, lambda: token_of(settings)).client(_SECONDS)
+    except ClusterLedgerError as error:
+        yield line("hub", "failed", error.message, error.hint)
+        return
+    with closing(hub):
+        where = f"{settings.agent.hub}{_by_proxy(hub)}"
+        try:
+            answer = hub.get(_HEALTH, {})
+        except HubError as error:
+            said, advice = trouble(error) or (str(error), "is the hub up, and the address right?")
+            yield line("hub", "failed", f"{where}: {said}", advice)
+            return
+        if not _is_hub(answer.status_code, answer.content):
+            yield _no_hub("hub", where)
+            return
+        yield line("hub", "ok", where)
+        yield from (line(*each) for each in agreed(settings, hub, context.now()))
+
+
+def _by_proxy(hub: Connection) -> str:
+    """Say which proxy of the environment stands between; without who asks it, which may be a secret."""
+    return f" through the environment's proxy {hub.proxy.netloc.rpartition('@')[2]}" if hub.proxy else ""
+
+
+def _is_hub(status: int, content: bytes) -> bool:
+    """Tell whether a hub says that it is well: unknown paths of a page server answer 200 as well."""
+    try:
+        told = json.loads(content)
+    except ValueError:
+        return False
+    return status == HTTPStatus.OK and isinstance(told, dict) and told.get("status") == "ok"
+
+
+def _no_hub(part: str, where: str) -> Line:
+    return line(part, "failed", f"{where}: no hub answers there", "see agent.hub")
 
 
 def _node(context: Context) -> Iterator[Line]:

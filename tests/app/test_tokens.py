@@ -1,8 +1,11 @@
 """Tokens of nodes: shown once, stored hashed, rotated without a gap, revoked at once."""
 
 import json
+import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -158,6 +161,54 @@ def test_a_second_token_says_how_the_first_one_ends_and_a_store_without_a_hub_is
     second = command("token", "create", "n1")
     assert "its older tokens hold until `clusterledger token revoke n1 --older --cluster default`" in second.err
     assert json.loads(command("token", "create", "n1", "--cluster", "beta", "--json").out)["older_count"] == 0
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Answers in the place of a hub that only it can reach."""
+
+    def do_GET(self) -> None:
+        told = {
+            "http://hub.example:8501/api/v1/health": {"status": "ok"},
+            "http://hub.example:8501/api/v1/agent": {"node": "n1", "cluster": "alpha"},
+        }[self.path]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def proxy() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_check_asks_the_hub_the_way_the_agent_takes(
+    proxy: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"HUB": "http://hub.example:8501", "NODE": "n1", "CLUSTER": "alpha", "TOKEN": "good"}.items():
+        monkeypatch.setenv(f"CLUSTERLEDGER_AGENT__{name}", value)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def checked() -> dict[str, tuple[str, str]]:
+        return {each["part"]: (each["status"], each["found"]) for each in json.loads(command("check", "--json").out)}
+
+    monkeypatch.setenv("http_proxy", f"http://me:hidden@{proxy}")
+    found = checked()
+    assert found["hub"] == ("ok", f"http://hub.example:8501 through the environment's proxy {proxy}")
+    assert found["token"] == ("ok", "the hub knows it as that of n1 of cluster alpha")
+    assert found["clock"][0] == "ok"
+
+    monkeypatch.setenv("no_proxy", "hub.example")
+    status, told = checked()["hub"]
+    assert status == "failed"
+    assert told.startswith("http://hub.example:8501: ")
 
 
 @pytest.mark.parametrize("names", [(" n1",), ("n1 ",), ("n1", "--cluster", "alpha ")])
