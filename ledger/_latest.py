@@ -3,8 +3,9 @@
 It holds as long as no other store of the process commits in between, which the fence's count shows.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -95,10 +96,20 @@ def _ends(frame: pl.DataFrame, column: str, *, last: bool) -> Edges:
         return {(cluster, node): each for cluster, node, each in grouped.iter_rows()}
     # In this thread: what waits for the threads of Polars waits for all that is computed meanwhile.
     further = max if last else min
+    clusters, nodes, instants = (whole(frame[name]) for name in (*_NODE, column))
     found: Edges = {}
-    for cluster, node, each in zip(*(whole(frame[name]) for name in (*_NODE, column)), strict=True):
-        found[cluster, node] = further(each, found.get((cluster, node), each))
+    for start, end in _runs(clusters, nodes):
+        each, place = further(instants[start:end]), (clusters[start], nodes[start])
+        found[place] = further(each, found.get(place, each))
     return found
+
+
+def _runs(clusters: list[str], nodes: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield where rows of one node begin and end that follow each other."""
+    before = zip(clusters, nodes, strict=True)
+    after = zip(clusters[1:], nodes[1:], strict=True)
+    starts = [at for at, ((a, b), (c, d)) in enumerate(zip(before, after, strict=False), start=1) if b != d or a != c]
+    return pairwise([0, *starts, len(nodes)]) if nodes else iter(())
 
 
 def time_of(table: Table) -> str | None:
