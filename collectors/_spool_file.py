@@ -1,6 +1,8 @@
 """The file of a spool: made, opened, and replaced where a disk has damaged it."""
 
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +62,9 @@ def anew(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    # What people run is nobody else's: SQLite gives what it writes beside a file the mode of that.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
     connection = sqlite3.connect(path, check_same_thread=False, timeout=1)
     connection.text_factory = as_text
     try:

@@ -1,6 +1,7 @@
 """How a node stands with its hub, in small files beside the spool: `clusterledger check` reads them."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -105,7 +106,8 @@ def put_aside(spool: Path, batch: Sealed, status: int, reason: str, now: datetim
         "row_count": rows,
         "tables": batch.tables,
     }
-    with path.open("a", encoding="utf-8") as file:
+    # What people run is nobody else's.
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
     return rows
 

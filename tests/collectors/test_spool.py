@@ -6,6 +6,7 @@ import re
 import sqlite3
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors._spool import Spool
+from collectors._spool import Sealed, Spool
+from collectors._standing import put_aside
 from ledger.errors import StoreError
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -40,6 +42,37 @@ def test_sealed_rows_keep_their_id_over_a_restart(tmp_path: Path) -> None:
     spool.forget(rest.batch_id)
     assert spool.seal() is None
     spool.close()
+
+
+@pytest.fixture
+def open_mask() -> Iterator[None]:
+    """A process whose files everybody may read, as one that no unit of systemd starts."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_mask")
+def test_what_people_run_is_for_the_agents_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path, 1 << 20)
+    spool.append({"t": [{"n": 1}]})
+    put_aside(path, Sealed("b", {"t": [{"n": 1}]}), 422, "found table t", AT)
+    modes = {each.name: oct(each.stat().st_mode & 0o777) for each in tmp_path.iterdir()}
+    spool.close()
+    assert modes == dict.fromkeys(("spool.db", "spool.db-wal", "spool.refused.jsonl"), "0o600")
+
+
+@pytest.mark.usefixtures("open_mask")
+def test_a_spool_of_an_earlier_release_goes_on_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    Spool(path, 1 << 20).close()
+    path.chmod(0o644)
+    spool = Spool(path, 1 << 20)
+    spool.append({"t": [{"n": 1}]})
+    assert spool.waiting() == 1
+    spool.close()
+    assert path.stat().st_mode & 0o777 == 0o644, "who reads it is its owner's choice"
 
 
 def test_a_full_spool_drops_the_oldest_and_counts_them(tmp_path: Path) -> None:
