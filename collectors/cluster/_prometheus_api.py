@@ -7,6 +7,7 @@ Source: prometheus.io/docs, HTTP API v1; the client library's source, version 0.
 """
 
 import logging
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,12 +143,10 @@ class Api:
         return self._post("query_range", asked, _Data).result
 
     def instant(self, query: str, at: int) -> list[tuple[dict[str, str], float]]:
-        """Return labels and value of a query at one instant."""
-        return [
-            (each.metric, float(each.value[1]))
-            for each in self._post("query", {"query": query, "time": at}, _Data).result
-            if each.value is not None
-        ]
+        """Return labels and value of a query at one instant; what is no finite number is left out, as in a range."""
+        told = self._post("query", {"query": query, "time": at}, _Data).result
+        found = [(each.metric, float(each.value[1])) for each in told if each.value is not None]
+        return [(labels, value) for labels, value in found if math.isfinite(value)]
 
     def labels(self, select: str, start: int, end: int) -> list[dict[str, str]]:
         """Return the labels of the series that have samples between two instants, about; no sample is read for it."""

@@ -21,7 +21,7 @@ from collectors.cluster._prometheus_dcgm import (
 )
 from collectors.cluster._prometheus_decode import points
 from collectors.cluster._prometheus_slices import Device, Slices, model, sliced, whole_instants
-from collectors.cluster._prometheus_table import Labels, Matcher, NodeOf
+from collectors.cluster._prometheus_table import Labels, Matcher, NodeOf, named
 from collectors.node._nvml_health import CRITICAL_XIDS
 from ledger.frames import dtypes
 from ledger.registry import Row
@@ -135,30 +135,51 @@ def xids(api: Api, matchers: Sequence[Matcher], grid: Grid, cluster: str, node_o
     """Return an event for each change of a device's last Xid, at the step in which it was first told.
 
     The exporter tells the last one for ever, so that the same Xid twice in a row is one event, and one of unknown
-    age, from before the first sample, is none.
+    age, from before the first sample, is none. It names the pod or the job of a device too: of each that has a device
+    in turn there is another series, and what one of them tells is no news of the next.
     """
-    select = selector(XID, matchers)
-    before_at = grid.start - grid.step
-    memory = max(_XID_MEMORY_SECONDS, grid.step)
-    before = {
-        _identity(labels, node_of): value
-        for labels, value in api.instant(f"last_over_time({select}[{memory}s])", before_at)
+    before = _before(api, matchers, grid, node_of)
+    series = api.range(f"last_over_time({selector(XID, matchers)}[{api.window(grid.step)}])", grid)
+    of_devices: dict[Device, list[Series]] = {}
+    for each in series:
+        of_devices.setdefault(_identity(each.metric, node_of), []).append(each)
+    rows = [
+        row
+        for device, told in of_devices.items()
+        if all(device)
+        for row in _changes(device, told, before.get(device, np.nan), grid, cluster)
+    ]
+    return pl.DataFrame(rows, schema=dtypes(GpuEvent))
+
+
+def _before(api: Api, matchers: Sequence[Matcher], grid: Grid, node_of: NodeOf) -> dict[Device, float]:
+    """Return the last Xid of each device before a window; where several series have one, that which was told last."""
+    at, memory = grid.start - grid.step, max(_XID_MEMORY_SECONDS, grid.step)
+    told = api.instant(f"last_over_time({selector(XID, matchers)}[{memory}s])", at)
+    numbers = without_blanks(np.array([value for _, value in told], dtype=np.float64)).tolist()
+    found: dict[Device, list[tuple[Labels, float]]] = {}
+    for (labels, _), value in zip(told, numbers, strict=True):
+        found.setdefault(_identity(labels, node_of), []).append((labels, value))
+    several = {uuid for (_, uuid), values in found.items() if len(values) > 1}
+    seen: dict[frozenset[tuple[str, str]], float] = {}
+    if several:
+        wanted = selector(XID, ((UUID, "=~", "|".join(map(re.escape, sorted(several)))), *matchers))
+        query = f"max_over_time(timestamp({wanted})[{memory}s:{grid.step}s])"
+        seen = {named(labels): seconds for labels, seconds in api.instant(query, at)}
+    return {
+        device: max((seen.get(named(labels), 0.0), value) for labels, value in values)[1]
+        for device, values in found.items()
     }
-    series = api.range(f"last_over_time({select}[{api.window(grid.step)}])", grid)
-    rows = [row for each in series for row in _changes(each, before, grid, cluster, node_of)]
-    return pl.DataFrame(rows, schema=dtypes(GpuEvent)).unique(maintain_order=True)
 
 
-def _changes(each: Series, before: Mapping[Device, float], grid: Grid, cluster: str, node_of: NodeOf) -> Iterable[Row]:
-    node, uuid = _identity(each.metric, node_of)
-    if not node or not uuid:
-        return
-    _, steps, values = points([each], grid)
-    values = without_blanks(values)
-    is_told = ~np.isnan(values)
-    steps, values = steps[is_told], values[is_told]
-    earlier = np.concatenate([[before.get((node, uuid), np.nan)], values[:-1]]) if len(values) else values
-    for step, value, last in zip(steps.tolist(), values.tolist(), earlier.tolist(), strict=True):
+def _changes(device: Device, told: Sequence[Series], last: float, grid: Grid, cluster: str) -> Iterable[Row]:
+    """Yield an event for each change in what the series of one device tell, from what was told last before."""
+    node, uuid = device
+    _, steps, values = points(told, grid)
+    at_steps = np.full(grid.length, np.nan)
+    np.fmax.at(at_steps, steps, without_blanks(values))
+    for step in np.flatnonzero(~np.isnan(at_steps)).tolist():
+        value = float(at_steps[step])
         if value > 0 and value != last and last == last:  # noqa: PLR0124  NaN: nothing was told before
             code = int(value)
             yield {
@@ -172,10 +193,11 @@ def _changes(each: Series, before: Mapping[Device, float], grid: Grid, cluster: 
                 "message": f"{XID} became {code}",
                 "source": "dcgm",
             }
+        last = value
 
 
 def _identity(labels: Labels, node_of: NodeOf) -> Device:
-    return node_of(labels), labels.get("UUID", "")
+    return node_of(labels), labels.get(UUID, "")
 
 
 def _at(grid: Grid, step: int) -> datetime:

@@ -10,7 +10,6 @@ Source: docs/metrics of kube-state-metrics 2.x; dcgm-exporter's pod mapping.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import dataframely as dy
@@ -19,7 +18,7 @@ import polars as pl
 from collectors.cluster import _prometheus_pods as pods
 from collectors.cluster._kubernetes_devices import Offer
 from collectors.cluster._prometheus_api import instant
-from collectors.cluster._prometheus_asking import Asking
+from collectors.cluster._prometheus_asking import Asking, told_at
 from collectors.cluster._prometheus_table import Labels
 from ledger.frames import dtypes
 from ledger.registry import Row
@@ -29,6 +28,9 @@ NODES: Final = "kube_node_info"
 
 OF_PODS: Final = (pods.REQUESTS, pods.PODS, "kube_pod_status_phase")
 """What there is most of: how many pods there are decides how long a window may be."""
+
+_UNTOLD: Final[tuple[Labels, float]] = ({}, -1.0)
+_MOST: Final = 2.0**63
 
 SOURCE: Final = "kubernetes"
 HOLDER: Final = "pod_resources"
@@ -87,12 +89,13 @@ def _nodes(asking: Asking, offered: Mapping[str, Offer]) -> Iterable[Row]:
         name: asking.of_nodes("kube_node_status_capacity", (("resource", "=", name),)) for name in ("cpu", "memory")
     }
     for node, (labels, _) in asking.of_nodes(NODES).items():
-        if node in created:
-            has = {name: found[node][1] for name, found in capacity.items() if node in found}
+        begun = told_at(created[node][1]) if node in created else None
+        if begun is not None:
+            has = {name: found[node][1] for name, found in capacity.items() if 0 <= found.get(node, _UNTOLD)[1] < _MOST}
             yield {
                 "cluster": asking.cluster,
                 "node": node,
-                "exists_start": datetime.fromtimestamp(created[node][1], tz=UTC),
+                "exists_start": begun,
                 "provider_instance_id": labels.get("provider_id") or None,
                 "holder": "scheduler" if is_whole else None,
                 "cpu_count": int(has["cpu"]) if "cpu" in has else None,

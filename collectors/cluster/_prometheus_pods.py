@@ -19,10 +19,12 @@ from typing import Final
 from collectors.cluster import _kubernetes_devices as accelerators
 from collectors.cluster import _kubernetes_objects as objects
 from collectors.cluster._kubernetes_jobs import Asked, job_row
-from collectors.cluster._prometheus_asking import Asking, in_metrics, labelled
+from collectors.cluster._prometheus_asking import Asking, in_metrics, labelled, told_at
 from collectors.cluster._prometheus_dcgm import DEVICE_MARKS, PROFILE, gpu_uuid
+from collectors.cluster._prometheus_owners import KnownOwners, chain, known_owners
 from collectors.cluster._prometheus_table import Labels
 from collectors.cluster._standing import GONE
+from collectors.dumps._dump import Rejected
 from ledger.registry import Row
 
 REQUESTS: Final = "kube_pod_container_resource_requests"
@@ -40,12 +42,6 @@ _COUNTED: Final = {in_metrics(name): name for name in (*accelerators.WHOLE, acce
 _DAEMON: Final = "DaemonSet"
 _UNSCHEDULABLE: Final = "Unschedulable"
 _OF_NODE: Final = ("nvidia.com/gpu.replicas", "nvidia.com/gpu.product", "nvidia.com/gpu.count", "nvidia.com/gpu.memory")
-
-# Owners that are owned themselves, with the metric that says by whom and the label that names them there.
-_OWNED: Final[Mapping[str, tuple[str, str]]] = {
-    "ReplicaSet": ("kube_replicaset_owner", "replicaset"),
-    "Job": ("kube_job_owner", "job_name"),
-}
 
 PodName = tuple[str, str]
 """Namespace and name."""
@@ -116,17 +112,24 @@ def jobs(
 ) -> list[tuple[PodName, Row]]:
     """Return the row of `job` of each pod that asks for an accelerator, or has one, in the order of their creation.
 
-    A pod that is made anew may have the name of the one before.
+    A pod that is made anew may have the name of the one before. One that cannot be read is refused alone.
     """
     if not {REQUESTS, PODS} <= asking.known:
         return []
     pods = _asking_pods(asking, devices)
     _describe(asking, pods)
-    owners = _owners(asking)
+    owners = known_owners(asking)
     # What was over before anything of it was told here holds nothing in this window.
     told = [pod for pod in pods.values() if "created" in pod.at and (pod.phase not in _OVER or "ended" in pod.at)]
     told.sort(key=lambda pod: (pod.at["created"], pod.uid))
-    return [(pod.name, _row(asking, pod, owners, offered)) for pod in told]
+    found = []
+    for pod in told:
+        try:
+            found.append((pod.name, _row(asking, pod, owners, offered)))
+        except ValueError as error:
+            where = f"pod {'/'.join(pod.name)}"
+            asking.rejected.append(Rejected("job", where, str(error), where))
+    return found
 
 
 def _asking_pods(asking: Asking, devices: Mapping[PodName, Sequence[Labels]]) -> dict[str, _Seen]:
@@ -151,7 +154,8 @@ def _asking_pods(asking: Asking, devices: Mapping[PodName, Sequence[Labels]]) ->
             pods[uid] = _Seen(uid, name, labels, devices=devices[name])
         if (pod := pods.get(uid)) is not None:
             pod.info, node = labels, labels.get(node_label, "")
-            pod.node = asking.node_of({"node": node}) or node if node else ""
+            # Before it has a node it is told without one, as another series that is still found.
+            pod.node = asking.node_of({"node": node}) or node if node else pod.node
     return pods
 
 
@@ -164,14 +168,12 @@ def _resource(told: str) -> str:
 
 def _describe(asking: Asking, pods: Mapping[str, _Seen]) -> None:
     """Fill in since when pods wait, run and ended, how they stand, and what they are called."""
-    for name in ("created", "start_time", "completion_time", "status_scheduled_time"):
-        for pod, _, value in _of(asking.last(f"kube_pod_{name}"), pods):
-            pod.at[name] = datetime.fromtimestamp(value, tz=UTC)
+    _date(asking, pods)
     for pod, labels, value in _of(asking.last("kube_pod_status_phase"), pods):
         if value == 1 and _rank(labels.get("phase", "")) >= _rank(pod.phase):
             pod.phase = labels.get("phase", "")
     wanted = (*asking.words.labels, asking.words.user, asking.words.team, asking.words.model)
-    for pod, labels, _ in _of(asking.last("kube_pod_labels"), pods):
+    for pod, labels, _ in _of(asking.newest("kube_pod_labels", lambda each: each.get("uid", "")).values(), pods):
         pod.words = labelled(labels, wanted)
     for pod, labels, value in _of(asking.now("kube_pod_container_status_waiting_reason"), pods):
         pod.waits_for = labels.get("reason", "") if value == 1 else pod.waits_for
@@ -182,6 +184,14 @@ def _describe(asking: Asking, pods: Mapping[str, _Seen]) -> None:
             reason = labels.get("reason", "")
             pod.ended_by = reason if value == 1 and reason != "Completed" else pod.ended_by
     _end(asking, pods)
+
+
+def _date(asking: Asking, pods: Mapping[str, _Seen]) -> None:
+    """Fill in the instants that pods tell of themselves."""
+    for name in ("created", "start_time", "completion_time", "status_scheduled_time"):
+        for pod, _, value in _of(asking.last(f"kube_pod_{name}"), pods):
+            if (at := told_at(value)) is not None:
+                pod.at[name] = at
 
 
 def _of(told: Iterable[tuple[Labels, float]], pods: Mapping[str, _Seen]) -> Iterable[tuple[_Seen, Labels, float]]:
@@ -199,9 +209,8 @@ def _end(asking: Asking, pods: Mapping[str, _Seen]) -> None:
     alive: dict[str, float] = {}
     if untold:
         phases = (("phase", "=~", "Pending|Running"), ("uid", "=~", "|".join(map(re.escape, sorted(untold)))))
-        for labels, seconds in asking.last_seen("kube_pod_status_phase", phases, " == 1"):
-            alive[labels["uid"]] = max(seconds, alive.get(labels["uid"], seconds))
-    seen = {labels.get("uid", ""): at for labels, at in asking.last_seen(PODS)}
+        alive = _newest(asking.last_seen("kube_pod_status_phase", phases, " == 1"))
+    seen = _newest(asking.last_seen(PODS))
     newest = max(seen.values(), default=0.0)
     for uid, pod in pods.items():
         at = seen.get(uid)
@@ -211,6 +220,15 @@ def _end(asking: Asking, pods: Mapping[str, _Seen]) -> None:
             pod.at["ended"] = datetime.fromtimestamp(alive[uid], tz=UTC)
         elif pod.phase not in _OVER and at is not None and at <= newest - _GONE_STEPS * asking.grid.step:
             pod.at["ended"] = datetime.fromtimestamp(at, tz=UTC)
+
+
+def _newest(told: Iterable[tuple[Labels, float]]) -> dict[str, float]:
+    """Return by pod the newest of the instants that its series tell: what comes to be known of it makes another one."""
+    found: dict[str, float] = {}
+    for labels, seconds in told:
+        uid = labels.get("uid", "")
+        found[uid] = max(seconds, found.get(uid, seconds))
+    return found
 
 
 def _rank(phase: str) -> int:
@@ -224,34 +242,10 @@ def _name(labels: Labels) -> PodName:
     )
 
 
-def _owners(asking: Asking) -> dict[tuple[str, str, str], objects.Owner]:
-    """Return who owns a ReplicaSet or a Job, by its kind, namespace and name."""
-    found = {}
-    for kind, (metric, label) in _OWNED.items():
-        for labels, _ in asking.last(metric):
-            name = labels.get("exported_namespace") or labels.get("namespace", ""), labels.get(label, "")
-            if labels.get("owner_name") and labels.get("owner_kind") not in {None, "", "<none>"}:
-                found[kind, *name] = _owner(labels["owner_kind"], labels["owner_name"])
-    return found
-
-
-def _owner(kind: str, name: str) -> objects.Owner:
-    return objects.Owner(api_version="", kind=kind, name=name, uid="")
-
-
-def _chain(pod: _Seen, owners: Mapping[tuple[str, str, str], objects.Owner]) -> list[objects.Owner]:
-    """Return the owners of a pod, the nearest first."""
-    kind, name = pod.info.get("created_by_kind", ""), pod.info.get("created_by_name", "")
-    if not name or kind in {"", "<none>"}:
-        return []
-    outer = owners.get((kind, pod.name[0], name))
-    return [_owner(kind, name), *([outer] if outer else [])]
-
-
 def _row(
     asking: Asking,
     pod: _Seen,
-    owners: Mapping[tuple[str, str, str], objects.Owner],
+    owners: KnownOwners,
     offered: Mapping[str, accelerators.Offer],
 ) -> Row:
     told, ended = _object(pod), pod.at.get("ended")
@@ -260,7 +254,7 @@ def _row(
     if not pod.resources:
         shares = [accelerators.slice_share(each.get(PROFILE, "").lower()) or 1.0 for each in pod.devices]
         count = sum(shares)
-    row = job_row(asking.cluster, told, _chain(pod, owners), Asked(count, ()), asking.words)
+    row = job_row(asking.cluster, told, chain(pod.info, pod.name[0], owners), Asked(count, ()), asking.words)
     state = GONE if ended is not None and pod.phase not in _OVER else row["state"]
     why = row["pending_reason"] if ended is None else None
     # No metric has the exit code of a container that is not started again.

@@ -21,6 +21,11 @@ NodeOf = Callable[[Labels], str]
 NAME: Final = "__name__"
 
 
+def named(labels: Labels) -> frozenset[tuple[str, str]]:
+    """Return what tells a series of a metric from others; what is computed of it has no name of a metric."""
+    return frozenset((label, word) for label, word in labels.items() if label != NAME)
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric and the column that it fills: multiplied by `times`, divided by `per`.

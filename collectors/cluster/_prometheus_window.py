@@ -141,7 +141,8 @@ class Reader:
         is_partial = is_partial or self.api.partial_count > partial_count
         said = (*self.api.remarks, *remarks)
         since = instant(grid.start - grid.step)
-        return Pulled(frames, instant(grid.end), (), said, standing, held_by, is_partial=is_partial, since=since)
+        rejected = tuple(asking.rejected)
+        return Pulled(frames, instant(grid.end), rejected, said, standing, held_by, is_partial=is_partial, since=since)
 
     def _tables(
         self, grid: Grid, labels: dict[Device, Labels], slices: Slices
