@@ -29,6 +29,8 @@ from app.api import agent, health, ingest, metrics, services, unknown
 from app.api._intake import Intake
 from app.api._pace import Pace
 from app.api._reader import Reader
+from app.api._tally import Tally
+from app.api._tokens import node_count
 from app.context import Context
 from app.gate import Gate
 from app.guard import Guard, host_names
@@ -66,12 +68,13 @@ _GRACE_SECONDS: Final = 3
 
 def routes(context: Context, token: str) -> list[Route]:
     """Return the routes of the API on a context; `token` is what the command line presents."""
-    pace = Pace(context.settings.hub.ingest_calls_per_minute)
+    pace, tally = Pace(context.settings.hub.ingest_calls_per_minute), Tally()
+    take = partial(ingest.ingest, context, pace, Intake(context, pace, context.reader), tally)
     return [
-        Route("/metrics", partial(metrics.metrics, context, token)),
+        Route("/metrics", partial(metrics.metrics, context, token, tally)),
         Route("/api/v1/health", health.health),
         Route("/api/v1/agent", partial(agent.agent, context)),
-        Route(_INGEST, partial(ingest.ingest, context, pace, Intake(context, pace, context.reader)), methods=["POST"]),
+        Route(_INGEST, take, methods=["POST"]),
         Route("/api/v1/services", partial(services.listed, context, token)),
         Route("/api/v1/services/{name}", partial(services.called, context, token), methods=["POST"]),
         Route("/api/{rest:path}", unknown.unknown, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),
@@ -83,6 +86,8 @@ def application(context: Context, token: str, address: str = "") -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: App) -> AsyncIterator[None]:
+        if context.reader is not None:
+            context.reader.expect(node_count(context))
         warm()
         scheduler, pullers = Scheduler(context), Pullers(context)
         scheduler.start()

@@ -29,6 +29,10 @@ LEAST: Final = 30
 """Batches that are read beside: handing fewer over takes as long as reading them."""
 
 
+_MANY_NODES: Final = 10 * LEAST
+"""Of so many nodes enough batches for a group come within a second."""
+
+
 class Taken(NamedTuple):
     """What a hub takes: bytes and rows of one batch, and rows of all that are read together."""
 
@@ -90,7 +94,8 @@ class Read:
 class Reader:
     """Reads groups of batches beside, while that works; it costs nothing before the first.
 
-    Its process takes a second or two to begin: until then the hub reads what comes, and nobody waits for it.
+    Its process takes a second or two to begin: until then the hub reads what comes, and nobody waits for it. Where
+    many nodes are known it begins with the hub: all of them come at once then.
     """
 
     def __init__(self) -> None:
@@ -112,6 +117,11 @@ class Reader:
             log.warning("batches are not read beside", message=str(error) or "its process ended")
             return Read()
         return found
+
+    def expect(self, node_count: int) -> None:
+        """Let the process begin if so many nodes will keep it busy."""
+        if node_count >= _MANY_NODES:
+            self.begin()
 
     def begin(self) -> threading.Thread:
         """Let the process begin, if none does yet; the thread ends when it reads."""

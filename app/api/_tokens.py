@@ -57,6 +57,12 @@ def known(context: Context, token: str) -> Caller | None:
     return None if found is None else found.get(hashlib.sha256(token.encode()).hexdigest())
 
 
+def node_count(context: Context) -> int:
+    """Return how many nodes have a valid token of their own."""
+    callers = _KNOWN.get(context.version(["agent_token"]), lambda: _valid(context)).values()
+    return len({caller for caller in callers if caller.node != ANY_NODE})
+
+
 _KNOWN: Final[Cache] = Cache(1_048_576)
 
 

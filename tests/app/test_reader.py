@@ -1,6 +1,7 @@
 """Batches of many agents, read in a process of its own: the same rows and answers, whatever becomes of that process."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from starlette.responses import Response
@@ -18,7 +20,11 @@ from app.api._reader import LEAST, Read, Reader, Taken
 from app.api._tokens import ANY_NODE, Caller
 from app.context import Context
 from collectors.wire import encode
-from ledger.tables import Batch, HostSample, RejectedRow
+from ledger.frames import to_frame
+from ledger.store import Store
+from ledger.tables import AgentToken, Batch, HostSample, RejectedRow
+from tests.app.conftest import running
+from tests.collectors.hub import soon
 from tests.demo import DEMO_NOW, settings_of
 
 ANYBODY = Caller("", ANY_NODE)
@@ -152,3 +158,32 @@ def test_more_rows_than_one_commit_takes_are_left_to_the_hub(reader: Watched) ->
     assert reader.read(bodies, callers, TAKEN._replace(all_rows=LEAST - 1), DEMO_NOW) == Read()
     reader.close()
     assert reader.read(bodies, callers, TAKEN, DEMO_NOW) == Read()
+
+
+def _read_beside(hub: int) -> list[int]:
+    """Return the processes of a hub that read batches."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (each / "cmdline").read_bytes().split(b"\0")
+            parent = (each / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+            if b"app.api._reader" in command and int(parent) == hub:
+                found.append(int(each.name))
+    return found
+
+
+@pytest.mark.parametrize(("nodes", "count"), [(299, 0), (300, 1)])
+def test_a_hub_that_knows_many_nodes_begins_to_read_beside_before_they_come(
+    tmp_path: Path, nodes: int, count: int
+) -> None:
+    tokens = [
+        {"token_sha256": f"{each:064x}", "node": f"n{min(each, nodes - 1)}", "cluster": "c", "created_at": DEMO_NOW}
+        for each in range(nodes + 5)
+    ]
+    with Store.open(f"duckdb:{tmp_path / 'clusterledger.duckdb'}") as store:
+        store.append(AgentToken, to_frame(AgentToken, tokens), source="test")
+    with running(tmp_path) as hub:
+        with urlopen(f"{hub.url}/api/v1/health") as answer:
+            assert answer.status == 200
+        soon(lambda: len(_read_beside(hub.process.pid)) >= count)
+        assert len(_read_beside(hub.process.pid)) == count
