@@ -27,8 +27,19 @@ LIMITS: Final[Mapping[str, tuple[float, float]]] = {
 }
 """The columns of a sample that a source without profiling may tell."""
 
+ENDS: Final[Mapping[str, tuple[float, float]]] = {
+    **LIMITS,
+    "module_power_watts": (0, 10_000),
+    "memory_power_watts": (0, 2_000),
+    "pcie_transmit_bytes_per_second": (0, 1e13),
+    "pcie_receive_bytes_per_second": (0, 1e13),
+    "nvlink_transmit_bytes_per_second": (0, 1e14),
+    "nvlink_receive_bytes_per_second": (0, 1e14),
+}
+"""The same, and those that profiling tells besides."""
+
 
 def is_possible(column: str, value: float) -> bool:
     """Tell whether a value can be one of its column."""
-    low, high = LIMITS.get(column, (float("-inf"), float("inf")))
+    low, high = ENDS.get(column, (float("-inf"), float("inf")))
     return low <= value <= high

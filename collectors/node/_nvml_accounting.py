@@ -49,15 +49,24 @@ class Accounting:
             if found is None or found == () or found.isRunning:
                 continue
             self._told.add(pid)
-            rows.append({"pid_code": pid, **_account(found), **_whose(owners.get(pid))})
+            started = _instant(found.startTime)
+            if started is not None:
+                rows.append({"pid_code": pid, "process_start": started, **_account(found), **_whose(owners.get(pid))})
         return list[Row](rows)
+
+
+def _instant(microseconds: int) -> datetime | None:
+    """Return an instant; None for one that cannot be."""
+    try:
+        return datetime.fromtimestamp(microseconds / _MICROSECONDS, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _account(found: Any) -> dict[str, object]:
     """Return what the driver says about a process, in base units."""
     peak = found.maxMemoryUsage
     return {
-        "process_start": datetime.fromtimestamp(found.startTime / _MICROSECONDS, UTC),
         "duration_seconds": found.time / _MILLI,
         "kernel_active_ratio": share(found.gpuUtilization),
         "memory_active_ratio": share(found.memoryUtilization),

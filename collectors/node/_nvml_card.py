@@ -15,6 +15,7 @@ from collectors.node._nvml_fields import WIDE_COUNTERS
 from collectors.node._nvml_gpm import Gpm
 from collectors.node._nvml_health import changes, event_row, health_row
 from collectors.node._nvml_processes import Processes
+from collectors.node._nvml_stamps import HostClock
 from ledger.registry import Row
 
 _REST: Final = "-rest"
@@ -25,7 +26,13 @@ class Card:
     """A whole device and, under MIG, the slices that it is cut into."""
 
     def __init__(
-        self, uuid: str, index: int, driver: Driver, attribution: Attribution, clock: Callable[[], float]
+        self,
+        uuid: str,
+        index: int,
+        driver: Driver,
+        attribution: Attribution,
+        clock: Callable[[], float],
+        host_clock: HostClock,
     ) -> None:
         self.uuid = uuid
         self.index = index
@@ -40,13 +47,16 @@ class Card:
         self._driver = driver
         self._attribution = attribution
         self._clock = clock
+        self._host_clock = host_clock
+        self._memory_total_bytes: int | None = None
+        self._parts: list[mig.Slice] = []
         self._slices: dict[str, Device] = {}
         self._known: dict[str, Row] = {}
         self._health: Row = {}
         self._counters: dict[str, float] = {}
         self._calm: list[Row] = []
         self._device: Device | None = None
-        self._processes = Processes(driver, attribution, self._place, uuid)
+        self._processes = Processes(driver, attribution, self._place, uuid, host_clock)
         self._accounting = Accounting(driver)
 
     def read(self, handle: Any, at: datetime, *, with_processes: bool, with_health: bool) -> Iterator[tuple[str, Row]]:
@@ -98,6 +108,8 @@ class Card:
 
     def close_profiling(self) -> None:
         """Give the driver's buffers back before its session ends; the next round begins with new ones."""
+        # The handles of slices end with the session.
+        self._parts = []
         for each in (self._device, *self._slices.values()):
             if each is not None:
                 each.gpm.close()
@@ -106,8 +118,9 @@ class Card:
         """Drop all that was learnt from the driver: what it has not, and until when it was read."""
         self._device = None
         self._slices = {}
+        self._parts = []
         self._driver = Driver(self._driver.library)
-        self._processes = Processes(self._driver, self._attribution, self._place, self.uuid)
+        self._processes = Processes(self._driver, self._attribution, self._place, self.uuid, self._host_clock)
         self._accounting = Accounting(self._driver)
 
     def _names(self) -> tuple[str, ...]:
@@ -123,7 +136,7 @@ class Card:
         if not self.is_cut:
             return ()
         try:
-            parts = mig.slices(self._driver, handle, None)
+            parts = mig.slices(self._driver, handle, None, self._parts)
         except DeviceLost:
             return ()
         return tuple((part.uuid, part.index) for part in parts if part.index is not None)
@@ -135,14 +148,14 @@ class Card:
     def _whole(self, handle: Any) -> Device:
         if self._device is None:
             gpm = Gpm(self._driver, handle, self._clock)
-            self._device = Device(self.uuid, self._driver, gpm, self._processes)
+            self._device = Device(self.uuid, self._driver, gpm, self._processes, self._host_clock)
         # Another session has another one.
         self._device.gpm.handle = handle
         return self._device
 
     def _cut(self, handle: Any) -> list[mig.Slice] | None:
         """Return the slices, None for a device that is whole; a change of mode forgets what was unsupported."""
-        is_cut = mig.is_enabled(self._driver, handle)
+        is_cut = mig.is_enabled(self._driver, handle, self.is_cut)
         if self.is_cut is not None and is_cut != self.is_cut:
             self.close_profiling()
             self.forget_driver()
@@ -150,7 +163,9 @@ class Card:
         if not is_cut:
             return None
         total = self._driver.ask("nvmlDeviceGetMemoryInfo", handle, about="memory of the whole")
-        return mig.slices(self._driver, handle, None if total is None else total.total)
+        self._memory_total_bytes = self._memory_total_bytes if total is None else total.total
+        self._parts = mig.slices(self._driver, handle, self._memory_total_bytes, self._parts)
+        return self._parts
 
     def _is_cut_otherwise(self, parts: list[mig.Slice] | None) -> bool:
         """Tell whether the device is cut otherwise than it was told last."""
@@ -183,7 +198,7 @@ class Card:
         for part in parts:
             device = self._slices.get(part.uuid) or self._new_slice(handle, part)
             self._slices[part.uuid] = device
-            device.gpm.handle = handle
+            device.gpm.handle, device.gpm.instance = handle, part.instance
             sample, processes = device.read(part.handle, with_processes=with_processes, clock=self._clock)
             yield "gpu_sample", sample
             yield from (("gpu_process_sample", row) for row in processes)
@@ -195,8 +210,8 @@ class Card:
         """Return a slice that was not here before; its profiling is asked of the whole device."""
         driver = Driver(self._driver.library)
         gpm = Gpm(driver, handle, self._clock, part.instance)
-        processes = Processes(driver, self._attribution, _nowhere, part.uuid)
-        return Device(part.uuid, driver, gpm, processes, is_slice=True)
+        processes = Processes(driver, self._attribution, _nowhere, part.uuid, self._host_clock)
+        return Device(part.uuid, driver, gpm, processes, self._host_clock, is_slice=True)
 
     def _calibrate(self, sample: Row) -> None:
         """Keep the samples of the first calm minute: what the device takes when nothing runs."""

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any, Final
 
-from collectors.node._nvml_driver import DeviceLost, Driver, share
+from collectors.node._limits import is_possible
+from collectors.node._nvml_driver import ABSURD, DeviceLost, Driver, share
 from collectors.node._nvml_fields import Batch
 from collectors.node._nvml_gpm import Gpm
 from collectors.node._nvml_processes import Processes
+from collectors.node._nvml_stamps import HostClock, SeenUntil
 from ledger.registry import Row
 
 _MILLI: Final = 1000
@@ -19,7 +21,16 @@ _UNKNOWN_PERFORMANCE_STATE: Final = 32
 class Device:
     """One GPU, or one MIG slice, that is read again each round."""
 
-    def __init__(self, uuid: str, driver: Driver, gpm: Gpm, processes: Processes, *, is_slice: bool = False) -> None:
+    def __init__(
+        self,
+        uuid: str,
+        driver: Driver,
+        gpm: Gpm,
+        processes: Processes,
+        host_clock: HostClock,
+        *,
+        is_slice: bool = False,
+    ) -> None:
         self.uuid = uuid
         self.driver = driver
         self.gpm = gpm
@@ -27,7 +38,8 @@ class Device:
         self.last: Row = {}
         self._processes = processes
         self._is_slice = is_slice
-        self._seen_until: dict[int, int] = {}
+        self._host_clock = host_clock
+        self._seen_until: dict[int, SeenUntil] = {}
 
     def read(
         self,
@@ -51,11 +63,12 @@ class Device:
             summary, processes = self._processes.read(handle) if with_processes else ({}, [])
         except DeviceLost as lost:
             return status_row(self.uuid, "lost", str(lost)), []
+        known = {name: value for name, value in row.items() if value is not None and is_possible(name, value)}
         row = {
             "gpu_uuid": self.uuid,
             **self._status(),
-            "evidence_quality": _quality(row),
-            **{name: value for name, value in row.items() if value is not None},
+            "evidence_quality": _quality(known),
+            **known,
             **summary,
             "collect_seconds": clock() - started,
         }
@@ -124,18 +137,13 @@ class Device:
         return found
 
     def _buffered(self, handle: Any, kind: int) -> float | None:
-        """Return the mean of the samples that the driver took by itself since the last round.
-
-        Since when is the driver's own time stamp: its clock and the host's drift apart.
-        """
-        seen_until = self._seen_until.get(kind, 0)
-        answer = self.driver.ask_list("nvmlDeviceGetSamples", handle, kind, seen_until, about=f"samples {kind}")
+        """Return the mean of the samples that the driver took by itself since the last round."""
+        seen = self._seen_until.setdefault(kind, SeenUntil(self._host_clock))
+        answer = self.driver.ask_list("nvmlDeviceGetSamples", handle, kind, seen.stamp, about=f"samples {kind}")
         if not answer:
             return None
         value_type, buffer = answer
-        fresh = [sample for sample in buffer if sample.timeStamp > seen_until]
-        self._seen_until[kind] = max([seen_until, *(sample.timeStamp for sample in fresh)])
-        values = [self.driver.value(value_type, sample.sampleValue) for sample in fresh]
+        values = [self.driver.value(value_type, sample.sampleValue) for sample in seen.fresh(buffer)]
         usable = [value for value in values if value is not None and share(value) is not None]
         return share(fmean(usable)) if usable else None
 
@@ -156,7 +164,7 @@ def _quality(row: dict[str, Any]) -> str:
 
 
 def _over(value: float | None, parts: int) -> float | None:
-    return None if value is None else value / parts
+    return None if value is None or value >= ABSURD else value / parts
 
 
 def _hertz(megahertz: int | None) -> int | None:

@@ -13,6 +13,9 @@ FOR_GOOD: Final = frozenset({"unsupported", "no_symbol"})
 """Refusals that last as long as the driver: what it does not have."""
 
 _MICROSECONDS: Final = 1_000_000
+
+ABSURD: Final = 2**63
+"""All bits set, or near it, is how the driver says that it has no value."""
 _LONGEST_WAIT: Final = 63  # slow rounds: about an hour
 
 ALL_LINKS: Final = 0xFFFFFFFF
@@ -103,7 +106,10 @@ class Driver:
         return taken / _MICROSECONDS
 
     def value(self, kind: int, union: Any) -> float | None:
-        """Return the member of a union that the driver filled; None for a kind that is newer than this."""
+        """Return the member of a union that the driver filled.
+
+        Nulls: a kind that is newer than this, and what is no value.
+        """
         library = self.library
         members = {
             library.NVML_VALUE_TYPE_DOUBLE: "dVal",
@@ -116,7 +122,7 @@ class Driver:
         }
         member = members.get(kind)
         found: float | None = None if member is None else getattr(union, member)
-        return found
+        return None if found is None or not -ABSURD < found < ABSURD else found
 
     def _refusal(self, error: Any) -> Refusal:
         library = self.library

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from collectors.node._nvml_driver import ALL_LINKS, FOR_GOOD, Driver, Field
+from collectors.node._nvml_driver import ABSURD, ALL_LINKS, FOR_GOOD, Driver, Field
 
 _MILLI: Final = 1000
 _NANOSECONDS: Final = 1_000_000_000
@@ -70,7 +70,7 @@ class Batch:
             if (field != _HEAT or heat) and self._lacks(field):
                 number = getattr(self._driver.library, policy)
                 told = self._driver.ask("nvmlDeviceGetViolationStatus", handle, number, about=f"violation {number}")
-                if told is not None:
+                if told is not None and told.violationTime < ABSURD:
                     self.found[field] = told.violationTime
 
     def columns(self) -> dict[str, float | None]:
@@ -99,16 +99,20 @@ class Batch:
     def _links(self, number: int) -> list[Field]:
         """Return the one field of all links, or, where the driver refuses that scope, those of each link."""
         refusal = self._driver.refusal((number, ALL_LINKS))
-        if refusal == "no_symbol" and self._driver.refusal((number, 0)) is None:
+        if refusal == "no_symbol" and self._driver.refusal((number, 0)) not in FOR_GOOD:
             return [(number, link) for link in range(_LINKS)]
         return [(number, ALL_LINKS)] if refusal != "no_symbol" else []
 
     def _nvlink(self, choices: tuple[tuple[int, int], ...]) -> float | None:
-        """Return the bytes of all links by the first number that the device has."""
+        """Return the bytes of all links by the first number that the device has; null where one of them is not known.
+
+        A sum without one link would fall, and then grow by all that this link ever carried.
+        """
         for number, unit in choices:
             values = [value for (found, _), value in self.found.items() if found == number]
             if values:
-                return sum(values) * unit
+                is_whole = all(self._driver.refusal(field) in {None, *FOR_GOOD} for field in self._links(number))
+                return sum(values) * unit if is_whole else None
         return None
 
 

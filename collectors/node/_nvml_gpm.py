@@ -42,7 +42,7 @@ class Gpm:
         self._driver = driver
         self.handle = handle
         self._clock = clock
-        self._instance = instance
+        self.instance = instance
         self._kept: Any = None
         self._spare: Any = None
         self._kept_at = 0.0
@@ -87,10 +87,10 @@ class Gpm:
             self._spare = self._driver.ask("nvmlGpmSampleAlloc")
         if self._spare is None:
             return None
-        if self._instance is None:
+        if self.instance is None:
             taken = self._driver.ask("nvmlGpmSampleGet", self.handle, self._spare)
         else:
-            taken = self._driver.ask("nvmlGpmMigSampleGet", self.handle, self._instance, self._spare)
+            taken = self._driver.ask("nvmlGpmMigSampleGet", self.handle, self.instance, self._spare)
         if taken is None:
             return None
         buffer, self._spare = self._spare, None

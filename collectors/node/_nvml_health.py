@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from collectors.node._nvml_driver import Driver, Field, words
+from collectors.node._nvml_driver import FOR_GOOD, Driver, Field, words
 from collectors.node._nvml_fields import ECC_CORRECTED, ECC_UNCORRECTED, RECOVERY, REMAPPED, REPLAYS
 from ledger.registry import Row
 
@@ -133,11 +133,14 @@ def _retired(driver: Driver, handle: Any) -> int | None:
 
 
 def _active_links(driver: Driver, handle: Any) -> int | None:
-    """Return how many NVLinks are up; null where the device has none."""
+    """Return how many NVLinks are up; null where the device has none, or one of them fails to say."""
     past_the_last = {driver.library.NVML_ERROR_INVALID_ARGUMENT}
     states = []
     for link in range(_LINKS):
-        state = driver.ask("nvmlDeviceGetNvLinkState", handle, link, empty=past_the_last)
+        about = f"state of link {link}"
+        state = driver.ask("nvmlDeviceGetNvLinkState", handle, link, about=about, empty=past_the_last)
+        if state is None and driver.refusals.get(about) not in FOR_GOOD:
+            return None
         if state is None or state == ():
             break
         states.append(state)

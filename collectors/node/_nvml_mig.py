@@ -1,6 +1,7 @@
 """MIG: the slices of one device, and which part of it each of them is."""
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -29,37 +30,55 @@ class Slice:
     index: int | None = None
 
 
-def is_enabled(driver: Driver, handle: Any) -> bool:
-    """Tell whether the device is cut into slices now."""
-    mode = driver.ask("nvmlDeviceGetMigMode", handle)
-    return mode is not None and bool(mode[0])
+class _Asking:
+    """A driver that is asked, and whether one of its answers failed: it may come the next time."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.has_failed = False
+
+    def __call__(self, function: str, *arguments: object, empty: Collection[int] = ()) -> Any:
+        answer = self._driver.ask(function, *arguments, empty=empty)
+        self.has_failed |= answer is None and self._driver.refusals.get(function) == "error"
+        return answer
 
 
-def slices(driver: Driver, handle: Any, memory_total_bytes: int | None) -> list[Slice]:
+def is_enabled(driver: Driver, handle: Any, before: bool | None = None) -> bool:
+    """Tell whether the device is cut into slices now; as it was `before`, where the driver fails to say."""
+    ask = _Asking(driver)
+    mode = ask("nvmlDeviceGetMigMode", handle)
+    return bool(before and ask.has_failed) if mode is None else bool(mode[0])
+
+
+def slices(driver: Driver, handle: Any, memory_total_bytes: int | None, before: Sequence[Slice] = ()) -> list[Slice]:
     """Return the device's slices; a place that holds none is passed over.
+
+    Where the driver fails to say one of them they are as they were `before`: one that is only not told did not end.
 
     Raises: DeviceLost: the device is gone.
     """
-    places = driver.ask("nvmlDeviceGetMaxMigDeviceCount", handle) or 0
+    ask = _Asking(driver)
+    places = ask("nvmlDeviceGetMaxMigDeviceCount", handle) or 0
     found = []
     for place in range(places):
         # Each place is asked anew: NOT_FOUND is how an empty one answers.
         missing = {driver.library.NVML_ERROR_NOT_FOUND, driver.library.NVML_ERROR_INVALID_ARGUMENT}
-        part = driver.ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, place, empty=missing)
-        if part is not None and part != ():
-            found.append(_slice(driver, part, place, places, memory_total_bytes))
-    return found
+        part = ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, place, empty=missing)
+        uuid = None if part is None or part == () else ask("nvmlDeviceGetUUID", part)
+        if uuid is not None:
+            found.append(_slice(ask, words(uuid), part, place, places, memory_total_bytes))
+    return list(before) if ask.has_failed and before else found
 
 
-def _slice(driver: Driver, part: Any, place: int, places: int, memory_total_bytes: int | None) -> Slice:
-    size = driver.ask("nvmlDeviceGetAttributes_v2", part)
-    name = _PROFILE.search(words(driver.ask("nvmlDeviceGetName", part) or ""))
-    instance = driver.ask("nvmlDeviceGetGpuInstanceId", part)
+def _slice(ask: _Asking, uuid: str, part: Any, place: int, places: int, memory_total_bytes: int | None) -> Slice:
+    size = ask("nvmlDeviceGetAttributes_v2", part)
+    name = _PROFILE.search(words(ask("nvmlDeviceGetName", part) or ""))
+    instance = ask("nvmlDeviceGetGpuInstanceId", part)
     memory = None if size is None else size.memorySizeMB * _MEBIBYTE
     # Compute instances of one GPU instance share its memory.
     of_instance = size.computeInstanceSliceCount / size.gpuInstanceSliceCount if size else 1.0
     return Slice(
-        uuid=words(driver.ask("nvmlDeviceGetUUID", part) or ""),
+        uuid=uuid,
         handle=part,
         instance=-1 if instance is None else instance,
         index=place,

@@ -5,7 +5,9 @@ from statistics import fmean
 from typing import Any, Final
 
 from collectors.node._attribution import Attribution, Owner, device_columns
+from collectors.node._limits import is_possible
 from collectors.node._nvml_driver import Driver, share
+from collectors.node._nvml_stamps import HostClock, SeenUntil
 from ledger.registry import Row
 
 _LISTS: Final = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMPSComputeRunningProcesses_v3")
@@ -22,12 +24,19 @@ _GHOSTS: Final = frozenset({"Z", "X", "dead"})
 class Processes:
     """One device's list of processes; remembers until when their activity was read, and whose they were."""
 
-    def __init__(self, driver: Driver, attribution: Attribution, place: Callable[[], int | None], uuid: str) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        attribution: Attribution,
+        place: Callable[[], int | None],
+        uuid: str,
+        host_clock: HostClock,
+    ) -> None:
         self._driver = driver
         self._attribution = attribution
         self._place = place
         self._uuid = uuid
-        self._seen_until = 0
+        self._seen_until = SeenUntil(host_clock)
         self.owners: dict[int, Owner] = {}
 
     def read(self, handle: Any) -> tuple[Row, list[Row]]:
@@ -67,24 +76,26 @@ class Processes:
             lists[0] = self._driver.ask_list(_OLDER_LIST, handle)
         if lists[0] is None:
             return None
-        return {each.pid: each.usedGpuMemory for found in lists for each in found or ()}
+        return {each.pid: _memory(each) for found in lists for each in found or ()}
 
     def _drawing(self, handle: Any) -> dict[int, int | None]:
         """Return device memory by process id of what draws; a renderer need not compute."""
-        return {each.pid: each.usedGpuMemory for each in self._driver.ask_list(_GRAPHICS_LIST, handle) or ()}
+        return {each.pid: _memory(each) for each in self._driver.ask_list(_GRAPHICS_LIST, handle) or ()}
 
     def _active(self, handle: Any) -> dict[int, float | None] | None:
-        """Return each process's mean share of time with a kernel since the last round; who is missing had none.
-
-        Since when is the newest of the driver's own time stamps: its clock and the host's drift apart.
-        """
-        samples = self._driver.ask_list("nvmlDeviceGetProcessUtilization", handle, self._seen_until)
+        """Return each process's mean share of time with a kernel since the last round; who is missing had none."""
+        samples = self._driver.ask_list("nvmlDeviceGetProcessUtilization", handle, self._seen_until.stamp)
         if samples is None:
             return None
-        fresh = [sample for sample in samples if sample.timeStamp > self._seen_until]
-        self._seen_until = max([self._seen_until, *(sample.timeStamp for sample in fresh)])
+        fresh = self._seen_until.fresh(samples)
         by_process: dict[int, list[int]] = {sample.pid: [] for sample in fresh}
         for sample in fresh:
             if share(sample.smUtil) is not None:
                 by_process[sample.pid].append(sample.smUtil)
         return {pid: share(fmean(values)) if values else None for pid, values in by_process.items()}
+
+
+def _memory(process: Any) -> int | None:
+    """Return a process's device memory; null where the driver does not say, or says what cannot be."""
+    used: int | None = process.usedGpuMemory
+    return used if used is not None and is_possible("memory_used_bytes", used) else None

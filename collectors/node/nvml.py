@@ -21,6 +21,7 @@ from collectors.node._nvml_card import Card
 from collectors.node._nvml_driver import DeviceLost, Driver, DriverGone, Patience, words
 from collectors.node._nvml_events import EventQueue, Witnesses, wants_health
 from collectors.node._nvml_library import RUN_SMI, binding, start
+from collectors.node._nvml_stamps import HostClock
 from collectors.node._slurm_devices import Device, Order, of_slurm
 from ledger.errors import SourceError, SourceMissing
 from ledger.registry import Row, collector
@@ -93,6 +94,7 @@ class _Node:
         self._health_every = health_every
         self._clock = clock
         self._now = now
+        self._host_clock = HostClock(now)
         self._rounds = 0
         self._cards: dict[str, Card] = {}
         self._reasons: dict[int, str] = {}
@@ -107,6 +109,7 @@ class _Node:
         Raises: SourceMissing: there is no GPU. SourceError: the driver does not answer, and never did.
         """
         at = self._now()
+        self._host_clock.begin()
         is_slow = self._rounds % self._health_every == 0
         self._rounds += 1
         done: set[str] = set()
@@ -176,7 +179,7 @@ class _Node:
         met = {card.index for card in self._cards.values()}
         if strange := self._reasons.keys() - met:
             for index, each in unreachable(self._beside.devices(), self._cards.keys(), strange).items():
-                card = Card(each.uuid, index, Driver(self._library), self._attribution, self._clock)
+                card = self._card(each.uuid, index)
                 card.bus, card.minor = each.bus, each.minor
                 self._cards[each.uuid] = card
 
@@ -202,7 +205,7 @@ class _Node:
 
         Raises: DriverGone: the driver is gone.
         """
-        card = Card(uuid, index, Driver(self._library), self._attribution, self._clock)
+        card = self._card(uuid, index)
         with contextlib.suppress(DeviceLost):
             bus = self._driver.ask("nvmlDeviceGetPciInfo", handle)
             card.bus = None if bus is None else bus_of(words(bus.busId))
@@ -211,6 +214,9 @@ class _Node:
             card.is_cut = mig.is_enabled(self._driver, handle)
         self._events.watch(handle, uuid)
         return card
+
+    def _card(self, uuid: str, index: int) -> Card:
+        return Card(uuid, index, Driver(self._library), self._attribution, self._clock, self._host_clock)
 
     def _names(self) -> dict[Bus, str]:
         """Return the UUID of each device by its PCI address."""

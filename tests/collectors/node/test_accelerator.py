@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from collectors._round import Source
 from collectors.node._accelerator_settings import AcceleratorSettings
-from collectors.node._limits import LIMITS
+from collectors.node._limits import ENDS
 from collectors.node.accelerator import accelerator
 from ledger.errors import ConfigError, SourceError, SourceMissing
 from ledger.registry import Row
@@ -235,7 +235,7 @@ def test_two_kinds_of_one_name_are_refused() -> None:
 
 def test_what_may_be_told_are_columns_of_a_sample_and_the_table_takes_their_ends() -> None:
     columns = GpuSample.columns()
-    for name, (low, high) in LIMITS.items():
+    for name, (low, high) in ENDS.items():
         column = columns[name]
         assert getattr(column, "min", None) is not None
         assert low >= column.min  # type: ignore[attr-defined]
