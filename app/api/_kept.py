@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-import msgspec
 from starlette.responses import Response
 
 from app.api._answers import refusal
 from app.api._clock import AHEAD, Counts, timely
 from app.api._joints import joints_of
 from app.api._reader import Read
+from app.api._tally import Acknowledged
 from app.context import Context
 from collectors.wire import Batch
 from ledger.errors import ContractError, StoreError
@@ -98,7 +98,7 @@ def _answers(
 ) -> list[Response]:
     """Return what each batch, of an id and with tables, is told."""
     context.grown({name for written in outcomes for name in written or ()})
-    answers = []
+    answers: list[Response] = []
     for place, ((batch_id, tables), written) in enumerate(zip(batches, outcomes, strict=True)):
         told = {
             name: {
@@ -109,7 +109,5 @@ def _answers(
             for name, each in (written or {}).items()
             if name in tables
         }
-        status = "known" if written is None else "kept"
-        said = msgspec.json.encode({"status": status, "batch_id": batch_id, "tables": told})
-        answers.append(Response(said, media_type="application/json"))
+        answers.append(Acknowledged("known" if written is None else "kept", batch_id, told))
     return answers

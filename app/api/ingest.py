@@ -6,13 +6,23 @@ from starlette.responses import Response
 from app.api._batch import WRITABLE, too_large, too_often
 from app.api._intake import Intake
 from app.api._pace import Pace
+from app.api._tally import Tally
 from app.api._tokens import ANY_NODE
 from app.api.agent import caller_or_refusal
 from app.context import Context
 
 
-async def ingest(context: Context, pace: Pace, intake: Intake, request: Request) -> Response:
+async def ingest(context: Context, pace: Pace, intake: Intake, tally: Tally, request: Request) -> Response:
     """Take one batch; the same batch again is acknowledged and counts once."""
+    found: Response | None = None
+    try:
+        found = await _answered(context, pace, intake, request)
+        return found
+    finally:
+        tally.count(found)
+
+
+async def _answered(context: Context, pace: Pace, intake: Intake, request: Request) -> Response:
     limits = context.settings.hub
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.ingest_max_bytes:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api._answers import refusal
+from app.api._tally import Tally
 from app.api._tokens import bearer, is_admin, is_one_of
 from app.api.health import release
 from app.context import Context
@@ -25,12 +26,12 @@ _STATUS: Final = ("running", "done", "failed", "skipped")
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
-async def metrics(context: Context, token: str, request: Request) -> Response:
+async def metrics(context: Context, token: str, tally: Tally, request: Request) -> Response:
     """Answer with the metrics of this moment."""
     if not _may(context, token, request):
         hint = "set hub.metrics_token, and send it as Authorization: Bearer; on this machine none is needed"
         return refusal(HTTPStatus.UNAUTHORIZED, "token: found none that may read metrics", hint=hint)
-    text = await to_thread.run_sync(lambda: exposition(families(context)))
+    text = await to_thread.run_sync(lambda: exposition((*families(context), *tally.families())))
     return Response(text, headers={"content-type": CONTENT_TYPE})
 
 

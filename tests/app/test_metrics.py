@@ -6,16 +6,22 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import polars as pl
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from app.api.metrics import families
 from app.context import Context
+from app.hub import routes
+from app.services import named
 from app.services._hub_file import found
 from app.services._incidents import incidents_now
+from collectors.wire import encode
 from ledger.exposition import exposition
 from ledger.sections import Receiver
 from tests.app.conftest import RunningHub, running
@@ -109,6 +115,39 @@ def test_this_machine_needs_no_token_and_nobody_elses_call_passes_for_its_own(sh
     assert file is not None
     assert get(shared, file.token, **{"X-Forwarded-For": "192.0.2.7"}).status_code == 200
     assert httpx2.post(f"{shared.url}/metrics", trust_env=False).status_code == 405
+
+
+def test_what_agents_send_is_counted_by_its_answer(empty_context: Context) -> None:
+    """A known batch has no rows that count again; of a batch that is refused, no row is known."""
+    tokens = named("tokens")
+    made: Any = tokens.run(empty_context, tokens.asked({"action": "create", "node": "n1"}))
+    at = DEMO_NOW.replace(microsecond=0)
+    row = {"cluster": "default", "node": "n1", "boot_id": "b", "step_seconds": 10.0, "load_average_count": 1.0}
+    rows = [{**row, "sampled_at": at - second * MINUTE / 60} for second in range(3)]
+    rows += [rows[0], {**rows[1], "load_average_count": 2.0}, {**row, "sampled_at": DEMO_NOW + 60 * MINUTE}]
+
+    def told() -> Samples:
+        found = parsed(client.get("/metrics", headers={"Authorization": "Bearer key"}).text)
+        return {name: value for name, value in found.items() if name[0].startswith("ingest_")}
+
+    with TestClient(Starlette(routes=list(routes(empty_context, "key")))) as client:
+        assert set(told().values()) == {0}
+
+        def post(body: bytes, token: str = made[0]["token"]) -> int:
+            return client.post("/api/v1/ingest", content=body, headers={"Authorization": f"Bearer {token}"}).status_code
+
+        sent = [encode(each, "n1", "b", {"host_sample": rows}) for each in ("first", "first", "second")]
+        assert [post(each) for each in sent] == [200, 200, 200]
+        assert [post(sent[0], "wrong"), post(b"none"), post(encode("x", "n2", "b", {}))] == [401, 400, 403]
+        found = told()
+        linted(client.get("/metrics", headers={"Authorization": "Bearer key"}).text)
+    answered = {"kept": 2, "known": 1, "401": 1, "400": 1, "403": 1}
+    became = {"kept": 3, "duplicate": 1 + 4, "rejected": 2 + 2}
+    assert found == {
+        **{("ingest_batches_total", (("status", status),)): count for status, count in answered.items()},
+        **{("ingest_rows_total", (("status", status),)): count for status, count in became.items()},
+    }
+    assert sum(became.values()) == 2 * len(rows)
 
 
 @pytest.fixture(scope="module")
