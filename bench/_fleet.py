@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 import zstandard
 
+from collectors._round import RUN_TABLE
 from collectors.agent import run_collectors
 from collectors.fake_nvml import FakeNvml, Gpu, Phase, Process, Scenario
 from collectors.wire import Batch, columns_of
@@ -28,7 +29,7 @@ from ledger.config import Settings
 STEP_SECONDS: Final = 10
 CLUSTER: Final = "bench"
 SLOW_EVERY: Final = 6
-"""Health of devices is read once a minute."""
+"""Health of devices is read once a minute, and rounds of collectors that went alike are told together."""
 
 _NODE: Final = "n00000"
 _BATCH_ID: Final = "0" * 32
@@ -37,7 +38,7 @@ _INSTANT: Final = 1_763_640_000_000
 _GPUS: Final = 8
 _VARIANTS: Final = 24
 _PORTS: Final = [f"mlx5_{index}" for index in range(_GPUS)]
-_SLOW: Final = ("gpu_health_sample",)
+_SLOW: Final = ("gpu_health_sample", RUN_TABLE)
 _ONCE: Final = ("gpu", "node", "gpu_event", "node_event")
 _ATTEMPTS: Final = 8
 _PAUSE_SECONDS: Final = 1.0
@@ -87,7 +88,10 @@ def _varied(value: object, name: str, chance: random.Random) -> object:
 
 @dataclass(frozen=True)
 class Templates:
-    """Encoded batches with places for node, id and instant: of every step, of one with health, and of the first."""
+    """Encoded batches with places for node, id and instant: of every step, of one a minute, and of the first.
+
+    The first tells of one round of each collector, one a minute of the rounds of that minute.
+    """
 
     usual: list[bytes]
     slow: list[bytes]
@@ -111,11 +115,13 @@ def templates(seed: int) -> Templates:
     """Return the batches that all agents share."""
     chance = random.Random(seed)
     tables = rows_of_a_round()
+    runs = {"first": tables[RUN_TABLE], "slow": [_of_a_minute(row) for row in tables[RUN_TABLE]]}
     left_out = {"usual": {*_SLOW, *_ONCE}, "slow": set(_ONCE), "first": set[str]()}
     made: dict[str, list[bytes]] = {}
     for kind, without in left_out.items():
+        given = {**tables, RUN_TABLE: runs.get(kind, [])}
         made[kind] = [
-            _encoded({name: rows for name, rows in tables.items() if name not in without}, chance)
+            _encoded({name: rows for name, rows in given.items() if name not in without}, chance)
             for _ in range(_VARIANTS)
         ]
     counts = {
@@ -123,6 +129,13 @@ def templates(seed: int) -> Templates:
         for kind, without in left_out.items()
     }
     return Templates(made["usual"], made["slow"], made["first"], counts)
+
+
+def _of_a_minute(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a collector's round as the agent tells those of a minute, which went alike."""
+    rounds = max(1, round(STEP_SECONDS * SLOW_EVERY / row["step_seconds"]))
+    sums = {name: row[name] * rounds for name in ("row_count", "duration_seconds", "round_count")}
+    return {**row, **sums}
 
 
 def _encoded(tables: Tables, chance: random.Random) -> bytes:

@@ -15,16 +15,19 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from collectors._round import RUN_TABLE
+from collectors._spool import Spool
 from collectors.agent import Agent, node_collectors
 from collectors.fake_nvml import FakeNvml, Gpu, Phase, Process, Scenario
 from collectors.wire import decode
 from ledger.config import Settings
+from ledger.registry import Row
 
 STEP_SECONDS: Final = 10
 _GPUS: Final = 8
@@ -65,10 +68,25 @@ class _Hub(ThreadingHTTPServer):
     def take(self, body: bytes) -> str:
         """Note how long each collector's rounds took; return the batch's id."""
         batch = decode(body)
-        runs = batch.tables.get("collector_run", {})
-        for name, seconds in zip(runs.get("collector", []), runs.get("duration_seconds", []), strict=True):
-            self.runs.setdefault(str(name), []).append(float(seconds or 0))
+        columns = batch.tables.get(RUN_TABLE, {})
+        self.note(dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
         return batch.batch_id
+
+    def note(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Note how long rounds took; of those that are told together, each took the same."""
+        for row in rows:
+            rounds = int(row["round_count"] or 1)
+            self.runs.setdefault(row["collector"], []).extend([row["duration_seconds"] / rounds] * rounds)
+
+
+def _left(path: Path) -> list[Row]:
+    """Return the rounds that an agent that has ended left in its spool."""
+    spool, rows = Spool(path, 1 << 30), []
+    while (sealed := spool.seal()) is not None:
+        rows += sealed.tables.get(RUN_TABLE, [])
+        spool.forget(sealed.batch_id)
+    spool.close()
+    return rows
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -117,6 +135,7 @@ def measure(seconds: float) -> dict[str, Any]:
                 time.sleep(STEP_SECONDS - (time.perf_counter() - asked))
             taken = time.perf_counter() - start
             found = {pid: (cost(pid)[0] - before, cost(pid)[1]) for pid, before in began.items()}
+        hub.note(_left(Path(folder, "spool.db")))
     hub.shutdown()
     rounds = {name: statistics.median(values) for name, values in hub.runs.items()}
     return {

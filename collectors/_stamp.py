@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from collectors._instants import Instants, whole_milliseconds
-from collectors._round import RUN_TABLE, Result, Tables
+from collectors._round import RUN_TABLE, Result, Run, Tables
+from collectors._runs import Runs
 from collectors.node._files import text
 from collectors.wire import plain
 from ledger.registry import Row
@@ -73,10 +74,17 @@ def boot_id(procfs: Path) -> str:
     return text(procfs / "sys/kernel/random/boot_id") or ""
 
 
-def stamped(results: Iterable[Result], identity: Identity, memory: Memory, instants: Instants | None = None) -> Tables:
+def stamped(
+    results: Iterable[Result],
+    identity: Identity,
+    memory: Memory,
+    instants: Instants | None = None,
+    runs: Runs | None = None,
+) -> Tables:
     """Return the rows of a round by table, complete; each collector's run is a row as well.
 
-    Rows that are sent need `instants`; without them an instant is what the clock shows.
+    Rows that are sent need `instants`; without them an instant is what the clock shows. With `runs`, rounds that go
+    alike are a row together.
     """
     tables: Tables = {}
     for result in results:
@@ -99,12 +107,26 @@ def stamped(results: Iterable[Result], identity: Identity, memory: Memory, insta
             else:
                 complete = {**sample, **row}
             tables.setdefault(table, []).append(complete)
-        run = result.run
-        outcome = {"collector": run.collector, "is_ok": run.ok, "row_count": run.rows, "error": run.error}
-        tables.setdefault(RUN_TABLE, []).append(sample | outcome | {"duration_seconds": run.duration_seconds})
+        row = sample | _outcome(result.run)
+        told = runs.add(row) if runs else [row]
+        if told:
+            tables.setdefault(RUN_TABLE, []).extend(told)
     if "gpu" in tables:
         tables["gpu"] += _superseded(tables["gpu"], identity, memory)
     return tables
+
+
+def _outcome(run: Run) -> dict[str, object]:
+    """Return how one round went, as its row tells."""
+    return {
+        "collector": run.collector,
+        "is_ok": run.ok,
+        "row_count": run.rows,
+        "duration_seconds": run.duration_seconds,
+        "error": run.error,
+        "round_count": 1,
+        "longest_round_seconds": run.duration_seconds,
+    }
 
 
 def _superseded(here: Iterable[Row], identity: Identity, memory: Memory) -> list[Row]:

@@ -15,7 +15,8 @@ from collectors._instants import Instants
 from collectors._machine import expected, node_row
 from collectors._metrics import Counts
 from collectors._pace import Paces
-from collectors._round import Result, Run, Tables, sources
+from collectors._round import RUN_TABLE, Result, Run, Tables, sources
+from collectors._runs import Runs
 from collectors._ship import Link, Shipper
 from collectors._spool import Spool
 from collectors._stamp import Memory, existing, stamped
@@ -69,6 +70,7 @@ class Agent:
         link = link_of(settings, lambda: token_of(self._reread()))
         self.spool = Spool(agent.spool, agent.spool_max_bytes)
         self._instants = Instants(self.spool)
+        self._runs = Runs()
         try:
             self.served = self._serving(settings)
         except ConfigError:
@@ -81,7 +83,7 @@ class Agent:
     def once(self) -> bool:
         """Collect once and ship everything that waits; tell whether the hub has it all."""
         results = [source.collect_in_time(self._now) for source in self._sources]
-        self._keep(results, [])
+        self._keep(results, [], is_last=True)
         is_shipped = self._shipper.drain(threading.Event())
         if self.counts.refused_rows:
             self._keep([], [])
@@ -108,7 +110,7 @@ class Agent:
             events = clock_jump(wall, steady, wall := self._now(), steady := time.monotonic())
             self._keep(self._paces.arrived(), [self._event(**event) for event in events])
         self._paces.stop()
-        self._keep(self._paces.arrived(), [self._event("agent_stopped", "told to stop")])
+        self._keep(self._paces.arrived(), [self._event("agent_stopped", "told to stop")], is_last=True)
         shipping.join(timeout=_FLUSH_SECONDS)
 
     def ask_to_reload(self) -> None:
@@ -167,12 +169,17 @@ class Agent:
 
         return Served(*wanted, lambda: self.counts.families(self.spool, [each.name for each in self._sources]))
 
-    def _keep(self, results: list[Result], events: list[Row]) -> None:
-        """Put rows into the spool; a disk that is full costs these rows and is said, and nothing else stops."""
+    def _keep(self, results: list[Result], events: list[Row], *, is_last: bool = False) -> None:
+        """Put rows into the spool; a disk that is full costs these rows and is said, and nothing else stops.
+
+        Of rounds that go alike the row waits for a minute, unless these are the last ones.
+        """
         for result in results:
             self._tell(result.run)
         try:
-            tables = stamped(results, self.identity, self.spool, self._instants)
+            tables = stamped(results, self.identity, self.spool, self._instants, self._runs)
+            if ended := self._runs.rest(() if is_last else {each.name for each in self._sources}):
+                tables.setdefault(RUN_TABLE, []).extend(ended)
             self._inventory(tables, self.spool)
             events = [*events, *self._losses()]
             if events:

@@ -9,7 +9,7 @@ import polars as pl
 
 from collectors.simulate.device_rows import boot_ids, boot_of
 from collectors.simulate.frames import Column, frame, noise, places, words
-from collectors.simulate.shapes import Cluster
+from collectors.simulate.shapes import SLOW_STEP, STEP, Cluster
 from collectors.simulate.surroundings import PORTS, Surroundings
 from ledger.tables import (
     BlockDeviceSample,
@@ -23,6 +23,7 @@ from ledger.tables import (
 Ints = npt.NDArray[np.int64]
 
 COLLECTORS: Final = ("nvml", "host", "pressure", "infiniband", "ethernet", "blockdevice", "filesystem")
+_SLOW: Final = ("filesystem",)
 SCRATCH_BYTES: Final = 2 * 10**15
 ROOT_BYTES: Final = 1_900_000_000_000
 ETHERNET_BYTES_PER_SECOND: Final = 3_125_000_000
@@ -189,14 +190,18 @@ def mount_rows(plan: Cluster, around: Surroundings, when: Moments) -> pl.DataFra
 
 
 def run_rows(when: Moments) -> pl.DataFrame:
-    """Return one round of each collector a minute; the file system collector fails now and then."""
+    """Return the rounds of each collector, a row a minute; the file system collector fails now and then."""
     parts = []
     for rank, collector in enumerate(COLLECTORS):
+        step = SLOW_STEP if collector in _SLOW else STEP
+        rounds = SLOW_STEP // step
+        longest = 0.002 + 0.01 * noise(when.node, when.at, 41 + rank)
         fails = (noise(when.node, when.at, 40) < 0.002) & (collector == "filesystem")  # noqa: PLR2004
         data: dict[str, Column] = {
-            **when.identity, "collector": collector, "is_ok": pl.Series(~fails),
-            "row_count": np.where(fails, 0, 1 + rank),
-            "duration_seconds": 0.002 + 0.01 * noise(when.node, when.at, 41 + rank),
+            **when.identity, "step_seconds": float(step), "collector": collector, "is_ok": pl.Series(~fails),
+            "row_count": np.where(fails, 0, (1 + rank) * rounds),
+            "duration_seconds": longest * (1 if rounds == 1 else 0.8 * rounds),
+            "round_count": rounds, "longest_round_seconds": longest,
             "error": words([None, "/scratch: found no answer in 5 s, expected one"], fails.astype(np.int64)),
         }  # fmt: skip
         parts.append(frame(CollectorRun, data, len(when.at)))

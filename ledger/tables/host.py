@@ -82,10 +82,12 @@ class JobCgroupSample(NodeSample):
 
 @table("slow_sample", Timed("sampled_at"), order=("cluster", "node", "collector", "sampled_at"))
 class CollectorRun(NodeSample):
-    """One round of one collector on a node."""
+    """Rounds of one collector on a node that went alike; its instant is the last one's."""
 
     collector = key("Name of the collector")
-    is_ok = flag("It ended without an error", nullable=False)
-    row_count = count("Rows it yielded", nullable=False)
-    duration_seconds = duration("Wall time of the round", nullable=False)
-    error = text("The one-line error of a round that failed")
+    is_ok = flag("They ended without an error", nullable=False)
+    row_count = count("Rows that they yielded, of all rounds together", nullable=False)
+    duration_seconds = duration("Wall time of all rounds together", nullable=False)
+    error = text("The one-line error of rounds that failed")
+    round_count = count("Rounds that this row adds up, all with this outcome; null tells of one")
+    longest_round_seconds = duration("Wall time of the longest of these rounds; null where the row tells of one")

@@ -14,7 +14,7 @@ from queries.rollups._timeline import DEVICE
 _NODE: Final = ("day", "cluster", "node")
 _COLUMNS: Final = (*DEVICE, "started_at", "ended_at", "holder_count", "is_observed", "evidence_quality")
 _GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_fraction")
-_RUN_COLUMNS: Final = ("sampled_at", "cluster", "node", "collector", "is_ok")
+_RUN_COLUMNS: Final = ("sampled_at", "cluster", "node", "collector", "is_ok", "round_count")
 
 
 @rollup()
@@ -41,11 +41,10 @@ def coverage_day(
         pl.col("part").filter(known).sum().alias("gpu_held_known_seconds"),
         pl.col("ended_at").filter("is_observed").max().alias("last_sampled_at"),
     )
-    failed = rounds.collect().group_by(pl.col("sampled_at").dt.date().alias("day"), "cluster", "node")
+    runs = rounds.collect().group_by(pl.col("sampled_at").dt.date().alias("day"), "cluster", "node")
+    failed = pl.col("round_count").fill_null(1).filter(~pl.col("is_ok")).sum()
     days = days.join(best_known_quality(rows, _NODE, "part"), on=_NODE, how="left")
-    days = days.join(
-        failed.agg((~pl.col("is_ok")).sum().cast(pl.Int64).alias("failed_run_count")), on=_NODE, how="left"
-    )
+    days = days.join(runs.agg(failed.cast(pl.Int64).alias("failed_run_count")), on=_NODE, how="left")
     days = days.join(_rejections(rejected.collect(), span), on=["day", "node"], how="left")
     existed = "gpu_existed_seconds"
     return CoverageDay.cast(

@@ -113,10 +113,25 @@ def test_the_loop_collects_at_a_pace_and_ends_when_told(settings: Settings, hub:
     assert {row["step_seconds"] for row in hub.rows("host_sample")} == {1.0}
     assert "agent_started" in {row["event"] for row in hub.rows("node_event")}
     assert hub.rows("node")[0]["instance_type"] == "p5.48xlarge"
+    told = [row for row in hub.rows("collector_run") if row["collector"] == "host" and row["is_ok"]]
+    assert (told[0]["round_count"], told[0]["sampled_at"]) == (1, times[0]), "the first round is told at once"
+    agent._shipper.drain(threading.Event())
+    samples = hub.rows("host_sample")
+    told = [row for row in hub.rows("collector_run") if row["collector"] == "host" and row["is_ok"]]
+    assert sum(row["round_count"] for row in told) == sum(row["row_count"] for row in told) == len(samples)
+    assert told[-1]["sampled_at"] == samples[-1]["sampled_at"], "what is left is told when the agent stops"
     agent.close()
     with sqlite3.connect(settings.agent.spool) as connection:
         assert connection.execute("SELECT count(*) FROM memory WHERE key = 'boot_id'").fetchone() == (1,)
     connection.close()
+
+
+def test_a_round_that_is_asked_for_is_told_whatever_was_before(agent: Agent, hub: Hub) -> None:
+    for _ in range(3):
+        assert agent.once() is True
+    runs = [row for row in hub.rows("collector_run") if row["collector"] == "host"]
+    assert [(row["round_count"], row["row_count"]) for row in runs] == [(1, 1)] * 3
+    assert [row["sampled_at"] for row in runs] == [row["sampled_at"] for row in hub.rows("host_sample")]
 
 
 def test_one_hanging_collector_stops_no_other(settings: Settings, hub: Hub) -> None:

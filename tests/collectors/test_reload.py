@@ -166,6 +166,24 @@ def test_a_collector_that_stays_keeps_its_session_and_its_samples(file: Path, hu
     agent.close()
 
 
+def test_rounds_of_a_collector_that_ends_are_told(agent: Agent, file: Path, hub: Hub) -> None:
+    def told(name: str) -> list[int]:
+        agent._shipper.drain(threading.Event())
+        return [row["round_count"] for row in hub.rows("collector_run") if row["collector"] == name]
+
+    every = by_name(agent)
+    for _ in range(4):
+        agent._keep([every[name].collect() for name in ("host", "tcp")], [])
+    assert (told("host"), told("tcp")) == ([1], [1])
+    file.write_text(text(hub, file.parent, "[collectors.tcp]\nenabled = false"), encoding="utf-8")
+    assert agent.reload() is True
+    # The round that it did meanwhile came after the reload.
+    agent._keep([every["tcp"].collect()], [])
+    assert (told("host"), told("tcp")) == ([1], [1, 4])
+    agent._keep([], [], is_last=True)
+    assert (told("host"), told("tcp")) == ([1, 3], [1, 4])
+
+
 def test_metrics_can_be_switched_on_and_off(agent: Agent, file: Path, hub: Hub) -> None:
     file.write_text(text(hub, file.parent, metrics_port=0), encoding="utf-8")
     assert agent.reload() is True

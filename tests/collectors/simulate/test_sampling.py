@@ -80,6 +80,16 @@ def test_a_row_does_not_depend_on_the_window(small: Cluster, rows: Frames) -> No
         assert part[name].sort(order).equals(inside.sort(order)), name
 
 
+def test_a_row_tells_of_the_rounds_of_a_collector_in_a_minute(rows: Frames) -> None:
+    runs = rows["CollectorRun"]
+    assert (runs["step_seconds"] * runs["round_count"] == 60).all()
+    assert set(runs["round_count"]) == {1, 6}
+    mean = runs["duration_seconds"] / runs["round_count"]
+    assert (mean <= runs["longest_round_seconds"]).all()
+    assert (runs["row_count"] % runs["round_count"] == 0).all()
+    assert set(runs.filter(~pl.col("is_ok"))["collector"]) == {"filesystem"}
+
+
 def test_energy_is_the_integral_of_power(rows: Frames) -> None:
     steps = (
         rows["GpuSample"].sort("gpu_uuid", "sampled_at")

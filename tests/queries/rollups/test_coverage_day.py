@@ -52,3 +52,19 @@ def test_slices_count_as_parts_and_refused_rows_and_failed_rounds_are_counted(
     assert row["evidence_quality"] == "A"
     assert row["last_sampled_at"] == minute(45)
     assert (row["failed_run_count"], row["rejected_count"]) == (2, 2)
+
+
+def test_rounds_that_a_row_adds_up_are_each_counted(ledger: Any, hours: Spans, minute: Minutes) -> None:
+    """Agents of before tell each round: a row without a count is one."""
+    mine = ledger()
+    mine.add("gpu", [{**NODE, "gpu_uuid": "G", "exists_start": minute(-600), "gpu_fraction": Decimal(1)}])
+    blind = {"is_observed": False, "state": "unknown", "job_id": ""}
+    span = {"started_at": minute(0), "ended_at": minute(60)}
+    mine.add("gpu_state_interval", [{**NODE, "gpu_uuid": "G", **span, **blind}])
+    told = [(False, None), (False, None), (False, 6), (False, 1), (True, 6), (True, None)]
+    rounds = [
+        {**NODE, "sampled_at": minute(at), "collector": "nvml", "is_ok": is_ok, "row_count": 0, "round_count": count}
+        for at, (is_ok, count) in enumerate(told)
+    ]
+    mine.add("collector_run", rounds)
+    assert mine.compute("coverage_day", hours(24, first=-5))["failed_run_count"].to_list() == [9]
