@@ -14,6 +14,7 @@ import httpx2
 import msgspec
 
 from collectors._patience import asked_seconds
+from collectors.cluster._token import token_in
 from ledger.errors import ConfigError, SourceError
 
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -83,7 +84,7 @@ class Api:
         self._page_size = page_size
         headers = {"Accept": "application/json", "User-Agent": "clusterledger"}
         if where.token_file is not None:
-            headers["Authorization"] = f"Bearer {_read(where.token_file, 'token_file')}"
+            headers["Authorization"] = f"Bearer {token_in(where.token_file)}"
         self._client = httpx2.Client(headers=headers, timeout=timeout_seconds, verify=_trust(where), trust_env=False)
 
     def __enter__(self) -> Self:
@@ -184,13 +185,6 @@ class Api:
             f"{f' ({told})' if told else ''}, expected 200 OK",
             hint=_ADVICE.get(answer.status_code, ""),
         )
-
-
-def _read(path: Path, key: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SourceError(f"{key}: {path}: {error.strerror}, expected a readable file") from None
 
 
 def _trust(where: Place) -> ssl.SSLContext | bool:

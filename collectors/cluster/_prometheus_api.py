@@ -134,7 +134,9 @@ class Api:
             return frozenset(self._client.all_metrics(params={"start": start, "end": end}))
         except PrometheusApiClientException as error:
             raise self._refused(*_status_of(str(error))) from None
-        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        except (requests.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
+            raise self._strange(error) from None
+        except (requests.RequestException, ValueError) as error:
             raise self._failed(error) from None
 
     def range(self, query: str, grid: Grid) -> list[Series]:
@@ -175,9 +177,8 @@ class Api:
         try:
             whole: Any = _Answer[kind]  # type: ignore[valid-type]  # known when it runs
             answer: _Answer[T] = msgspec.json.decode(content, type=whole)
-        except msgspec.DecodeError as error:
-            hint = "see url of its section: it ends before /api/v1"
-            raise SourceError(f"{self._url}: found no answer of Prometheus: {error}", hint=hint) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._strange(error) from None
         if answer.status != "success" or answer.data is None:
             raise SourceError(f"{self._url}: found {answer.error or 'an answer without data'}, expected series")
         self._remark(answer.warnings, is_partial=answer.isPartial)
@@ -239,6 +240,11 @@ class Api:
         if status == requests.codes.not_found:
             return SourceError(found, hint="see url of its section: it ends before /api/v1")
         return SourceError(found)
+
+    def _strange(self, error: Exception) -> SourceError:
+        """Return the error for an answer that is none of the API."""
+        hint = "see url of its section: it ends before /api/v1"
+        return SourceError(f"{self._url}: found no answer of Prometheus: {error}", hint=hint)
 
     def _failed(self, error: Exception) -> SourceError:
         """Return the error for an answer that did not come."""

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import requests
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.util.retry import Retry
 
+from collectors.cluster._token import is_word
 from ledger.errors import ConfigError
 
 RETRIES: Final = 3
@@ -33,6 +34,22 @@ class Connection(BaseModel):
     ] = {}
     timeout_seconds: Annotated[float, Field(gt=0, le=600, description="After this a query has failed")] = 60.0
 
+    @field_validator("token")
+    @classmethod
+    def _token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token and not is_word(token.get_secret_value()):
+            raise ValueError("found a line break, a blank or a letter that no token has, expected one token")
+        return token
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, value in headers.items():
+            told = value.get_secret_value()
+            if not (is_word(name) and told.isascii() and (told + ".").isprintable() and told == told.strip()):
+                raise ValueError(f"found in {name!r} what no header may have, expected plain letters on one line")
+        return headers
+
 
 class _Bearer(AuthBase):
     """A token, given as authentication: an entry in ~/.netrc would replace a mere header."""
@@ -47,11 +64,11 @@ class _Bearer(AuthBase):
 
 def authentication(settings: Connection) -> AuthBase | None:
     """Return what is added to each call, or None."""
-    if settings.token is not None:
+    if settings.token:
         return _Bearer(settings.token)
     if settings.user:
         password = settings.password.get_secret_value() if settings.password is not None else ""
-        return HTTPBasicAuth(settings.user, password)
+        return HTTPBasicAuth(settings.user.encode(), password.encode())
     return None
 
 

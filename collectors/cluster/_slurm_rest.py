@@ -108,10 +108,7 @@ class Rest:
             answer = self._client.get(f"/{plugin}/{self._version}/{path}", params=dict(query))
         except httpx2.HTTPError as error:
             raise SourceError(f"{where}: {type(error).__name__}: {error}, expected an answer", hint=_IS_IT_UP) from None
-        try:
-            said = msgspec.json.decode(answer.content)
-        except msgspec.DecodeError:
-            said = None
+        said = _decoded(answer.content)
         if answer.status_code != HTTPStatus.OK or not isinstance(said, dict) or not isinstance(said.get(name), list):
             raise SourceError(
                 f"{where}: found status {answer.status_code}, {_complaint(said, answer.text)!r}, expected `{name}`",
@@ -119,6 +116,14 @@ class Rest:
             )
         found: list[Any] = said[name]
         return found
+
+
+def _decoded(content: bytes) -> object:
+    """Return what an answer says, None where it is no JSON; a job's name may hold bytes that are no text."""
+    try:
+        return msgspec.json.decode(content.decode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _trusted(ca_file: Path) -> ssl.SSLContext:

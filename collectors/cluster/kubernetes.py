@@ -181,7 +181,7 @@ def _decoded(items: list[msgspec.Raw], kind: type[T], table: str, found: _Round)
     for item in items:
         try:
             objects.append(decoder.decode(item))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             text = bytes(item).decode("utf-8", "replace")[:_LONGEST_RECORD]
             found.rejected.append(Rejected(table, "items", str(error), text))
     return objects

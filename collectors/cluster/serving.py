@@ -3,6 +3,7 @@
 import functools
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,13 +19,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from collectors.cluster._serving_metrics import Said, Values, said
 from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source
-from ledger.errors import SourceError
+from collectors.cluster._token import token_in
 from ledger.registry import Row
 from ledger.tables import ServingSample
 
 _PACE_SECONDS: Final = 30.0
 _AT_ONCE: Final = 16
 _LARGEST_BYTES: Final = 16 * 1024**2
+_LONGEST_TIMES: Final = 3
+"""Of the longest wait for a part of an answer: as long may a whole one take."""
+
 _COUNTS: Final = ("running_request_count", "waiting_request_count")
 
 
@@ -98,7 +102,7 @@ class _Answer:
 def _pulled(settings: ServingSettings, known: dict[str, tuple[str, ...]], until: datetime) -> Pulled:
     headers = {"Accept": "text/plain", "User-Agent": "clusterledger"}
     if settings.token_file is not None:
-        headers["Authorization"] = f"Bearer {_token(settings.token_file)}"
+        headers["Authorization"] = f"Bearer {token_in(settings.token_file)}"
     servers, remarks = _servers(settings)
     with (
         httpx2.Client(headers=headers, timeout=settings.timeout_seconds, trust_env=False) as client,
@@ -158,13 +162,20 @@ def _asked(client: httpx2.Client, server: _Server) -> _Answer:
 
 
 def _body(client: httpx2.Client, url: str) -> tuple[int, str | None]:
-    """Return status and text; None for a text that is too large."""
+    """Return status and text; None for a text that is too large.
+
+    Raises: httpx2.HTTPError: it does not come, or not to its end.
+    """
+    seconds = _LONGEST_TIMES * (client.timeout.read or 0.0)
+    deadline = time.monotonic() + seconds
     with client.stream("GET", url) as answer:
         content = bytearray()
         for chunk in answer.iter_bytes():
             content += chunk
             if len(content) > _LARGEST_BYTES:
                 return answer.status_code, None
+            if time.monotonic() > deadline:
+                raise httpx2.ReadTimeout(f"found an answer without an end after {seconds:g} s")
         return answer.status_code, content.decode("utf-8", "replace")
 
 
@@ -202,10 +213,3 @@ def _rows(settings: ServingSettings, answer: _Answer, known: dict[str, tuple[str
 
 def _counted(values: Values) -> dict[str, float | int]:
     return {name: round(value) if name in _COUNTS else value for name, value in values.items()}
-
-
-def _token(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SourceError(f"token_file: {path}: {error.strerror}, expected a readable file") from None

@@ -16,8 +16,9 @@ from collectors.cluster._slurm_nodes import NodeTold
 from collectors.cluster._slurm_queue import Queued, Sight
 from collectors.cluster._slurm_rest import Rest
 from collectors.cluster._source import Pull, Pulled, SourceSettings, cluster_source
+from collectors.cluster._token import token_in
 from collectors.dumps._dump import Rejected
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, SourceError
 from ledger.frames import to_frame
 from ledger.tables import Job, JobGpu, Node, NodeState
 from ledger.words import amount
@@ -123,12 +124,10 @@ def _way(settings: SlurmSettings) -> Commands | Rest:
     token = None
     if settings.token_file:
         try:
-            token = SecretStr(settings.token_file.read_text().strip().removeprefix("SLURM_JWT="))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"token_file: {settings.token_file}: {error}, expected a file with a token",
-                hint="write it with `scontrol token username=USER lifespan=SECONDS`",
-            ) from None
+            token = SecretStr(token_in(settings.token_file))
+        except SourceError as error:
+            hint = "write it with `scontrol token username=USER lifespan=SECONDS`"
+            raise ConfigError(error.message, hint=hint) from None
     return Rest(
         settings.url,
         api_version=settings.api_version,

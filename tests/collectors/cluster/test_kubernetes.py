@@ -436,6 +436,18 @@ def test_a_refused_token_is_said_with_what_to_do(api: ApiServer, tmp_path: Path)
         pull(api, tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"old-one\nnew-one\n", b"\xff\xfeold-one", "old-\xf6ne".encode(), b"old-one\x00"]
+)
+def test_a_file_that_holds_no_token_is_said_and_nothing_of_it_shown(
+    api: ApiServer, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(SourceError, match="expected one token and nothing else") as caught:
+        pull(api, tmp_path / "token")
+    assert "old" not in str(caught.value).replace(str(tmp_path), "")
+
+
 def test_the_clusters_own_authority_is_needed_and_enough(tmp_path: Path, token: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "ca.crt"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]

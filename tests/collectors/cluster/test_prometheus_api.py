@@ -4,6 +4,7 @@ import json
 import ssl
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from collectors.cluster._kubernetes_jobs import Words
 from collectors.cluster._prometheus_api import Api, Grid, Series, TooMuchError, escaped, selector, windows
@@ -21,6 +23,7 @@ from collectors.cluster._prometheus_decode import Rows, points
 from collectors.cluster._prometheus_table import Asked, answer
 from collectors.cluster._prometheus_window import Reader
 from ledger.errors import ConfigError, SourceError
+from ledger.explain import problem
 from tests.collectors.cluster.prometheus_server import prometheus_of, served
 
 GRID = Grid(1_800_000_000, 1_800_000_540, 60)
@@ -106,8 +109,26 @@ def test_what_is_wrong_is_said_in_a_line(status: int, body: bytes, message: str,
 def test_the_list_of_metrics_fails_in_words_too() -> None:
     with served(Server((403, {}, b"no access"))) as url, pytest.raises(SourceError, match="found HTTP 403: no access"):
         Api(connection(url)).names(0, 1)
-    with served(Server((200, {}, b"[]"))) as url, pytest.raises(SourceError):
-        Api(connection(url)).names(0, 1)
+    for strange in (b"[]", b"null", b"<html>login</html>", b"[" * 100_000):
+        with served(Server((200, {}, strange))) as url, pytest.raises(SourceError, match="no answer of Prometheus"):
+            Api(connection(url)).names(0, 1)
+
+
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown() -> None:
+    for odd in ({"token": "abc\ndef"}, {"token": "abc\xf6"}, {"headers": {"X-Scope-OrgID": "abc\ndef"}}):
+        with pytest.raises(ValidationError) as caught:
+            connection("http://localhost:1", **odd)
+        told = [problem(each, Connection) for each in caught.value.errors()]
+        assert "expected" in told[0]
+        assert "abc" not in told[0]
+    assert connection("http://localhost:1", headers={"X-Scope-OrgID": "team one", "X-None": ""}).headers
+
+
+def test_a_password_may_hold_any_letter() -> None:
+    server = Server((200, {}, EMPTY))
+    with served(server) as url:
+        Api(connection(url, user="ada", password="\u2603")).range("up", GRID)
+    assert server.asked[0][2]["authorization"] == "Basic " + b64encode("ada:\u2603".encode()).decode()
 
 
 def test_nobody_there_is_said_at_once() -> None:

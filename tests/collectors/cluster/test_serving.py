@@ -1,5 +1,6 @@
 """Servers of models, asked over HTTP: what they say, that they do not answer, and what is no metrics."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -308,6 +309,34 @@ def test_a_token_is_sent_where_servers_want_one(tmp_path: Any) -> None:
     with running(vllm()) as server:
         pull({"url": f"{server.url}/metrics/"}, {"url": server.url}, token_file=token)
     assert sorted(server.asked) == [("/metrics", "Bearer secret"), ("/metrics/", "Bearer secret")]
+
+
+def test_an_answer_without_an_end_stops_no_other() -> None:
+    """Each of its parts comes in time, as from an address that tells events for as long as somebody listens."""
+    over = threading.Event()
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not over.wait(0.02):
+                    self.wfile.write(b": still here\n")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as http, running(vllm()) as server:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        # What is never given up must end somehow.
+        threading.Timer(30, over.set).start()
+        endless = {"url": f"http://127.0.0.1:{http.server_port}", "node": "endless"}
+        pulled = pull(endless, {"url": server.url, "node": "good"}, timeout_seconds=0.5)
+        over.set()
+        http.shutdown()
+    assert {row["node"]: row["is_ready"] for row in rows(pulled)} == {"endless": False, "good": True}
+    assert "without an end" in pulled.remarks[0]
 
 
 @given(st.text(max_size=300))

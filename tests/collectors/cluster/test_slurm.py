@@ -510,6 +510,11 @@ def test_a_token_that_cannot_be_read_is_a_fault_of_the_configuration(tmp_path: P
     settings = SlurmSettings(kind="slurm", url="unix:/nowhere", token_file=tmp_path / "none")
     with pytest.raises(ConfigError, match=r"token_file: .*none"):
         list(slurm.open(settings)(None, datetime.now(UTC)))
+    (tmp_path / "two").write_bytes(b"SLURM_JWT=abc\nSLURM_JWT=def\n")
+    settings = SlurmSettings(kind="slurm", url="http://localhost:1", token_file=tmp_path / "two")
+    with pytest.raises(ConfigError, match=r"token_file: .*expected one token") as caught:
+        list(slurm.open(settings)(None, datetime.now(UTC)))
+    assert "abc" not in str(caught.value)
     settings = SlurmSettings(kind="slurm", url="https://localhost:1", ca_file=tmp_path / "none")
     with pytest.raises(ConfigError, match=r"ca_file: .*none"):
         list(slurm.open(settings)(None, datetime.now(UTC)))

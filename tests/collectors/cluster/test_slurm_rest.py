@@ -197,6 +197,13 @@ def test_a_job_in_no_known_shape_is_refused_alone(daemon: Daemon) -> None:
     assert set(piece.standing) == {NodeState, Node}
 
 
+def test_a_name_that_is_no_text_is_read_and_stops_nothing(daemon: Daemon) -> None:
+    """A job's name is any bytes; slurmrestd hands them on as they are."""
+    content = json.dumps({"jobs": [{**NEWER_JOB, "name": "caf@"}]}).encode().replace(b"@", b"\xe9")
+    daemon.answers["slurm/jobs"] = (200, content)
+    assert pull(daemon).frames[Job]["job_name"].to_list() == ["caf\ufffd"]
+
+
 @pytest.mark.parametrize(
     ("status", "body", "message", "hint"),
     [
@@ -206,6 +213,7 @@ def test_a_job_in_no_known_shape_is_refused_alone(daemon: Daemon) -> None:
         (200, b"<html>", "status 200, '<html>'", "log of slurmrestd"),
         (200, {"jobs": 5}, "status 200", "log of slurmrestd"),
         (200, [], "status 200", "log of slurmrestd"),
+        (200, b"[" * 100_000, "status 200", "log of slurmrestd"),
     ],
 )
 def test_what_is_refused_is_said_with_what_to_do(
