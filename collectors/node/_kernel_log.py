@@ -23,10 +23,13 @@ _MOST_RECORDS: Final = 10_000
 # A longer past was told by an earlier life of the agent, or happened before anybody asked.
 _BACKLOG: Final = timedelta(hours=6)
 
+# The clock may have been set back since a line was written; what is later than this was never now.
+_AHEAD: Final = timedelta(hours=1)
+
 _LOG_FILES: Final = ("kern.log", "messages", "syslog")
 _UPTIME: Final = re.compile(r"\[\s*(\d+)\.(\d{6})\]")
 _WRITTEN: Final = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))\s")
-_XID: Final = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)[^)]*\): (\d+)(?:, (.*))?$")
+_XID: Final = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)[^)]*\): (\d{1,6})(?:, (.*))?$")
 _NAMED: Final = re.compile(r"NVRM: GPU at (?:PCI:)?([0-9a-fA-F:.]+): (GPU-[0-9a-f-]+)")
 _LONGEST_MESSAGE: Final = 400
 
@@ -142,27 +145,36 @@ class KernelLog:
         return content.decode("utf-8", "replace")
 
     def _dated(self, line: str) -> tuple[datetime, str]:
-        """Return when a line was written and what it says; the same instant whenever the line is read.
+        """Return when a line was written and what it says; now, where it says no instant, or one that cannot be.
+
+        Any user may write to the system's log.
+        """
+        at, message, now = None, line, self._now()
+        with contextlib.suppress(ValueError, OverflowError):
+            at, message = self._stamped(line)
+        return now if at is None or at > now + _AHEAD else at, message
+
+    def _stamped(self, line: str) -> tuple[datetime | None, str]:
+        """Return the instant that a line bears, the same whenever it is read, and what it says.
 
         The time since boot is added to the second of the boot: it does not move when the clock is set.
+
+        Raises: ValueError, OverflowError: the instant cannot be.
         """
         if self._ring is not None:
             head, _, message = line.partition(";")
             stamp = head.split(",")
-            if len(stamp) > 2 and stamp[2].isdigit():  # noqa: PLR2004  priority, number, microseconds
+            if len(stamp) > 2 and stamp[2].isdecimal():  # noqa: PLR2004  priority, number, microseconds
                 return self._since_boot(timedelta(microseconds=int(stamp[2]))), message
-            return self._now(), line
+            return None, line
         uptime = _UPTIME.search(line)
         if uptime is not None:
             return self._since_boot(timedelta(seconds=int(uptime[1]), microseconds=int(uptime[2]))), line
         written = _WRITTEN.match(line)
-        if written is not None:
-            with contextlib.suppress(ValueError):
-                return datetime.fromisoformat(written[1]).astimezone(UTC), line
-        return self._now(), line
+        return (datetime.fromisoformat(written[1]).astimezone(UTC) if written else None), line
 
-    def _since_boot(self, uptime: timedelta) -> datetime:
-        return self._now() if self._booted_at is None else self._booted_at + uptime
+    def _since_boot(self, uptime: timedelta) -> datetime | None:
+        return None if self._booted_at is None else self._booted_at + uptime
 
 
 def _records(ring: int, most: int) -> str:
@@ -190,7 +202,8 @@ def _booted_at(procfs: Path) -> datetime | None:
     for line in (text(procfs / "stat") or "").splitlines():
         name, _, value = line.partition(" ")
         if name == "btime" and value.strip().isdigit():
-            return datetime.fromtimestamp(int(value), UTC)
+            with contextlib.suppress(ValueError, OverflowError, OSError):
+                return datetime.fromtimestamp(int(value), UTC)
     return None
 
 

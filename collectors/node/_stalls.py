@@ -1,6 +1,7 @@
 """Pressure stall information in one file: the same text for a node and for a cgroup."""
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,24 @@ from ledger.registry import Row
 _MICROSECONDS: Final = 1_000_000
 _PERCENT: Final = 100
 _AVERAGE: Final = re.compile(r"[0-9]{1,3}(\.[0-9]+)?")
+
+
+def all_stalls(places: Iterable[tuple[Row, Path]]) -> Iterator[Row]:
+    """Yield a row for each file that there is, behind what says of which resource and job it is.
+
+    Raises: SourceError: one of them has another format; it costs no other its row.
+    """
+    broken: SourceError | None = None
+    for place, path in places:
+        try:
+            found = stalls(path)
+        except SourceError as error:
+            broken = broken or error
+            continue
+        if found is not None:
+            yield {**place, **found}
+    if broken is not None:
+        raise broken
 
 
 def stalls(path: Path) -> Row | None:

@@ -91,6 +91,7 @@ class _Node:
         self._kfd = Kfd(sysfs)
         self._fleet = Fleet()
         self._devices: dict[str, AmdDevice] = {}
+        self._uuids: dict[str, str] = {}
         self._parts: dict[str, list[str]] = {}
         self._errors: dict[str, int] = {}
         self._rounds = 0
@@ -140,12 +141,18 @@ class _Node:
         here = {address: path for address, path in folders(self._sysfs).items() if not wanted or address in wanted}
         found = []
         for index, (address, folder) in enumerate(here.items()):
-            uuid = name_of(folder, address)
+            uuid = self._name(folder, address)
             device = self._devices.get(uuid)
             if device is None or device.files.root != folder:
                 device = self._devices[uuid] = AmdDevice(uuid, index, folder, address, self._clock)
             found.append(device)
         return found
+
+    def _name(self, folder: Path, address: str) -> str:
+        """Return a device's name; while it is reset its driver refuses to say, and it is the one that was there."""
+        if text(folder / "unique_id") or address not in self._uuids:
+            self._uuids[address] = name_of(folder, address)
+        return self._uuids[address]
 
     def _recut(self, device: AmdDevice, parts: list[ComputeNode]) -> bool:
         """Tell whether a device is cut otherwise than before; parts that it had are forgotten."""

@@ -1,6 +1,6 @@
 """What each job or pod uses of a node, from its cgroup."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +8,7 @@ from collectors.node import _cgroup_v1, _cgroup_v2
 from collectors.node._cgroup import Devices, Group, groups, has_scheduler
 from collectors.node._files import listed
 from collectors.node._sluid import JOB_MAP, Sluids
-from collectors.node._stalls import stalls
+from collectors.node._stalls import all_stalls
 from ledger.errors import SourceMissing
 from ledger.registry import Emitted, Row, collector
 
@@ -24,8 +24,9 @@ def job_cgroup(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> Emit
     is part of the cache there: both are set apart. A job that Slurm names by its SLUID has its id where the titles of
     its steps, or a prolog, tell it.
 
-    Raises: SourceMissing: no scheduler keeps cgroups here. Nulls: what a controller that is off would measure; the
-    limit of a job without one; the peak before Linux 5.19; with the older cgroups all pressure.
+    Raises: SourceMissing: no scheduler keeps cgroups here. SourceError: a job's pressure is in another format.
+    Nulls: what a controller that is off would measure; the limit of a job without one; the peak before Linux 5.19; with
+    the older cgroups all pressure.
     Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1; Slurm's cgroup.conf; the kubelet's QoS classes.
     """
     root, devices = sysfs / "fs/cgroup", Devices(sysfs)
@@ -36,9 +37,10 @@ def job_cgroup(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> Emit
             hint="set collectors.job_cgroup.enabled = false on this node",
         )
     if "" in trees:
-        for group in _each_once(trees[""], sluids).values():
+        here = _each_once(trees[""], sluids).values()
+        for group in here:
             yield from _rows(group, "v2", _cgroup_v2.usage(group.path, devices))
-            yield from _pressure(group)
+        yield from (("pressure_sample", row) for row in all_stalls(_pressures(here)))
         return
     found = {name: _each_once(tree, sluids) for name, tree in trees.items()}
     for group in {job: group for each in found.values() for job, group in each.items()}.values():
@@ -73,8 +75,8 @@ def _rows(group: Group, hierarchy: str, usage: Row) -> Iterator[tuple[str, Row]]
         yield "job_cgroup_sample", {**place, **usage}
 
 
-def _pressure(group: Group) -> Iterator[tuple[str, Row]]:
-    for resource in _RESOURCES:
-        found = stalls(group.path / f"{resource}.pressure")
-        if found is not None:
-            yield "pressure_sample", {"resource": resource, "job_id": group.job_id, **found}
+def _pressures(here: Iterable[Group]) -> Iterator[tuple[Row, Path]]:
+    """Yield the files that say how long each job waited."""
+    for group in here:
+        for resource in _RESOURCES:
+            yield {"resource": resource, "job_id": group.job_id}, group.path / f"{resource}.pressure"

@@ -135,6 +135,16 @@ def test_a_device_that_vanishes_is_lost_and_costs_no_other_its_row(node: AmdNode
     assert [row["event"] for row in node.round()["gpu_event"]] == ["recovered"]
 
 
+def test_a_device_that_does_not_say_its_id_while_it_is_reset_is_no_other_one(node: AmdNode) -> None:
+    folder = node.card()
+    node.round()
+    (folder / "unique_id").unlink()
+    tables = node.round()
+    assert [(row["gpu_uuid"], row["status"]) for row in tables["gpu_sample"]] == [(WHOLE, "ok")]
+    assert [(row["gpu_uuid"], row["exists_end"]) for row in tables["gpu"]] == [(WHOLE, None)]
+    assert "gpu_event" not in tables
+
+
 def test_a_sleeping_device_is_not_woken(node: AmdNode) -> None:
     folder = node.card(power__runtime_status="suspended")
     (folder / "gpu_busy_percent").unlink()

@@ -179,3 +179,16 @@ def test_broken_pressure_is_an_error(tmp_path: Path) -> None:
     unified(tmp_path, "system.slice/slurmstepd.scope/job_1", {**V2, "cpu.pressure": "some avg10=x total=y"})
     with pytest.raises(SourceError, match="expected `some"):
         rows_of(tmp_path)
+
+
+def test_broken_pressure_of_one_job_costs_no_other_job_its_rows(tmp_path: Path) -> None:
+    stalled = "some avg10=25.00 total=1500000"
+    broken = {**V2, "cpu.pressure": "some avg10=x total=y", "io.pressure": stalled}
+    unified(tmp_path, "system.slice/slurmstepd.scope/job_1", broken)
+    unified(tmp_path, "system.slice/slurmstepd.scope/job_2", {**V2, "cpu.pressure": stalled})
+    found: list[tuple[str, Row]] = []
+    with pytest.raises(SourceError, match=r"job_1/cpu\.pressure"):
+        found.extend(job_cgroup.open(sysfs=tmp_path)())
+    assert [row["job_id"] for table, row in found if table == "job_cgroup_sample"] == ["1", "2"]
+    stalls = [(row["job_id"], row["resource"]) for table, row in found if table == "pressure_sample"]
+    assert stalls == [("1", "io"), ("2", "cpu"), ("2", "io")]

@@ -225,3 +225,29 @@ def test_the_log_is_read_while_there_is_no_driver(small_node: Path, host: Path) 
     gpu.round()
     say(host, 110)
     assert [code for (code,) in events([gpu.round()], "xid_code")] == [79, 13, 13]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Nov 20 12:00:00 n1 alice: [99999999999999999999.000000] NVRM: Xid (PCI:0000:3b:00): 79, forged",
+        "Nov 20 12:00:00 n1 alice: [1.000000] NVRM: Xid (PCI:0000:3b:00): 99999999999999999999, forged",
+        "9999-12-31T23:59:59-23:59 n1 alice: NVRM: Xid (PCI:0000:3b:00): 79, forged",
+        "Nov 20 12:00:00 n1 alice: NVRM: Xid (PCI:ffffffffffffffffffffffff:3b:00): 79, forged",
+    ],
+)
+def test_numbers_that_cannot_be_cost_no_other_line(host: Path, line: str) -> None:
+    """Any user of a node may write to its system log."""
+    log = host / "var/log/messages"
+    log.write_text("")
+    found = opened(host)
+    log.write_text(f"{line}\nn1 kernel: [3599.000000] NVRM: Xid (PCI:0000:3b:00): 31, pid=7\n")
+    told = found.xids()
+    assert told[-1] == (BOOTED + timedelta(seconds=3599), (0, 0x3B, 0), 31, "Xid 31: pid=7")
+    assert all(each.code < 2**31 and each.at.year < 9999 for each in told)
+
+
+def test_a_boot_that_cannot_be_is_not_known(host: Path) -> None:
+    (host / "proc/stat").write_text("btime 99999999999999999999\n")
+    (host / "dev/kmsg").write_text("3,102,3601500250,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=4242\n")
+    assert [each.at for each in opened(host).xids()] == [BOOTED + timedelta(hours=1)]

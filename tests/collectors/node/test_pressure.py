@@ -43,6 +43,16 @@ def test_another_format_is_an_error(tmp_path: Path) -> None:
         by_resource(tmp_path)
 
 
+def test_a_resource_in_another_format_costs_no_other_its_row(tmp_path: Path) -> None:
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure/cpu").write_text("some avg10=0.00\n")
+    (tmp_path / "pressure/io").write_text("some avg10=25.00 total=1500000\n")
+    seen: list[Row] = []
+    with pytest.raises(SourceError, match="pressure/cpu"):
+        seen.extend(row for _, row in pressure.open(procfs=tmp_path)())
+    assert [row["resource"] for row in seen] == ["io"]
+
+
 @pytest.mark.real_data
 def test_a_recorded_node(recorded: Callable[[str], Path], kept: Callable[..., dict[str, pl.DataFrame]]) -> None:
     root = recorded("node_exporter_proc.tar.gz") / "proc"
