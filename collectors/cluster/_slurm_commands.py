@@ -240,13 +240,14 @@ def _queued(fields: dict[str, str], added: Mapping[str, str]) -> Queued:
     if instant(added.get("SubmitTime", "")) != instant(shown["Submit"]):
         return Queued(shown)
     of_run = added.get("TRES", "")
-    is_waiting = shown["State"] == "PENDING"
+    # Older versions tell under one name what is asked for and what was given: who has no node was given nothing.
+    has_nothing = shown["State"] == "PENDING" or not shown["NodeList"]
     shown |= {
         "Restarts": added.get("Restarts", ""),
         "Eligible": added.get("EligibleTime", ""),
         "ExitCode": added.get("ExitCode", ""),
         "ReqTRES": _resources(added.get("ReqTRES", of_run)),
-        "AllocTRES": "" if is_waiting else _resources(added.get("AllocTRES", of_run)),
+        "AllocTRES": "" if has_nothing else _resources(added.get("AllocTRES", of_run)),
     }
     held = (line.partition(" ") for line in added.get("devices", "").splitlines())
     return Queued(shown, tuple((nodes, gres) for nodes, _, gres in held if gres))

@@ -46,6 +46,19 @@ def test_a_job_waits_runs_and_ends_as_one_row(ledger: Ledger, way: str) -> None:
     assert ends == [run["ended_at"]]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_job_that_was_cancelled_while_it_waited_never_started(ledger: Ledger, way: str) -> None:
+    job = ledger.cluster.submit("--hold", "--gres=gpu:1")
+    ledger.pull(way)
+    ledger.cluster.run("scancel", job)
+    ledger.cluster.until_state(job, "CANCELLED")
+    ledger.pull(way)
+    (run,) = ledger.runs(job)
+    assert (run["state"], run["started_at"], run["gpu_count"]) == ("CANCELLED", None, None)
+    assert run["ended_at"] is not None
+    assert run["requested_gpu_count"] == 1
+
+
 def test_both_ways_tell_the_same(ledger: Ledger) -> None:
     cluster = ledger.cluster
     jobs = [cluster.submit("--gres=gpu:1", "--array=0-1"), cluster.submit("--gres=gpu:2", "--comment=a|b\nc")]
