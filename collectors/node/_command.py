@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
-from typing import ClassVar, Final, NamedTuple
+from typing import IO, ClassVar, Final, NamedTuple, cast
 
 from ledger.errors import SourceError
 
 _LONGEST_ANSWER: Final = 4 << 20
+_BLOCK: Final = 1 << 16
 _ENDING_SECONDS: Final = 0.2
 
 
@@ -64,13 +67,44 @@ class Command:
         except OSError as error:
             raise SourceError(f"{self.name}: {error.strerror}, expected a program that may be run") from error
         try:
-            printed, said = process.communicate(self._given or None, timeout=self._seconds)
+            printed, said = self._read(process)
         except subprocess.TimeoutExpired:
             self._end(process)
             raise SourceError(f"{self.name}: no answer after {self._seconds:g} s") from None
-        if len(printed) > _LONGEST_ANSWER:
-            raise SourceError(f"{self.name}: found {len(printed)} bytes, expected {_LONGEST_ANSWER} at most")
+        except SourceError:
+            self._end(process)
+            raise
+        finally:
+            _close(process)
         return Answer(printed.decode("utf-8", "replace"), said.decode("utf-8", "replace").strip(), process.returncode)
+
+    def _read(self, process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+        """Return what a program prints and what it says besides, once it has ended.
+
+        Raises: TimeoutExpired: it has not ended. SourceError: it prints without an end, which would fill the memory.
+        """
+        until = time.monotonic() + self._seconds
+        if process.stdin is not None:
+            # What it is given fits into its pipe; one that does not read it may answer all the same.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(self._given)
+                process.stdin.close()
+        content = {process.stdout: bytearray(), process.stderr: bytearray()}
+        with selectors.DefaultSelector() as open_pipes:
+            for pipe, read in content.items():
+                open_pipes.register(cast("IO[bytes]", pipe), selectors.EVENT_READ, read)
+            while open_pipes.get_map():
+                for key, _ in open_pipes.select(max(0.0, until - time.monotonic())):
+                    block = os.read(key.fd, _BLOCK)
+                    key.data.extend(block)
+                    if not block:
+                        open_pipes.unregister(key.fileobj)
+                if sum(map(len, content.values())) > _LONGEST_ANSWER:
+                    raise SourceError(f"{self.name}: found more than {_LONGEST_ANSWER} bytes, expected an answer")
+                if time.monotonic() >= until and open_pipes.get_map():
+                    raise subprocess.TimeoutExpired(self._arguments, self._seconds)
+        process.wait(max(0.0, until - time.monotonic()))
+        return bytes(content[process.stdout]), bytes(content[process.stderr])
 
     def _end(self, process: "subprocess.Popen[bytes]") -> None:
         """Kill a program and what it started; remember it if it does not end."""
@@ -80,8 +114,11 @@ class Command:
             process.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
             self._stuck[self._arguments] = process
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                # What it did not read is lost with it.
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            # What it did not read is lost with it.
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()

@@ -7,6 +7,7 @@ from typing import Final
 from ledger.errors import SourceError, SourceMissing
 
 _ABSURD: Final = 2**63
+_MOST_NODES: Final = 2**16
 _COUNT: Final = re.compile(r"[0-9]{1,20}")
 _WHOLE: Final = re.compile(r"-?[0-9]+")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
@@ -81,7 +82,7 @@ def numa_node(sysfs: Path, bus: tuple[int, int, int] | None) -> int | None:
 def numa_node_of(folder: Path) -> int | None:
     """Return the NUMA node that the device of a folder is attached to; None where the firmware names none."""
     found = integer(folder / "numa_node")
-    return found if found is not None and found >= 0 else None
+    return found if found is not None and 0 <= found < _MOST_NODES else None
 
 
 def counted(path: Path) -> int | None:

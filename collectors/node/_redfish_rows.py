@@ -11,6 +11,7 @@ from collectors.node._meter import celsius, hertz, is_margin, meter, scope_of, w
 from ledger.registry import Row
 
 _JOULES_PER_KILOWATT_HOUR: Final = 3_600_000
+_MOST: Final = 2**63
 _SUPPLY_DRAWS: Final = ("PowerInputWatts", "LastPowerOutputWatts", "PowerOutputWatts")
 _AWAY: Final = frozenset({"Absent", "Disabled", "UnavailableOffline"})
 
@@ -24,7 +25,7 @@ _CONTEXTS: Final = {"CPU": "package", "Memory": "dram", "GPU": "gpu", "Accelerat
 
 def scope(chassis: Document) -> str:
     """Return what the draw of a chassis is the draw of: node, enclosure (several nodes), or a part by its name."""
-    kind = chassis.get("ChassisType")
+    kind = str(chassis.get("ChassisType") or "")
     if kind in _NODE_TYPES:
         return "node"
     if kind in _ENCLOSURE_TYPES:
@@ -130,12 +131,14 @@ def _reading(document: Document, name: str) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a number; none for what is none, such as a text or a truth value."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a number; none for what is none, such as a text, a truth value, or more digits than any meter has."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if -_MOST < value < _MOST else None
 
 
 def _counted(value: float | None) -> float | None:
-    return value if value is not None and 0 <= value < 2**63 else None
+    return value if value is not None and 0 <= value < _MOST else None
 
 
 def _list(document: Document, name: str) -> Sequence[Mapping[str, Any]]:
@@ -145,4 +148,4 @@ def _list(document: Document, name: str) -> Sequence[Mapping[str, Any]]:
 
 def _is_away(each: Mapping[str, Any]) -> bool:
     status = each.get("Status")
-    return isinstance(status, Mapping) and status.get("State") in _AWAY
+    return isinstance(status, Mapping) and str(status.get("State")) in _AWAY

@@ -228,6 +228,15 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) 
         hanging.answer()
 
 
+@pytest.mark.parametrize("where", ["", " >&2"])
+def test_a_command_that_prints_without_an_end_is_ended_before_it_fills_the_memory(tmp_path: Path, where: str) -> None:
+    mark = tmp_path / "pid"
+    endless = Command(tool(tmp_path, "endless", f"echo $$ > {mark}; exec yes garbage{where}"), PATIENCES[-1])
+    with pytest.raises(SourceError, match="found more than 4194304 bytes"):
+        endless.answer()
+    assert has_ended(int(mark.read_text()))
+
+
 @pytest.mark.parametrize(
     "text", ["", "|||\n|", "a|b|c", ",".join("x" * 9), "T | 9" + "9" * 400 + " degrees C | ok", "\x00"]
 )

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from collectors._round import Source
+from collectors.node._redfish_rows import thermal
 from collectors.node.redfish import RedfishSettings, redfish
 from ledger.errors import ConfigError, SourceError, SourceMissing
 from ledger.registry import Row
@@ -214,8 +215,10 @@ def test_no_controller_is_configured_or_it_measures_nothing(bmc: Controller, set
         b'{"PowerWatts": {"Reading": true}, "FanSpeedsPercent": [3, {"SpeedRPM": "fast"}]}',
         b'{"PowerWatts": {"Reading": 1e300}, "EnergykWh": {"Reading": -4}, "TemperatureCelsius": {"Reading": 9e9}}',
         b'{"TemperatureReadingsCelsius": [{"Reading": null}], "PowerSupplies": {"@odata.id": "//elsewhere/x"}}',
+        b'{"ChassisType": ["RackMount"], "EnvironmentMetrics": {"@odata.id": ["/"]}, "Id": {"a": 1}}',
+        b'{"PowerWatts": {"Reading": 1%s}, "PowerControl": [{"PowerConsumedWatts": 9%s}]}' % (b"0" * 400, b"0" * 30),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_garbage_of_a_controller_is_refused_in_words_or_null(
     bmc: Controller, settings: RedfishSettings, nasty: bytes, kept: Callable[..., dict[str, pl.DataFrame]]
@@ -228,6 +231,12 @@ def test_garbage_of_a_controller_is_refused_in_words_or_null(
             found.extend(redfish.open(settings=settings)())
         rows += [(table, {**row, "power_source": f"{place}: {row['power_source']}"}) for table, row in found]
     assert kept(rows)["power_sample"].height == len(rows) > len(NEW)
+
+
+@pytest.mark.parametrize("state", [["Absent"], {"a": 1}, 3, None])
+def test_a_state_that_is_none_hides_no_sensor(state: object) -> None:
+    heat = {"MemberId": "0", "Name": "Inlet", "ReadingCelsius": 24, "Status": {"State": state}}
+    assert [row["temperature_celsius"] for row in thermal("redfish:1", {"Temperatures": [heat]})] == [24.0]
 
 
 @pytest.mark.parametrize(
