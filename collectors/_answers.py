@@ -115,6 +115,15 @@ def said_in(answer: Answer) -> str:
     return f"{refusal.error} (hint: {refusal.hint})" if refusal.hint else refusal.error
 
 
+def advised(answer: Answer, node: str, cluster: str) -> tuple[str, str]:
+    """Return what is said of a refusal and what a person must do about it; '' where waiting may do."""
+    said = said_in(answer)
+    if is_no_hubs(answer):
+        return f"found an answer that is no hub's: {said}", NO_HUB
+    status = HTTPStatus.UPGRADE_REQUIRED if is_of_another_version(answer) else answer.status_code
+    return said, ADVICE.get(status, "").format(node=node, cluster=cluster)
+
+
 class _Kept(msgspec.Struct):
     """What the hub says of one table."""
 

@@ -10,21 +10,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from collectors._answers import (
-    ADVICE,
-    NO_HUB,
-    acknowledges,
-    can_never_be_taken,
-    is_no_hubs,
-    is_of_another_version,
-    said_in,
-    tell_rejected,
-)
+from collectors._answers import acknowledges, advised, can_never_be_taken, said_in, tell_rejected
 from collectors._http import Answer, Connection, HubError
 from collectors._metrics import Counts
 from collectors._parts import apart, is_own
 from collectors._patience import Patience, Stumbles, asked_seconds
-from collectors._round import Tables
 from collectors._spool import Sealed, Spool
 from collectors._stamp import Identity
 from collectors._standing import Noted, put_aside
@@ -58,6 +48,15 @@ class Link:
     def client(self, seconds: float = _TIMEOUT_SECONDS) -> Connection:
         """Return a connection to this hub, not open yet."""
         return Connection(self.hub, seconds=seconds, headers={"Content-Type": CONTENT_TYPE}, tls=self.tls)
+
+
+def posted(hub: Connection, token: str, identity: Identity, batch: Sealed) -> Answer:
+    """Send one batch and return what is answered.
+
+    Raises: HubError: no answer came.
+    """
+    body = encode(batch.batch_id, identity.node, identity.boot_id, batch.tables)
+    return hub.post(_ADDRESS, body, {"Authorization": f"Bearer {token}"} if token else {})
 
 
 class Shipper:
@@ -197,7 +196,7 @@ class Shipper:
         A part has an id that follows from the whole's: if the way breaks off in between, nothing counts twice.
         """
         try:
-            answer = self._posted(batch.batch_id, batch.tables)
+            answer = posted(self._client, self._token, self._identity, batch)
             never = can_never_be_taken(answer) or self._is_somebody_elses(batch, answer)
         except HubError as error:
             return self._broken_off(batch, error)
@@ -267,11 +266,6 @@ class Shipper:
         """Close the connection."""
         self._client.close()
 
-    def _posted(self, batch_id: str, tables: Tables) -> Answer:
-        body = encode(batch_id, self._identity.node, self._identity.boot_id, tables)
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        return self._client.post(_ADDRESS, body, headers)
-
     def _is_somebody_elses(self, batch: Sealed, answer: Answer) -> bool:
         """Tell whether a batch is refused because it was kept under a name that this node no longer has.
 
@@ -288,20 +282,15 @@ class Shipper:
 
         Raises: HubError: no answer came.
         """
-        batch_id = uuid.uuid4().hex
-        return acknowledges(self._posted(batch_id, {}), batch_id)
+        nothing = Sealed(uuid.uuid4().hex, {})
+        return acknowledges(posted(self._client, self._token, self._identity, nothing), nothing.batch_id)
 
     def _refused(self, answer: Answer) -> bool:
         """Wait as long as the hub asks, and for minutes where only a person can help."""
-        said = said_in(answer)
-        status = HTTPStatus.UPGRADE_REQUIRED if is_of_another_version(answer) else answer.status_code
-        advice = ADVICE.get(status)
-        if is_no_hubs(answer):
-            said, advice = f"found an answer that is no hub's: {said}", NO_HUB
-        if advice is None:
-            return self._later(f"HTTP {status}: {said}", answer.retry_after)
-        own = self._identity
-        return self._locked_out(answer.status_code, said, advice.format(node=own.node, cluster=own.cluster))
+        said, advice = advised(answer, self._identity.node, self._identity.cluster)
+        if not advice:
+            return self._later(f"HTTP {answer.status_code}: {said}", answer.retry_after)
+        return self._locked_out(answer.status_code, said, advice)
 
     def _locked_out(self, status: int, said: str, advice: str) -> bool:
         """Say once what a person must do, and wait for it."""

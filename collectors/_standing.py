@@ -1,16 +1,19 @@
 """How a node stands with its hub, in small files beside the spool: `clusterledger check` reads them."""
 
+import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from collectors._spool import Sealed
+from collectors.wire import Value
 from ledger.log import log
 
 _PUT_ASIDE_BYTES: Final = 64 * 1024**2
@@ -96,8 +99,6 @@ def put_aside(spool: Path, batch: Sealed, status: int, reason: str, now: datetim
     rows = sum(len(each) for each in batch.tables.values())
     log.error("hub refused a batch", batch_id=batch.batch_id, status=status, error=reason, row_count=rows)
     path = put_aside_file(spool)
-    if path.exists() and path.stat().st_size > _PUT_ASIDE_BYTES:
-        path.replace(path.with_suffix(".old"))
     entry: dict[str, Any] = {
         "refused_at": now.isoformat(),
         "batch_id": batch.batch_id,
@@ -106,9 +107,17 @@ def put_aside(spool: Path, batch: Sealed, status: int, reason: str, now: datetim
         "row_count": rows,
         "tables": batch.tables,
     }
-    # What people run is nobody else's.
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+    with _alone(spool):
+        if path.exists() and path.stat().st_size > _PUT_ASIDE_BYTES:
+            path.replace(path.with_suffix(".old"))
+        # What people run is nobody else's.
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600), "ab") as file:
+            size = os.fstat(file.fileno()).st_size
+            # A full disk, or a node that lost power, has cut the line before.
+            is_cut = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+            file.write(b"\n" * is_cut + json.dumps(entry).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
     return rows
 
 
@@ -119,6 +128,21 @@ class PutAside(msgspec.Struct):
     status: int
     reason: str
     row_count: int = 0
+    batch_id: str = ""
+
+
+class WithRows(PutAside):
+    """One batch that the hub refused for good, as it was sent."""
+
+    tables: dict[str, list[dict[str, Value]]] = {}
+
+    @property
+    def batch(self) -> Sealed:
+        """Return it under the id that it has."""
+        return Sealed(self.batch_id, {name: [*rows] for name, rows in self.tables.items()})
+
+
+Kind = TypeVar("Kind", bound=PutAside)
 
 
 def all_put_aside(spool: Path) -> list[PutAside]:
@@ -126,18 +150,84 @@ def all_put_aside(spool: Path) -> list[PutAside]:
 
     Raises: OSError: the file may not be read.
     """
-    path = put_aside_file(spool)
-    found = []
-    for each in (path.with_suffix(".old"), path):
-        if each.exists():
-            with each.open("rb") as lines:
-                found += [one for one in map(_read, lines) if one is not None]
-    return found
+    return list(_every(spool, PutAside))
 
 
-def _read(line: bytes) -> PutAside | None:
+def put_aside_with_rows(spool: Path) -> Iterator[WithRows]:
+    """Yield the same with their rows, each batch once.
+
+    Raises: OSError: the file may not be read.
+    """
+    seen = set()
+    for each in _every(spool, WithRows):
+        if each.batch_id and each.batch_id not in seen:
+            seen.add(each.batch_id)
+            yield each
+
+
+def forget_put_aside(spool: Path, batch_ids: Collection[str]) -> None:
+    """Drop batches that the hub has taken after all; what the agent adds meanwhile stays.
+
+    Raises: OSError: a file cannot be written; it is as it was.
+    """
+    if not batch_ids:
+        return
+    with _alone(spool):
+        for path in _files(spool):
+            _drop(path, batch_ids)
+
+
+def _drop(path: Path, batch_ids: Collection[str]) -> None:
+    draft = path.with_suffix(f"{path.suffix}.new")
+    with path.open("rb") as lines, draft.open("wb") as kept:
+        before = os.fstat(lines.fileno())
+        os.fchmod(kept.fileno(), before.st_mode & 0o777)
+        _give(kept.fileno(), before)
+        kept.writelines(
+            line for line in lines if (one := _read(line, PutAside)) is None or one.batch_id not in batch_ids
+        )
+        kept.flush()
+        os.fsync(kept.fileno())
+        is_empty = kept.tell() == 0
+    draft.replace(path)
+    if is_empty:
+        path.unlink()
+
+
+@contextmanager
+def _alone(spool: Path) -> Iterator[None]:
+    """Keep others from the files of refused batches: an agent that runs adds to them while they are sent again."""
+    lock = os.open(spool.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        return msgspec.json.decode(line, type=PutAside)
+        path = put_aside_file(spool)
+        _give(lock, (path if path.exists() else path.parent).stat())
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _give(descriptor: int, like: os.stat_result) -> None:
+    """Let a file that root has made be the agent's user's, as what stands beside it."""
+    if os.geteuid() == 0:
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+
+
+def _files(spool: Path) -> list[Path]:
+    """Return the files of refused batches that are there, oldest first."""
+    path = put_aside_file(spool)
+    return [each for each in (path.with_suffix(".old"), path) if each.exists()]
+
+
+def _every(spool: Path, kind: type[Kind]) -> Iterator[Kind]:
+    for path in _files(spool):
+        with path.open("rb") as lines:
+            yield from (one for line in lines if (one := _read(line, kind)) is not None)
+
+
+def _read(line: bytes, kind: type[Kind]) -> Kind | None:
+    try:
+        return msgspec.json.decode(line, type=kind)
     except msgspec.DecodeError:
-        # The last line of a node that lost power.
+        # A line that was cut.
         return None

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli._options import Json, Store, asked, settings
-from app.cli._output import as_json, as_records
+from app.cli._output import as_json, as_records, complain, remark
 from ledger.config import Settings
 
 
@@ -19,6 +19,14 @@ def add(cli: typer.Typer) -> None:
 def agent(
     hub: Annotated[str, typer.Option("--hub", metavar="URL", help="Ship to this hub; else to agent.hub.")] = "",
     once: Annotated[bool, typer.Option("--once", help="Collect and ship once, then end.")] = False,
+    send_refused: Annotated[
+        bool,
+        typer.Option(
+            "--send-refused",
+            help="Send again what the hub refused for good, such as after it was updated, then end; collect nothing. "
+            "Another agent may run meanwhile.",
+        ),
+    ] = False,
     store: Store = None,
 ) -> int:
     """Collect from this node at each collector's pace, and ship to the hub."""
@@ -27,7 +35,25 @@ def agent(
     def reread() -> Settings:
         return settings(store, agent={"hub": hub or None})
 
+    if send_refused:
+        if once:
+            raise typer.BadParameter("found --once and --send-refused, expected one of them")
+        return _send_refused(reread())
     return run_agent(reread(), once=once, reread=reread)
+
+
+def _send_refused(given: Settings) -> int:
+    """Send refused batches again, and print how many became what."""
+    from collectors._again import sent_again  # noqa: PLC0415  as above
+
+    sent = sent_again(given)
+    if sent.batches:
+        as_records(sent.records(), ("outcome", "batches", "rows", "reason"), cut=False)
+    elif not sent.ended:
+        remark("no refused batch is kept here")
+    if sent.ended:
+        complain(f"{given.agent.hub}: {sent.ended}", sent.advice)
+    return 1 if sent.ended or sent.is_any_refused else 0
 
 
 def collect(

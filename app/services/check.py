@@ -33,6 +33,9 @@ from ledger.words import amount
 
 _SECONDS: Final = 5.0
 _HEALTH: Final = "/api/v1/health"
+_REFUSED_HINT: Final = (
+    "correct what it says, such as by updating the hub, then `clusterledger agent --send-refused`; or remove the file"
+)
 
 Line = dict[str, str]
 
@@ -248,7 +251,7 @@ def _shipping(context: Context) -> Iterator[Line]:
     if aside:
         rows, last = amount(sum(each.row_count for each in aside), "row"), aside[-1]
         found_there = f"{path}: {amount(len(aside), 'batch')}, {rows}; the last at {last.refused_at}: {last.reason}"
-        yield line("refused batches", "failed", found_there, "correct what it says, then remove the file")
+        yield line("refused batches", "failed", found_there, _REFUSED_HINT)
 
 
 def _status(http_status: int) -> str:

@@ -19,6 +19,7 @@ from app.cli import build
 from collectors._spool import Sealed
 from collectors._standing import Noted, put_aside
 from tests.app.conftest import Command
+from tests.collectors.hub import Hub
 
 GOLDEN = Path(__file__).parent / "golden" / "help.txt"
 
@@ -359,3 +360,33 @@ def test_check_says_how_the_agent_of_this_node_stands(
     Noted(spool, lambda: now).taken()
     found = {each["part"]: each["status"] for each in json.loads(command("check", "--json").out)}
     assert (found["agent"], found["refused batches"]) == ("ok", "failed")
+
+
+def test_refused_batches_are_sent_again_by_the_command_that_check_names(
+    command: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, now = home / "spool.db", datetime(2026, 11, 20, 12, tzinfo=UTC)
+    hub = Hub(refuses="unknown")
+    hub.start()
+    for name, value in {"SPOOL": spool, "HUB": f"http://127.0.0.1:{hub.port}", "NODE": "n1"}.items():
+        monkeypatch.setenv(f"CLUSTERLEDGER_AGENT__{name}", str(value))
+    ended = command("agent", "--send-refused")
+    assert (ended.code, ended.out, ended.err) == (0, "", "no refused batch is kept here\n")
+
+    for name, table in (("a", "t"), ("b", "unknown")):
+        put_aside(spool, Sealed(name, {table: [{"n": 1}, {"n": 2}]}), 422, "found table t", now)
+    (told,) = [each for each in json.loads(command("check", "--json").out) if each["part"] == "refused batches"]
+    assert "`clusterledger agent --send-refused`" in told["hint"]
+    ended = command("agent", "--send-refused")
+    assert (ended.code, ended.err) == (1, "")
+    assert [line.split() for line in ended.out.splitlines()[2:]] == [
+        ["taken", "1", "2"],
+        ["refused", "again", "1", "2", "HTTP", "422:", "because"],
+    ]
+
+    hub.stop()
+    ended = command("agent", "--send-refused")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith(f"error: http://127.0.0.1:{hub.port}: ConnectionRefusedError")
+    assert ended.err.endswith("\n  hint: is the hub up, and the address right?\n")
+    assert command("agent", "--once", "--send-refused").code == 2

@@ -60,7 +60,7 @@ def test_what_people_run_is_for_the_agents_user_alone(tmp_path: Path) -> None:
     put_aside(path, Sealed("b", {"t": [{"n": 1}]}), 422, "found table t", AT)
     modes = {each.name: oct(each.stat().st_mode & 0o777) for each in tmp_path.iterdir()}
     spool.close()
-    assert modes == dict.fromkeys(("spool.db", "spool.db-wal", "spool.refused.jsonl"), "0o600")
+    assert modes == dict.fromkeys(("spool.db", "spool.db-wal", "spool.lock", "spool.refused.jsonl"), "0o600")
 
 
 @pytest.mark.usefixtures("open_mask")
