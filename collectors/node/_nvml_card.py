@@ -1,5 +1,6 @@
 """One physical GPU from round to round: its samples, its slices, what exists of it, what happened to it."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -110,6 +111,10 @@ class Card:
         """Give the driver's buffers back before its session ends; the next round begins with new ones."""
         # The handles of slices end with the session.
         self._parts = []
+        self._drop_samples()
+
+    def _drop_samples(self) -> None:
+        """Give the driver's buffers back; the next average begins anew."""
         for each in (self._device, *self._slices.values()):
             if each is not None:
                 each.gpm.close()
@@ -176,6 +181,8 @@ class Card:
         """Yield status rows of the device and its slices; the event only once."""
         if not self.is_lost:
             self.is_lost = True
+            with contextlib.suppress(DeviceLost):
+                self._drop_samples()
             yield "gpu_event", event_row(self.uuid, "lost", at, reason, source="collector")
         for uuid in self._names():
             yield "gpu_sample", status_row(uuid, "lost", reason)

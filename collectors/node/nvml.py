@@ -154,6 +154,8 @@ class _Node:
         if not self._cards:
             raise SourceMissing("NVML: no GPU", hint="set collectors.nvml.enabled = false on this node")
         if is_slow:
+            for uuid, (_, handle) in here.items():
+                self._locate(self._cards[uuid], handle)
             self._count(here)
         for uuid, (_, handle) in here.items():
             yield from self._cards[uuid].read(handle, at, with_processes=with_processes, with_health=is_slow)
@@ -206,14 +208,24 @@ class _Node:
         Raises: DriverGone: the driver is gone.
         """
         card = self._card(uuid, index)
+        self._locate(card, handle)
         with contextlib.suppress(DeviceLost):
-            bus = self._driver.ask("nvmlDeviceGetPciInfo", handle)
-            card.bus = None if bus is None else bus_of(words(bus.busId))
-            card.numa_node = self._beside.numa_node_of(card.bus)
-            card.minor = self._driver.ask("nvmlDeviceGetMinorNumber", handle)
-            card.is_cut = mig.is_enabled(self._driver, handle)
+            card.is_cut = mig.is_enabled(Driver(self._library), handle)
         self._events.watch(handle, uuid)
         return card
+
+    def _locate(self, card: Card, handle: Any) -> None:
+        """Learn where a device is, as far as that is not known; what one model does not have another one may.
+
+        Raises: DriverGone: the driver is gone.
+        """
+        driver = Driver(self._library)
+        with contextlib.suppress(DeviceLost):
+            if card.bus is None and (bus := driver.ask("nvmlDeviceGetPciInfo", handle)) is not None:
+                card.bus = bus_of(words(bus.busId))
+                card.numa_node = self._beside.numa_node_of(card.bus)
+            if card.minor is None:
+                card.minor = driver.ask("nvmlDeviceGetMinorNumber", handle)
 
     def _card(self, uuid: str, index: int) -> Card:
         return Card(uuid, index, Driver(self._library), self._attribution, self._clock, self._host_clock)
@@ -235,7 +247,7 @@ class _Node:
         for index in range(count):
             try:
                 handle = self._driver.ask("nvmlDeviceGetHandleByIndex", index, about=f"handle {index}")
-                uuid = None if handle is None else self._driver.ask("nvmlDeviceGetUUID", handle)
+                uuid = None if handle is None else self._driver.ask("nvmlDeviceGetUUID", handle, about=f"UUID {index}")
             except DeviceLost as lost:
                 self._reasons[index] = str(lost)
                 continue
@@ -243,6 +255,8 @@ class _Node:
                 here[words(uuid)] = (index, handle)
             elif self._driver.refusals.get(f"handle {index}") == "error":
                 self._reasons[index] = "the driver fails to give it"
+            elif self._driver.refusals.get(f"UUID {index}") == "error":
+                self._reasons[index] = "the driver fails to tell its UUID"
         return here
 
     def _restart(self, *, is_open: bool) -> None:

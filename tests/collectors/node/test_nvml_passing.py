@@ -120,6 +120,64 @@ def test_links_that_are_not_told_end_the_count_and_no_failure_shortens_it(
     assert told == [12, 12, None, 12]
 
 
+# -- devices
+
+
+def test_a_device_whose_name_was_not_told_is_listed_all_the_same(node: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nameless(FakeNvml):
+        def _nvmlDeviceGetUUID(self, handle: Handle) -> str:  # noqa: N802
+            if handle.gpu == 0 and 115 <= self._clock() < 125:
+                raise self.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+            return super()._nvmlDeviceGetUUID(handle)
+
+    played(monkeypatch, Nameless)
+    rows = [{row["gpu_uuid"]: row for row in each["gpu_sample"]} for each in node(Gpu("GPU-a"), Gpu("GPU-b")).rounds(3)]
+    assert [row["GPU-a"].get("status_reason") for row in rows] == [None, None, "the driver fails to tell its UUID"]
+    assert [row["GPU-b"]["status"] for row in rows] == ["ok"] * 3
+
+
+def test_what_one_model_does_not_have_is_asked_of_the_others(node: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A display's GPU beside those that are cut."""
+
+    class Mixed(FakeNvml):
+        def _nvmlDeviceGetMigMode(self, handle: Handle) -> tuple[int, int]:  # noqa: N802
+            if handle.gpu == 0:
+                raise self.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            return super()._nvmlDeviceGetMigMode(handle)
+
+        def _nvmlDeviceGetMinorNumber(self, handle: Handle) -> int:  # noqa: N802
+            if handle.gpu == 0:
+                raise self.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            return super()._nvmlDeviceGetMinorNumber(handle)
+
+    played(monkeypatch, Mixed)
+    tables = node(Gpu("GPU-a"), Gpu("GPU-b"), Gpu("GPU-c", slices=(Slice("MIG-1", 1),))).round()
+    assert {row["gpu_uuid"]: row["minor_index"] for row in tables["gpu"]} == {
+        "GPU-a": None,
+        "GPU-b": 1,
+        "MIG-1": 2,
+        "GPU-c-rest": 2,
+    }
+
+
+def test_where_a_device_is_was_not_told_at_first_and_is_later(node: Make) -> None:
+    """Without its address an Xid of the kernel's log is nobody's, without its number the prolog's map."""
+    calls = ("nvmlDeviceGetPciInfo", "nvmlDeviceGetMinorNumber")
+    failing = tuple(Incident("error", 0, 105, call=call, code=pynvml.NVML_ERROR_UNKNOWN) for call in calls)
+    tables = node(Gpu("GPU-a", incidents=failing)).rounds(2)
+    assert [each["gpu"][0]["minor_index"] for each in tables] == [None, 0]
+    assert [each["gpu_health_sample"][0]["pci_bus_id"] for each in tables] == [None, "00000000:1A:00.0"]
+
+
+def test_profiling_is_not_compared_over_a_loss(node: Make) -> None:
+    """What the device counts begins anew where it was reset meanwhile."""
+    gpu = node(Gpu("GPU-a", phases=(BUSY,), incidents=(Incident("lost", 115, 125),)), health_every_rounds=99)
+    rows = [each["gpu_sample"][0] for each in gpu.rounds(5)]
+    assert [row["status"] for row in rows] == ["ok", "ok", "lost", "ok", "ok"]
+    assert [row["evidence_quality"] for row in rows] == ["B", "A", "X", "B", "A"]
+    assert len(gpu.fake._samples) <= 2
+
+
 # -- values that cannot be
 
 
