@@ -12,6 +12,9 @@ _LONGEST_REFUSED_SECONDS: Final = 300.0
 # A hub may ask for peace, but not for ever: what it says may be wrong, or somebody else's who stands before it.
 _LONGEST_ASKED_SECONDS: Final = 900.0
 
+_LONGEST_TOLD_SECONDS: Final = 86_400.0
+"""Nobody waits as long; what an answer tells beyond may be more than a clock can hold."""
+
 # Half a minute of pauses: a hub that starts again is back by then.
 _MANY_STUMBLES: Final = 5
 
@@ -44,12 +47,13 @@ def asked_seconds(retry_after: str, now: datetime) -> float:
     """Return how long an answer's `Retry-After` asks to wait: seconds or an instant; 0 where it says neither."""
     text = retry_after.strip()
     if text.isascii() and text.isdecimal():
-        return float(text)
+        return min(float(text), _LONGEST_TOLD_SECONDS)
     try:
         instant = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
-    return max(0.0, (instant.replace(tzinfo=instant.tzinfo or UTC) - now).total_seconds())
+    seconds = (instant.replace(tzinfo=instant.tzinfo or UTC) - now).total_seconds()
+    return min(max(0.0, seconds), _LONGEST_TOLD_SECONDS)
 
 
 class Stumbles:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 
@@ -215,6 +215,15 @@ class Receiver(Section):
         int, Field(ge=0, le=10_080, description="Idleness below which it is not told; 0 for what opens an incident")
     ] = 0
     ca_file: Annotated[Path | None, Field(description="Private certificate authority of the receiver (PEM)")] = None
+
+    @field_validator("secret")
+    @classmethod
+    def _bearer(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Refuse a token that no header can hold: what refuses it there would show it."""
+        letters = secret.get_secret_value() if secret is not None else ""
+        if info.data.get("kind") != "webhook" and not all("!" <= letter <= "~" for letter in letters):
+            raise PydanticCustomError("no_token", "one token without a blank, a line break or a letter with an accent")
+        return secret
 
 
 def apart(receivers: tuple[Receiver, ...]) -> tuple[Receiver, ...]:

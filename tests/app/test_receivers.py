@@ -3,12 +3,16 @@
 import hashlib
 import hmac
 import json
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from ledger.config import Settings
+from ledger.config import Settings, load
+from ledger.errors import ConfigError
 from ledger.sections import Receiver as Wanted
 from tests.app.conftest import Command
 from tests.app.incidents import MINUTE, NOW, Estate
@@ -70,6 +74,48 @@ def test_check_says_whether_a_receiver_listens_and_tells_it_nothing(
     assert (found["notify up"]["status"], found["notify down"]["status"]) == ("ok", "failed")
     assert "secret" not in said
     assert receiver.calls == 0
+
+
+@pytest.mark.parametrize(("status", "told"), [(200, "1 told, 0 waiting"), (500, "0 told, 1 waiting")])
+def test_an_answer_counts_from_its_first_line_on_though_it_never_ends(tmp_path: Path, status: int, told: str) -> None:
+    over = threading.Event()
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.end_headers()
+            with suppress(OSError):
+                while not over.wait(0.01):
+                    self.wfile.write(b"and so on " * 10)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        # What is never given up must end somehow.
+        threading.Timer(30, over.set).start()
+        estate = Estate(tmp_path / "ledger.duckdb", Wanted(name="a", url=f"http://127.0.0.1:{server.server_port}"))
+        estate.idles("G1", since=SINCE)
+        assert estate.passes() == told
+        assert not over.is_set()
+        over.set()
+        server.shutdown()
+    estate.context.close()
+
+
+@pytest.mark.parametrize("secret", ["abc\ndef", "abc d", "abc\u00f6"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(
+    secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "[[notify]]\nname = 'a'\nurl = 'http://x'\nkind = 'slack'\nsecret = " + json.dumps(secret)
+    (tmp_path / "clusterledger.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected one token") as caught:
+        load()
+    assert "abc" not in str(caught.value)
+    assert Wanted(name="a", url="http://x", secret=SecretStr(secret)).secret, "a signature is made with any letters"
 
 
 def test_two_receivers_of_one_name_are_refused() -> None:

@@ -180,6 +180,9 @@ def test_a_hub_cannot_ask_for_ever() -> None:
         ("soon", 0.0),
         ("-3", 0.0),
         ("٣", 0.0),
+        ("9" * 400, 86_400.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0),
+        ("Mon, 99999999999999999999 Nov 1995 00:00:00 GMT", 0.0),
     ],
 )
 def test_retry_after_is_seconds_or_an_instant(text: str, seconds: float) -> None:
