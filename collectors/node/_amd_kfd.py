@@ -61,7 +61,9 @@ class Kfd:
         for process in processes:
             pid = int(process.name)
             queued = {as_integer(text(queue / "gpuid")) for queue in listed(process / "queues")}
-            for path in process.glob("vram_*"):
+            for path in listed(process):
+                if not path.name.startswith("vram_"):
+                    continue
                 gpu_id = as_count(path.name.removeprefix("vram_"))
                 memory = counted(path)
                 if memory is not None and not is_possible("memory_used_bytes", memory):

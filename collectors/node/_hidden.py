@@ -5,6 +5,7 @@ Any user may read `cgroup.procs`, and nobody but the scheduler puts a process th
 Source: proc(5), hidepid; Documentation/admin-guide/cgroup-v2.rst, cgroup.procs.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,8 +47,10 @@ class Hidden:
 
     def _each(self) -> Iterator[tuple[int, Group]]:
         for group in self._groups():
-            for file in group.path.rglob("cgroup.procs"):
-                yield from ((int(pid), group) for pid in (text(file) or "").split() if pid.isdecimal())
+            # Folders of steps that end meanwhile are passed over.
+            for folder, _, _ in os.walk(group.path):
+                pids = (text(Path(folder) / "cgroup.procs") or "").split()
+                yield from ((int(pid), group) for pid in pids if pid.isdecimal())
 
     def _groups(self) -> Iterator[Group]:
         """Yield the cgroups of jobs: in the one hierarchy, or in the first of the older ones that has some."""

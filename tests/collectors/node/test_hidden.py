@@ -1,5 +1,6 @@
 """A node whose /proc hides the processes of others (hidepid): what is known of them, and what is not made up."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,18 @@ def test_a_process_that_comes_is_found_in_its_round(tmp_path: Path) -> None:
     run(tmp_path, f"{SCOPE}/job_42/step_0", 1, 4242)
     samples = node.samples()
     assert (samples["GPU-a"]["process_job_ids"], samples["MIG-1"]["process_job_ids"]) == ("42", "42")
+
+
+def test_a_folder_that_cannot_be_listed_costs_no_process_its_job(tmp_path: Path) -> None:
+    """A step that ends while its folders are listed; here they lie too deep for a path."""
+    procfs = hide(tmp_path)
+    run(tmp_path, f"{SCOPE}/job_42/step_0", 4242)
+    folder = os.open(tmp_path / SCOPE / "job_42", os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=folder)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(folder)
+    tables = Node(procfs, (gpu(4242),), root=tmp_path).round()
+    assert [row["job_id"] for row in tables["gpu_process_sample"]] == ["42"]
