@@ -1,6 +1,7 @@
 """The loop on a node: run what is due, keep it, ship it. Needs nothing of what the hub needs."""
 
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
+from collectors._claim import claimed
 from collectors._clock import utc_now
 from collectors._collect import Round, identity_of, node_collectors, roots, run_collectors
 from collectors._instants import Instants
@@ -65,6 +67,7 @@ class Agent:
         self._node_row: tuple[float, int] | None = None
         self._errors: dict[str, str | None] = {}
         self._asked_to_reload = threading.Event()
+        self._claim: socket.socket | None = None
         self.counts = Counts()
         agent = settings.agent
         link = link_of(settings, lambda: token_of(self._reread()))
@@ -95,7 +98,8 @@ class Agent:
 
     def run(self, stop: threading.Event) -> None:
         """Collect, keep and ship until told to stop; what is not shipped then stays in the spool."""
-        self._keep([], [self._event("agent_started", f"boot {self.identity.boot_id}"), *self._boot_event()])
+        started = self._event("agent_started", f"boot {self.identity.boot_id}")
+        self._keep([], [started, *self._boot_event(), *self._another_agent()])
         self._paces.set(self._sources)
         shipping = threading.Thread(target=self._shipper.run, args=(stop,), name="ship", daemon=True)
         shipping.start()
@@ -156,6 +160,8 @@ class Agent:
             self.served.close()
         self._shipper.close()
         self.spool.close()
+        if self._claim is not None:
+            self._claim.close()
 
     def _serving(self, settings: Settings) -> "Served | None":
         """Serve what the agent says of itself, where that is wanted.
@@ -234,6 +240,15 @@ class Agent:
     def _event(self, event: str, message: str, amount_seconds: float | None = None) -> Row:
         place = {"cluster": self.identity.cluster, "node": self.identity.node, "occurred_at": self._now()}
         return {**place, "event": event, "message": message, "amount_seconds": amount_seconds}
+
+    def _another_agent(self) -> list[Row]:
+        """Return an event if another agent of this machine sends under this node's name; else hold that name."""
+        self._claim = claimed(self._settings.agent.hub, self.identity.cluster, self.identity.node)
+        if self._claim is not None:
+            return []
+        message = "another agent of this machine sends under this name, with a spool of its own: end one of the two"
+        log.warning(message, cluster=self.identity.cluster, node=self.identity.node)
+        return [self._event("another_agent", message)]
 
     def _boot_event(self) -> list[Row]:
         """Return an event if the node has booted since the agent ran last."""

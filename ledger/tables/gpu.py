@@ -220,7 +220,8 @@ class NodeEvent(dy.Schema):
     cluster = key("Cluster of the node")
     node = key("Node name")
     event = key(
-        "agent_started, agent_stopped, clock_jump, boot, rows_dropped, rows_damaged, rows_refused, spool_damaged"
+        "agent_started, agent_stopped, another_agent, clock_jump, boot, rows_dropped, rows_damaged, rows_refused, "
+        "spool_damaged"
     )
     message = text("What was seen")
     amount_seconds = gauge("Size of a clock jump", min=-1e9, max=1e9)
