@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from collectors.node._cgroup_names import job_of
+from collectors.node._environ import Environs
 from collectors.node._files import text
 from collectors.node._hidden import Hidden
 from collectors.node._pod_resources import Latest
@@ -29,7 +30,6 @@ _ENVIRON_CONFIDENCE: Final = 0.5
 _UNSEEN_CONFIDENCE: Final = 0.5
 
 _JOB_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.+-]{0,63}")
-_LONGEST_ENVIRON: Final = 1 << 20
 
 # Whoever opens this anew knows them already.
 _USERS: Final = Users()
@@ -73,6 +73,7 @@ class Attribution:
         beside = cgroups or procfs.parent / "sys/fs/cgroup"
         self._sluids = Sluids(procfs, beside, job_map)
         self._hidden = Hidden(procfs, beside)
+        self._environs = Environs(procfs)
         self._job_map = job_map
         self._variables = tuple(variables)
         self._pods = pods or Latest()
@@ -158,12 +159,7 @@ class Attribution:
         """Return the job id in the process's environment; '' where it may not be read, or says none."""
         if not self._variables:
             return ""
-        try:
-            with (self._procfs / str(pid) / "environ").open("rb") as environ:
-                content = environ.read(_LONGEST_ENVIRON)
-        except OSError:
-            return ""
-        entries = content.split(b"\0")
+        entries = self._environs.entries(pid)
         for name in self._variables:
             begin = f"{name}=".encode()
             value = next((entry[len(begin) :] for entry in entries if entry.startswith(begin)), b"")

@@ -1,5 +1,8 @@
 """Whose process it is: where each answer comes from, how far it can be trusted, and what is never kept."""
 
+import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,6 +105,31 @@ def test_the_environment_is_believed_least_and_may_be_left_out(tmp_path: Path, p
     assert said(tmp_path, pid) == ("123", "environ", 0.5)
     assert said(tmp_path, pid, names=("PBS_JOBID", "SLURM_JOB_ID")) == ("8.server", "environ", 0.5)
     assert said(tmp_path, pid, names=()) == ("", "none", None)
+
+
+def test_a_process_that_hangs_holds_no_other_up(tmp_path: Path, process: Process_) -> None:
+    """The kernel lets a reader wait while the process holds its memory map; here a pipe that nobody writes to does."""
+    stuck = [process(pid) for pid in (4242, 4243, 4244)]
+    for pid in stuck:
+        (tmp_path / f"proc/{pid}/environ").unlink()
+        os.mkfifo(tmp_path / f"proc/{pid}/environ")
+    sound = process(4245, SLURM_JOB_ID="123")
+    of = Attribution(tmp_path / "proc", None, ("SLURM_JOB_ID",))
+    jobs: list[str] = []
+    asking = threading.Thread(target=lambda: jobs.extend(of.owner(pid, 0).job_id for pid in stuck * 3), daemon=True)
+    asking.start()
+    asking.join(60)
+    try:
+        assert not asking.is_alive(), "a round waits for what hangs"
+        assert jobs == [""] * 9
+    finally:
+        for pid in stuck[:2]:
+            # Whoever waits to read is let go.
+            os.close(os.open(tmp_path / f"proc/{pid}/environ", os.O_RDWR))
+    until = time.monotonic() + 60
+    while of.owner(sound, 0).job_id != "123":
+        assert time.monotonic() < until, "those that hung have ended, so that others are asked for"
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("value", ["", " ", "1 2", "$(reboot)", "x" * 65, "é", "a/b", "7\n8"])
