@@ -36,7 +36,9 @@ _LOOK_SECONDS: Final = 0.05
 _GIVEN_SECONDS: Final = 1.0
 """What can wait does so for so long at most, and then goes on: it is done too, however many agents there are."""
 
-acting: ContextVar[str] = ContextVar("who acts", default="command line")
+COMMAND_LINE: Final = "command line"
+
+acting: ContextVar[str] = ContextVar("who acts", default=COMMAND_LINE)
 """Who acts in this thread or task, as the audit log names them."""
 
 

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from app.api._answers import answer, failure, refusal
-from app.api._tokens import bearer, is_admin
-from app.context import Context, acting
+from app.api._tokens import bearer, is_admin, is_one_of
+from app.context import COMMAND_LINE, Context, acting
 from app.services import Service, named, names
 from app.services._audit import audited
 from app.services._pack import MEDIA_TYPE, chunks, pack, unpack
@@ -40,6 +40,8 @@ async def called(context: Context, token: str, request: Request) -> Response:
     """Run a service; the body is its parameters as JSON, or a tar of them and of the caller's files."""
     if (refused := _refused(context, token, request)) is not None:
         return refused
+    # The token in the file beside the store is the command line's; all others hold the configured one.
+    actor = COMMAND_LINE if is_one_of(bearer(request), (token,)) else "api"
     is_tar = request.headers.get("content-type") == MEDIA_TYPE
     body = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115  it lives until the answer is sent
     with body:
@@ -51,7 +53,7 @@ async def called(context: Context, token: str, request: Request) -> Response:
             body.write(block)
         body.seek(0)
         try:
-            return await to_thread.run_sync(_run, context, request.path_params["name"], body, is_tar)
+            return await to_thread.run_sync(_run, context, request.path_params["name"], body, is_tar, actor)
         except ClusterLedgerError as error:
             return failure(error)
 
@@ -66,16 +68,19 @@ def _refused(context: Context, token: str, request: Request) -> Response | None:
     return refusal(401, "token: found none that may call services", hint="Authorization: Bearer <hub.admin_token>")
 
 
-def _run(context: Context, name: str, body: IO[bytes], is_tar: bool) -> Response:
+def _run(context: Context, name: str, body: IO[bytes], is_tar: bool, actor: str) -> Response:
     service = named(name)
     if service.local:
         raise InputError(f"{name}: it is about the machine that it runs on", hint=f"run `clusterledger {name}` there")
     folder = tempfile.TemporaryDirectory(prefix="clusterledger-")
+    reset = acting.set(actor)
     try:
         response = _answered(context, service, body, is_tar, Path(folder.name))
     except BaseException:
         folder.cleanup()
         raise
+    finally:
+        acting.reset(reset)
     response.background = BackgroundTask(folder.cleanup)
     return response
 
@@ -88,7 +93,6 @@ def _answered(context: Context, service: Service, body: IO[bytes], is_tar: bool,
     if not is_tar and any(values.get(name) for name in (*service.reads, service.writes)):
         raise InputError(f"{service.name}: its files must come along", hint=f"send a tar ({MEDIA_TYPE})")
     places = _placed(service, values, folder)
-    reset = acting.set("api")
     try:
         result = dumps(service.run(context, service.asked(values)))
         if service.name not in _QUIET:
@@ -96,8 +100,6 @@ def _answered(context: Context, service: Service, body: IO[bytes], is_tar: bool,
     except ClusterLedgerError as error:
         message, hint = _renamed(error.message, places), _renamed(error.hint, places)
         raise _as(error, message, hint) from None
-    finally:
-        acting.reset(reset)
     document = _renamed(result, places)
     out = folder / "out"
     if not out.is_dir():

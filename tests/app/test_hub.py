@@ -17,9 +17,16 @@ import httpx2
 import msgspec
 import pytest
 import zstandard
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from app.context import Context
+from app.hub import routes
 from app.services._hub_file import HubFile, found, leave
 from collectors.wire import encode
+from ledger.sections import HubSettings
+from ledger.tables import Audit
 from tests.app.conftest import Command, RunningHub, start_hub
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -156,6 +163,21 @@ def test_what_is_wrong_with_a_batch_is_one_line(shared_hub: RunningHub) -> None:
     rejected = post(hub, mine, batch(load_1m_ratio=-1.0, cpu_count=-4))
     assert rejected.status_code == 200
     assert httpx2.get(f"{hub.url}/api/v1/health", trust_env=False).status_code == 200
+
+
+_CONFIGURED = "configured by the admin, thirty-two characters or more"
+
+
+@pytest.mark.parametrize(("key", "actor"), [("beside the store", "command line"), (_CONFIGURED, "api")])
+def test_who_calls_a_service_is_named_by_the_token(empty_context: Context, key: str, actor: str) -> None:
+    """A command is one of the command line, whether a hub holds the store or not."""
+    admin = HubSettings(admin_token=SecretStr(_CONFIGURED))
+    empty_context.settings = empty_context.settings.model_copy(update={"hub": admin})
+    asked = {"action": "create", "node": "n1"}
+    with TestClient(Starlette(routes=list(routes(empty_context, "beside the store")))) as client:
+        answer = client.post("/api/v1/services/tokens", json=asked, headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 200, answer.text
+    assert empty_context.store.read(Audit)["actor"].to_list() == [actor]
 
 
 def test_services_ask_for_a_token_and_say_what_is_wrong(shared_hub: RunningHub) -> None:
