@@ -193,12 +193,22 @@ class AmdDevice:
         return {"status": "ok"}
 
     def _errors(self) -> dict[str, int]:
-        """Return memory and logic errors, summed over the blocks that count them: ue uncorrected, ce corrected."""
+        """Return memory and logic errors, summed over the blocks that count them: ue uncorrected, ce corrected.
+
+        Nothing while one of these does not say, as in a reset: a sum without it would fall, and then rise again.
+        """
         found: dict[str, int] = {}
         for path in listed(self.files.root / "ras"):
-            if path.name.endswith("_err_count"):
-                for kind, count in _ERRORS.findall(self.files.text(f"ras/{path.name}") or ""):
-                    found[kind] = found.get(kind, 0) + (as_count(count) or 0)
+            name = f"ras/{path.name}"
+            if not name.endswith("_err_count"):
+                continue
+            counts = [(kind, as_count(count)) for kind, count in _ERRORS.findall(self.files.text(name) or "")]
+            if not counts and self.files.refusals.get(name) != "unsupported":
+                return {}
+            for kind, count in counts:
+                if count is None:
+                    return {}
+                found[kind] = found.get(kind, 0) + count
         return found
 
     def _bad_pages(self) -> int | None:

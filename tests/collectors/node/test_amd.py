@@ -302,6 +302,18 @@ def test_the_kernels_log_tells_resets_and_failures_each_once(
     assert "gpu_event" not in node.round()
 
 
+def test_errors_are_unknown_while_one_block_does_not_count_them(node: AmdNode) -> None:
+    """A sum without one block falls, and then rises by errors that are not new."""
+    folder = node.card()
+    counted = []
+    for umc in ("ue: 2\nce: 4", "Query currently inaccessible", "ue: 2\nce: 4"):
+        (folder / "ras/umc_err_count").write_text(f"{umc}\n")
+        tables = node.round()
+        counted.append(tables["gpu_health_sample"][0]["ecc_uncorrected_count_total"])
+        assert "gpu_event" not in tables
+    assert counted == [3, None, 3]
+
+
 @pytest.mark.parametrize("cut", range(0, 120, 7))
 def test_a_table_that_is_cut_short_is_not_read(cut: int) -> None:
     assert parsed(table_1_3(energy=1)[:cut]) is None
