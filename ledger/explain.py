@@ -58,7 +58,7 @@ def _keys(loc: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
 
 def _found(error: "ErrorDetails") -> str:
     """Show a value, but never one that may be a secret."""
-    if {"token", "admin_token", "password", "secret", "options"} & set(error["loc"]):
+    if {"token", "admin_token", "metrics_token", "password", "secret", "options"} & set(error["loc"]):
         return "a value that is not shown"
     if error["type"] == "missing":
         return "nothing"

@@ -8,6 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from pydantic_core import PydanticCustomError
 
 
+def is_one_line(text: str) -> bool:
+    """Tell whether a header can hold a text: what refuses it there shows it, and a secret must not be shown."""
+    return all(" " <= letter <= "~" for letter in text) and text == text.strip()
+
+
+def token_of(secret: SecretStr | None) -> SecretStr | None:
+    """Return a token without the line end of the file that it comes from; one that no header can hold is refused."""
+    if secret is None:
+        return None
+    text = secret.get_secret_value().strip()
+    if not is_one_line(text):
+        raise PydanticCustomError("no_token", "one line of plain letters, without accents")
+    return SecretStr(text)
+
+
 class Section(BaseModel):
     """A part of the configuration that refuses unknown keys."""
 
@@ -54,6 +69,8 @@ class HubSettings(Section):
         Path | None,
         Field(description="Authorities (PEM): agents must show a certificate of theirs besides the token"),
     ] = None
+
+    _tokens = field_validator("admin_token", "metrics_token")(token_of)
 
 
 class AuthSettings(Section):
@@ -134,6 +151,8 @@ class AgentSettings(Section):
     metrics_address: Annotated[str, Field(min_length=1, description="Address of the agent's own /metrics")] = (
         "127.0.0.1"
     )
+
+    _token = field_validator("token")(token_of)
 
 
 class MailSettings(Section):
@@ -219,11 +238,8 @@ class Receiver(Section):
     @field_validator("secret")
     @classmethod
     def _bearer(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """Refuse a token that no header can hold: what refuses it there would show it."""
-        letters = secret.get_secret_value() if secret is not None else ""
-        if info.data.get("kind") != "webhook" and not all("!" <= letter <= "~" for letter in letters):
-            raise PydanticCustomError("no_token", "one token without a blank, a line break or a letter with an accent")
-        return secret
+        """Return a secret of which none but a webhook's goes into a header."""
+        return secret if info.data.get("kind") == "webhook" else token_of(secret)
 
 
 def apart(receivers: tuple[Receiver, ...]) -> tuple[Receiver, ...]:

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.util.retry import Retry
 
-from collectors.cluster._token import is_word
 from ledger.errors import ConfigError
+from ledger.sections import is_one_line, token_of
 
 RETRIES: Final = 3
 RETRY_ON: Final = (429, 502, 503, 504)
@@ -34,19 +34,13 @@ class Connection(BaseModel):
     ] = {}
     timeout_seconds: Annotated[float, Field(gt=0, le=600, description="After this a query has failed")] = 60.0
 
-    @field_validator("token")
-    @classmethod
-    def _token(cls, token: SecretStr | None) -> SecretStr | None:
-        if token and not is_word(token.get_secret_value()):
-            raise ValueError("found a line break, a blank or a letter that no token has, expected one token")
-        return token
+    _token = field_validator("token")(token_of)
 
     @field_validator("headers")
     @classmethod
     def _headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for name, value in headers.items():
-            told = value.get_secret_value()
-            if not (is_word(name) and told.isascii() and (told + ".").isprintable() and told == told.strip()):
+            if not (name and " " not in name and is_one_line(name) and is_one_line(value.get_secret_value())):
                 raise ValueError(f"found in {name!r} what no header may have, expected plain letters on one line")
         return headers
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ledger.errors import SourceError
+from ledger.sections import is_one_line
 
 
 def token_in(path: Path) -> str:
@@ -15,12 +16,7 @@ def token_in(path: Path) -> str:
     except OSError as error:
         raise SourceError(f"token_file: {path}: {error.strerror}, expected a readable file") from None
     token = found.decode("ascii", "replace").strip().removeprefix("SLURM_JWT=")
-    if not is_word(token):
+    if not token or " " in token or not is_one_line(token):
         what = "nothing" if not token else "a line break, a blank or a letter that no token has"
         raise SourceError(f"token_file: {path}: found {what}, expected one token and nothing else")
     return token
-
-
-def is_word(text: str) -> bool:
-    """Tell whether a text can be a token in a header: what is refused there is shown in messages, and this must not."""
-    return bool(text) and all("!" <= letter <= "~" for letter in text)

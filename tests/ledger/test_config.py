@@ -67,6 +67,14 @@ def test_a_secret_is_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
         ('[hub]\nport = "x"\n', "hub.port: found 'x', expected a whole number"),
         ('[mail]\nsecurity = "ssl"\n', "mail.security: found 'ssl', expected 'starttls', 'tls' or 'none'"),
         ("[agent]\ntoken = 3\n", "agent.token: found a value that is not shown, expected text in quotes"),
+        (
+            '[agent]\ntoken = "one\\ntwo"\n',
+            "agent.token: found a value that is not shown, expected one line of plain letters, without accents",
+        ),
+        (
+            '[hub]\nmetrics_token = "s\u00e4gs"\n',
+            "hub.metrics_token: found a value that is not shown, expected one line of plain letters, without accents",
+        ),
         ("[[teams]]\nname = 'a'\nfield = 'user'\n", "teams.0.value: found nothing, expected a value"),
         (
             "[money.shared_cost_ratios]\na = 0.7\nb = 0.4\n",
@@ -143,6 +151,14 @@ def test_what_kubernetes_says_of_a_service_is_no_setting(monkeypatch: pytest.Mon
     for name, value in {"HUB_PORT": "tcp://10.0.0.7:8501", "SERVICE_HOST": "10.0.0.7", "PORT_8501_TCP": "x"}.items():
         monkeypatch.setenv(f"CLUSTERLEDGER_{name}", value)
     assert load().hub.port == 8501
+
+
+def test_a_token_is_its_line_without_the_end_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a Secret of Kubernetes has it that was made with `echo`."""
+    monkeypatch.setenv("CLUSTERLEDGER_AGENT__TOKEN", "abc\n")
+    token = load().agent.token
+    assert token is not None
+    assert token.get_secret_value() == "abc"
 
 
 def test_a_missing_file_and_a_missing_secrets_directory_are_said(
