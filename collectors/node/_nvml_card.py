@@ -217,7 +217,8 @@ class Card:
         """Return a slice that was not here before; its profiling is asked of the whole device."""
         driver = Driver(self._driver.library)
         gpm = Gpm(driver, handle, self._clock, part.instance)
-        processes = Processes(driver, self._attribution, _nowhere, part.uuid, self._host_clock)
+        whose = self._attribution
+        processes = Processes(driver, whose, _nowhere, part.uuid, self._host_clock, is_accounted=False)
         return Device(part.uuid, driver, gpm, processes, self._host_clock, is_slice=True)
 
     def _calibrate(self, sample: Row) -> None:

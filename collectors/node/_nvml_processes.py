@@ -22,7 +22,10 @@ _GHOSTS: Final = frozenset({"Z", "X", "dead"})
 
 
 class Processes:
-    """One device's list of processes; remembers until when their activity was read, and whose they were."""
+    """One device's list of processes; remembers until when their activity was read, and whose they were.
+
+    Whose they were is for the driver's account of those that ended, where it may keep one.
+    """
 
     def __init__(
         self,
@@ -31,12 +34,15 @@ class Processes:
         place: Callable[[], int | None],
         uuid: str,
         host_clock: HostClock,
+        *,
+        is_accounted: bool = True,
     ) -> None:
         self._driver = driver
         self._attribution = attribution
         self._place = place
         self._uuid = uuid
         self._seen_until = SeenUntil(host_clock)
+        self._is_accounted = is_accounted
         self.owners: dict[int, Owner] = {}
 
     def read(self, handle: Any) -> tuple[Row, list[Row]]:
@@ -60,7 +66,7 @@ class Processes:
                 continue
             if pid not in held and not whose.job_id:
                 continue
-            if whose.process_state != "dead":
+            if self._is_accounted and whose.process_state != "dead":
                 self.owners[pid] = whose
             is_unknown = active is None or whose.process_state in _GHOSTS
             activity = None if is_unknown or active is None else active.get(pid, 0.0)

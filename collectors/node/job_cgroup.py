@@ -1,6 +1,6 @@
 """What each job or pod uses of a node, from its cgroup."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,8 @@ _RESOURCES: Final = ("cpu", "io", "memory")
 
 
 @collector(emits=("job_cgroup_sample", "pressure_sample"), every_seconds=30)
-def job_cgroup(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> Emitted:
-    """Yield one row per job of Slurm and pod of Kubernetes, and one per resource that it waited for.
+def job_cgroup(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> Callable[[], Emitted]:
+    """Open a round that yields one row per job of Slurm and pod of Kubernetes, and one per resource that it waited for.
 
     A job that ends while it is read has no row. Requests to a device that stands on another (dm, md, loop) are
     counted on the lower one alone. Cached files are part of the memory that is charged to a job, and shared memory
@@ -29,23 +29,28 @@ def job_cgroup(sysfs: Path = Path("/sys"), procfs: Path = Path("/proc")) -> Emit
     the older cgroups all pressure.
     Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1; Slurm's cgroup.conf; the kubelet's QoS classes.
     """
-    root, devices = sysfs / "fs/cgroup", Devices(sysfs)
-    trees, sluids = _trees(root), Sluids(procfs, root, procfs.parent / JOB_MAP)
-    if not any(has_scheduler(tree) for tree in trees.values()):
-        raise SourceMissing(
-            f"{root} has no cgroup of Slurm or Kubernetes",
-            hint="set collectors.job_cgroup.enabled = false on this node",
-        )
-    if "" in trees:
-        here = _each_once(trees[""], sluids).values()
-        for group in here:
-            yield from _rows(group, "v2", _cgroup_v2.usage(group.path, devices))
-        yield from (("pressure_sample", row) for row in all_stalls(_pressures(here)))
-        return
-    found = {name: _each_once(tree, sluids) for name, tree in trees.items()}
-    for group in {job: group for each in found.values() for job, group in each.items()}.values():
-        paths = {name: each[group.job_id].path for name, each in found.items() if group.job_id in each}
-        yield from _rows(group, "v1", _cgroup_v1.usage(paths, devices))
+    root = sysfs / "fs/cgroup"
+    sluids = Sluids(procfs, root, procfs.parent / JOB_MAP)
+
+    def one_round() -> Emitted:
+        devices, trees = Devices(sysfs), _trees(root)
+        if not any(has_scheduler(tree) for tree in trees.values()):
+            raise SourceMissing(
+                f"{root} has no cgroup of Slurm or Kubernetes",
+                hint="set collectors.job_cgroup.enabled = false on this node",
+            )
+        if "" in trees:
+            here = _each_once(trees[""], sluids).values()
+            for group in here:
+                yield from _rows(group, "v2", _cgroup_v2.usage(group.path, devices))
+            yield from (("pressure_sample", row) for row in all_stalls(_pressures(here)))
+            return
+        found = {name: _each_once(tree, sluids) for name, tree in trees.items()}
+        for group in {job: group for each in found.values() for job, group in each.items()}.values():
+            paths = {name: each[group.job_id].path for name, each in found.items() if group.job_id in each}
+            yield from _rows(group, "v1", _cgroup_v1.usage(paths, devices))
+
+    return one_round
 
 
 def _trees(root: Path) -> dict[str, Path]:

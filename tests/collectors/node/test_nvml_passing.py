@@ -79,6 +79,20 @@ def test_a_slice_whose_instance_was_not_told_at_first_has_its_profiling_later(no
     assert gpu.rounds(3)[2]["gpu_sample"][1]["evidence_quality"] == "A"
 
 
+def test_processes_of_slices_that_ended_are_forgotten(tmp_path: Path) -> None:
+    """A service on a slice starts thousands of processes in its life, and the driver keeps no account of slices."""
+    pids = range(10_000, 10_040)
+    for pid in pids:
+        (tmp_path / f"proc/{pid}").mkdir(parents=True)
+        (tmp_path / f"proc/{pid}/status").write_text("Name:\tserve\nState:\tR (running)\n")
+    phases = tuple(Phase(10.0 * place, processes=(Process(pid),)) for place, pid in enumerate(pids))
+    gpu = Node(tmp_path / "proc", (Gpu("GPU-a", slices=(Slice("MIG-1", 1, phases=phases),)),))
+    told = [row["pid_code"] for each in gpu.rounds(20) for row in each["gpu_process_sample"]]
+    assert told == list(pids[10:30])
+    (card,) = gpu.one_round.__self__._cards.values()  # type: ignore[attr-defined]
+    assert len(card._slices["MIG-1"]._processes.owners) <= 1
+
+
 # -- links
 
 

@@ -101,6 +101,15 @@ def test_what_was_told_once_is_known_while_the_last_step_ends(tmp_path: Path) ->
     assert Sluids(tmp_path / "proc", node.cgroups).job(SLUID, cgroup) == SLUID
 
 
+def test_the_usage_of_a_job_whose_last_step_ends_stays_that_of_the_job(tmp_path: Path) -> None:
+    Node(tmp_path)
+    one_round = job_cgroup.open(sysfs=tmp_path / "sys", procfs=tmp_path / "proc")
+    assert [row["job_id"] for _, row in one_round()] == ["42"]
+    for each in (tmp_path / "proc").glob("*/cmdline"):
+        each.unlink()
+    assert [row["job_id"] for _, row in one_round()] == ["42"]
+
+
 @pytest.mark.parametrize("name", ["42", "", "system", "sshd", "0b7f3a52-1111-4222-8333-444455556666"])
 def test_other_names_are_left_as_they_are(tmp_path: Path, name: str) -> None:
     assert not is_sluid(name)
