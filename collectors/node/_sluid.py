@@ -56,7 +56,9 @@ class Sluids:
     def of(self, folder: Path) -> str:
         """Return the id of the job whose cgroup a folder is; '' where nobody tells it."""
         found = self._known.get(folder.name) or self._told(folder) or self._mapped(folder.name)
-        if found and len(self._known) < _MOST_KNOWN:
+        if found:
+            if len(self._known) >= _MOST_KNOWN and folder.name not in self._known:
+                self._known.clear()
             self._known[folder.name] = found
         return found
 

@@ -101,6 +101,17 @@ def test_what_was_told_once_is_known_while_the_last_step_ends(tmp_path: Path) ->
     assert Sluids(tmp_path / "proc", node.cgroups).job(SLUID, cgroup) == SLUID
 
 
+def test_a_node_of_many_short_jobs_goes_on_to_remember_the_newest(tmp_path: Path) -> None:
+    names = [f"s{number:09d}" for number in range(4097)]
+    (tmp_path / "map").mkdir()
+    for number, name in enumerate(names):
+        (tmp_path / "map" / name).write_text(f"{number}\n")
+    sluids = Sluids(tmp_path / "proc", tmp_path, tmp_path / "map")
+    assert [sluids.of(tmp_path / name) for name in names] == [str(number) for number in range(4097)]
+    (tmp_path / "map" / names[-1]).unlink()
+    assert sluids.of(tmp_path / names[-1]) == "4096"
+
+
 def test_the_usage_of_a_job_whose_last_step_ends_stays_that_of_the_job(tmp_path: Path) -> None:
     Node(tmp_path)
     one_round = job_cgroup.open(sysfs=tmp_path / "sys", procfs=tmp_path / "proc")
