@@ -15,6 +15,7 @@ from collectors._http import Answer, Connection, HubError
 from collectors._parts import is_own
 from collectors._patience import Patience, asked_seconds
 from collectors._ship import posted
+from collectors._spool import Sealed
 from collectors._stamp import Identity
 from collectors._standing import WithRows, forget_put_aside, put_aside_with_rows
 from collectors._tls import trouble
@@ -22,38 +23,31 @@ from collectors.agent import link_of, token_of
 from ledger.config import Settings
 from ledger.log import log
 
-_TAKEN: Final = "taken"
-_REFUSED: Final = "refused again"
-
 _MOST_TRIES: Final = 5
 _BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 @dataclass
 class Sent:
-    """What became of batches that were sent again, and why that ended before all were; '' if it did not."""
+    """What became of batches that were sent again: by outcome their number and their rows, and why some were refused.
 
-    batches: Counter[tuple[str, str]] = field(default_factory=Counter)
-    rows: Counter[tuple[str, str]] = field(default_factory=Counter)
+    `ended` says why that ended before all were sent, '' if it did not, and `advice` what to do then.
+    """
+
+    batches: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     ended: str = ""
     advice: str = ""
 
-    def count(self, batch: WithRows, outcome: str, reason: str = "") -> None:
+    def count(self, batch: WithRows, outcome: str) -> None:
         """Count a batch by what became of it."""
-        self.batches[outcome, reason] += 1
-        self.rows[outcome, reason] += batch.row_count
-
-    @property
-    def is_any_refused(self) -> bool:
-        """Tell whether some are kept that the hub refused again."""
-        return any(outcome == _REFUSED for outcome, _ in self.batches)
+        self.batches[outcome] += 1
+        self.rows[outcome] += batch.row_count
 
     def records(self) -> list[dict[str, object]]:
-        """Return what happened, alike batches together."""
-        return [
-            {"outcome": outcome, "batches": count, "rows": self.rows[outcome, reason], "reason": reason}
-            for (outcome, reason), count in sorted(self.batches.items(), reverse=True)
-        ]
+        """Return how many became what."""
+        return [{"outcome": each, "batches": count, "rows": self.rows[each]} for each, count in self.batches.items()]
 
 
 def sent_again(settings: Settings, pause: Callable[[float], None] = time.sleep) -> Sent:
@@ -64,18 +58,20 @@ def sent_again(settings: Settings, pause: Callable[[float], None] = time.sleep) 
     Raises: ConfigError: there is no way to the hub; OSError: the refused batches may not be read or written.
     """
     identity = identity_of(settings, roots(settings, None, None)[0])
-    found, taken = Sent(), set[str]()
     token = token_of(settings)
+    found, taken = Sent(), set[str]()
     with closing(link_of(settings, lambda: token).client()) as hub:
+        way = _Way(hub, token, identity, pause)
         try:
             for batch in put_aside_with_rows(settings.agent.spool):
-                answer = _answered(hub, token, identity, batch, pause)
+                answer = way.answer(batch.batch)
                 if isinstance(answer, Answer) and acknowledges(answer, batch.batch_id):
                     tell_rejected(answer.content)
                     taken.add(batch.batch_id)
-                    found.count(batch, _TAKEN)
+                    found.count(batch, "taken")
                 elif _is_refused(answer, batch, identity):
-                    found.count(batch, _REFUSED, _said(answer))
+                    found.count(batch, "refused again")
+                    found.reasons[_said(answer)] += 1
                 else:
                     found.ended, found.advice = _ended(answer, identity)
                     break
@@ -84,22 +80,32 @@ def sent_again(settings: Settings, pause: Callable[[float], None] = time.sleep) 
     return found
 
 
-def _answered(
-    hub: Connection, token: str, identity: Identity, batch: WithRows, pause: Callable[[float], None]
-) -> Answer | HubError:
-    """Return what the hub answers to a batch, or why nothing comes; a hub that has too much to do is asked again."""
-    patience = Patience()
-    for tries_left in reversed(range(_MOST_TRIES)):
-        try:
-            answer = posted(hub, token, identity, batch.batch)
-        except HubError as error:
-            return error
-        if answer.status_code not in _BUSY or not tries_left:
-            break
-        patience.longer(asked=asked_seconds(answer.retry_after, utc_now()))
-        log.info("hub has too much to do", error=said_in(answer), retry_seconds=round(patience.seconds, 1))
-        pause(patience.seconds)
-    return answer
+@dataclass
+class _Way:
+    """The way of batches to the hub, as fast as the hub allows: the node's agent has its share too."""
+
+    hub: Connection
+    token: str
+    identity: Identity
+    pause: Callable[[float], None]
+    is_slow: bool = False
+
+    def answer(self, batch: Sealed) -> Answer | HubError:
+        """Return what the hub answers to a batch, or why nothing comes; one that has too much to do is asked again."""
+        patience = Patience()
+        for tries_left in reversed(range(_MOST_TRIES)):
+            try:
+                answer = posted(self.hub, self.token, self.identity, batch)
+            except HubError as error:
+                return error
+            if answer.status_code not in _BUSY or not tries_left:
+                break
+            patience.longer(asked=asked_seconds(answer.retry_after, utc_now()))
+            if not self.is_slow:
+                self.is_slow = True
+                log.info("hub takes no more at once; batches go slower from here", error=said_in(answer))
+            self.pause(patience.seconds)
+        return answer
 
 
 def _is_refused(answer: Answer | HubError, batch: WithRows, identity: Identity) -> bool:

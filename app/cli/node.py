@@ -8,6 +8,7 @@ import typer
 from app.cli._options import Json, Store, asked, settings
 from app.cli._output import as_json, as_records, complain, remark
 from ledger.config import Settings
+from ledger.words import amount
 
 
 def add(cli: typer.Typer) -> None:
@@ -48,12 +49,14 @@ def _send_refused(given: Settings) -> int:
 
     sent = sent_again(given)
     if sent.batches:
-        as_records(sent.records(), ("outcome", "batches", "rows", "reason"), cut=False)
+        as_records(sent.records(), ("outcome", "batches", "rows"))
     elif not sent.ended:
         remark("no refused batch is kept here")
+    for reason, count in sent.reasons.items():
+        complain(f"{amount(count, 'batch')} refused again: {reason}")
     if sent.ended:
         complain(f"{given.agent.hub}: {sent.ended}", sent.advice)
-    return 1 if sent.ended or sent.is_any_refused else 0
+    return 1 if sent.ended or sent.reasons else 0
 
 
 def collect(

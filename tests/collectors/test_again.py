@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from collectors._again import Sent, sent_again
 from collectors._spool import Sealed
@@ -46,15 +47,15 @@ def test_what_the_hub_takes_now_goes_and_what_it_refuses_again_stays(settings: S
     for name, table, rows in (("a", "new", 2), ("b", "unknown", 3), ("c", "new", 1), ("d", "unknown", 1)):
         aside(spool, name, table, rows=rows)
     sent = sent_again(settings, never)
-    assert outcomes(sent) == [("taken", 2, 3, ""), ("refused again", 2, 4, "HTTP 422: because")]
-    assert (sent.ended, sent.is_any_refused) == ("", True)
+    assert outcomes(sent) == [("taken", 2, 3), ("refused again", 2, 4)]
+    assert (sent.ended, sent.reasons) == ("", {"HTTP 422: because": 2})
     assert hub.received == ["a", "b", "c", "d"], "each under its own id, oldest first"
     assert hub.tokens == {"Bearer secret"}
     assert hub.rows("new") == [ROW] * 3, "with the values that they had"
     assert kept(spool) == ["b", "d"]
 
     hub.refuses = ""
-    assert outcomes(sent_again(settings, never)) == [("taken", 2, 4, "")]
+    assert outcomes(sent_again(settings, never)) == [("taken", 2, 4)]
     assert not put_aside_file(spool).exists()
     assert outcomes(sent_again(settings, never)) == []
 
@@ -70,7 +71,7 @@ def test_both_files_are_sent_and_a_line_that_was_cut_costs_no_other(
         file.write('{"refused_at": "2026-11-20T12')
     aside(spool, "c", "t")
     assert kept(spool) == ["a", "b", "c"], "the next line is a line of its own"
-    assert outcomes(sent_again(settings, never)) == [("taken", 3, 3, "")]
+    assert outcomes(sent_again(settings, never)) == [("taken", 3, 3)]
     assert kept(spool) == []
     assert put_aside_file(spool).read_text(encoding="utf-8") == '{"refused_at": "2026-11-20T12\n'
 
@@ -84,7 +85,7 @@ def test_a_kill_before_they_are_forgotten_sends_them_again_and_the_hub_has_them_
     shutil.copy(put_aside_file(spool), tmp_path / "before")
     sent_again(settings, never)
     shutil.copy(tmp_path / "before", put_aside_file(spool))
-    assert outcomes(sent_again(settings, never)) == [("taken", 2, 2, "")]
+    assert outcomes(sent_again(settings, never)) == [("taken", 2, 2)]
     assert hub.received == ["a", "b"] * 2
     assert (hub.rows("t"), kept(spool)) == ([ROW] * 2, [])
 
@@ -97,7 +98,7 @@ def test_what_an_agent_puts_aside_meanwhile_stays(settings: Settings, hub: Hub, 
         aside(spool, "b", "unknown")
         hub.status = 200
 
-    assert outcomes(sent_again(settings, agent_goes_on))[0] == ("taken", 1, 1, "")
+    assert outcomes(sent_again(settings, agent_goes_on))[0] == ("taken", 1, 1)
     assert hub.received[:2] == ["a", "a"], "a hub that has too much to do is asked again"
     assert kept(spool) == ["b"]
 
@@ -106,7 +107,9 @@ def test_a_hub_that_has_too_much_to_do_for_long_is_left_alone(settings: Settings
     aside(spool, "a", "t")
     hub.status = 429
     waited: list[float] = []
-    sent = sent_again(settings, waited.append)
+    with capture_logs() as logs:
+        sent = sent_again(settings, waited.append)
+    assert len(logs) == 1
     assert (len(waited), len(hub.received)) == (4, 5)
     assert (sent.ended, kept(spool)) == ("HTTP 429: because", ["a"])
 
@@ -144,7 +147,7 @@ def test_a_hub_that_goes_away_has_what_it_took(settings: Settings, hub: Hub, spo
     hub.refuses, hub.lose_answer = "waits", True
     first = sent_again(settings, never)
     assert (outcomes(first), kept(spool)) == ([], ["a", "b", "c"]), "no answer: it may have it or not"
-    assert outcomes(sent_again(settings, never))[0] == ("taken", 2, 2, "")
+    assert outcomes(sent_again(settings, never))[0] == ("taken", 2, 2)
     assert (hub.rows("t"), kept(spool)) == ([ROW] * 2, ["b"])
 
 
@@ -157,10 +160,11 @@ def test_what_was_put_aside_for_its_name_or_for_a_stumble_does_not_block_the_res
     aside(spool, "b", "t", status=status)
     hub.status = status
     sent = sent_again(settings, never)
-    assert outcomes(sent) == [("refused again", 2, 2, f"HTTP {status}: because")]
+    assert outcomes(sent) == [("refused again", 2, 2)]
+    assert sent.reasons == {f"HTTP {status}: because": 2}
     assert (sent.ended, hub.received, kept(spool)) == ("", ["a", "b"], ["a", "b"])
     hub.status = 200
-    assert outcomes(sent_again(settings, never)) == [("taken", 2, 2, "")]
+    assert outcomes(sent_again(settings, never)) == [("taken", 2, 2)]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of others")
