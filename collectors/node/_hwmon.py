@@ -42,7 +42,7 @@ class _Quantity(NamedTuple):
 
 _QUANTITIES: Final = {
     "power": _Quantity("power_watts", 1_000_000, 0, 100_000),
-    "energy": _Quantity("energy_joules_total", 1_000_000, 0, float(2**63)),
+    "energy": _Quantity("energy_joules_total", 1_000_000, 0, (2**63 - 1) / 1_000_000),
     "temp": _Quantity("temperature_celsius", 1000, -55, 150),
     "fan": _Quantity("fan_hertz", 60, 0, 10_000),
 }

@@ -79,7 +79,8 @@ class Rapl:
 def _carried(before: _Reading | None, now: _Reading, top: int | None, most_watts: int) -> tuple[int, bool]:
     """Return what was counted before the last wrap, and whether that is known.
 
-    A fall that is no wrap is a reset: the sum falls with it, and what was used in between is not known.
+    A fall that is no wrap is a reset: the sum falls with it, and what was used in between is not known. Nor is a rise
+    by more than can be drawn.
     """
     if before is None or top is None:
         return 0, True
@@ -87,7 +88,8 @@ def _carried(before: _Reading | None, now: _Reading, top: int | None, most_watts
     if most >= top:
         return 0, False
     if now.microjoules >= before.microjoules:
-        return before.carried, True
+        is_possible = now.microjoules - before.microjoules <= most
+        return (before.carried if is_possible else 0), is_possible
     is_wrap = top - before.microjoules + now.microjoules <= most
     return (before.carried + top if is_wrap else 0), True
 

@@ -132,6 +132,18 @@ def test_a_fall_that_no_processor_could_use_is_a_reset(tmp_path: Path) -> None:
     assert delta(first, second, elapsed_seconds=10).kind == "reset"
 
 
+def test_a_rise_that_no_processor_could_use_is_no_energy(tmp_path: Path) -> None:
+    clock = Clock()
+    rapl = Rapl(tmp_path, clock)
+    seen = []
+    for energy in (5_000_000, TOP - 850, 6_000_000, 7_000_000):
+        zone(tmp_path, "0", "package-0", energy)
+        seen.append(joules(rapl))
+        clock.now += 30
+    assert seen[:2] == [5.0, None]
+    assert (seen[3] or 0) - (seen[2] or 0) == pytest.approx(1.0)
+
+
 def test_after_a_long_sleep_nobody_knows_how_often_it_wrapped(tmp_path: Path) -> None:
     clock = Clock()
     rapl = Rapl(tmp_path, clock)
@@ -185,7 +197,10 @@ def test_a_sensor_that_is_wired_to_nothing_measures_nothing_and_a_still_fan_zero
     put(
         tmp_path / "class/hwmon/hwmon0", {"temp3_input": 30000, "temp3_fault": 1, "fan1_input": 0, "temp4_input": -5000}
     )
+    put(tmp_path / "class/hwmon/hwmon0", {"energy1_input": 2**64 - 1, "power1_input": 2**63 - 1})
     rows = rows_of(tmp_path)
+    assert rows["hwmon:nct6779:hwmon0:energy1"]["energy_joules_total"] is None
+    assert rows["hwmon:nct6779:hwmon0:power1"]["power_watts"] is None
     celsius = [rows[f"hwmon:nct6779:hwmon0:temp{index}"]["temperature_celsius"] for index in (1, 2, 3, 4)]
     assert celsius == [None, None, None, -5.0]
     assert rows["hwmon:nct6779:hwmon0:fan1"]["fan_hertz"] == 0
