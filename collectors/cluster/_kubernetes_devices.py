@@ -5,7 +5,6 @@ annotations; a dynamic claim names its devices. Only the last two say which devi
 is known to the node's kubelet alone.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from collectors.cluster._kubernetes_claims import Claim, Device, DeviceRequest, Exactly, Result, Slice
+from collectors.cluster._kubernetes_hami import registered
 from collectors.cluster._kubernetes_objects import Meta, Node, Pod
 from collectors.cluster._kubernetes_requests import requests
 
@@ -33,7 +33,6 @@ _CORES: Final = "nvidia.com/gpucores"
 _MEMORY_PERCENT: Final = "nvidia.com/gpumem-percentage"
 _MEMORY: Final = "nvidia.com/gpumem"
 _GIVEN: Final = "hami.io/vgpu-devices-allocated"
-_REGISTERED: Final = "hami.io/node-nvidia-register"
 
 # Drivers of dynamic claims whose devices are accelerators; network adapters are claimed in the same way.
 _DRIVERS: Final = ("gpu.nvidia.com", "gpu.amd.com", "gpu.intel.com", "tpu.google.com")
@@ -134,7 +133,7 @@ def slice_share(profile: str, mebibytes: float | None = None) -> float | None:
 
 def offer(node: Node, known: Claims) -> Offer:
     """Return what a node says of its devices in labels, in HAMi's annotation and through drivers of claims."""
-    labels, registered = node.metadata.labels or {}, _registered(node.metadata)
+    labels, registered = node.metadata.labels or {}, registered(node.metadata)
     replicas = max(1, _whole(labels.get("nvidia.com/gpu.replicas", "")) or 1)
     product = labels.get("nvidia.com/gpu.product", "")
     is_cut = _OF_PRODUCT in product
@@ -192,6 +191,21 @@ def given(pod: Pod, at: Offer | None, known: Claims) -> list[Given]:
     return [found[uuid] for uuid in sorted(found)]
 
 
+def places(claim: Claim) -> list[tuple[str, str, str]]:
+    """Return driver, pool and name of the accelerators that a claim was given, not to watch."""
+    given_to_it = (claim.status.allocation.devices.results if claim.status.allocation else None) or ()
+    return [
+        (each.driver, each.pool, each.device)
+        for each in given_to_it
+        if each.driver in _DRIVERS and not each.admin_access
+    ]
+
+
+def is_told(pod: Pod, known: Claims) -> bool:
+    """Tell whether drivers say which devices they are that a pod was given by claims."""
+    return all(each in known.devices for claim in _claims_of(pod, known) for each in places(claim))
+
+
 def _results(claim: Claim, known: Claims) -> Iterator[tuple[Result, Device]]:
     """Yield the devices of a claim; one that an administrator looks at is not taken from others."""
     if claim.status.allocation is None:
@@ -212,16 +226,21 @@ def _claims_of(pod: Pod, known: Claims) -> Iterator[Claim]:
 
 
 def _asked_of(claim: Claim, known: Claims) -> list[float | None]:
-    """Return how much a claim has been given, or else asks for, divided among the pods that use it."""
+    """Return how much a claim has been given, or else asks for, divided among the pods that use it.
+
+    While a driver is away its devices are not told: what was given is as much as was asked for.
+    """
     users = max(1, len([each for each in claim.status.reserved_for or () if each.resource == "pods"]))
-    if claim.status.allocation is not None:
+    untold = [each for each in places(claim) if each not in known.devices]
+    if claim.status.allocation is not None and not untold:
         shares = []
         for _, device in _results(claim, known):
             profile = attribute(device, "profile")
             share = slice_share(profile) if profile else 1.0
             shares.append(None if share is None else share / users)
         return shares
-    return [_wanted(request, users) for request in claim.spec.devices.requests or () if _class(request) in _CLASSES]
+    wanted = [_wanted(request, users) for request in claim.spec.devices.requests or () if _class(request) in _CLASSES]
+    return wanted or [None] * bool(untold)
 
 
 def _exactly(request: DeviceRequest) -> Exactly:
@@ -264,22 +283,6 @@ def _given_by_hami(meta: Meta, at: Offer | None) -> Iterator[Given]:
             shares += [cores / 100] if cores else []
             share = max(shares) if shares else None
             yield Given(fields[0], share if share is None or share < 1 else None)
-
-
-def _registered(meta: Meta) -> dict[str, float]:
-    """Return the mebibytes of each device that HAMi divides on a node; older versions write no JSON."""
-    text = (meta.annotations or {}).get(_REGISTERED, "")
-    try:
-        told = json.loads(text) if text.startswith("[") else [_of_words(each) for each in text.split(":") if each]
-        return {str(each["id"]): float(each["devmem"]) for each in told if float(each["devmem"]) > 0}
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        # Whoever may annotate a node may write anything there.
-        return {}
-
-
-def _of_words(entry: str) -> dict[str, str]:
-    words = entry.split(",")
-    return {"id": words[0], "devmem": words[2]} if len(words) > 2 else {}  # noqa: PLR2004  id, count, memory
 
 
 def _common(offers: Iterable[Offer], name: str) -> float | None:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -14,8 +14,8 @@ import polars as pl
 from pydantic import Field
 
 from collectors.cluster._kubernetes_api import Api, Forbidden, Place, place
-from collectors.cluster._kubernetes_claims import Claim, Slice
-from collectors.cluster._kubernetes_devices import Claims, Offer, claims, given, offer, requested
+from collectors.cluster._kubernetes_claims import Claim, Device, Slice
+from collectors.cluster._kubernetes_devices import Claims, Offer, claims, given, is_told, offer, places, requested
 from collectors.cluster._kubernetes_jobs import POD_LABELS, Asked, Words, bound_at, ended_at, holdings, job_row
 from collectors.cluster._kubernetes_nodes import node_row, state_row
 from collectors.cluster._kubernetes_objects import Node, Pod, Workload
@@ -27,6 +27,7 @@ from ledger.errors import SourceError
 from ledger.registry import Row
 from ledger.tables import Job, JobGpu, NodeState
 from ledger.tables import Node as NodeTable
+from ledger.words import amount
 
 T = TypeVar("T")
 
@@ -92,14 +93,22 @@ def _owners(settings: KubernetesSettings) -> Owners:
     return Owners()
 
 
+@functools.lru_cache(maxsize=64)
+def _given_devices(settings: KubernetesSettings) -> dict[tuple[str, str, str], Device]:
+    """Return the devices that claims have, as they were told last: a driver that is started anew tells none."""
+    del settings
+    return {}
+
+
 @dataclass
 class _Round:
-    """What one pull has found so far."""
+    """What one pull has found so far; `untold_count` pods have devices of which nobody says now which they are."""
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: {"job": [], "job_gpu": [], "node": [], "state": []})
     rejected: list[Rejected] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     used_nodes: set[str] = field(default_factory=set)
+    untold_count: int = 0
 
 
 def _pulled(settings: KubernetesSettings, where: Place, owners: Owners, until: datetime) -> Pulled:
@@ -107,7 +116,7 @@ def _pulled(settings: KubernetesSettings, where: Place, owners: Owners, until: d
     owners.begin()
     with Api(where, page_size=settings.page_size, timeout_seconds=settings.timeout_seconds) as api:
         nodes = _decoded(api.listed("/api/v1/nodes"), Node, "node", found)
-        known = _claims(api, found)
+        known = _claims(api, found, _given_devices(settings))
         offers = {node.metadata.name: offer(node, known) for node in nodes}
         paths = [f"/api/v1/namespaces/{quote(name, safe='')}/pods" for name in settings.namespaces] or ["/api/v1/pods"]
         for path in paths:
@@ -122,6 +131,9 @@ def _pulled(settings: KubernetesSettings, where: Place, owners: Owners, until: d
         found.remarks.append(
             f"owners of pods may not be read and end the chain: {kinds}; allow them in the ClusterRole"
         )
+    if found.untold_count:
+        pods = f"{amount(found.untold_count, 'pod')} {'has' if found.untold_count == 1 else 'have'} devices"
+        found.remarks.append(f"{pods} that no driver offers now: which they are stays as it was told")
     rows = found.rows
     frames: dict[type[dy.Schema], pl.DataFrame] = {
         Job: _frame(Job, rows["job"]),
@@ -135,7 +147,9 @@ def _pulled(settings: KubernetesSettings, where: Place, owners: Owners, until: d
 def _standing(found: _Round) -> dict[type[dy.Schema], str]:
     """Return the tables that are told whole: an object that could not be read is there, and has not ended."""
     refused = {each.table_name for each in found.rejected}
-    pods: dict[type[dy.Schema], str] = {Job: "kubernetes", JobGpu: "scheduler"}
+    pods: dict[type[dy.Schema], str] = {Job: "kubernetes"}
+    if not found.untold_count:
+        pods[JobGpu] = "scheduler"
     nodes: dict[type[dy.Schema], str] = {NodeTable: "kubernetes", NodeState: "kubernetes"}
     return {**({} if refused & {"job", "job_gpu"} else pods), **({} if "node" in refused else nodes)}
 
@@ -144,14 +158,22 @@ def _frame(schema: type[dy.Schema], rows: list[Row]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema.create_empty().schema)
 
 
-def _claims(api: Api, found: _Round) -> Claims:
-    """Return the dynamic claims and the devices behind them; none where the cluster has no such thing."""
+def _claims(api: Api, found: _Round, before: dict[tuple[str, str, str], Device]) -> Claims:
+    """Return the dynamic claims and the devices behind them; none where the cluster has no such thing.
+
+    A device that a claim has, and that nobody tells of now, is as it was told before.
+    """
     version = _served(api, _CLAIM_GROUP, _CLAIM_VERSIONS)
     if version is None:
         return Claims()
     asked = _decoded(api.listed(f"{_CLAIM_GROUP}/{version}/resourceclaims"), Claim, "job_gpu", found)
     slices = _decoded(api.listed(f"{_CLAIM_GROUP}/{version}/resourceslices"), Slice, "job_gpu", found)
-    return claims(asked, slices)
+    known = claims(asked, slices)
+    now = {**before, **known.devices}
+    have = {each: now[each] for claim in asked for each in places(claim) if each in now}
+    before.clear()
+    before.update(have)
+    return replace(known, devices={**have, **known.devices})
 
 
 def _served(api: Api, group: str, versions: Sequence[str]) -> str | None:
@@ -210,6 +232,7 @@ def _add_pod(
         where = f"pod {pod.metadata.namespace}/{pod.metadata.name}"
         found.rejected.append(Rejected("job", where, str(error), where))
         return
+    found.untold_count += ended_at(pod) is None and not is_told(pod, known)
     found.rows["job"].append(row)
     found.rows["job_gpu"] += holdings(settings.cluster, pod, devices)
     if count != 0 and bound_at(pod) is not None and ended_at(pod) is None:

@@ -1,7 +1,7 @@
 """What a source no longer tells has ended, kept in a real store, asked as the hub asks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -78,6 +78,72 @@ def test_a_pod_that_is_gone_ended_when_it_was_last_seen_and_so_did_its_devices(h
     ((job,), (held,)) = hub.rows(Job), hub.rows(JobGpu)
     assert (job["state"], job["ended_at"]) == ("DELETED", NOON + STEP)
     assert held["held_end"] == NOON + STEP
+
+
+CLAIMING: dict[str, Any] = {
+    "resources": {},
+    "spec": {"resourceClaims": [{"name": "gpus", "resourceClaimTemplateName": "t"}]},
+    "status": {"resourceClaimStatuses": [{"name": "gpus", "resourceClaimName": "c1"}]},
+}
+
+
+def claim() -> dict[str, Any]:
+    """Return a claim of the pod that was given one GPU."""
+    request = {"name": "gpus", "exactly": {"deviceClassName": "gpu.nvidia.com", "count": 1}}
+    given = {"request": "gpus", "driver": "gpu.nvidia.com", "pool": "gpu-1", "device": "gpu-0"}
+    users = [{"resource": "pods", "name": "train-0", "uid": "uid-train-0"}]
+    return {
+        "metadata": {"name": "c1", "namespace": "vision"},
+        "spec": {"devices": {"requests": [request]}},
+        "status": {"allocation": {"devices": {"results": [given]}}, "reservedFor": users},
+    }
+
+
+def offered(uuid: str = "GPU-a") -> dict[str, Any]:
+    """Return what the driver of a node offers."""
+    device = {"name": "gpu-0", "attributes": {"uuid": {"string": uuid}, "type": {"string": "gpu"}}}
+    pool = {"name": "gpu-1", "generation": 1, "resourceSliceCount": 1}
+    spec = {"driver": "gpu.nvidia.com", "nodeName": "gpu-1", "pool": pool, "devices": [device]}
+    return {"metadata": {"name": "s1"}, "spec": spec}
+
+
+def test_a_driver_that_is_started_anew_ends_no_job_and_no_holding(hub: Hub) -> None:
+    """The kubelet takes away what a driver offers while it is away; pods go on, with what they were given."""
+    for kind, thing in (("Node", node()), ("Pod", pod(**CLAIMING)), ("ResourceClaim", claim())):
+        hub.api.put(kind, thing)
+    hub.pull()
+    ((job,), held) = hub.rows(Job), hub.rows(JobGpu)
+    assert (job["state"], job["ended_at"], job["gpu_count"], held) == ("RUNNING", None, 1, [])
+    hub.api.put("ResourceSlice", offered())
+    hub.pull()
+    before = hub.rows(Job), hub.rows(JobGpu)
+    assert [(row["gpu_uuid"], row["held_end"]) for row in before[1]] == [("GPU-a", None)]
+    hub.api.drop("ResourceSlice", "s1")
+    hub.pull()
+    assert (hub.rows(Job), hub.rows(JobGpu)) == before
+    hub.api.put("ResourceSlice", offered())
+    hub.pull()
+    assert (hub.rows(Job), hub.rows(JobGpu)) == before
+    hub.api.drop("Pod", "train-0", "vision")
+    hub.api.drop("ResourceClaim", "c1", "vision")
+    hub.pull()
+    assert [row["held_end"] is None for row in hub.rows(JobGpu)] == [False]
+
+
+def test_a_hub_that_begins_while_a_driver_is_away_ends_no_holding(hub: Hub) -> None:
+    for kind, thing in (("Node", node()), ("Pod", pod(**CLAIMING)), ("ResourceClaim", claim())):
+        hub.api.put(kind, thing)
+    hub.api.put("ResourceSlice", offered())
+    hub.pull()
+    before = hub.rows(JobGpu)
+    hub.api.drop("ResourceSlice", "s1")
+    # Another pace makes it another source, which has seen nothing yet.
+    (source,) = configured(hub.context.settings)
+    anew = replace(source, settings=source.settings.model_copy(update={"every_seconds": 31.0}))
+    outcome = asked(hub.context, anew)
+    assert outcome.error is None
+    assert hub.rows(JobGpu) == before
+    assert outcome.remarks == ["1 pod has devices that no driver offers now: which they are stays as it was told"]
 
 
 def test_why_a_pod_waited_is_known_while_it_runs(hub: Hub) -> None:
