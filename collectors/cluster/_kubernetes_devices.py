@@ -133,18 +133,18 @@ def slice_share(profile: str, mebibytes: float | None = None) -> float | None:
 
 def offer(node: Node, known: Claims) -> Offer:
     """Return what a node says of its devices in labels, in HAMi's annotation and through drivers of claims."""
-    labels, registered = node.metadata.labels or {}, registered(node.metadata)
+    labels, divided = node.metadata.labels or {}, registered(node.metadata)
     replicas = max(1, _whole(labels.get("nvidia.com/gpu.replicas", "")) or 1)
     product = labels.get("nvidia.com/gpu.product", "")
     is_cut = _OF_PRODUCT in product
     unit = (slice_share(product) or 1.0) / replicas if is_cut else 1.0 / replicas
     driven = [each for each in known.of_node.get(node.metadata.name, ()) if attribute(each, "type") != "mig"]
-    count = len(registered) or len(driven) or (None if is_cut else _whole(labels.get("nvidia.com/gpu.count", "")))
+    count = len(divided) or len(driven) or (None if is_cut else _whole(labels.get("nvidia.com/gpu.count", "")))
     if count is None and not is_cut and replicas == 1:
         capacity = node.status.capacity or {}
         count = sum(_whole(capacity.get(name, "")) or 0 for name in WHOLE) or None
     memory = None if is_cut else _whole(labels.get("nvidia.com/gpu.memory", ""))
-    return Offer(count, memory, unit, replicas, registered)
+    return Offer(count, memory, unit, replicas, divided)
 
 
 def requested(pod: Pod, at: Offer | None, offers: Iterable[Offer], known: Claims) -> float | None:
