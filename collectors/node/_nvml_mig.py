@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
 from collectors.node._nvml_driver import Driver, words
 
 _MILLIONTHS: Final = 1_000_000
+_NO_INSTANCE: Final = -1
 _MEBIBYTE: Final = 1024**2
 _PROFILE: Final = re.compile(r"(\d+c\.)?\d+g\.\d+gb\S*", re.IGNORECASE)
 
@@ -53,11 +54,13 @@ def is_enabled(driver: Driver, handle: Any, before: bool | None = None) -> bool:
 def slices(driver: Driver, handle: Any, memory_total_bytes: int | None, before: Sequence[Slice] = ()) -> list[Slice]:
     """Return the device's slices; a place that holds none is passed over.
 
-    Where the driver fails to say one of them they are as they were `before`: one that is only not told did not end.
+    Where the driver fails to list one of them they are as they were `before`: one that is only not told did not end.
+    What it fails to say of one is as it was.
 
     Raises: DeviceLost: the device is gone.
     """
     ask = _Asking(driver)
+    known = {part.uuid: part for part in before}
     places = ask("nvmlDeviceGetMaxMigDeviceCount", handle) or 0
     found = []
     for place in range(places):
@@ -66,21 +69,34 @@ def slices(driver: Driver, handle: Any, memory_total_bytes: int | None, before: 
         part = ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, place, empty=missing)
         uuid = None if part is None or part == () else ask("nvmlDeviceGetUUID", part)
         if uuid is not None:
-            found.append(_slice(ask, words(uuid), part, place, places, memory_total_bytes))
+            was = known.get(words(uuid))
+            found.append(_slice(driver, words(uuid), part, place, places, memory_total_bytes, was))
     return list(before) if ask.has_failed and before else found
 
 
-def _slice(ask: _Asking, uuid: str, part: Any, place: int, places: int, memory_total_bytes: int | None) -> Slice:
-    size = ask("nvmlDeviceGetAttributes_v2", part)
-    name = _PROFILE.search(words(ask("nvmlDeviceGetName", part) or ""))
-    instance = ask("nvmlDeviceGetGpuInstanceId", part)
+def _slice(
+    driver: Driver,
+    uuid: str,
+    part: Any,
+    place: int,
+    places: int,
+    memory_total_bytes: int | None,
+    before: Slice | None,
+) -> Slice:
+    size = driver.ask("nvmlDeviceGetAttributes_v2", part)
+    name = _PROFILE.search(words(driver.ask("nvmlDeviceGetName", part) or ""))
+    instance = driver.ask("nvmlDeviceGetGpuInstanceId", part)
+    if instance is None:
+        instance = _NO_INSTANCE if before is None else before.instance
+    if size is None and before is not None:
+        return replace(before, handle=part, index=place, instance=instance)
     memory = None if size is None else size.memorySizeMB * _MEBIBYTE
     # Compute instances of one GPU instance share its memory.
     of_instance = size.computeInstanceSliceCount / size.gpuInstanceSliceCount if size else 1.0
     return Slice(
         uuid=uuid,
         handle=part,
-        instance=-1 if instance is None else instance,
+        instance=instance,
         index=place,
         profile=name[0].lower() if name else "",
         memory_bytes=memory,

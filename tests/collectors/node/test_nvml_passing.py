@@ -73,6 +73,15 @@ def test_one_slice_without_its_name_ends_none(node: Make, monkeypatch: pytest.Mo
         assert [(row["gpu_uuid"], row["exists_end"]) for row in tables["gpu"]] == [("MIG-1", None), ("MIG-2", None)]
 
 
+def test_a_driver_that_never_tells_sizes_tells_of_slices_that_are_cut_anew(node: Make) -> None:
+    slices = (Slice("MIG-1", 1, end_seconds=115), Slice("MIG-2", 2, start_seconds=115))
+    calls = ("nvmlDeviceGetAttributes_v2", "nvmlDeviceGetGpuInstanceId")
+    never = tuple(Incident("error", call=call, code=pynvml.NVML_ERROR_UNKNOWN) for call in calls)
+    gpu = node(Gpu("GPU-a", slices=slices, incidents=never))
+    told = [[row["gpu_uuid"] for row in each["gpu_sample"]] for each in gpu.rounds(4)]
+    assert told == [["GPU-a", "MIG-1", "GPU-a-rest"]] * 2 + [["GPU-a", "MIG-2", "GPU-a-rest"]] * 2
+
+
 def test_a_slice_whose_instance_was_not_told_at_first_has_its_profiling_later(node: Make) -> None:
     failing = Incident("error", 0, 105, call="nvmlDeviceGetGpuInstanceId", code=pynvml.NVML_ERROR_UNKNOWN)
     gpu = node(Gpu("GPU-a", slices=(Slice("MIG-1", 1, phases=(BUSY,)),), incidents=(failing,)))
