@@ -16,7 +16,7 @@ from app.api._tokens import bearer, is_admin, is_one_of
 from app.context import COMMAND_LINE, Context, acting
 from app.services import Service, named, names
 from app.services._audit import audited
-from app.services._pack import MEDIA_TYPE, chunks, pack, unpack
+from app.services._pack import MEDIA_TYPE, chunks, pack, read_document, unpack
 from app.services._plain import dumps
 from ledger.errors import ClusterLedgerError, InputError
 
@@ -112,7 +112,7 @@ def _answered(context: Context, service: Service, body: IO[bytes], is_tar: bool,
 
 def _document(body: IO[bytes]) -> Any:
     try:
-        return json.load(body)
+        return read_document(body.read())
     except ValueError as error:
         raise InputError(f"request: found a body that is no JSON: {error}") from None
 

@@ -1,12 +1,13 @@
 """One JSON document and files, in one stream: a tar whose first member is the document."""
 
 import io
-import json
 import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
+
+import msgspec
 
 from ledger.errors import InputError
 
@@ -44,13 +45,24 @@ def unpack(file: IO[bytes], folder: Path) -> Any:
             body = tar.extractfile(first) if first is not None and first.name == _FIRST else None
             if body is None:
                 raise InputError(f"upload: found no {_FIRST} as the first member")
-            document = json.load(body)
+            document = read_document(body.read())
             # Iterating over the archive would begin with the document again, and a stream cannot go back.
             while (member := tar.next()) is not None:
                 _write(tar, member, folder)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise InputError(f"upload: found a broken tar: {error}") from None
     return document
+
+
+def read_document(content: bytes) -> Any:
+    """Return what a JSON document says; half a letter, which JSON can write and nothing can keep, is no text.
+
+    Raises: ValueError: it is none, or lies deeper than anybody writes.
+    """
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

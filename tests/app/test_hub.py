@@ -191,6 +191,8 @@ def test_services_ask_for_a_token_and_say_what_is_wrong(shared_hub: RunningHub) 
         "services/check": (b"{}", "about the machine"),
         "services/ingest": (b'{"paths": ["/etc/passwd"]}', "must come along"),
         "services/rollup": (b"nonsense", "no JSON"),
+        "services/findings": (b'{"decide": "\\ud800"}', "no JSON"),
+        "services/tokens": (b"[" * 100_000, "no JSON"),
     }
     for path, (body, message) in cases.items():
         answer = post(hub, key, body, path)
