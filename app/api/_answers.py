@@ -24,3 +24,8 @@ def failure(error: ClusterLedgerError) -> Response:
     """Return an error of ours; who must act decides the status."""
     status = 422 if isinstance(error, InputError | ConfigError) else 500
     return refusal(status, error.message, hint=error.hint, exit_code=error.exit_code)
+
+
+def nobody_listens() -> Response:
+    """Return the answer to somebody who went away before the end of what they sent."""
+    return Response(status_code=400)

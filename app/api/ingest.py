@@ -1,8 +1,9 @@
 """Rows from agents: read under limits, kept once, answered after the commit."""
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from app.api._answers import nobody_listens
 from app.api._batch import WRITABLE, too_large, too_often
 from app.api._intake import Intake
 from app.api._pace import Pace
@@ -17,6 +18,9 @@ async def ingest(context: Context, pace: Pace, intake: Intake, tally: Tally, req
     found: Response | None = None
     try:
         found = await _answered(context, pace, intake, request)
+    except ClientDisconnect:
+        return nobody_listens()
+    else:
         return found
     finally:
         tally.count(found)

@@ -8,10 +8,10 @@ from typing import IO, Any
 
 from anyio import to_thread
 from starlette.background import BackgroundTask
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from app.api._answers import answer, failure, refusal
+from app.api._answers import answer, failure, nobody_listens, refusal
 from app.api._tokens import bearer, is_admin, is_one_of
 from app.context import COMMAND_LINE, Context, acting
 from app.services import Service, named, names
@@ -46,16 +46,18 @@ async def called(context: Context, token: str, request: Request) -> Response:
     body = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115  it lives until the answer is sent
     with body:
         size = 0
-        async for block in request.stream():
-            size += len(block)
-            if size > (_MOST_UPLOAD_BYTES if is_tar else _MOST_JSON_BYTES):
-                return refusal(413, f"request: found more than {size} bytes", hint="send files as a tar")
-            body.write(block)
-        body.seek(0)
         try:
+            async for block in request.stream():
+                size += len(block)
+                if size > (_MOST_UPLOAD_BYTES if is_tar else _MOST_JSON_BYTES):
+                    return refusal(413, f"request: found more than {size} bytes", hint="send files as a tar")
+                body.write(block)
+            body.seek(0)
             return await to_thread.run_sync(_run, context, request.path_params["name"], body, is_tar, actor)
         except ClusterLedgerError as error:
             return failure(error)
+        except ClientDisconnect:
+            return nobody_listens()
 
 
 def _all() -> list[Service]:

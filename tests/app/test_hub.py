@@ -1,5 +1,6 @@
 """The hub, really running: what it answers, what it refuses, how it ends."""
 
+import asyncio
 import json
 import os
 import re
@@ -178,6 +179,30 @@ def test_who_calls_a_service_is_named_by_the_token(empty_context: Context, key: 
         answer = client.post("/api/v1/services/tokens", json=asked, headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 200, answer.text
     assert empty_context.store.read(Audit)["actor"].to_list() == [actor]
+
+
+@pytest.mark.parametrize("path", ["ingest", "services/sql"])
+def test_somebody_who_goes_away_in_the_middle_is_no_error_of_the_hub(empty_context: Context, path: str) -> None:
+    """As an agent that is killed while it sends; the log of a hub would fill with it."""
+    app = Starlette(routes=list(routes(empty_context, "beside the store")))
+    asked = {"action": "create", "node": "n1"}
+    admin = {"Authorization": "Bearer beside the store"}
+    with TestClient(app) as client:
+        made = client.post("/api/v1/services/tokens", json=asked, headers=admin).json()[0]["token"]
+    shown = made if path == "ingest" else "beside the store"
+    parts = iter(({"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}))
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return next(parts)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    headers = [(b"authorization", f"Bearer {shown}".encode()), (b"host", b"testserver")]
+    scope = {"type": "http", "method": "POST", "path": f"/api/v1/{path}", "headers": headers, "query_string": b""}
+    asyncio.run(app(scope, receive, send))
+    assert said[0]["status"] == 400
 
 
 def test_services_ask_for_a_token_and_say_what_is_wrong(shared_hub: RunningHub) -> None:
