@@ -14,7 +14,7 @@ from collectors.dumps._dump import Rejected
 _BEFORE_SECONDS: Final = 600
 _NODE_SECONDS: Final = 300
 _STRANGE: Final = re.compile(r"[^a-zA-Z0-9_]")
-_LAST_SECOND: Final = 253_402_300_799
+LAST_SECOND: Final = 253_402_300_799
 """Of the year 9999: no calendar goes further."""
 
 K = TypeVar("K", bound=Hashable)
@@ -94,7 +94,7 @@ def labelled(told: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
 
 def told_at(seconds: float) -> datetime | None:
     """Return the instant that a metric tells, None where it is none."""
-    return datetime.fromtimestamp(seconds, tz=UTC) if 0 < seconds <= _LAST_SECOND else None
+    return datetime.fromtimestamp(seconds, tz=UTC) if 0 < seconds <= LAST_SECOND else None
 
 
 def in_metrics(name: str) -> str:

@@ -14,19 +14,21 @@ from typing import Final
 
 import polars as pl
 
+from collectors.cluster._prometheus_asking import LAST_SECOND
 from collectors.cluster._prometheus_table import Key, Labels, Metric, Target
 from ledger.tables import TrainingSample
 
 _PREFIX: Final = "clusterledger_training"
 _JOBS: Final = ("job_id", "slurm_job_id", "pod_uid")
 _STARTS: Final = tuple(f"_{what}_created" for what in ("steps", "samples", "tokens"))
+_MOST_DIGITS: Final = 9
 _UNKNOWN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _process(labels: Labels, part: str) -> Key | None:
     del part
     rank = labels.get("rank", "") or "0"
-    if not (rank.isascii() and rank.isdecimal()):
+    if not (rank.isascii() and rank.isdecimal() and len(rank) <= _MOST_DIGITS):
         return None
     job = next((labels[name] for name in _JOBS if labels.get(name)), "")
     return (job, labels.get("run", ""), rank, labels.get("model", ""))
@@ -34,7 +36,9 @@ def _process(labels: Labels, part: str) -> Key | None:
 
 def _begun(frame: pl.DataFrame) -> pl.DataFrame:
     """Return rows with since when their process counts; what it claims nobody has seen."""
-    starts = [pl.from_epoch(pl.col(name) * 1_000_000, "us") for name in _STARTS if name in frame.columns]
+    told = [pl.col(name) for name in _STARTS if name in frame.columns]
+    # A training may push anything, such as milliseconds.
+    starts = [pl.from_epoch(pl.when(each.is_between(0, LAST_SECOND)).then(each) * 1_000_000, "us") for each in told]
     started = (
         pl.min_horizontal(starts).dt.replace_time_zone("UTC") if starts else pl.lit(None, pl.Datetime("us", "UTC"))
     )

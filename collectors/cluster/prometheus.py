@@ -36,6 +36,9 @@ _EMITS: Final = (
 )
 
 
+_MOST_DIGITS: Final = 18
+
+
 class CustomMetric(BaseModel):
     """One metric of an exporter that is not known here."""
 
@@ -155,7 +158,7 @@ def _custom(each: CustomMetric) -> Target:
     def key(labels: Labels, part: str) -> Key | None:
         del part
         found = {name: labels.get(each.keys[name], "") for name in own}
-        is_told = all(found.values()) and all(found[name].isascii() and found[name].isdecimal() for name in numbers)
+        is_told = all(found.values()) and all(_is_number(found[name]) for name in numbers)
         return tuple(found.values()) if is_told else None
 
     def numbered(frame: pl.DataFrame) -> pl.DataFrame:
@@ -166,3 +169,8 @@ def _custom(each: CustomMetric) -> Target:
     names, finish = tuple(own), like.finish if like is not None and like.names == tuple(own) else numbered
     blank = _prometheus_dcgm.without_blanks if each.metric.startswith("DCGM_") else None
     return Target("configured", table.schema, (metric,), names=names, key=key, finish=finish, blank=blank)
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is a number that a column of whole numbers holds."""
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS

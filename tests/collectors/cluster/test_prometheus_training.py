@@ -27,7 +27,13 @@ def pushed() -> Iterator[tuple[str, list[str]]]:
             begun = {step: at(-5 if step < 3 else 3).timestamp() for step in STEPS}
             yield series(f"{NAME}_{what}_created", labels, begun)
     yield series(f"{NAME}_steps_total", {"node": "n2", "pod_uid": "uid-1", "run": "b"}, dict.fromkeys(STEPS, 4))
-    yield series(f"{NAME}_steps_total", {"node": "n2", "rank": "first"}, dict.fromkeys(STEPS, 4))
+    for rank in ("first", "9" * 30):
+        yield series(f"{NAME}_steps_total", {"node": "n2", "rank": rank}, dict.fromkeys(STEPS, 4))
+    # Milliseconds, and what is no instant at all.
+    for job, begun in {"8": at(0).timestamp() * 1000, "9": 1e300}.items():
+        labels = {"node": "n3", "job_id": job}
+        yield series(f"{NAME}_steps_total", labels, dict.fromkeys(STEPS, 4))
+        yield series(f"{NAME}_steps_created", labels, dict.fromkeys(STEPS, begun))
 
 
 def test_each_process_has_a_row_and_a_restart_is_another_counter(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -38,7 +44,8 @@ def test_each_process_has_a_row_and_a_restart_is_another_counter(tmp_path_factor
         written = store.append_together(piece.frames, source="test")
         assert sum(each.rejected + each.duplicates for each in written.values()) == 0
         rows = store.read(TrainingSample).sort("job_id", "rank_index", "sampled_at")
-    assert rows.height == 18
+    assert rows.height == 30
+    assert set(rows.filter(node="n3")["started_at"]) == {datetime(1970, 1, 1, tzinfo=UTC)}
     first = rows.filter(job_id="7", rank_index=0)
     assert first["started_at"].to_list() == [at(-5)] * 3 + [at(3)] * 3
     assert first["token_count_total"].to_list() == [5e9 * count for count in (1, 2, 3, 27, 36, 45)]
