@@ -132,6 +132,13 @@ class Context:
                 break
         return self.stop.is_set()
 
+    def is_busy(self) -> bool:
+        """Tell whether agents or a job need the processors now; whoever asks works without `work`."""
+        if self.longest_wait() > _PATIENCE_SECONDS or not self.work.acquire(blocking=False):
+            return True
+        self.work.release()
+        return False
+
     def went_back(self) -> timedelta:
         """Return by how much the clock is behind the latest instant at which it was asked so."""
         now = self.now()

@@ -138,7 +138,7 @@ def serve(context: Context, announce: Callable[[str], None]) -> None:
     scheme, path = ("https", str(certificate.path.absolute())) if certificate else ("http", "")
     refuse_second(settings.store.url)
     # Opened before the address is taken: a store that cannot be opened serves nobody.
-    context.store.checkpoint_beside()
+    context.store.checkpoint_beside(context.is_busy)
     context.aside, context.reader = Aside(), Reader()
     with listening(settings.hub) as listener:
         host, port = listener.getsockname()[:2]

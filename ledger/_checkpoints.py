@@ -9,7 +9,7 @@ again later (`ledger._compaction`), and `join` joins what is left at a quiet hou
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, cast
 
@@ -25,9 +25,16 @@ _LOG_BYTES: Final = 12_000_000
 
 # Where no checkpoint gets a turn, a commit makes one after all.
 _SETTINGS: Final = ("SET GLOBAL wal_autocheckpoint = '1GB'", "SET GLOBAL max_vacuum_tasks = 0")
+# How a small group is best compressed takes longer to find out than to write it, while commits wait; what is written
+# again in whole groups is compressed.
+_AS_IT_IS: Final = "SET GLOBAL force_compression = 'uncompressed'"
+_COMPRESSED: Final = "SET GLOBAL force_compression = 'auto'"
 _EVERY_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.05
 """How soon it is tried again where a commit was in its way: the log grows meanwhile, and with it who waits."""
+
+_PATIENCE: Final = timedelta(minutes=10)
+"""So long rows that could be written again wait for others who need the processors."""
 
 _TASKS_OF_A_NIGHT: Final = 10
 
@@ -37,13 +44,24 @@ Cursor = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 class Checkpoints:
     """Writes the log of one store into its file whenever it has grown, in a thread of its own."""
 
-    def __init__(self, cursor: Cursor, prefix: str, path: Path, tails: Tails, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        cursor: Cursor,
+        prefix: str,
+        path: Path,
+        tails: Tails,
+        now: Callable[[], datetime],
+        is_busy: Callable[[], bool],
+    ) -> None:
         self._cursor = cursor
         self._prefix = prefix
         self._log = path.with_name(f"{path.name}.wal")
         self._tails = tails
         self._now = now
+        self._is_busy = is_busy
+        self._due_since: datetime | None = None
         self._stop = threading.Event()
+        self._turn = threading.Lock()
         with cursor() as asked:
             # A part of a commit that one of DuckDB's own threads has taken waits with it for a processor, which a
             # large query may hold: on two processors each query has the thread that asks, and no other.
@@ -55,7 +73,8 @@ class Checkpoints:
 
     def join(self) -> None:
         """Join small groups of rows: of each table as many as take a moment; commits may wait for it."""
-        self._run(f"SET GLOBAL max_vacuum_tasks = {_TASKS_OF_A_NIGHT}", "FORCE CHECKPOINT", *self._settings)
+        with self._turn:
+            self._run(f"SET GLOBAL max_vacuum_tasks = {_TASKS_OF_A_NIGHT}", "FORCE CHECKPOINT", *self._settings)
 
     def close(self) -> None:
         """End the thread; a checkpoint that runs is finished."""
@@ -67,13 +86,29 @@ class Checkpoints:
         while not self._stop.wait(pause):
             pause = _EVERY_SECONDS
             if self._waiting_bytes() >= _LOG_BYTES:
-                # A store that was opened again after a failed write has none of its settings.
-                if self._run(*self._settings, "CHECKPOINT"):
+                if self._write_log():
                     self._tails.note_checkpoint(self._now())
                 else:
                     pause = min(_AGAIN_SECONDS, _EVERY_SECONDS)
-            elif (stretch := self._tails.due(self._now())) is not None:
+            elif (stretch := self._tails.due(self._now())) is not None and self._has_time():
                 self._write_again(stretch)
+
+    def _write_log(self) -> bool:
+        with self._turn:
+            try:
+                # A store that was opened again after a failed write has none of its settings.
+                return self._run(*self._settings, _AS_IT_IS, "CHECKPOINT")
+            finally:
+                self._run(_COMPRESSED)
+
+    def _has_time(self) -> bool:
+        """Tell whether rows may be written again now; where others are always busy, that is done in the end too."""
+        now = self._now()
+        self._due_since = self._due_since or now
+        if self._is_busy() and now - self._due_since < _PATIENCE:
+            return False
+        self._due_since = None
+        return True
 
     def _write_again(self, stretch: Stretch) -> None:
         try:

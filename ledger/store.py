@@ -74,13 +74,16 @@ class Store:
             self._checkpoints.close()
         self._access.close()
 
-    def checkpoint_beside(self) -> None:
-        """Let checkpoints run beside commits from now on, and leave these a processor: a hub takes rows always."""
+    def checkpoint_beside(self, is_busy: Callable[[], bool] = lambda: False) -> None:
+        """Let checkpoints run beside commits from now on, and leave these a processor: a hub takes rows always.
+
+        Where `is_busy` tells that others need the processors, rows that came in small groups are joined later.
+        """
         path = path_of(self.url)
         if path is not None and self._checkpoints is None:
             tails = Tails()
             self._transactions.note_in(tails)
-            self._checkpoints = Checkpoints(self._access.cursor, self._access.prefix, path, tails, self._now)
+            self._checkpoints = Checkpoints(self._access.cursor, self._access.prefix, path, tails, self._now, is_busy)
 
     def join_groups(self) -> None:
         """Join the small groups of rows that checkpoints beside commits have left; commits may wait for a moment."""

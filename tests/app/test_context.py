@@ -1,5 +1,7 @@
 """What cached reads are told of changes."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from app import context as contexts
@@ -55,3 +57,19 @@ def test_a_hub_that_stops_waits_for_no_agent_between_parts_of_its_work() -> None
     here = Context(load(store={"url": "duckdb::memory:"}), longest_wait=lambda: 5.0)
     here.stop.set()
     assert here.is_over() is True
+
+
+def test_a_hub_is_busy_while_an_agent_waits_or_a_job_works() -> None:
+    waits = [0.0]
+    here = Context(load(store={"url": "duckdb::memory:"}), longest_wait=lambda: waits[0])
+
+    def is_busy() -> bool:
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            return beside.submit(here.is_busy).result()
+
+    assert is_busy() is False
+    with here.work:
+        assert is_busy() is True
+    assert is_busy() is False
+    waits[0] = 5.0
+    assert is_busy() is True

@@ -15,6 +15,10 @@ from tests.ledger.test_store_file import samples, url_of
 
 PATIENCE_SECONDS = 30.0
 
+COMPRESSIONS = (
+    "SELECT DISTINCT compression FROM pragma_storage_info('gpu_sample') "
+    "WHERE column_name = 'sampled_at' AND segment_type <> 'VALIDITY'"
+)
 GROUPS = "SELECT count(DISTINCT row_group_id) AS n FROM pragma_storage_info('gpu_sample')"
 
 
@@ -50,9 +54,12 @@ def test_the_log_is_written_into_the_file_while_rows_come_and_groups_are_joined(
         assert path.stat().st_size > before
         small = store.select(GROUPS).item()
         assert small > 1
+        assert "Uncompressed" in set(store.select(COMPRESSIONS)["compression"])
+        assert store.select("SELECT current_setting('force_compression') AS n").item().lower() == "auto"
         store.append(GpuSample, samples(1, "last"), source="t")
         store.join_groups()
         assert store.select(GROUPS).item() < small
+        assert set(store.select(COMPRESSIONS)["compression"]) - {"Uncompressed", "Constant"}
         assert store.read(GpuSample).height == 12 * 300 + 1
     with Store.open(url_of(path)) as store:
         assert store.read(GpuSample).height == 12 * 300 + 1

@@ -300,6 +300,45 @@ def test_a_store_that_is_served_has_few_groups_while_people_read_and_rows_are_me
         assert sum(each.row_count or 0 for each in version.values()) == 40 * 300
 
 
+@pytest.mark.parametrize("ends", ["others are done", "ten minutes are over"])
+def test_rows_wait_to_be_written_again_while_others_are_busy(
+    ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon(monkeypatch)
+    asked, done, busy, clock = [], [], [True], [AT + timedelta(days=1)]
+    path = tmp_path / "ledger.duckdb"
+
+    def is_busy() -> bool:
+        asked.append(clock[0])
+        return busy[0]
+
+    def compacted(cursor: duckdb.DuckDBPyConnection, prefix: str, stretch: Stretch) -> int:
+        done.append(stretch.table.name)
+        return compact(cursor, prefix, stretch)
+
+    def wait_until_longer(told: list[object], count: int) -> None:
+        end = time.monotonic() + PATIENCE_SECONDS
+        while len(told) <= count and time.monotonic() < end:
+            time.sleep(0.01)
+        assert len(told) > count
+
+    monkeypatch.setattr(_checkpoints, "compact", compacted)
+    with Store.open(url_of(path), now=lambda: clock[0]) as store:
+        store.checkpoint_beside(is_busy)
+        for index in range(6):
+            store.append(GpuSample, rows(range(300 * index, 300 * index + 300)), source="t")
+            wait_until_written(path)
+        clock[0] += timedelta(seconds=70)
+        wait_until_longer(asked, len(asked) + 10)
+        assert not done
+        if ends == "others are done":
+            busy[0] = False
+        else:
+            clock[0] += timedelta(minutes=11)
+        wait_until_longer(done, 0)
+        assert store.read(GpuSample).height == 6 * 300
+
+
 KILLED = """
     import sys
     from ledger import _checkpoints, _tails, log
