@@ -164,6 +164,7 @@ def fleet(folder: Path, seconds: float = FLEET_SECONDS) -> list[Line]:
     return [
         Line(f"{what}: acknowledged, median", f"{found['p50_seconds'] * 1000:.0f} ms"),
         Line("  p99", f"{found['p99_seconds'] * 1000:.0f} ms", "1 s"),
+        Line("  p99 of the minute before, in which they begin", f"{found['ramp_p99_seconds'] * 1000:.0f} ms"),
         Line("  rows lost or stored twice", f"{lost}", "0"),
         Line(
             "  batches given up, refused for a while", f"{found['given_up']}, {sum(found['refused'].values())}", "0, -"

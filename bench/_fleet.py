@@ -27,6 +27,9 @@ from collectors.wire import Batch, columns_of
 from ledger.config import Settings
 
 STEP_SECONDS: Final = 10
+RAMP_SECONDS: Final = 60
+"""In so long all agents begin, one after the other; what is sustained is counted from then on."""
+
 CLUSTER: Final = "bench"
 SLOW_EVERY: Final = 6
 """Health of devices is read once a minute, and rounds of collectors that went alike are told together."""
@@ -160,8 +163,10 @@ class Fleet:
     host: str
     port: int
     templates: Templates
+    begin: float
     end: float
     seconds: list[float] = field(default_factory=list)
+    seconds_before: list[float] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
@@ -188,7 +193,8 @@ class Fleet:
         for _ in range(_ATTEMPTS):
             status, said = await self._post(node, body)
             if status == "200":
-                self.seconds.append(time.perf_counter() - began)
+                taken = self.seconds if began >= self.begin else self.seconds_before
+                taken.append(time.perf_counter() - began)
                 for name, count in self.templates.rows[kind].items():
                     self.sent[name] = self.sent.get(name, 0) + count
                 return
@@ -223,17 +229,18 @@ class Fleet:
 
 
 async def run(host: str, port: int, agents: int, seconds: float) -> dict[str, Any]:
-    """Return what came of it."""
-    end = time.perf_counter() + seconds
-    fleet = Fleet(host, port, templates(1), end)
-    pauses = (index * STEP_SECONDS / agents for index in range(agents))
+    """Return what came of so many seconds of all agents, and of the time before in which they began."""
+    begin = time.perf_counter() + RAMP_SECONDS
+    fleet = Fleet(host, port, templates(1), begin, begin + seconds)
+    pauses = (index * RAMP_SECONDS / agents for index in range(agents))
     await asyncio.gather(*(fleet.agent(index, pause) for index, pause in enumerate(pauses)))
-    taken = sorted(fleet.seconds)
+    taken, before = sorted(fleet.seconds), sorted(fleet.seconds_before)
     return {
         "batches": len(taken),
         "p50_seconds": taken[len(taken) // 2],
         "p99_seconds": taken[int(len(taken) * 0.99)],
         "max_seconds": taken[-1],
+        "ramp_p99_seconds": before[int(len(before) * 0.99)],
         "generator_late_seconds": sorted(fleet.late)[int(len(fleet.late) * 0.99)],
         "generator_cpu_seconds": time.process_time(),
         "sent": fleet.sent,

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from app.services._hub_file import found
 from app.services.tokens import hashed
 from bench import people
-from bench._fleet import CLUSTER, node_of, token_of
+from bench._fleet import CLUSTER, RAMP_SECONDS, node_of, token_of
 from bench.picture import hub
 from ledger.frames import to_frame
 from ledger.store import Store
@@ -98,7 +98,8 @@ def counts(url: str, tables: list[str]) -> dict[str, int]:
 
 
 def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str, Any]:
-    """Return the figures of one run against a store."""
+    """Return the figures of one run against a store: of so many seconds, after those in which all agents begin."""
+    whole = RAMP_SECONDS + seconds
     prepare(url, agents)
     with hub(url) as address:
         place = urlsplit(address)
@@ -117,8 +118,8 @@ def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str,
         with watched(holder.pid) as seen:
             fleet = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             try:
-                pages = asyncio.run(people.crowd(address, readers, seconds * 0.8, 5)) if readers else []
-                out, _ = fleet.communicate(timeout=seconds + _PATIENCE_SECONDS)
+                pages = asyncio.run(people.crowd(address, readers, whole * 0.8, 5)) if readers else []
+                out, _ = fleet.communicate(timeout=whole + _PATIENCE_SECONDS)
             finally:
                 fleet.kill()
     said: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
