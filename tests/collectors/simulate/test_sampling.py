@@ -87,7 +87,10 @@ def test_a_row_tells_of_the_rounds_of_a_collector_in_a_minute(rows: Frames) -> N
     mean = runs["duration_seconds"] / runs["round_count"]
     assert (mean <= runs["longest_round_seconds"]).all()
     assert (runs["row_count"] % runs["round_count"] == 0).all()
-    assert set(runs.filter(~pl.col("is_ok"))["collector"]) == {"filesystem"}
+    failed = runs.filter(~pl.col("is_ok"))
+    assert set(failed["collector"]) == {"filesystem"}
+    assert set(failed["error"]) == {"no end after 10 s"}
+    assert set(failed["longest_round_seconds"]) == {10.0}, "as long as the agent lets a round go on"
 
 
 def test_energy_is_the_integral_of_power(rows: Frames) -> None:
