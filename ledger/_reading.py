@@ -8,7 +8,7 @@ from ledger._ddl import quoted
 from ledger._replaced import bounds
 from ledger.errors import ContractError
 from ledger.frames import columns_of
-from ledger.tables.partition import Containing, Spanning, Table, Timed, Without
+from ledger.tables.partition import Between, Containing, Spanning, Table, Timed, Without
 
 Window = tuple[datetime, datetime]
 """A stretch of time, half-open."""
@@ -106,6 +106,11 @@ def rows_of(
         if isinstance(values, Containing):
             params |= {f"part_{place}_{each}": value for each, value in enumerate(values)}
             conditions += [f"contains({quoted(column)}, $part_{place}_{each})" for each in range(len(values))]
+            continue
+        if isinstance(values, Between):
+            edges = [(sign, value) for sign, value in zip((">=", "<"), values, strict=True) if value is not None]
+            params |= {f"edge_{place}_{each}": value for each, (_, value) in enumerate(edges)}
+            conditions += [f"{quoted(column)} {sign} $edge_{place}_{each}" for each, (sign, _) in enumerate(edges)]
             continue
         some = [value for value in values if value is not None]
         tests = [f"{quoted(column)} IN (SELECT unnest($where_{place}))"] if some else []

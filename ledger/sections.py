@@ -34,7 +34,9 @@ class StoreSettings(Section):
 
     url: Annotated[str, Field(description="duckdb:PATH")] = "duckdb:clusterledger.duckdb"
     keep_raw_days: Annotated[int, Field(ge=1, le=3650, description="Days that raw samples are kept")] = 14
-    keep_minute_days: Annotated[int, Field(ge=1, le=3650, description="Days that minute rollups are kept")] = 400
+    keep_minute_days: Annotated[
+        int, Field(ge=1, le=3650, description="Days that minutes, and hours of storage devices, are kept")
+    ] = 400
     memory_limit: Annotated[str, Field(description="What DuckDB may hold in memory; empty for most of it")] = "384MB"
 
 

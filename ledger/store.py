@@ -229,6 +229,14 @@ class Store:
             pl.col(name) if name in coded else pl.col(name).cast(columns_of(schema)[name].dtype) for name in names
         )
 
+    def counts(self, schema: Schema, window: Window, column: str) -> pl.DataFrame:
+        """Return how many rows of a window each value of a column has, in the order of the values: `row_count`."""
+        table = declared(schema)
+        rows, params = rows_of(table, f"{self._access.prefix}{quoted(table.name)}", (column,), window, by="", where={})
+        return self._access.rows(
+            f"SELECT {quoted(column)}, count(*) AS row_count{rows} GROUP BY ALL ORDER BY 1", params
+        )
+
     def select(self, sql: str, **params: object) -> pl.DataFrame:
         """Return the rows of our own SQL text, which names its parameters as $name."""
         return self._access.rows(sql, params)

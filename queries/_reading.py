@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from ledger.store import Store
-from ledger.tables.partition import Keyed, declared
+from ledger.tables.partition import Between, Keyed, declared
 from queries._due import window
 from queries._work import every_of
 from queries.graph import Rollup, Source, Span
@@ -15,11 +15,12 @@ from queries.graph import Rollup, Source, Span
 class Reading:
     """The inputs of rollups for one stretch, as they are at one instant; rows that several read are read once.
 
-    Whoever comes first reads for all.
+    Whoever comes first reads for all. Of inputs whose rows can be told apart by nodes, those of some nodes are read.
     """
 
-    def __init__(self, store: Store, rollups: Sequence[Rollup], span: Span) -> None:
+    def __init__(self, store: Store, rollups: Sequence[Rollup], span: Span, nodes: Between | None = None) -> None:
         self.span = span
+        self._nodes = nodes
         self._store = store
         self._rollups = rollups
         self._turn = threading.Lock()
@@ -43,7 +44,7 @@ class Reading:
                     frame = next((frame for first, frame in read if first is alike[0]), None)
                     if frame is None:
                         columns = tuple(dict.fromkeys(name for each in alike for name in each.read.columns))
-                        frame = _read(self._store, rollup, source, self.span, columns)
+                        frame = _read(self._store, rollup, source, self.span, columns, self._nodes)
                         read.append((alike[0], frame))
                     found[rollup.name][source.parameter] = (
                         frame.select(source.read.columns) if len(alike) > 1 else frame
@@ -51,10 +52,14 @@ class Reading:
         return found
 
 
-def _read(store: Store, rollup: Rollup, source: Source, span: Span, columns: tuple[str, ...]) -> pl.DataFrame:
+def _read(
+    store: Store, rollup: Rollup, source: Source, span: Span, columns: tuple[str, ...], nodes: Between | None
+) -> pl.DataFrame:
     """Return the rows of one input that a stretch of the output needs."""
     read = source.read
     where: dict[str, tuple[object, ...]] = dict(read.where)
+    if read.apart and nodes is not None:
+        where["node"] = nodes
     stretch = window(source, span.start, span.end)
     if every_of(rollup) is None and stretch is not None:
         stretch = None if read.recent is None else (span.end - read.recent, span.end)

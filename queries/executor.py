@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
@@ -17,10 +17,10 @@ from ledger import memory
 from ledger.config import Settings
 from ledger.errors import ConfigError, SealedError
 from ledger.store import RollupState, Store
-from ledger.tables.partition import declared
+from ledger.tables.partition import Between, declared
 from queries._due import Versions
 from queries._reading import Reading
-from queries._work import Asked, Part, Work, calls, due_of, every_of, reads_itself, together, work_of
+from queries._work import Asked, Part, Work, apart, calls, due_of, every_of, reads_itself, together, work_of
 from queries.aside import Aside
 from queries.graph import Rollup, Span, load
 
@@ -122,13 +122,18 @@ class _Tally:
     seconds: float = 0.0
     parts: list[Part] = field(default_factory=list)
     frames: list[pl.DataFrame] = field(default_factory=list)
+    of_some_nodes: list[pl.DataFrame] = field(default_factory=list)
 
-    def add(self, this: Round, parts: list[Part], rows: "_Rows") -> None:
+    def add(self, this: Round, call: "_Call", rows: "_Rows") -> None:
         """Take the rows of a stretch, and commit what waits as soon as it is enough, or all."""
-        self.parts += parts
-        self.frames.append(rows.frame)
         self.seconds += rows.seconds
-        self.done += len(parts)
+        self.of_some_nodes.append(rows.frame)
+        if not call.is_last:
+            return
+        self.frames += self.of_some_nodes
+        self.of_some_nodes = []
+        self.parts += call.parts
+        self.done += len(call.parts)
         if this.progress is not None:
             this.progress(self.work.rollup.name, self.done, len(self.due))
         enough = 0 if reads_itself(self.work.rollup) else _ROWS_AT_A_COMMIT
@@ -160,8 +165,8 @@ def _run(this: Round, works: Sequence[Work]) -> list[Ran]:
     for work in works:
         due, sealed = due_of(work, this.versions, this.asked)
         tallies.append(_Tally(work, due, [_refusal(work.rollup, sealed)] if sealed and this.asked.is_explicit else []))
-    for tally, parts, rows in _computed(this, tallies):
-        tally.add(this, parts, rows)
+    for call, rows in _computed(this, tallies):
+        call.tally.add(this, call, rows)
     for tally in tallies:
         tally.commit(this.store)
     if any(tally.due for tally in tallies):
@@ -184,10 +189,12 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Call:
-    """One stretch of one rollup."""
+    """One stretch of one rollup, of all nodes or of some; the last of a stretch completes it."""
 
     tally: _Tally
     parts: list[Part]
+    nodes: Between | None = None
+    is_last: bool = True
 
     @property
     def rollup(self) -> Rollup:
@@ -205,7 +212,7 @@ class _Call:
         )
 
 
-def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Tally, list[Part], _Rows]]:
+def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Call, _Rows]]:
     """Compute what is due, two calls at a time, and yield each with its rows, in their order.
 
     Most of a call runs on one processor. What was computed is written while the next rows are read. In a hub, which
@@ -218,22 +225,31 @@ def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Tally, 
         for group in _groups(this, tallies):
             if this.is_stopped:
                 break
-            done: list[tuple[_Tally, list[Part], _Rows]] = []
+            done: list[tuple[_Call, _Rows]] = []
             while waiting and len(waiting) + len(group) > at_once:
                 done.append(_settled(*waiting.popleft()))
             if is_ordered:
                 # The next call reads what this one wrote.
                 yield from done
                 done = []
-            reading = Reading(this.store, [call.rollup for call in group], _span(this, group[0].parts))
+            first = group[0]
+            reading = Reading(this.store, [call.rollup for call in group], _span(this, first.parts), first.nodes)
             waiting += [(call, pool.submit(_compute, this, call, reading)) for call in group]
             yield from done
         while waiting:
             yield _settled(*waiting.popleft())
 
 
-def _groups(this: Round, tallies: Sequence[_Tally]) -> list[list[_Call]]:
-    """Return all calls, those together that read the same rows."""
+def _groups(this: Round, tallies: Sequence[_Tally]) -> Iterator[list[_Call]]:
+    """Yield all calls, those together that read the same rows."""
+    for group in _stretches(this, tallies):
+        each = apart(group[0].tally.work, this.versions, group[0].parts)
+        for nodes in each:
+            yield [replace(call, nodes=nodes, is_last=nodes is each[-1]) for call in group]
+
+
+def _stretches(this: Round, tallies: Sequence[_Tally]) -> list[list[_Call]]:
+    """Return a call for each stretch of each rollup, those together that read the same rows."""
     groups: list[list[_Call]] = []
     for tally in tallies:
         earlier = list(groups)
@@ -247,8 +263,8 @@ def _groups(this: Round, tallies: Sequence[_Tally]) -> list[list[_Call]]:
     return groups
 
 
-def _settled(call: _Call, future: Future[_Rows]) -> tuple[_Tally, list[Part], _Rows]:
-    return call.tally, call.parts, future.result()
+def _settled(call: _Call, future: Future[_Rows]) -> tuple[_Call, _Rows]:
+    return call, future.result()
 
 
 def _span(this: Round, parts: list[Part]) -> Span:
@@ -266,7 +282,7 @@ def _compute(this: Round, call: _Call, reading: Reading) -> _Rows:
     if this.aside is not None and this.aside.takes(inputs):
         frame = this.aside.compute(work.rollup.name, inputs, arguments)
         if frame is None:
-            inputs = Reading(this.store, [work.rollup], reading.span).of(work.rollup)
+            inputs = Reading(this.store, [work.rollup], reading.span, call.nodes).of(work.rollup)
     if frame is None:
         frame = work.rollup.function(**{name: each.lazy() for name, each in inputs.items()}, **arguments).collect()
     # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.

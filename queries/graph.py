@@ -32,7 +32,8 @@ class Input:
     that contain them (`Containing`); `recent` is how far back a rollup with one whole partition reads. Text columns
     in `coded` come as `pl.Enum`, for millions of rows with few values. `fills=False` says that rows of this input
     alone give no row of the output: a change of them makes a partition due that another input fills, or that was
-    computed before.
+    computed before. `apart` says that a node's rows of this input make that node's rows of the output and no others: of
+    an hour with more rows than one call holds, a call gets those of some nodes.
     """
 
     before: timedelta = timedelta(0)
@@ -43,6 +44,7 @@ class Input:
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     recent: timedelta | None = None
     fills: bool = True
+    apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from ledger.tables.partition import TABLES, Timed, declared, floor
 from queries._due import Versions, candidates, inputs, key_of
 from queries.graph import Rollup, load
 
-MINUTE_TABLES = ("gpu_minute", "node_minute", "bottleneck_minute")
-"""Rollups that are kept for a set time; the others stay for good."""
+MINUTE_TABLES = ("gpu_minute", "node_minute", "bottleneck_minute", "storage_device_hour")
+"""Rollups that are kept for a set time; the others stay for good. Of a storage device that is its days."""
 
 
 def kept_days(settings: Settings) -> dict[str, int]:

@@ -24,7 +24,7 @@ from ledger.tables.costs import (
 )
 from ledger.tables.gpu import GpuEvent, GpuHealthSample, GpuProcessRun, GpuProcessSample, GpuSample, NodeEvent
 from ledger.tables.gpu_time import AttributionHour, CoverageDay, GpuHour, GpuMinute, GpuStateInterval, NodeMinute
-from ledger.tables.host import CollectorRun, HostSample, JobCgroupSample, NumaSample, PressureSample
+from ledger.tables.host import AgentHour, CollectorRun, HostSample, JobCgroupSample, NumaSample, PressureSample
 from ledger.tables.incidents import IdleIncident, IncidentDecision, IncidentExemption, IncidentNotice
 from ledger.tables.inventory import Asset, Budget, ExchangeRate, Gpu, Model, Node, NodeResource, Price, Team
 from ledger.tables.job_time import JobGpuHour, JobHour, JobNodeHour, JobUsage
@@ -53,11 +53,13 @@ from ledger.tables.storage import (
     MountSample,
     NfsOperationSample,
     StorageDay,
+    StorageDeviceHour,
     StorageHour,
 )
 
 __all__ = [
     "TABLES",
+    "AgentHour",
     "AgentToken",
     "AllocationHour",
     "AnomalyDay",
@@ -142,6 +144,7 @@ __all__ = [
     "StatementClose",
     "StatementLine",
     "StorageDay",
+    "StorageDeviceHour",
     "StorageHour",
     "Table",
     "TcpSample",

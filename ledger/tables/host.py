@@ -1,6 +1,20 @@
 """Samples of a node's processors, memory and pressure, and of the collectors themselves."""
 
-from ledger.tables.columns import count, counter, duration, flag, gauge, key, key_count, ratio, text
+import dataframely as dy
+
+from ledger.tables.columns import (
+    amount,
+    count,
+    counter,
+    duration,
+    flag,
+    gauge,
+    key,
+    key_count,
+    key_instant,
+    ratio,
+    text,
+)
 from ledger.tables.gpu import NodeSample
 from ledger.tables.partition import Timed, table
 
@@ -91,3 +105,17 @@ class CollectorRun(NodeSample):
     error = text("The one-line error of rounds that failed")
     round_count = count("Rounds that this row adds up, all with this outcome; null tells of one")
     longest_round_seconds = duration("Wall time of the longest of these rounds; null where the row tells of one")
+
+
+@table("rollup", Timed("hour_start"))
+class AgentHour(dy.Schema):
+    """One clock hour of one node's agent: the rounds of its collectors, and what they took."""
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster")
+    node = key("Node name")
+    round_count = count("Rounds of all collectors", nullable=False)
+    failed_round_count = count("Of them: those that failed", nullable=False)
+    row_count = count("Rows that they yielded", nullable=False)
+    duration_seconds = amount("Wall time of all rounds, summed over collectors", nullable=False)
+    longest_round_seconds = duration("Wall time of the longest round", nullable=False)

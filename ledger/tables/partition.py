@@ -27,6 +27,12 @@ class Containing(tuple[str, ...]):
     __slots__ = ()
 
 
+class Between(tuple[str | None, str | None]):
+    """The first text of the rows that are read, in order, and the first after them; None where it is open."""
+
+    __slots__ = ()
+
+
 WHOLE: Final = "*"
 """The key of the one partition of a table that has no other."""
 

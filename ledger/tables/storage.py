@@ -112,6 +112,28 @@ class GpfsSample(NodeSample):
     inode_update_count_total = counter("Inodes written to disk", source="mmpmon _iu_")
 
 
+@table("rollup", Timed("hour_start"))
+class StorageDeviceHour(dy.Schema):
+    """One clock hour of one file system or block device of a node: what its days add up."""
+
+    hour_start = key_instant("Start of the hour")
+    cluster = key("Cluster")
+    node = key("Node name")
+    mount_point = key("Where it is mounted; '' for a block device")
+    device = key("What is mounted, or the kernel's name of the device")
+    filesystem_type = text("Type of the file system")
+    capacity_bytes = gauge("Size at the end of the hour", max=2**63)
+    used_bytes = gauge("Most that was used", max=2**63)
+    read_bytes = amount("Bytes read; null where nothing was measured")
+    written_bytes = amount("Bytes written; null where nothing was measured")
+    timed_read_count = amount("Reads of which the time is known")
+    timed_read_seconds = amount("Their time, summed over reads")
+    io_active_seconds = amount("Time with a request under way; null where that is not counted")
+    io_observed_seconds = seconds("Time in which that was counted")
+    unresponsive_count = count("Rounds in which it did not answer", nullable=False)
+    observed_seconds = seconds("Time that steps cover")
+
+
 @table("rollup", Timed("day", "day"))
 class StorageDay(dy.Schema):
     """One UTC day of one file system or block device of a node."""

@@ -83,7 +83,10 @@ def _held_by_processes(intervals: pl.DataFrame, held: pl.DataFrame, nodes: pl.Da
 def _owned(told: pl.DataFrame, processes: pl.DataFrame) -> pl.DataFrame:
     """Return the parts of stretches in which the owners of processes are known."""
     of_no_job = processes.filter(pl.col("job_id") == "")
-    runs = _owner_runs(of_no_job.join(told.select(DEVICE).unique(), on=DEVICE, how="semi"))
+    # Processes may come with codes for names; a device that none of them names is no code.
+    coded = (pl.col(name).cast(of_no_job.schema[name], strict=False) for name in DEVICE)
+    mine = told.select(coded).unique().drop_nulls()
+    runs = _owner_runs(of_no_job.join(mine, on=DEVICE, how="semi")).with_columns(pl.col(DEVICE).cast(pl.String))
     parts = told.join(runs, on=DEVICE).with_columns(
         pl.max_horizontal("held_start", "since").alias("held_start"),
         pl.min_horizontal("held_end", "until").alias("held_end"),
@@ -101,7 +104,7 @@ def _owner_runs(processes: pl.DataFrame) -> pl.DataFrame:
 
     A round of samples holds until the next, and for three times the pace at most.
     """
-    name = pl.when(pl.col("user") != "").then("user")
+    name = pl.when(pl.col("user") != "").then(pl.col("user").cast(pl.String))
     rounds = (
         processes.group_by(*DEVICE, "sampled_at")
         .agg(

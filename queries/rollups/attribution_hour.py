@@ -23,14 +23,14 @@ _MILLION: Final = 1_000_000
 
 @rollup()
 def attribution_hour(
-    samples: Annotated[dy.LazyFrame[GpuSample], Input(columns=(*_NODE, "gpu_uuid", "process_count"))],
+    samples: Annotated[dy.LazyFrame[GpuSample], Input(columns=(*_NODE, "gpu_uuid", "process_count"), apart=True)],
     processes: Annotated[
         dy.LazyFrame[GpuProcessSample],
-        Input(columns=(*_NODE, "attribution_source", "attribution_confidence_ratio"), fills=False),
+        Input(columns=(*_NODE, "attribution_source", "attribution_confidence_ratio"), fills=False, apart=True),
     ],
     gpus: Annotated[
         dy.LazyFrame[Gpu],
-        Input(columns=("cluster", "node", "parent_gpu_uuid", "exists_start", "exists_end"), fills=False),
+        Input(columns=("cluster", "node", "parent_gpu_uuid", "exists_start", "exists_end"), fills=False, apart=True),
     ],
     span: Span,
 ) -> dy.LazyFrame[AttributionHour]:

@@ -31,7 +31,6 @@ from queries.rollups._minutes import by_minute
 from queries.rollups._pressure import COLUMNS as PRESSURE_COLUMNS
 from queries.rollups._pressure import RESOURCES, pressure_minutes
 from queries.rollups._process_holders import process_holdings
-from queries.rollups._sharing import PROCESS_COLUMNS
 from queries.rollups._steps import LONGEST_STEP
 from queries.rollups._timeline import MINUTE, instant, located, milliseconds, packed
 
@@ -64,6 +63,7 @@ _OF_NODE = (
     "node_network_active_ratio",
     "node_file_system_wait_ratio",
 )
+_OF_PROCESS = ("sampled_at", *_DEVICE, "user", "job_id", "step_seconds")
 _OF_JOB = {resource: f"job_{resource}_pressure_ratio" for resource in RESOURCES}
 
 
@@ -71,7 +71,7 @@ _OF_JOB = {resource: f"job_{resource}_pressure_ratio" for resource in RESOURCES}
 _Intervals = Annotated[dy.LazyFrame[GpuStateInterval], Input(before=_HOUR, columns=(*_DEVICE, *_RUN, *INTERVAL))]
 _Minutes = Annotated[
     dy.LazyFrame[GpuMinute],
-    Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE, "nvlink_bytes_per_second")),
+    Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE, "nvlink_bytes_per_second"), coded=_DEVICE),
 ]
 _Nodes = Annotated[
     dy.LazyFrame[NodeMinute], Input(before=_WINDOW, columns=("cluster", "node", "minute_start", *_OF_NODE))
@@ -89,7 +89,13 @@ _Inventory = Annotated[
 # Processes of a job are named by the intervals: only the others are asked for their owners.
 _Processes = Annotated[
     dy.LazyFrame[GpuProcessSample],
-    Input(before=_HOUR + LONGEST_STEP, columns=PROCESS_COLUMNS, where={"job_id": ("",)}, fills=False),
+    Input(
+        before=_HOUR + LONGEST_STEP,
+        columns=_OF_PROCESS,
+        coded=(*_DEVICE, "user", "job_id"),
+        where={"job_id": ("",)},
+        fills=False,
+    ),
 ]
 # Of the cgroups of jobs; what a node says of itself is in its minutes.
 _Pressure = Annotated[

@@ -6,7 +6,7 @@ import dataframely as dy
 import polars as pl
 
 from ledger.expressions import per, to_gpu_seconds, to_seconds
-from ledger.tables import CollectorRun, CoverageDay, Gpu, GpuStateInterval, RejectedRow
+from ledger.tables import AgentHour, CoverageDay, Gpu, GpuStateInterval, RejectedRow
 from queries.graph import Input, Span, rollup
 from queries.rollups._hours import best_known_quality
 from queries.rollups._timeline import DEVICE
@@ -14,14 +14,14 @@ from queries.rollups._timeline import DEVICE
 _NODE: Final = ("day", "cluster", "node")
 _COLUMNS: Final = (*DEVICE, "started_at", "ended_at", "holder_count", "is_observed", "evidence_quality")
 _GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_fraction")
-_RUN_COLUMNS: Final = ("sampled_at", "cluster", "node", "collector", "is_ok", "round_count")
+_AGENT_COLUMNS: Final = ("hour_start", "cluster", "node", "failed_round_count")
 
 
 @rollup()
 def coverage_day(
-    intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_COLUMNS)],
-    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS)],
-    rounds: Annotated[dy.LazyFrame[CollectorRun], Input(columns=_RUN_COLUMNS)],
+    intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_COLUMNS, apart=True)],
+    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS, apart=True)],
+    agents: Annotated[dy.LazyFrame[AgentHour], Input(columns=_AGENT_COLUMNS, fills=False, apart=True)],
     rejected: Annotated[dy.LazyFrame[RejectedRow], Input(columns=("rejected_id", "source", "rejected_at"))],
     span: Span,
 ) -> dy.LazyFrame[CoverageDay]:
@@ -41,10 +41,9 @@ def coverage_day(
         pl.col("part").filter(known).sum().alias("gpu_held_known_seconds"),
         pl.col("ended_at").filter("is_observed").max().alias("last_sampled_at"),
     )
-    runs = rounds.collect().group_by(pl.col("sampled_at").dt.date().alias("day"), "cluster", "node")
-    failed = pl.col("round_count").fill_null(1).filter(~pl.col("is_ok")).sum()
+    told = agents.collect().group_by(pl.col("hour_start").dt.date().alias("day"), "cluster", "node")
     days = days.join(best_known_quality(rows, _NODE, "part"), on=_NODE, how="left")
-    days = days.join(runs.agg(failed.cast(pl.Int64).alias("failed_run_count")), on=_NODE, how="left")
+    days = days.join(told.agg(pl.col("failed_round_count").sum().alias("failed_run_count")), on=_NODE, how="left")
     days = days.join(_rejections(rejected.collect(), span), on=["day", "node"], how="left")
     existed = "gpu_existed_seconds"
     return CoverageDay.cast(

@@ -31,9 +31,9 @@ _GPU_COLUMNS: Final = (*DEVICE, "exists_start", "exists_end", "gpu_model", "gpu_
 
 @rollup()
 def gpu_hour(
-    intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_INTERVAL_COLUMNS)],
-    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS, coded=DEVICE)],
-    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS)],
+    intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_INTERVAL_COLUMNS, apart=True)],
+    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS, coded=DEVICE, apart=True)],
+    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS, apart=True)],
 ) -> dy.LazyFrame[GpuHour]:
     """Sum a GPU's intervals into clock hours, by state, and its minutes into means.
 

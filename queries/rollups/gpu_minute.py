@@ -17,7 +17,7 @@ from queries.rollups._timeline import DEVICE, MINUTE, instant, milliseconds, num
 @rollup(rows_at_once=1_200_000)
 def gpu_minute(
     samples: Annotated[
-        dy.LazyFrame[GpuSample], Input(before=LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE)
+        dy.LazyFrame[GpuSample], Input(before=LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE, apart=True)
     ],
     span: Span,
 ) -> dy.LazyFrame[GpuMinute]:

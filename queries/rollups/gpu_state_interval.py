@@ -37,11 +37,12 @@ _QUALITIES: Final = ("A", "B", "C", "D", "X")
 @rollup(rows_at_once=1_200_000)
 def gpu_state_interval(
     samples: Annotated[
-        dy.LazyFrame[GpuSample], Input(before=LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE, fills=False)
+        dy.LazyFrame[GpuSample],
+        Input(before=LOOKBACK, after=LONGEST_STEP, columns=COLUMNS, coded=DEVICE, fills=False, apart=True),
     ],
-    gpus: Annotated[dy.LazyFrame[Gpu], Input(before=LOOKBACK)],
-    nodes: Annotated[dy.LazyFrame[Node], Input(before=LOOKBACK, fills=False)],
-    node_states: Annotated[dy.LazyFrame[NodeState], Input(before=LOOKBACK, fills=False)],
+    gpus: Annotated[dy.LazyFrame[Gpu], Input(before=LOOKBACK, apart=True)],
+    nodes: Annotated[dy.LazyFrame[Node], Input(before=LOOKBACK, fills=False, apart=True)],
+    node_states: Annotated[dy.LazyFrame[NodeState], Input(before=LOOKBACK, fills=False, apart=True)],
     events: Annotated[dy.LazyFrame[GpuEvent], Input(before=FAULT_MEMORY + LOOKBACK, fills=False)],
     holdings: Annotated[dy.LazyFrame[JobGpu], Input(before=FAULT_MEMORY + LOOKBACK, fills=False)],
     jobs: Annotated[dy.LazyFrame[Job], Input(before=FAULT_MEMORY + LOOKBACK, columns=_JOB_COLUMNS, fills=False)],

@@ -52,14 +52,14 @@ _ROW: Final = ("device", "hour", *HOLDER)
 
 @rollup()
 def job_gpu_hour(
-    intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_INTERVAL_COLUMNS)],
-    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS, coded=DEVICE, fills=False)],
-    holdings: Annotated[dy.LazyFrame[JobGpu], Input(fills=False)],
+    intervals: Annotated[dy.LazyFrame[GpuStateInterval], Input(columns=_INTERVAL_COLUMNS, apart=True)],
+    minutes: Annotated[dy.LazyFrame[GpuMinute], Input(columns=_MINUTE_COLUMNS, coded=DEVICE, fills=False, apart=True)],
+    holdings: Annotated[dy.LazyFrame[JobGpu], Input(fills=False, apart=True)],
     jobs: Annotated[dy.LazyFrame[Job], Input(columns=_JOB_COLUMNS, fills=False)],
-    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS, fills=False)],
-    nodes: Annotated[dy.LazyFrame[Node], Input(columns=_NODE_COLUMNS, fills=False)],
+    gpus: Annotated[dy.LazyFrame[Gpu], Input(columns=_GPU_COLUMNS, fills=False, apart=True)],
+    nodes: Annotated[dy.LazyFrame[Node], Input(columns=_NODE_COLUMNS, fills=False, apart=True)],
     processes: Annotated[
-        dy.LazyFrame[GpuProcessSample], Input(before=LONGEST_STEP, columns=PROCESS_COLUMNS, fills=False)
+        dy.LazyFrame[GpuProcessSample], Input(before=LONGEST_STEP, columns=PROCESS_COLUMNS, fills=False, apart=True)
     ],
     span: Span,
     naming: Naming,

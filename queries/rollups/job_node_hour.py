@@ -36,6 +36,7 @@ def job_node_hour(
         Input(
             before=_LOOKBACK,
             columns=("sampled_at", *_GROUP, "boot_id", "step_seconds", *_COUNTERS, *_GAUGES),
+            apart=True,
         ),
     ],
     jobs: Annotated[dy.LazyFrame[Job], Input(columns=(*RUN, "ended_at"), fills=False)],

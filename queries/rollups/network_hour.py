@@ -87,6 +87,7 @@ def network_hour(
                 *("link_layer", "bond", "line_rate_bytes_per_second", "is_up", "physical_state", "has_stopped_counter"),
                 *_COUNTERS,
             ),
+            apart=True,
         ),
     ],
     span: Span,

@@ -27,7 +27,8 @@ _ALIKE: Final = 0.9
 @rollup()
 def node_energy_hour(
     meters: Annotated[
-        dy.LazyFrame[PowerSample], Input(before=_AROUND, after=_AROUND, columns=_COLUMNS, where={"scope": ("node",)})
+        dy.LazyFrame[PowerSample],
+        Input(before=_AROUND, after=_AROUND, columns=_COLUMNS, where={"scope": ("node",)}, apart=True),
     ],
     span: Span,
 ) -> dy.LazyFrame[NodeEnergyHour]:

@@ -58,10 +58,16 @@ _MINUTE: Final = ("cluster", "node", "minute")
 
 @rollup(rows_at_once=100_000)
 def node_minute(
-    host: Annotated[dy.LazyFrame[HostSample], Input(before=_AROUND, after=_AROUND, columns=_HOST_COLUMNS)],
-    pressure: Annotated[dy.LazyFrame[PressureSample], Input(before=_AROUND, after=_AROUND, columns=PRESSURE_COLUMNS)],
-    ports: Annotated[dy.LazyFrame[NetworkPortSample], Input(before=_AROUND, after=_AROUND, columns=_PORT_COLUMNS)],
-    mounts: Annotated[dy.LazyFrame[MountSample], Input(before=_AROUND, after=_AROUND, columns=_MOUNT_COLUMNS)],
+    host: Annotated[dy.LazyFrame[HostSample], Input(before=_AROUND, after=_AROUND, columns=_HOST_COLUMNS, apart=True)],
+    pressure: Annotated[
+        dy.LazyFrame[PressureSample], Input(before=_AROUND, after=_AROUND, columns=PRESSURE_COLUMNS, apart=True)
+    ],
+    ports: Annotated[
+        dy.LazyFrame[NetworkPortSample], Input(before=_AROUND, after=_AROUND, columns=_PORT_COLUMNS, apart=True)
+    ],
+    mounts: Annotated[
+        dy.LazyFrame[MountSample], Input(before=_AROUND, after=_AROUND, columns=_MOUNT_COLUMNS, apart=True)
+    ],
     span: Span,
 ) -> dy.LazyFrame[NodeMinute]:
     """Put together what four collectors say of a node: a row for each minute in which any of them measured.

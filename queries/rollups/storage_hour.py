@@ -33,6 +33,7 @@ def storage_hour(
         Input(
             before=LOOKBACK,
             columns=(*SAMPLED, "mount_point", "operation", "device", "mounted_seconds", *NFS_COUNTERS),
+            apart=True,
         ),
     ],
     clients: Annotated[
@@ -41,11 +42,12 @@ def storage_hour(
             before=LOOKBACK,
             columns=(*SAMPLED, "component", "target", "instance", "operation", "counters_start", *LUSTRE_COUNTERS),
             where={"component": ("llite",)},
+            apart=True,
         ),
     ],
     systems: Annotated[
         dy.LazyFrame[GpfsSample],
-        Input(before=LOOKBACK, columns=(*SAMPLED, "file_system", "gpfs_cluster", *GPFS_COUNTERS)),
+        Input(before=LOOKBACK, columns=(*SAMPLED, "file_system", "gpfs_cluster", *GPFS_COUNTERS), apart=True),
     ],
     span: Span,
 ) -> dy.LazyFrame[StorageHour]:

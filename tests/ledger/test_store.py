@@ -32,7 +32,7 @@ from ledger.tables import (
     NodeState,
     declared,
 )
-from ledger.tables.partition import Spanning, Without, partition_key
+from ledger.tables.partition import Between, Spanning, Without, partition_key
 
 AT = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -85,6 +85,9 @@ def test_rows_come_back_typed_in_the_tables_order(store: Store) -> None:
     assert store.read(GpuSample, where={"boot_id": [None, "x"]}).height == 3
     assert store.read(GpuSample, where={"node": Without(("b", "c"))}).get_column("node").unique().to_list() == ["a"]
     assert store.read(GpuSample, where={"node": Without(())}).height == 3
+    for edges, found in (((None, "b"), ["a"]), (("b", "c"), ["b"]), (("b", None), ["b"]), ((None, None), ["a", "b"])):
+        rows = store.read(GpuSample, where={"node": Between(edges)})
+        assert rows.get_column("node").unique().sort().to_list() == found
     assert store.read(GpuSample, ordered=False).height == 3
     with pytest.raises(ContractError, match="gpu_sample: found no column colour"):
         store.read(GpuSample, where={"colour": ["red"]})

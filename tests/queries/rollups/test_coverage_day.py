@@ -39,12 +39,20 @@ def test_slices_count_as_parts_and_refused_rows_and_failed_rounds_are_counted(
         ],
     )
     rounds = [
-        {**NODE, "sampled_at": minute(at), "collector": "nvml", "is_ok": at > 1, "row_count": 0} for at in range(5)
+        {
+            **NODE,
+            "sampled_at": minute(at),
+            "collector": "nvml",
+            "is_ok": at > 1,
+            "row_count": 0,
+            "duration_seconds": 0.1,
+        }
+        for at in range(5)
     ]
     mine.add("collector_run", rounds)
     refused = {"table_name": "gpu_sample", "reason": "x", "row_json": "{}", "rejected_at": minute(3)}
     mine.add("rejected_row", [{**refused, "rejected_id": name, "source": name} for name in ("n", "agent n", "other")])
-    row = mine.compute("coverage_day", hours(24, first=-5)).row(0, named=True)
+    row = mine.chain(hours(24, first=-5), "agent_hour", "coverage_day").row(0, named=True)
     assert row["gpu_existed_seconds"] == 3600 + 900
     assert row["gpu_observed_seconds"] == 2700
     assert row["gpu_held_known_seconds"] == 2700 + 900
@@ -54,17 +62,13 @@ def test_slices_count_as_parts_and_refused_rows_and_failed_rounds_are_counted(
     assert (row["failed_run_count"], row["rejected_count"]) == (2, 2)
 
 
-def test_rounds_that_a_row_adds_up_are_each_counted(ledger: Any, hours: Spans, minute: Minutes) -> None:
-    """Agents of before tell each round: a row without a count is one."""
+def test_failed_rounds_are_unknown_where_no_collector_told_of_itself(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
     mine = ledger()
     mine.add("gpu", [{**NODE, "gpu_uuid": "G", "exists_start": minute(-600), "gpu_fraction": Decimal(1)}])
     blind = {"is_observed": False, "state": "unknown", "job_id": ""}
     span = {"started_at": minute(0), "ended_at": minute(60)}
     mine.add("gpu_state_interval", [{**NODE, "gpu_uuid": "G", **span, **blind}])
-    told = [(False, None), (False, None), (False, 6), (False, 1), (True, 6), (True, None)]
-    rounds = [
-        {**NODE, "sampled_at": minute(at), "collector": "nvml", "is_ok": is_ok, "row_count": 0, "round_count": count}
-        for at, (is_ok, count) in enumerate(told)
-    ]
-    mine.add("collector_run", rounds)
-    assert mine.compute("coverage_day", hours(24, first=-5))["failed_run_count"].to_list() == [9]
+    days = mine.chain(hours(24, first=-5), "agent_hour", "coverage_day")
+    assert days["failed_run_count"].to_list() == [None]

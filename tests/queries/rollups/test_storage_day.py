@@ -7,9 +7,10 @@ import dataframely as dy
 import polars as pl
 import pytest
 
-from ledger.tables import BlockDeviceSample, MountSample, StorageDay
+from ledger.tables import BlockDeviceSample, MountSample, StorageDay, StorageDeviceHour
 from queries.graph import Span
 from queries.rollups.storage_day import storage_day
+from queries.rollups.storage_device_hour import storage_device_hour
 from tests.frames import validated
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
@@ -29,7 +30,8 @@ def days(
     devices: Sequence[Mapping[str, Any]] = (), mounts: Sequence[Mapping[str, Any]] = (), count: int = 1
 ) -> list[dict[str, Any]]:
     span = Span(DAY, DAY + timedelta(days=count), DAY + timedelta(days=9))
-    rows = storage_day.function(frame(BlockDeviceSample, devices), frame(MountSample, mounts), span).collect()
+    hours = storage_device_hour.function(frame(BlockDeviceSample, devices), frame(MountSample, mounts), span).collect()
+    rows = storage_day.function(validated(StorageDeviceHour, hours).lazy()).collect()
     return validated(StorageDay, rows).sort("day", "device").to_dicts()
 
 
@@ -81,6 +83,27 @@ def test_a_mount_without_a_device_has_an_empty_one() -> None:
 def test_a_step_over_midnight_counts_to_the_day_in_which_it_ends() -> None:
     rows = days(devices=[block(1439.5, read_bytes_total=5.0), block(1440.5, read_bytes_total=9.0)], count=2)
     assert [row["read_bytes"] for row in rows] == [None, 4.0]
+
+
+def test_hours_of_a_day_are_added_up() -> None:
+    """The mean of a read is that of all reads, and active time is held against the time that it was counted in."""
+    names = ("read_bytes_total", "read_count_total", "read_seconds_total", "io_seconds_total")
+    told = [(0, (0.0, 0.0, 0.0, 0.0)), (1, (600.0, 1.0, 1.0, 60.0)), (61, (600.0, 1.0, 1.0, 60.0))]
+    told += [(62, (700.0, 4.0, 1.5, 90.0)), (63, (900.0, 4.0, 1.5, None))]
+    (row,) = days(devices=[block(at, **dict(zip(names, values, strict=True))) for at, values in told])
+    assert (row["read_bytes"], row["read_latency_seconds"], row["observed_seconds"]) == (900.0, 1.5 / 4, Decimal(180))
+    assert row["io_active_ratio"] == pytest.approx(90 / 120)
+
+
+def test_a_file_system_has_the_size_of_its_last_hour_and_the_use_of_its_fullest() -> None:
+    sizes = [(0, 100.0, 20.0, True), (61, 200.0, 150.0, False), (121, None, None, False)]
+    (row,) = days(
+        mounts=[
+            mount(at, device="fs:/a", capacity_bytes=size, free_bytes=free, is_responding=responds)
+            for at, size, free, responds in sizes
+        ]
+    )
+    assert (row["capacity_bytes"], row["used_bytes"], row["unresponsive_count"]) == (200.0, 80.0, 2)
 
 
 def test_no_samples_give_no_rows() -> None:
