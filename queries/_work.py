@@ -124,11 +124,14 @@ def _whole_end(rollup: Rollup, now: datetime) -> datetime:
 
 
 def apart(work: Work, versions: Versions, parts: Sequence[Part]) -> list[Between | None]:
-    """Return the nodes that each call gets of one stretch, in their order; None for all of them in one call."""
+    """Return the nodes that each call gets of one stretch, in their order; None for all of them in one call.
+
+    Several partitions come together because they are small enough for that.
+    """
     start, end = parts[0].start, parts[-1].end
     source, rows = work.known.largest(versions, start, end)
     stretch = None if source is None else window(source, start, end)
-    if source is None or stretch is None or rows <= _ROWS_APART:
+    if source is None or stretch is None or len(parts) > 1 or rows <= _ROWS_APART:
         return [None]
     count = -(-rows // _ROWS_APART)
     nodes = versions.store.counts(source.schema, stretch, "node")
