@@ -7,6 +7,7 @@ import polars as pl
 
 from ledger.store import Store
 from ledger.tables.partition import Between, Keyed, declared
+from queries._apart import NODE
 from queries._due import window
 from queries._work import every_of
 from queries.graph import Rollup, Source, Span
@@ -59,7 +60,7 @@ def _read(
     read = source.read
     where: dict[str, tuple[object, ...]] = dict(read.where)
     if read.apart and nodes is not None:
-        where["node"] = nodes
+        where[NODE] = nodes
     stretch = window(source, span.start, span.end)
     if every_of(rollup) is None and stretch is not None:
         stretch = None if read.recent is None else (span.end - read.recent, span.end)

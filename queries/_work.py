@@ -4,19 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import polars as pl
-
 from ledger.config import Settings
 from ledger.store import Version
 from ledger.tables.partition import WHOLE, Between, Every, Keyed, Timed, after, declared, floor
+from queries._apart import NODE, evenly
 from queries._due import EPOCH, Inputs, Versions, candidates, inputs, key_of, most_rows, runs, window
 from queries._settings import values
 from queries.graph import Rollup, code_version, settings_fingerprint
 
 _PARTITIONS_AT_ONCE = 24 * 31
 
-_ROWS_APART = 300_000
-"""As many rows of one stretch go into a call, where they can be told apart by nodes: what a call takes of memory does
+_ROWS_APART = 500_000
+"""As many rows of one stretch are read for a call, where they can be told apart by nodes: what it takes of memory does
 not grow with the cluster. Of fewer there would be more calls, and each looks at all rows of the stretch."""
 
 
@@ -124,21 +123,13 @@ def _whole_end(rollup: Rollup, now: datetime) -> datetime:
 
 
 def apart(work: Work, versions: Versions, parts: Sequence[Part]) -> list[Between | None]:
-    """Return the nodes that each call gets of one stretch, in their order; None for all of them in one call.
-
-    Several partitions come together because they are small enough for that.
-    """
+    """Return the nodes that each call gets of one stretch, in their order; None for all of them in one call."""
     start, end = parts[0].start, parts[-1].end
     source, rows = work.known.largest(versions, start, end)
     stretch = None if source is None else window(source, start, end)
-    if source is None or stretch is None or len(parts) > 1 or rows <= _ROWS_APART:
+    if source is None or stretch is None or rows <= _ROWS_APART:
         return [None]
-    count = -(-rows // _ROWS_APART)
-    nodes = versions.store.counts(source.schema, stretch, "node")
-    before = pl.col("row_count").cum_sum() - pl.col("row_count")
-    call = before * count // pl.col("row_count").sum()
-    edges = nodes.filter((call != call.shift(1)).fill_null(value=False)).get_column("node").to_list()
-    return [Between(edge) for edge in zip([None, *edges], [*edges, None], strict=True)]
+    return list(evenly(versions.store.counts(source.schema, stretch, NODE), -(-rows // _ROWS_APART)))
 
 
 def every_of(rollup: Rollup) -> Every | None:

@@ -15,6 +15,7 @@ import polars as pl
 from ledger import memory
 from ledger.beside import ENDED, Beside
 from ledger.log import log
+from queries._apart import computed
 from queries.graph import Rollup, load
 
 _LEAST_ROWS: Final = 100_000
@@ -80,8 +81,8 @@ def _rollups() -> Mapping[str, Rollup]:
 
 def compute(asked: _Asked) -> str:
     """Compute a call into its folder, and give back what it took."""
-    inputs = {name: pl.read_ipc(Path(asked.folder, name)).lazy() for name in asked.inputs}
-    frame: pl.DataFrame = _rollups()[asked.rollup].function(**inputs, **asked.others).collect()
+    inputs = {name: pl.read_ipc(Path(asked.folder, name)) for name in asked.inputs}
+    frame = computed(_rollups()[asked.rollup], inputs, asked.others)
     frame.write_ipc(Path(asked.folder, _RESULT), compat_level=pl.CompatLevel.newest())
     del inputs, frame
     memory.release()

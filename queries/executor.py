@@ -18,6 +18,7 @@ from ledger.config import Settings
 from ledger.errors import ConfigError, SealedError
 from ledger.store import RollupState, Store
 from ledger.tables.partition import Between, declared
+from queries._apart import computed
 from queries._due import Versions
 from queries._reading import Reading
 from queries._work import Asked, Part, Work, apart, calls, due_of, every_of, reads_itself, together, work_of
@@ -241,9 +242,15 @@ def _computed(this: Round, tallies: Sequence[_Tally]) -> Iterator[tuple[_Call, _
 
 
 def _groups(this: Round, tallies: Sequence[_Tally]) -> Iterator[list[_Call]]:
-    """Yield all calls, those together that read the same rows."""
+    """Yield all calls, those together that read the same rows.
+
+    A single partition goes into as many calls as its rows need. Several come together since they are few enough for
+    a command; a hub, which has others to serve, divides them too.
+    """
     for group in _stretches(this, tallies):
-        each = apart(group[0].tally.work, this.versions, group[0].parts)
+        work, parts = group[0].tally.work, group[0].parts
+        is_whole = len(parts) > 1 and this.aside is None
+        each = [None] if is_whole else apart(work, this.versions, parts)
         for nodes in each:
             yield [replace(call, nodes=nodes, is_last=nodes is each[-1]) for call in group]
 
@@ -284,7 +291,7 @@ def _compute(this: Round, call: _Call, reading: Reading) -> _Rows:
         if frame is None:
             inputs = Reading(this.store, [work.rollup], reading.span, call.nodes).of(work.rollup)
     if frame is None:
-        frame = work.rollup.function(**{name: each.lazy() for name, each in inputs.items()}, **arguments).collect()
+        frame = computed(work.rollup, inputs, arguments)
     # Text is handed on by reference, and one word of it holds all that was read: rows that wait get words of their own.
     own = frame.with_columns(pl.col(pl.String).cast(pl.Categorical).cast(pl.String))
     return _Rows(own, time.perf_counter() - began)

@@ -32,7 +32,7 @@ _MOUNT_COUNTERS: Final = {
 _NODE: Final = ("sampled_at", "cluster", "node", "boot_id", "step_seconds")
 
 
-@rollup()
+@rollup(rows_at_once=100_000)
 def storage_device_hour(
     devices: Annotated[
         dy.LazyFrame[BlockDeviceSample],

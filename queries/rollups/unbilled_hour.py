@@ -1,6 +1,6 @@
 """Device time that no bill covers and no estimate prices: a list beside the totals."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 import dataframely as dy
@@ -16,6 +16,8 @@ from queries.rollups._stays import stays
 _BEFORE: Final = timedelta(days=62)
 _AFTER: Final = timedelta(days=31)
 """How far from an hour a billed rate of its type is looked for: as far as the estimates of `cost_hour` look."""
+
+_HOUR: Final = timedelta(hours=1)
 
 _PLACE: Final = ("hour_start", "cluster", "node")
 _TYPE: Final = ("provider_key", "region", "instance_type")
@@ -56,10 +58,10 @@ def unbilled_hour(
     missing = time.join(covered, on=_PLACE, how="anti")
     if missing.is_empty():
         return UnbilledHour.create_empty(lazy=True)
-    existing = node_hours(stays(nodes.collect()), span.start - _BEFORE, span.end + _AFTER)
-    wanted = _wanted(missing).join(existing, on=_PLACE, how="left")
+    known = stays(nodes.collect())
+    wanted = _wanted(missing).join(_existing(known, missing, span), on=_PLACE, how="left")
     billed = booked.filter(~pl.col("is_estimated"), pl.col("node") != "")
-    rated = _rated(wanted, rates_by_hour(billed, existing))
+    rated = _rated(wanted, rates_by_hour(billed, _existing(known, billed, span)))
     # No node of its type was billed: none says in which currency it would be.
     unbilled = rated.filter(pl.col("base").is_null()).drop(_RATE)
     unrated = unbilled.with_columns(pl.lit(None, dtype=pl.String).alias("own_currency"))
@@ -78,6 +80,16 @@ def unbilled_hour(
         .sort(_PLACE)
         .lazy()
     )
+
+
+def _existing(known: pl.DataFrame, rows: pl.DataFrame, span: Span) -> pl.DataFrame:
+    """Return the clock hours of the nodes that rows tell of, from the first of these hours to the last."""
+    hours = rows.get_column("hour_start")
+    edges = [each for each in (hours.min(), hours.max()) if isinstance(each, datetime)] or [span.start]
+    mine = known.join(
+        rows.select("cluster", "node").unique(), on=["cluster", "node"], how="semi", maintain_order="left"
+    )
+    return node_hours(mine, edges[0], edges[-1] + _HOUR)
 
 
 def _wanted(missing: pl.DataFrame) -> pl.DataFrame:
