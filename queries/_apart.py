@@ -24,11 +24,11 @@ def evenly(nodes: pl.DataFrame, count: int) -> list[Between]:
 def computed(rollup: Rollup, inputs: Mapping[str, pl.DataFrame], others: Mapping[str, object]) -> pl.DataFrame:
     """Return what a rollup makes of its inputs, of some nodes after others where they are more rows than it asks for.
 
-    `others` are its settings, and its span.
+    `others` are its settings, and its span. What it reads before and after its span is not more than it asks for.
     """
     apart = {source.parameter for source in rollup.sources if source.read.apart}
     largest = max((inputs[name] for name in apart), key=lambda frame: frame.height, default=pl.DataFrame())
-    count = -(-largest.height // rollup.rows_at_once)
+    count = round(largest.height / rollup.rows_at_once)
     if count <= 1:
         return _called(rollup, inputs, others)
     nodes = largest.group_by(pl.col(NODE).cast(pl.String)).agg(pl.len().alias("row_count")).sort(NODE)

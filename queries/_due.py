@@ -203,30 +203,22 @@ class Inputs:
 
     def row_counts(self, versions: Versions, start: datetime, end: datetime) -> list[tuple[Every, Mapping[str, int]]]:
         """Return how many rows of each input lie in each of its partitions, for a stretch of the output."""
-        return [(each.every, each.counts) for each in self._counted(versions, start, end)]
-
-    def largest(self, versions: Versions, start: datetime, end: datetime) -> tuple[Source | None, int]:
-        """Return the input whose rows can be told apart by nodes that has most of them, and how many."""
-        apart = [each for each in self._counted(versions, start, end) if each.source.read.apart]
-        rows = [(most_rows([(each.every, each.counts)], start, end), each.source) for each in apart]
-        count, source = max(rows, key=lambda row: row[0], default=(0, None))
-        return source, count
-
-    def _counted(self, versions: Versions, start: datetime, end: datetime) -> list["_Counted"]:
         return [
-            _Counted(source, group.every, _counts(source, group, versions, (start, end)))
+            (group.every, _counts(source, group, versions, (start, end)))
             for source, group, _ in self.timed
             if group.every is not None
         ]
 
-
-@dataclass(frozen=True)
-class _Counted:
-    """An input with how many rows lie in each of its partitions."""
-
-    source: Source
-    every: Every
-    counts: Mapping[str, int]
+    def largest(self, versions: Versions, start: datetime, end: datetime) -> tuple[Source | None, int]:
+        """Return the input whose rows can be told apart by nodes that has most of them, and how many."""
+        counts: list[tuple[int, Source]] = []
+        for source, group, _ in self.timed:
+            if source.read.apart and group.every is not None:
+                states = versions.of(declared(source.schema).name)
+                keys = (key_of(at, group.every) for at in periods(start, end, group.every))
+                counts.append((sum(states[key].row_count or 0 for key in keys if key in states), source))
+        count, largest = max(counts, key=lambda each: each[0], default=(0, None))
+        return largest, count
 
 
 def most_rows(counts: Sequence[tuple[Every, Mapping[str, int]]], start: datetime, end: datetime) -> int:

@@ -39,11 +39,12 @@ def store() -> Iterator[Store]:
         yield opened
 
 
-@pytest.fixture
-def demo(demo_file: Path, tmp_path: Path) -> Iterator[Store]:
-    path = tmp_path / "ledger.duckdb"
+@pytest.fixture(scope="module")
+def demo(demo_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    path = tmp_path_factory.mktemp("apart") / "ledger.duckdb"
     shutil.copyfile(demo_file, path)
     with Store.open(f"duckdb:{path}", now=lambda: DEMO_NOW) as opened:
+        put_meters(opened)
         yield opened
 
 
@@ -58,10 +59,16 @@ def put(store: Store, nodes: dict[str, int], at: datetime = NOW - HOUR) -> None:
     store.append(CollectorRun, to_frame(CollectorRun, rows), source="test")
 
 
-def put_meters(store: Store, since: datetime) -> None:
+def put_meters(store: Store) -> None:
     """Tell what simulated agents do not: what cgroups of jobs counted, and meters of whole nodes."""
     rows = [
-        {"cluster": "c", "node": node, "boot_id": "b", "step_seconds": 60.0, "sampled_at": since + step * MINUTE}
+        {
+            "cluster": "c",
+            "node": node,
+            "boot_id": "b",
+            "step_seconds": 60.0,
+            "sampled_at": DEMO_NOW + (step - 50) * MINUTE,
+        }
         | {"cpu_seconds_total": 1.1 * step, "read_bytes_total": 7.0 * step, "energy_joules_total": 300.3 * step}
         for node in "vwxyz"
         for step in range(20)
@@ -107,8 +114,7 @@ def run(store: Store, **more: Any) -> int:
 def test_nodes_apart_make_the_rows_that_all_make_together(
     demo: Store, each: Rollup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    since = DEMO_NOW - timedelta(hours=2)
-    put_meters(demo, since)
+    since = DEMO_NOW - 2 * HOUR
     kept: list[int] = []
     divided = _work.apart
 
@@ -162,6 +168,9 @@ def test_a_call_with_more_rows_than_its_rollup_asks_for_works_through_some_nodes
     calls.clear()
     computed(replace(agent_hour, rows_at_once=10), {"runs": runs}, {})
     assert calls == [["a", "b", "c", "d"]]
+    calls.clear()
+    computed(replace(agent_hour, rows_at_once=8), {"runs": runs}, {})
+    assert calls == [["a", "b", "c", "d"]], "a little more is read around each stretch"
 
 
 def test_a_node_with_more_rows_than_a_call_holds_is_one_call(store: Store) -> None:
