@@ -11,7 +11,7 @@ import duckdb
 import polars as pl
 
 from ledger import _versions
-from ledger._connection import fetch, fetch_with_rows, insert, with_rows
+from ledger._connection import ROW_GROUP, fetch, fetch_with_rows, insert, with_rows
 from ledger._ddl import quoted
 from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, second_rows
 from ledger._expiry import Stretch, timed
@@ -69,7 +69,9 @@ class Commit:
     def insert(self, table: Table, frame: pl.DataFrame) -> None:
         """Insert rows as they are; versions are noted by whoever calls."""
         insert(self.cursor, self.of(table), frame)
-        self.inserted.append((table, frame))
+        # So many lie in whole groups, which nobody joins.
+        if frame.height < ROW_GROUP:
+            self.inserted.append((table, frame))
 
     def seen_batches(self, senders: Sequence[Sender]) -> set[BatchKey]:
         """Return which batches were committed lately."""

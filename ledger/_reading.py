@@ -8,7 +8,7 @@ from ledger._ddl import quoted
 from ledger._replaced import bounds
 from ledger.errors import ContractError
 from ledger.frames import columns_of
-from ledger.tables.partition import Between, Containing, Spanning, Table, Timed, Without
+from ledger.tables.partition import Among, Between, Containing, Spanning, Table, Timed, Without
 
 Window = tuple[datetime, datetime]
 """A stretch of time, half-open."""
@@ -98,24 +98,32 @@ def rows_of(
         start, end = quoted(partition.start), quoted(partition.end)
         conditions.append(f"{start} < $high AND ({end} IS NULL OR {end} > $low OR {start} >= $low)")
     for place, (column, values) in enumerate(where.items()):
-        if isinstance(values, Without):
-            # Compared one by one: whole row groups are passed over that hold nothing else.
-            params |= {f"without_{place}_{each}": value for each, value in enumerate(values)}
-            conditions += [f"{quoted(column)} <> $without_{place}_{each}" for each in range(len(values))]
-            continue
-        if isinstance(values, Containing):
-            params |= {f"part_{place}_{each}": value for each, value in enumerate(values)}
-            conditions += [f"contains({quoted(column)}, $part_{place}_{each})" for each in range(len(values))]
-            continue
-        if isinstance(values, Between):
-            edges = [(sign, value) for sign, value in zip((">=", "<"), values, strict=True) if value is not None]
-            params |= {f"edge_{place}_{each}": value for each, (_, value) in enumerate(edges)}
-            conditions += [f"{quoted(column)} {sign} $edge_{place}_{each}" for each, (sign, _) in enumerate(edges)]
-            continue
-        some = [value for value in values if value is not None]
-        tests = [f"{quoted(column)} IN (SELECT unnest($where_{place}))"] if some else []
-        if some:
-            params[f"where_{place}"] = some
-        tests += [f"{quoted(column)} IS NULL"] if len(some) < len(values) else []
-        conditions.append(f"({' OR '.join(tests)})" if tests else "false")
+        more, told = _told(quoted(column), values, name.removesuffix(quoted(table.name)), place)
+        conditions += more
+        params |= told
     return f" FROM {name}{' WHERE ' if conditions else ''}{' AND '.join(conditions)}", params
+
+
+def _told(column: str, values: Sequence[object], prefix: str, place: int) -> tuple[list[str], dict[str, object]]:
+    """Return the conditions by which a column has some values, with their parameters; `prefix` qualifies tables."""
+    if isinstance(values, Without):
+        # Compared one by one: whole row groups are passed over that hold nothing else.
+        names = [f"without_{place}_{each}" for each in range(len(values))]
+        return [f"{column} <> ${name}" for name in names], dict(zip(names, values, strict=True))
+    if isinstance(values, Containing):
+        names = [f"part_{place}_{each}" for each in range(len(values))]
+        return [f"contains({column}, ${name})" for name in names], dict(zip(names, values, strict=True))
+    if isinstance(values, Between):
+        low, high = values
+        edges = [(">=", f"low_{place}", low), ("<", f"high_{place}", high)]
+        known = [each for each in edges if each[2] is not None]
+        return [f"{column} {sign} ${name}" for sign, name, _ in known], {name: value for _, name, value in known}
+    if isinstance(values, Among):
+        other, told, value = values
+        name = f"among_{place}"
+        rows = f"SELECT {column} FROM {prefix}{quoted(other)} WHERE {quoted(told)} = ${name}"
+        return [f"{column} IN ({rows})"], {name: value}
+    some = [value for value in values if value is not None]
+    tests = [f"{column} IN (SELECT unnest($where_{place}))"] if some else []
+    tests += [f"{column} IS NULL"] if len(some) < len(values) else []
+    return [f"({' OR '.join(tests)})" if tests else "false"], {f"where_{place}": some} if some else {}

@@ -1,6 +1,6 @@
-"""What is computed and replaces whole partitions: cast and held to its table, never filtered."""
+"""What is computed and replaces whole partitions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -9,16 +9,14 @@ import polars as pl
 
 from ledger import _versions
 from ledger._commit import Commit
-from ledger._connection import fetch, with_rows
+from ledger._connection import ROW_GROUP, fetch, with_rows
 from ledger._ddl import quoted
-from ledger._door import checks
-from ledger._order import has_repeats
+from ledger._pieces import Pieces
 from ledger._slices import Content, Stretch
-from ledger.errors import ContractError, SealedError
+from ledger.errors import SealedError
 from ledger.frames import columns_of, shaped
 from ledger.tables import TABLES
-from ledger.tables.partition import WHOLE, Keyed, Spanning, Table, Timed, Whole, start_of
-from ledger.units import is_money
+from ledger.tables.partition import WHOLE, Keyed, Spanning, Table, Timed
 
 
 @dataclass(frozen=True)
@@ -43,73 +41,12 @@ _STATE_ROWS: Final = {
 }
 
 
-def checked(table: Table, frame: pl.DataFrame, partitions: Sequence[str]) -> pl.DataFrame:
-    """Return the rows in the types of their table.
-
-    Raises: ContractError: a column is missing or does not fit, money has another type, a value is null or
-    not finite, two rows have one key, or a row lies outside the partitions.
-    """
-    cast = _cast(table, frame)
-    for check in checks(table.schema):
-        series = cast[check.name]
-        if check.is_required and series.null_count():
-            raise ContractError(f"{table.name}: {check.name}: found null, expected a value in every row")
-        if check.is_float and not (series.is_finite() | series.is_null()).all():
-            raise ContractError(f"{table.name}: {check.name}: found NaN or infinity, expected null or a number")
-    if has_repeats(cast, table.key):
-        raise ContractError(f"{table.name}: found two rows with one key, expected one")
-    _refuse_strays(table, cast, partitions)
-    return cast
-
-
-def _cast(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    wanted = columns_of(table.schema)
-    for name, column in wanted.items():
-        if name not in frame.columns and not column.nullable:
-            raise ContractError(f"{table.name}: found no column {name}, expected one")
-        if name in frame.columns and is_money(name) and frame[name].dtype not in (column.dtype, pl.Null):
-            raise ContractError(f"{table.name}: {name}: found {frame[name].dtype}, expected {column.dtype}")
-    absent = frame.with_columns(pl.lit(None).alias(name) for name in wanted if name not in frame.columns)
-    try:
-        return absent.select(pl.col(name).cast(column.dtype) for name, column in wanted.items()).rechunk()
-    except pl.exceptions.PolarsError as error:
-        raise ContractError(f"{table.name}: found a value that does not fit its column: {error}") from error
-
-
-def _refuse_strays(table: Table, frame: pl.DataFrame, partitions: Sequence[str]) -> None:
-    """Refuse keys that are no partitions of the table, and rows outside those named."""
-    partition = table.partition
-    if isinstance(partition, (Whole, Spanning)):
-        if list(partitions) != [WHOLE]:
-            raise ContractError(f"{table.name}: found partitions {list(partitions)}, expected ['{WHOLE}']")
-        return
-    if isinstance(partition, Timed):
-        for key in partitions:
-            try:
-                start_of(key)
-            except ValueError as error:
-                raise ContractError(
-                    f"{table.name}: found partition {key!r}, expected the key of one {partition.every}"
-                ) from error
-    strays = sorted(_versions.row_counts(table, frame).keys() - set(partitions))
-    if strays:
-        raise ContractError(
-            f"{table.name}: found rows of partition {strays[0]}, expected only {', '.join(partitions[:3])}"
-        )
-
-
-def replace(
-    commit: Commit,
-    table: Table,
-    frame: pl.DataFrame,
-    partitions: Sequence[str],
-    state: Mapping[str, RollupState],
-    new: Content,
-) -> list[str]:
-    """Put rows, of which `new` tells, in the place of whole partitions; return those whose rows changed.
+def replace(commit: Commit, pieces: Pieces, state: Mapping[str, RollupState]) -> list[str]:
+    """Put rows in the place of whole partitions; return those whose rows changed.
 
     Raises: SealedError: one of them is sealed.
     """
+    table, partitions, new = pieces.table, pieces.partitions, pieces.content
     commit.rewritten.add(table.name)
     before = _states(commit, table, partitions)
     sealed = sorted(key for key, (is_sealed, _) in before.items() if is_sealed)
@@ -120,12 +57,12 @@ def replace(
             hint="compute a later stretch of time, or restore a backup that still has the rows",
         )
     if isinstance(table.partition, Spanning):
-        return _replace_intervals(commit, table, frame)
+        return _replace_intervals(commit, table, pl.concat(pieces.frames()))
     # What was never written counts as empty; what was appended to has no fingerprint.
     known = {key: before.get(key, (False, ""))[1] for key in partitions}
     changed = {key: was for key, was in known.items() if was != str(new.of(key))}
     if changed:
-        _swap(commit, table, frame, changed, new)
+        _swap(commit, pieces, changed)
     _write_states(commit, table, _Outcome(partitions, frozenset(changed), new, state))
     return list(changed)
 
@@ -147,24 +84,44 @@ def _states(commit: Commit, table: Table, partitions: Sequence[str]) -> dict[str
     return {key: (is_sealed, fingerprint) for key, is_sealed, fingerprint in rows.iter_rows()}
 
 
-def _swap(commit: Commit, table: Table, frame: pl.DataFrame, changed: Mapping[str, str | None], new: Content) -> None:
+def _swap(commit: Commit, pieces: Pieces, changed: Mapping[str, str | None]) -> None:
     """Delete what has changed of partitions and insert their new rows; `changed` are these, as they were."""
-    slices = commit.latest.slices
-    stale = slices.stale(table, changed, new)
+    table, slices = pieces.table, commit.latest.slices
+    stale = slices.stale(table, changed, pieces.content)
     where, params = _predicate(table, list(changed), stale)
-    if isinstance(table.partition, Keyed):
-        kept = frame.select(_versions.partition_column(table)).to_series().is_in(list(changed))
-        frame = frame.filter(kept)
-    elif isinstance(table.partition, Timed) and frame.height:
-        frame = _inside(table, table.partition.column, frame, stale)
+    frames = _together(_changed(table, frame, changed, stale) for frame in pieces.frames())
     if table.also:
+        frame = pl.concat(frames)
+        frames = iter([frame])
         old = shaped(fetch(commit.cursor, f"SELECT * FROM {commit.of(table)} WHERE {where}", params), table.schema)
         was, now = _versions.also_fingerprints(table, old), _versions.also_fingerprints(table, frame)
         commit.note(table, {key: 0 for key in was.keys() | now.keys() if was.get(key) != now.get(key)})
     commit.cursor.execute(f"DELETE FROM {commit.of(table)} WHERE {where}", params)
-    if frame.height:
-        commit.insert(table, frame)
-    slices.keep(table, list(changed), new)
+    for rows in frames:
+        if rows.height:
+            commit.insert(table, rows)
+    slices.keep(table, list(changed), pieces.content)
+
+
+def _changed(table: Table, frame: pl.DataFrame, changed: Collection[str], stale: Sequence[Stretch]) -> pl.DataFrame:
+    """Return the rows of a piece that take another's place."""
+    if isinstance(table.partition, Keyed):
+        return frame.filter(frame.select(_versions.partition_column(table)).to_series().is_in(list(changed)))
+    if isinstance(table.partition, Timed) and frame.height:
+        return _inside(table, table.partition.column, frame, stale)
+    return frame
+
+
+def _together(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Yield rows as frames that fill a group each, but for the last, which may be small or empty."""
+    waiting: list[pl.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(each.height for each in waiting) >= ROW_GROUP:
+            yield pl.concat(waiting, rechunk=True)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting, rechunk=True)
 
 
 def _inside(table: Table, column: str, frame: pl.DataFrame, stretches: Sequence[Stretch]) -> pl.DataFrame:

@@ -8,12 +8,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
 from ledger import _versions
 from ledger.tables.partition import Every, Spanning, Table, Timed, after, start_of
+
+K = TypeVar("K")
 
 Stretch = tuple[datetime, datetime]
 
@@ -58,9 +60,20 @@ class Content:
     whole: Mapping[str, Sums] = field(default_factory=dict)
     slices: Mapping[str, Mapping[datetime, Sums]] = field(default_factory=dict)
 
+    def __add__(self, other: "Content") -> "Content":
+        """Return what two frames have together."""
+        slices = {
+            key: _summed(self.slices.get(key, {}), other.slices.get(key, {})) for key in {**self.slices, **other.slices}
+        }
+        return Content(_summed(self.whole, other.whole), slices)
+
     def of(self, key: str) -> Sums:
         """Return what it has of a partition."""
         return self.whole.get(key, Sums())
+
+
+def _summed(some: Mapping[K, Sums], more: Mapping[K, Sums]) -> dict[K, Sums]:
+    return {key: some.get(key, Sums()) + more.get(key, Sums()) for key in {**some, **more}}
 
 
 def content(table: Table, frame: pl.DataFrame) -> Content:

@@ -76,8 +76,7 @@ class Tails:
         """Take note of rows that were committed."""
         for table, frame in inserted:
             column = instant_of(table)
-            # So many lie in whole groups already.
-            if column is None or frame.is_empty() or frame.height >= ROW_GROUP:
+            if column is None or frame.is_empty():
                 continue
             with self._lock:
                 self._note(table, column, frame)

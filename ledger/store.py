@@ -30,9 +30,9 @@ from ledger._expiry import AT_ONCE, expiring
 from ledger._group import Joint, Ready, append_group, joints_of, ready
 from ledger._opening import reading
 from ledger._order import arranged
+from ledger._pieces import Pieces, checked
 from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, rows_of, versions_query
-from ledger._replaced import RollupState, checked, extend, replace
-from ledger._slices import content
+from ledger._replaced import RollupState, extend, replace
 from ledger._tails import Tails
 from ledger._transactions import Transactions
 from ledger.errors import StoreError
@@ -155,11 +155,18 @@ class Store:
         not fit its table, or lies outside the partitions, is an error of who computed it.
         Raises: SealedError: one of the partitions is sealed. ContractError: a row does not fit.
         """
-        table = declared(schema)
-        ready = arranged(checked(table, frame, partitions), table.order)
-        # Before its turn: what waits for the threads of Polars keeps no other write waiting.
-        new = content(table, ready)
-        return self._commit(lambda commit: replace(commit, table, ready, partitions, state or {}, new))
+        with self.pieces(schema, partitions) as pieces:
+            # Before its turn: what waits for the threads of Polars keeps no other write waiting.
+            pieces.add(frame)
+            return self.replace_by(pieces, state=state)
+
+    def pieces(self, schema: Schema, partitions: Sequence[str]) -> Pieces:
+        """Return an empty collection of rows for `replace_by`; close it when they are stored."""
+        return Pieces(declared(schema), partitions)
+
+    def replace_by(self, pieces: Pieces, *, state: Mapping[str, RollupState] | None = None) -> list[str]:
+        """Put rows that came in pieces in the place of whole partitions, as `replace` does, with one commit."""
+        return self._commit(lambda commit: replace(commit, pieces, state or {}))
 
     def extend(self, schema: Schema, frame: pl.DataFrame, *, partitions: Sequence[str]) -> None:
         """Put more rows into partitions that `replace` began: of what is never in memory as a whole.
@@ -297,6 +304,7 @@ class Store:
 __all__ = [
     "Joint",
     "PartitionStateRow",
+    "Pieces",
     "Ready",
     "RollupState",
     "Sender",

@@ -16,7 +16,7 @@ import polars as pl
 from ledger import memory
 from ledger.config import Settings
 from ledger.errors import ConfigError, SealedError
-from ledger.store import RollupState, Store
+from ledger.store import Pieces, RollupState, Store
 from ledger.tables.partition import Between, declared
 from queries._apart import computed
 from queries._due import Versions
@@ -112,7 +112,10 @@ def _chosen(every: Sequence[Rollup], only: Collection[str] | None) -> list[Rollu
 
 @dataclass
 class _Tally:
-    """What one rollup came to so far, with rows that wait for a commit."""
+    """What one rollup came to so far, with rows that wait for a commit.
+
+    `pieces` are those of some nodes of a stretch, of which others are still to come.
+    """
 
     work: Work
     due: list[Part]
@@ -123,22 +126,28 @@ class _Tally:
     seconds: float = 0.0
     parts: list[Part] = field(default_factory=list)
     frames: list[pl.DataFrame] = field(default_factory=list)
-    of_some_nodes: list[pl.DataFrame] = field(default_factory=list)
+    pieces: Pieces | None = None
 
     def add(self, this: Round, call: "_Call", rows: "_Rows") -> None:
-        """Take the rows of a stretch, and commit what waits as soon as it is enough, or all."""
+        """Take the rows of a stretch, or of some of its nodes; commit what waits as soon as it is enough, or all."""
         self.seconds += rows.seconds
-        self.of_some_nodes.append(rows.frame)
+        if not call.is_last and self.pieces is None:
+            self.commit(this.store)
+            self.pieces = this.store.pieces(self.work.rollup.schema, [part.key for part in call.parts])
+        self.frames.append(rows.frame)
+        is_enough = sum(each.height for each in self.frames) >= _ROWS_AT_A_COMMIT
+        if self.pieces is not None and (is_enough or call.is_last):
+            began = time.perf_counter()
+            self._put(self.pieces)
+            self.seconds += time.perf_counter() - began
         if not call.is_last:
             return
-        self.frames += self.of_some_nodes
-        self.of_some_nodes = []
         self.parts += call.parts
         self.done += len(call.parts)
         if this.progress is not None:
             this.progress(self.work.rollup.name, self.done, len(self.due))
-        enough = 0 if reads_itself(self.work.rollup) else _ROWS_AT_A_COMMIT
-        if self.done == len(self.due) or sum(each.height for each in self.frames) >= enough:
+        is_all = self.done == len(self.due) or self.pieces is not None or reads_itself(self.work.rollup)
+        if is_all or is_enough:
             self.commit(this.store)
 
     def commit(self, store: Store) -> None:
@@ -146,17 +155,32 @@ class _Tally:
         if not self.parts:
             return
         began = time.perf_counter()
-        parts, frame = self.parts, pl.concat(self.frames)
-        self.parts, self.frames = [], []
+        parts, pieces = self.parts, self.pieces
+        if pieces is None:
+            pieces = store.pieces(self.work.rollup.schema, [part.key for part in parts])
+            self._put(pieces)
+        self.parts, self.pieces = [], None
         state = {part.key: RollupState(part.input_version, self.work.code, self.work.settings) for part in parts}
-        try:
-            store.replace(self.work.rollup.schema, frame, partitions=[part.key for part in parts], state=state)
-        except SealedError as error:
-            self.refused.append(error.message)
-        else:
-            self.partitions += len(parts)
-            self.rows += frame.height
+        with pieces:
+            try:
+                store.replace_by(pieces, state=state)
+            except SealedError as error:
+                self.refused.append(error.message)
+            else:
+                self.partitions += len(parts)
+                self.rows += pieces.height
         self.seconds += time.perf_counter() - began
+
+    def _put(self, pieces: Pieces) -> None:
+        """Hand over the rows that wait, which are nowhere else then."""
+        frame = pl.concat(self.frames)
+        self.frames = []
+        pieces.add(frame)
+
+    def close(self) -> None:
+        """Forget what waits."""
+        if self.pieces is not None:
+            self.pieces.close()
 
 
 def _run(this: Round, works: Sequence[Work]) -> list[Ran]:
@@ -166,10 +190,14 @@ def _run(this: Round, works: Sequence[Work]) -> list[Ran]:
     for work in works:
         due, sealed = due_of(work, this.versions, this.asked)
         tallies.append(_Tally(work, due, [_refusal(work.rollup, sealed)] if sealed and this.asked.is_explicit else []))
-    for call, rows in _computed(this, tallies):
-        call.tally.add(this, call, rows)
-    for tally in tallies:
-        tally.commit(this.store)
+    try:
+        for call, rows in _computed(this, tallies):
+            call.tally.add(this, call, rows)
+        for tally in tallies:
+            tally.commit(this.store)
+    finally:
+        for tally in tallies:
+            tally.close()
     if any(tally.due for tally in tallies):
         memory.release()
     # Rollups that were computed side by side divide the time by what each of them took.

@@ -28,12 +28,13 @@ class Input:
     """How a rollup reads one of its inputs.
 
     `before` and `after` widen the window (a counter's edge, a long job); `by` reads by another grouping
-    that the table declares in `also`; `where` keeps rows with one of the values, with none of them (`Without`), or
-    that contain them (`Containing`); `recent` is how far back a rollup with one whole partition reads. Text columns
-    in `coded` come as `pl.Enum`, for millions of rows with few values. `fills=False` says that rows of this input
-    alone give no row of the output: a change of them makes a partition due that another input fills, or that was
-    computed before. `apart` says that a node's rows of this input make that node's rows of the output and no others: of
-    an hour with more rows than one call holds, a call gets those of some nodes.
+    that the table declares in `also`; `where` keeps rows with one of the values, with none of them (`Without`), that
+    contain them (`Containing`), or whose value is in rows of another table (`Among`); `recent` is how far back a
+    rollup with one whole partition reads. Text columns in `coded` come as `pl.Enum`, for millions of rows with few
+    values. `fills=False` says that rows of this input alone give no row of the output: a change of them makes a
+    partition due that another input fills, or that was computed before. `apart` says that a node's rows of this input
+    make that node's rows of the output and no others: of an hour with more rows than one call holds, a call gets those
+    of some nodes.
     """
 
     before: timedelta = timedelta(0)

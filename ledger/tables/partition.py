@@ -33,6 +33,15 @@ class Between(tuple[str | None, str | None]):
     __slots__ = ()
 
 
+class Among(tuple[str, str, str]):
+    """Values that a column has in rows of another table, too: its name, and a column of it with what that says there.
+
+    Rows that belong to no such row are not read.
+    """
+
+    __slots__ = ()
+
+
 WHOLE: Final = "*"
 """The key of the one partition of a table that has no other."""
 

@@ -20,7 +20,7 @@ from ledger.tables import (
     NodeMinute,
     PressureSample,
 )
-from ledger.tables.partition import Without
+from ledger.tables.partition import Among, Without
 from queries.graph import Input, Span, rollup
 from queries.rollups import _bottleneck_rules as rules
 from queries.rollups._bottleneck_holders import INTERVAL, holders, with_fraction
@@ -68,7 +68,10 @@ _OF_JOB = {resource: f"job_{resource}_pressure_ratio" for resource in RESOURCES}
 
 
 # Intervals are cut at clock hours: the one before holds the minutes that peers are compared over.
-_Intervals = Annotated[dy.LazyFrame[GpuStateInterval], Input(before=_HOUR, columns=(*_DEVICE, *_RUN, *INTERVAL))]
+_WHOSE = (*_DEVICE, "job_id", "state", "evidence_quality")
+_Intervals = Annotated[
+    dy.LazyFrame[GpuStateInterval], Input(before=_HOUR, columns=(*_DEVICE, *_RUN, *INTERVAL), coded=_WHOSE)
+]
 _Minutes = Annotated[
     dy.LazyFrame[GpuMinute],
     Input(before=_WINDOW, columns=(*_DEVICE, "minute_start", *_EVIDENCE, "nvlink_bytes_per_second"), coded=_DEVICE),
@@ -86,14 +89,14 @@ _Inventory = Annotated[
     dy.LazyFrame[Node],
     Input(before=_HOUR, columns=("cluster", "node", "exists_start", "exists_end", "holder"), fills=False),
 ]
-# Processes of a job are named by the intervals: only the others are asked for their owners.
+# Processes of a job are named by the intervals: only the others are asked for their owners, where no scheduler runs.
 _Processes = Annotated[
     dy.LazyFrame[GpuProcessSample],
     Input(
         before=_HOUR + LONGEST_STEP,
         columns=_OF_PROCESS,
         coded=(*_DEVICE, "user", "job_id"),
-        where={"job_id": ("",)},
+        where={"job_id": ("",), "node": Among(("node", "holder", "process"))},
         fills=False,
     ),
 ]
@@ -141,7 +144,8 @@ def bottleneck_minute(
     Source: the order and thresholds of `queries.rollups._bottleneck_rules`.
     """
     is_held = (pl.col("job_id") != "") | (pl.col("holder_count") > 0)
-    stretches = intervals.filter(is_held & (pl.col("ended_at") > span.start - _WINDOW)).collect()
+    are_told = intervals.filter(is_held & (pl.col("ended_at") > span.start - _WINDOW))
+    stretches = are_told.with_columns(pl.col(_WHOSE).cast(pl.String)).collect()
     inventoried: pl.DataFrame = gpus.collect()
     known: pl.DataFrame = holdings.collect()
     by_process = process_holdings(stretches, known, inventory.collect(), processes.collect(), jobs.collect())

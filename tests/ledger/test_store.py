@@ -29,10 +29,11 @@ from ledger.tables import (
     Job,
     JobGpu,
     JobHour,
+    Node,
     NodeState,
     declared,
 )
-from ledger.tables.partition import Between, Spanning, Without, partition_key
+from ledger.tables.partition import Among, Between, Spanning, Without, partition_key
 
 AT = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -88,6 +89,10 @@ def test_rows_come_back_typed_in_the_tables_order(store: Store) -> None:
     for edges, found in (((None, "b"), ["a"]), (("b", "c"), ["b"]), (("b", None), ["b"]), ((None, None), ["a", "b"])):
         rows = store.read(GpuSample, where={"node": Between(edges)})
         assert rows.get_column("node").unique().sort().to_list() == found
+    assert store.read(GpuSample, where={"node": Among(("node", "holder", "process"))}).is_empty()
+    nodes = [{"node": node, "exists_start": AT, "holder": holder} for node, holder in (("a", "process"), ("b", None))]
+    store.append(Node, frame_of(Node, *nodes), source="t")
+    assert store.read(GpuSample, where={"node": Among(("node", "holder", "process"))})["node"].to_list() == ["a", "a"]
     assert store.read(GpuSample, ordered=False).height == 3
     with pytest.raises(ContractError, match="gpu_sample: found no column colour"):
         store.read(GpuSample, where={"colour": ["red"]})

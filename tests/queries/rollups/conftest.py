@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.tables import TABLES, declared
-from ledger.tables.partition import Keyed, Spanning, Timed, Whole, Without
+from ledger.tables.partition import Among, Keyed, Spanning, Timed, Whole, Without
 from queries.graph import Input, Rollup, Span
 from tests.frames import empty, frame, validated
 
@@ -45,8 +45,10 @@ def on_cases(case: st.SearchStrategy[Any], **more: st.SearchStrategy[Any]) -> Ca
     return lambda test: settings(max_examples=examples)(given(cases=cases, **more)(test))
 
 
-def window(rows: pl.DataFrame, schema: type[dy.Schema], read: Input, span: Span) -> pl.DataFrame:
-    """Return what the executor hands over of a table for a span."""
+def window(
+    rows: pl.DataFrame, schema: type[dy.Schema], read: Input, span: Span, others: Callable[[str], pl.DataFrame]
+) -> pl.DataFrame:
+    """Return what the executor hands over of a table for a span; `others` gives the rows of any table."""
     partition = declared(schema).partition
     low, high = span.start - read.before, span.end + read.after
     if read.by:
@@ -63,7 +65,11 @@ def window(rows: pl.DataFrame, schema: type[dy.Schema], read: Input, span: Span)
     else:
         assert isinstance(partition, Whole | Keyed)
     for column, values in read.where.items():
-        is_named = pl.col(column).is_in(list(values))
+        named: list[object] = list(values)
+        if isinstance(values, Among):
+            other, told, value = values
+            named = others(other).filter(pl.col(told) == value).get_column(column).to_list()
+        is_named = pl.col(column).is_in(named)
         rows = rows.filter(~is_named if isinstance(values, Without) else is_named)
     return rows.select(read.columns) if read.columns else rows
 
@@ -93,7 +99,9 @@ class Ledger:
         """Compute a rollup for a span, check its rows against the table and keep them."""
         rollup: Rollup = getattr(import_module(f"queries.rollups.{name}"), name)
         values: dict[str, object] = {
-            source.parameter: window(self.get(declared(source.schema).name), source.schema, source.read, span).lazy()
+            source.parameter: window(
+                self.get(declared(source.schema).name), source.schema, source.read, span, self.get
+            ).lazy()
             for source in rollup.sources
         }
         if rollup.takes_span:

@@ -1,0 +1,159 @@
+"""Rows of partitions that come in pieces: stored as what they are together, and in files until then."""
+
+import random
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger import _replaced, _slices
+from ledger.errors import ContractError, StoreError
+from ledger.frames import shaped, to_frame
+from ledger.store import Pieces, Store
+from ledger.tables import GpuMinute, JobHour, declared
+
+HOUR = datetime(2026, 11, 2, 5, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+KEYS = ["2026-11-02T05", "2026-11-02T06"]
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store.open("duckdb::memory:") as store:
+        yield store
+
+
+def rows(*nodes: str, minutes: int = 3, watts: float = 300.0) -> pl.DataFrame:
+    told = [
+        {"cluster": "alpha", "node": node, "gpu_uuid": f"GPU-{node}", "observed_seconds": "60.000"}
+        | {"minute_start": HOUR + minute * MINUTE, "power_watts": watts + minute}
+        for node in nodes
+        for minute in range(minutes)
+    ]
+    return shaped(to_frame(GpuMinute, told), GpuMinute)
+
+
+def put(store: Store, *frames: pl.DataFrame) -> list[str]:
+    with store.pieces(GpuMinute, KEYS) as pieces:
+        for frame in frames:
+            pieces.add(frame)
+        return store.replace_by(pieces)
+
+
+def states(store: Store) -> list[tuple[Any, ...]]:
+    found = store.versions("gpu_minute").values()
+    return [(each.partition_key, each.version_count, each.content_fingerprint, each.row_count) for each in found]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 100), max_size=5), min_size=1, max_size=6),
+    st.integers(1, 400),
+    st.integers(1, 30),
+    st.randoms(use_true_random=False),
+)
+def test_pieces_are_stored_as_what_they_are_together(
+    drawn: list[list[int]], group: int, least: int, order: random.Random
+) -> None:
+    frames = [
+        pl.concat([rows(), *(rows(f"{place}-{node}", minutes=1 + node) for node in dict.fromkeys(nodes))])
+        for place, nodes in enumerate(drawn)
+    ]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Store.open("duckdb::memory:") as some,
+        Store.open("duckdb::memory:") as one,
+    ):
+        patch.setattr(_replaced, "ROW_GROUP", group)
+        patch.setattr(_slices, "_LEAST_ROWS", least)
+        for _ in range(3):
+            assert put(some, *frames) == one.replace(GpuMinute, pl.concat(frames), partitions=KEYS)
+            assert some.read(GpuMinute).equals(one.read(GpuMinute))
+            assert states(some) == states(one)
+            order.shuffle(frames)
+            frames[0] = frames[0].with_columns(pl.col("power_watts") + order.choice([0.0, 1.0]))
+
+
+def test_of_several_pieces_all_but_the_last_lie_in_files_until_they_are_closed(store: Store, scratch: Path) -> None:
+    with store.pieces(GpuMinute, KEYS) as pieces:
+        for node in "abc":
+            pieces.add(rows(node))
+        assert len(list(scratch.rglob("*.arrow"))) == 2
+        assert pieces.height == 9
+        assert pieces.content.of(KEYS[0]).count == 9
+        assert [frame["node"].unique().to_list() for frame in pieces.frames()] == [["a"], ["b"], ["c"]]
+        # A commit that has to be repeated reads them again.
+        assert sum(frame.height for frame in pieces.frames()) == 9
+        store.replace_by(pieces)
+    assert list(scratch.iterdir()) == []
+    assert store.read(GpuMinute).height == 9
+
+
+def test_one_piece_needs_no_file(store: Store, scratch: Path) -> None:
+    with store.pieces(GpuMinute, KEYS) as pieces:
+        pieces.add(rows("a", "b"))
+        assert list(scratch.iterdir()) == []
+
+
+def test_only_what_has_changed_of_pieces_is_written_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_slices, "_LEAST_ROWS", 1)
+    places = "SELECT node, minute(minute_start) AS at, rowid AS place FROM gpu_minute ORDER BY ALL"
+    put(store, rows("a"), rows("b"))
+    before = store.select(places)
+    changed = rows("b").with_columns(
+        power_watts=pl.when(pl.col("minute_start") == HOUR + 2 * MINUTE).then(1.0).otherwise("power_watts")
+    )
+    assert put(store, rows("a"), changed) == [KEYS[0]]
+    after = store.select(places)
+    stays = pl.col("at") < 2
+    assert after.filter(stays).equals(before.filter(stays))
+    assert store.read(GpuMinute)["power_watts"].to_list() == [300.0, 301.0, 302.0, 300.0, 301.0, 1.0]
+    assert put(store, changed, rows("a")) == []
+
+
+def test_a_node_in_two_pieces_is_refused(store: Store) -> None:
+    with pytest.raises(ContractError, match="gpu_minute: found rows of node a in two pieces, expected them in one"):
+        put(store, rows("a", "b"), rows("c"), rows("a").with_columns(cluster=pl.lit("beta")))
+    with pytest.raises(ContractError, match="found two rows with one key"):
+        put(store, rows("a"), pl.concat([rows("b"), rows("b")]))
+    with pytest.raises(ContractError, match="found rows of partition 2026-11-02T07"):
+        put(store, rows("a"), rows("b", minutes=121))
+    assert store.read(GpuMinute).is_empty()
+
+
+def test_a_table_without_nodes_has_one_piece() -> None:
+    with Pieces(declared(JobHour), []) as pieces:
+        pieces.add(JobHour.create_empty())
+        with pytest.raises(ContractError, match="job_hour: found several pieces of a table without nodes"):
+            pieces.add(JobHour.create_empty())
+
+
+def test_where_nothing_can_be_written_pieces_wait_in_memory(
+    store: Store, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch / "gone"))
+    assert put(store, rows("a"), rows("b"), rows("c")) == [KEYS[0]]
+    assert store.read(GpuMinute).height == 9
+
+
+def test_a_piece_that_somebody_deleted_is_said_so_and_nothing_is_stored(store: Store, scratch: Path) -> None:
+    put(store, rows("a"))
+    with store.pieces(GpuMinute, KEYS) as pieces:
+        for node in "abc":
+            pieces.add(rows(node, watts=1.0))
+        next(scratch.rglob("1.arrow")).unlink()
+        with pytest.raises(StoreError, match=r"gpu_minute: \S+/1.arrow: found no computed rows") as error:
+            store.replace_by(pieces)
+    assert "is computed again" in str(error.value.hint)
+    assert store.read(GpuMinute).equals(rows("a").select(GpuMinute.column_names()))
