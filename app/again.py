@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 import polars as pl
 
+from app.cache import KEPT_SECONDS
 from ledger.errors import ClusterLedgerError
 
 T = TypeVar("T")
@@ -62,8 +63,10 @@ class Asked:
             known = self._reads.pop(key, None) or Made(ask, None, 0.0)
             known.make = ask
             self._reads[key] = self._put(known, value)
-            if len(self._reads) > _MOST:
-                self._forget(next(iter(self._reads)))
+            for oldest, each in list(self._reads.items()):
+                if len(self._reads) <= _MOST and not self._is_old(each):
+                    break
+                self._forget(oldest)
         return value
 
     def part(self, frame: pl.DataFrame, key: Hashable, value: object, make: Callable[[pl.DataFrame], object]) -> None:
@@ -115,6 +118,10 @@ class Asked:
         if not getattr(self._asking, "quietly", False):
             made.used = self._clock()
         return made
+
+    def _is_old(self, made: Made) -> bool:
+        """Tell whether the cache keeps it no more."""
+        return made.used < self._clock() - KEPT_SECONDS
 
     def _forget(self, key: Hashable) -> None:
         gone = self._reads.pop(key, None)

@@ -1,6 +1,7 @@
 """A cache of frames, bounded in bytes, that computes each entry once however many people ask."""
 
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar, cast
@@ -10,14 +11,18 @@ T = TypeVar("T")
 _OTHER_BYTES = 65_536
 """What an entry counts for that does not say how large it is."""
 
+KEPT_SECONDS = 1_800
+"""What nobody has asked for since then goes: the windows of pages move on, and earlier ones would stay."""
+
 
 class _Entry(NamedTuple):
-    """A value, what it counts for, of which version it is, and which frame it was made of."""
+    """A value, what it counts for, of which version it is, which frame it was made of, and when it was asked for."""
 
     value: Any
     size: int
     version: Hashable
     of: int | None
+    asked: float
 
 
 class Cache:
@@ -26,8 +31,9 @@ class Cache:
     A newer version takes the place of the older one, and of what was made of that.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_bytes = max_bytes
+        self._clock = clock
         self._bytes = 0
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._held: Counter[int] = Counter()
@@ -43,6 +49,7 @@ class Cache:
         with self._lock:
             found = self._entries.get(key)
             if found is not None and found.version == version:
+                self._entries[key] = found._replace(asked=self._clock())
                 self._entries.move_to_end(key)
                 return cast("T", found.value)
             turn = self._busy.setdefault((key, version), threading.Lock())
@@ -53,7 +60,7 @@ class Cache:
                     return cast("T", found.value)
             try:
                 value = make()
-                self._keep(key, _Entry(value, _size(value), version, None if of is None else id(of)))
+                self._keep(key, _Entry(value, _size(value), version, None if of is None else id(of), self._clock()))
             finally:
                 with self._lock:
                     self._busy.pop((key, version), None)
@@ -94,8 +101,11 @@ class Cache:
             self._bytes += entry.size
             if entry.of is not None:
                 self._made_of.setdefault(entry.of, set()).add(key)
-            while self._bytes > self._max_bytes:
+            while self._bytes > self._max_bytes or self._is_old(next(iter(self._entries.values()))):
                 self._drop(next(iter(self._entries)))
+
+    def _is_old(self, entry: _Entry) -> bool:
+        return entry.asked < self._clock() - KEPT_SECONDS
 
     def _drop(self, key: Hashable) -> _Entry | None:
         gone = self._entries.pop(key, None)

@@ -6,6 +6,7 @@ for what a pure function makes of rows (`computed`). Reads are cached until thei
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import dataframely as dy
@@ -30,7 +31,7 @@ _CACHE: Final = Cache(512 * 1024 * 1024)
 _ASKED: Final = Asked()
 
 _NOW: Final = "now"
-"""The parameter of questions about the present, which are asked anew each minute."""
+"""The parameter of what is about the present: it is asked anew each minute, and takes the place of what was."""
 
 OPEN_TO_TEAMS: Final = frozenset({"node", "gpu", "coverage_day", "exchange_rate", "price", "job_run"})
 """Tables without a team column that a viewer of role `team` may read: they tell of no other team."""
@@ -149,10 +150,12 @@ def minute() -> datetime:
 
 
 def made(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scope, **params: Any) -> T:
-    """Return what a function makes of the store, cached under its name and parameters until a table changes."""
-    at = hub()
-    key = ("made", name, scope, tuple(sorted(params.items())))
-    return _CACHE.get(key, make, version=at.version(sorted(tables)))
+    """Return what a function makes of the store, cached under its name and parameters until a table changes.
+
+    Of a parameter `now` the newest is kept.
+    """
+    version = (hub().version(sorted(tables)), params.pop(_NOW, None))
+    return _CACHE.get(("made", name, scope, tuple(sorted(params.items()))), make, version=version)
 
 
 def kept(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scope, **params: Any) -> T:
@@ -171,20 +174,21 @@ def once(
     """Return what a pure function makes of a frame that a read above has returned: a chart, or another frame.
 
     A cached read gives the same object again, so its identity is the key; the entry keeps the frame alive. What
-    is made of another frame is not kept: nobody could ask for it again.
+    is made of another frame is not kept: nobody could ask for it again. Of an argument `now` the newest is kept.
     """
     if not _CACHE.holds(frame):
         return function(frame, *args, **kwargs)
-    key = (
-        "once",
-        f"{function.__module__}.{function.__qualname__}",
-        id(frame),
-        repr(args),
-        repr(sorted(kwargs.items())),
-    )
-    value = _CACHE.get(key, lambda: (function(frame, *args, **kwargs), frame), of=frame)[0]
-    _ASKED.part(frame, (key[1], *key[3:]), value, lambda newer: once(function, newer, *args, **kwargs))
+    named = sorted((name, value) for name, value in kwargs.items() if name != _NOW)
+    key = ("once", f"{function.__module__}.{function.__qualname__}", id(frame), repr(args), repr(named))
+    value = _CACHE.get(key, lambda: (function(frame, *args, **kwargs), frame), version=kwargs.get(_NOW), of=frame)[0]
+    again: Any = partial(once, function)
+    _ASKED.part(frame, (key[1], *key[3:]), value, lambda newer: again(newer, *args, **_present(kwargs)))
     return value
+
+
+def _present(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with the present minute for what was `now`."""
+    return {**params, **({_NOW: minute()} if _NOW in params else {})}
 
 
 def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
@@ -198,7 +202,7 @@ def answer(question: str, *, scope: Scope, **params: Any) -> pl.DataFrame:
         ("answer", scope, question, tuple(each for each in hashed if each[0] != _NOW)),
         (at.version(sql.load(question).tables), params.get(_NOW)),
         lambda: answered(at, question, scope=scope, **params),
-        lambda: answer(question, scope=scope, **{**params, **({_NOW: minute()} if _NOW in params else {})}),
+        lambda: answer(question, scope=scope, **_present(params)),
     )
 
 

@@ -54,7 +54,7 @@ def _trust() -> None:
     now = data.now().replace(second=0, microsecond=0)
     found = data.answer("freshness", scope=data.Scope(), now=now)
     with st.container(horizontal=True, gap="small"):
-        for mark in data.once(trust.marks, found, now):
+        for mark in data.once(trust.marks, found, now=now):
             st.badge(mark.label, color=mark.tone, help=mark.meaning)
 
 

@@ -33,10 +33,10 @@ ROW_GROUP: Final = 122_880
 ROOM: Final = 1_000_000
 """Rows of one piece of an answer, as DuckDB has it."""
 
-_FEW: Final = 16_384
+_FEW: Final = 131_072
 """Rows that are copied out of the room that DuckDB makes for a million of them, in each column of each answer: a few
-hundred small answers that somebody keeps would take up more address space than there is memory, and no process so large
-can start another.
+hundred answers that somebody keeps would take up more address space than there is memory, and no process so large can
+start another. One column, or one text of it, holds the room of all.
 """
 
 _FULL: Final = re.compile(r"no space left|file too large|disk quota|could not write all|disk is full", re.IGNORECASE)
@@ -167,7 +167,13 @@ def frame_of(table: object) -> pl.DataFrame:
         frame = frame.to_frame()
     wide = [name for name, dtype in frame.schema.items() if dtype == pl.Decimal(38, 0)]
     frame = frame.with_columns(_whole(frame[name]) for name in wide).rechunk()
-    return frame[pl.Series(range(frame.height), dtype=pl.UInt32)] if frame.height < _FEW else frame
+    return _own(frame) if frame.height < _FEW else frame
+
+
+def _own(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a copy; text is copied by an operation, since it is only referred to where rows are picked."""
+    picked = frame[pl.int_range(frame.height, dtype=pl.UInt32, eager=True)]
+    return pl.DataFrame([each + "" if each.dtype == pl.String else each for each in picked.get_columns()])
 
 
 def _whole(series: pl.Series) -> pl.Series:

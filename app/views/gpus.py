@@ -77,7 +77,7 @@ def _to_minute(at: datetime) -> datetime:
 
 def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
     st.subheader("Held and idle now", anchor=False)
-    held = data.once(_idle_for, devices, now)
+    held = data.once(_idle_for, devices, now=now)
     if held.is_empty():
         unseen = devices.filter(pl.col("state") == "unknown").height
         if unseen:

@@ -77,7 +77,7 @@ def _found() -> pl.DataFrame:
         is_recent = pl.col("closed_at").is_null() | (pl.col("closed_at") > minute - _PAST)
         return found.filter(is_recent, pl.lit(not cluster) | (pl.col("cluster") == cluster))
 
-    return data.made("incidents", TABLES, read, scope=scope, cluster=cluster, team=team, minute=minute)
+    return data.made("incidents", TABLES, read, scope=scope, cluster=cluster, team=team, now=minute)
 
 
 def _of_status(found: pl.DataFrame, status: str) -> pl.DataFrame:
@@ -169,7 +169,7 @@ def _rules() -> None:
         return
     st.subheader("Exemptions", anchor=False)
     st.caption("Idleness that is right for a time: nobody is told of it. Its seconds and its cost stay idle.")
-    rules = data.once(_in_force, data.rows(IncidentExemption, scope=controls.scope()), data.minute())
+    rules = data.once(_in_force, data.rows(IncidentExemption, scope=controls.scope()), now=data.minute())
     if not rules.is_empty():
         picked = table.show(
             rules,

@@ -1,13 +1,14 @@
 """What pages read: fresh after a change, cached before, and never another team's."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from app import context as contexts
 from app import data
+from app.again import Asked
 from app.cache import Cache
 from app.context import Context
 from app.page import ROLES, SECTIONS, pages
@@ -101,6 +102,45 @@ def test_what_is_made_of_a_read_is_made_once_and_of_any_other_frame_each_time(he
     assert calls == [1, 1, 1, 1]
 
 
+def test_of_what_is_about_the_present_the_newest_is_kept(here: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_CACHE", Cache(1_000_000))
+    monkeypatch.setattr(data, "_ASKED", Asked())
+    add(here, "n1")
+    clock = [AT]
+    monkeypatch.setattr(data, "now", lambda: clock[0])
+    calls: list[tuple[str, datetime]] = []
+
+    def aged(frame: pl.DataFrame, past: int, *, now: datetime) -> pl.DataFrame:
+        calls.append(("aged", now))
+        return frame.with_columns(age=pl.lit(past))
+
+    def halved(frame: pl.DataFrame) -> pl.DataFrame:
+        calls.append(("halved", clock[0]))
+        return frame.head(1)
+
+    def made() -> pl.DataFrame:
+        calls.append(("made", clock[0]))
+        return pl.DataFrame({"x": [1]})
+
+    sizes = set()
+    for minute in range(5):
+        clock[0] = AT + timedelta(minutes=minute)
+        for _ in range(2):
+            data.made("each", ["node"], made, scope=data.Scope(), now=data.minute())
+            read = data.rows(Node, scope=data.Scope())
+            data.once(halved, data.once(aged, read, 7, now=data.minute()))
+        sizes.add(data._CACHE.size_bytes)
+    assert len(sizes) == 1
+    assert calls == [
+        (name, AT + timedelta(minutes=minute)) for minute in range(5) for name in ("made", "aged", "halved")
+    ]
+    # After a change what is about the present is made anew, of this minute.
+    add(here, "n2")
+    clock[0] = AT + timedelta(minutes=9)
+    data.again(lambda: False)
+    assert calls[15:] == [("aged", clock[0]), ("halved", clock[0])]
+
+
 def test_outside_a_hub_a_page_is_told_what_to_run() -> None:
     with pytest.raises(InputError, match="no hub runs") as caught:
         data.now()
@@ -118,6 +158,18 @@ def test_the_cache_drops_what_was_used_least_recently() -> None:
     for name in ("a", "b", "c", "a", "d", "a", "b"):
         cache.get(name, lambda name=name: frame(name))
     assert made == ["a", "b", "c", "d", "b"]
+
+
+def test_the_cache_drops_what_nobody_asks_for_any_more() -> None:
+    clock = [0.0]
+    cache = Cache(1_000_000, lambda: clock[0])
+    made: list[str] = []
+    asked = {0: "ab", 20: "a", 29: "c", 31: "cdab", 62: "e"}
+    for minute, name in [(minute, name) for minute, names in asked.items() for name in names]:
+        clock[0] = 60.0 * minute
+        cache.get(name, lambda name=name: made.append(name))
+    assert made == ["a", "b", "c", "d", "b", "e"], "the oldest first, when another comes"
+    assert cache.size_bytes == 65_536
 
 
 def test_a_newer_version_takes_the_place_of_the_older_and_of_all_that_was_made_of_it() -> None:

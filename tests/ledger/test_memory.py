@@ -62,14 +62,17 @@ print(kept > large // 2, resident() - before > large // 2)
 
 
 ANSWERS = """
+import sys
 from pathlib import Path
 from ledger._connection import connect, fetch
 connection = connect("duckdb::memory:")
-text = "SELECT " + ", ".join(f"{number}::DOUBLE AS c{number}" for number in range(40))
+rows = int(sys.argv[1])
+values = "{0}::DOUBLE AS c{0}", "'more than a view of text holds ' || range AS c{0}"
+text = "SELECT " + ", ".join(values[number % 2].format(number) for number in range(40)) + f" FROM range({rows})"
 def mapped():
     return int(Path("/proc/self/statm").read_text().split()[0]) * 4096
 before = mapped()
-kept = [fetch(connection, text) for _ in range(100)]
+kept = [fetch(connection, text) for _ in range(int(sys.argv[2]))]
 print(mapped() - before < 4e9, {each.shape for each in kept})
 """
 
@@ -113,6 +116,7 @@ def test_the_command_line_settles_before_polars_is_loaded() -> None:
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="what a process has mapped is told by Linux alone")
-def test_small_answers_that_are_kept_take_little_address_space() -> None:
-    """DuckDB makes room for a million rows in each column: 32 gigabytes for these answers of one row."""
-    assert run(ANSWERS) == "True {(1, 40)}"
+@pytest.mark.parametrize(("rows", "count"), [(1, 100), (17_000, 20)])
+def test_answers_that_are_kept_take_little_address_space(rows: int, count: int) -> None:
+    """DuckDB makes room for a million rows in each column: gigabytes for these, and one text holds them all."""
+    assert run(ANSWERS, str(rows), str(count)) == f"True {{({rows}, 40)}}"
