@@ -125,6 +125,8 @@ class Cache:
         parts = older.value if isinstance(older.value, tuple) else (older.value,)
         # What was made of a frame is kept with that frame, which may be in force still.
         for part in parts if older.of is None else parts[:1]:
+            if id(part) == older.of:
+                continue
             for key in tuple(self._made_of.get(id(part), ())):
                 gone = self._drop(key)
                 if gone is not None:

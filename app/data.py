@@ -152,7 +152,7 @@ def minute() -> datetime:
 def made(name: str, tables: Sequence[str], make: Callable[[], T], *, scope: Scope, **params: Any) -> T:
     """Return what a function makes of the store, cached under its name and parameters until a table changes.
 
-    Of a parameter `now` the newest is kept.
+    Of a parameter `now` the last one asked for is kept.
     """
     version = (hub().version(sorted(tables)), params.pop(_NOW, None))
     return _CACHE.get(("made", name, scope, tuple(sorted(params.items()))), make, version=version)
@@ -174,7 +174,7 @@ def once(
     """Return what a pure function makes of a frame that a read above has returned: a chart, or another frame.
 
     A cached read gives the same object again, so its identity is the key; the entry keeps the frame alive. What
-    is made of another frame is not kept: nobody could ask for it again. Of an argument `now` the newest is kept.
+    is made of another frame is not kept: nobody could ask for it again. Of an argument `now` the last is kept.
     """
     if not _CACHE.holds(frame):
         return function(frame, *args, **kwargs)

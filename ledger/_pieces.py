@@ -3,11 +3,10 @@
 An hour of a large cluster is computed for some nodes after others, and stored as one.
 """
 
+import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 import polars as pl
 
@@ -25,7 +24,7 @@ _NODE: Final = "node"
 
 
 class Pieces:
-    """All rows of some partitions, in pieces that have no node in common; of several, one is in memory at a time.
+    """All rows of some partitions, in pieces that have no node in common; of several, the last is in memory.
 
     What they are together, `content` says.
     """
@@ -35,10 +34,9 @@ class Pieces:
         self.partitions = partitions
         self.content = Content()
         self.height = 0
-        self._kept: list[Path | pl.DataFrame] = []
+        self._kept: list[IO[bytes] | pl.DataFrame] = []
         self._last: pl.DataFrame | None = None
         self._nodes: set[str] = set()
-        self._folder: TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -67,15 +65,14 @@ class Pieces:
         """Yield the pieces as they will be stored."""
         for kept in self._kept:
             yield kept if isinstance(kept, pl.DataFrame) else self._again(kept)
-        if self._last is not None:
-            yield self._last
+        yield self.table.schema.create_empty() if self._last is None else self._last
 
     def close(self) -> None:
         """Forget all rows."""
+        for kept in self._kept:
+            if not isinstance(kept, pl.DataFrame):
+                kept.close()
         self._kept, self._last = [], None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
 
     def _nodes_of(self, frame: pl.DataFrame) -> set[str]:
         if _NODE not in self.table.key:
@@ -89,25 +86,27 @@ class Pieces:
             raise ContractError(f"{self.table.name}: found rows of node {both[0]} in two pieces, expected them in one")
 
     def _put_away(self, frame: pl.DataFrame) -> None:
-        """Write a piece into a file; where that fails it stays in memory."""
+        """Write a piece into a file without a name, of which nothing stays; where that fails it stays in memory."""
+        file = None
         try:
-            if self._folder is None:
-                self._folder = TemporaryDirectory(prefix="clusterledger-")
-            path = Path(self._folder.name, f"{len(self._kept)}.arrow")
-            frame.write_ipc(path, compression="lz4", compat_level=pl.CompatLevel.newest())
+            file = tempfile.TemporaryFile()  # noqa: SIM115  open until all pieces are closed
+            frame.write_ipc(file, compression="lz4", compat_level=pl.CompatLevel.newest())
+            self._kept.append(file)
         except (OSError, pl.exceptions.PolarsError) as error:
             log.warning("computed rows wait in memory", table=self.table.name, message=str(error))
+            if file is not None:
+                file.close()
             self._kept.append(frame)
-        else:
-            self._kept.append(path)
 
-    def _again(self, path: Path) -> pl.DataFrame:
+    def _again(self, file: IO[bytes]) -> pl.DataFrame:
         try:
-            return pl.read_ipc(path)
+            file.seek(0)
+            return pl.read_ipc(file)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise StoreError(
-                f"{self.table.name}: {path}: found no computed rows ({error}), expected them until they are stored",
-                hint="see to it that nothing empties the folder for temporary files; what is missing is computed again",
+                f"{self.table.name}: what was computed and waited in a file cannot be read again ({error}), "
+                "expected its rows",
+                hint="check the disk with the folder for temporary files; the next run computes them again",
             ) from error
 
 

@@ -8,6 +8,7 @@ from ledger._ddl import quoted
 from ledger._replaced import bounds
 from ledger.errors import ContractError
 from ledger.frames import columns_of
+from ledger.tables import TABLES
 from ledger.tables.partition import Among, Between, Containing, Spanning, Table, Timed, Without
 
 Window = tuple[datetime, datetime]
@@ -105,7 +106,10 @@ def rows_of(
 
 
 def _told(column: str, values: Sequence[object], prefix: str, place: int) -> tuple[list[str], dict[str, object]]:
-    """Return the conditions by which a column has some values, with their parameters; `prefix` qualifies tables."""
+    """Return the conditions by which a column has some values, with their parameters; `prefix` qualifies tables.
+
+    Raises: ContractError: the other table, of whose rows values are wanted, has no such column.
+    """
     if isinstance(values, Without):
         # Compared one by one: whole row groups are passed over that hold nothing else.
         names = [f"without_{place}_{each}" for each in range(len(values))]
@@ -119,9 +123,11 @@ def _told(column: str, values: Sequence[object], prefix: str, place: int) -> tup
         known = [each for each in edges if each[2] is not None]
         return [f"{column} {sign} ${name}" for sign, name, _ in known], {name: value for _, name, value in known}
     if isinstance(values, Among):
-        other, told, value = values
+        other, by, value = values
+        if not {column, quoted(by)} <= {quoted(each) for each in columns_of(TABLES[other].schema)}:
+            raise ContractError(f"{other}: found no column {column} or {by}, expected both to read by")
         name = f"among_{place}"
-        rows = f"SELECT {column} FROM {prefix}{quoted(other)} WHERE {quoted(told)} = ${name}"
+        rows = f"SELECT {column} FROM {prefix}{quoted(other)} WHERE {quoted(by)} = ${name}"
         return [f"{column} IN ({rows})"], {name: value}
     some = [value for value in values if value is not None]
     tests = [f"{column} IN (SELECT unnest($where_{place}))"] if some else []

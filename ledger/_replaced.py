@@ -113,15 +113,18 @@ def _changed(table: Table, frame: pl.DataFrame, changed: Collection[str], stale:
 
 
 def _together(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Yield rows as frames that fill a group each, but for the last, which may be small or empty."""
+    """Yield rows as frames that fill a group each; one that does not is alone."""
     waiting: list[pl.DataFrame] = []
+    full: pl.DataFrame | None = None
     for frame in frames:
         waiting.append(frame)
         if sum(each.height for each in waiting) >= ROW_GROUP:
-            yield pl.concat(waiting, rechunk=True)
-            waiting = []
-    if waiting:
-        yield pl.concat(waiting, rechunk=True)
+            if full is not None:
+                yield full
+            full, waiting = pl.concat(waiting, rechunk=True), []
+    rest = waiting if full is None else [full, *waiting]
+    if rest:
+        yield pl.concat(rest, rechunk=True)
 
 
 def _inside(table: Table, column: str, frame: pl.DataFrame, stretches: Sequence[Stretch]) -> pl.DataFrame:

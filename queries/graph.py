@@ -113,6 +113,10 @@ def rollup(*, version: int = 1, rows_at_once: int = ROWS_AT_ONCE) -> Callable[[C
                 hint, *extras = get_args(hint)
                 read = next((each for each in extras if isinstance(each, Input)), read)
             if get_origin(hint) is dy.LazyFrame:
+                if read.apart and "node" in read.where:
+                    raise ConfigError(
+                        f"{function.__name__}: {parameter}: found nodes by name where apart, expected all"
+                    )
                 sources.append(Source(parameter, get_args(hint)[0], read))
             elif hint is Span:
                 takes_span = parameter

@@ -190,6 +190,15 @@ def test_a_newer_version_takes_the_place_of_the_older_and_of_all_that_was_made_o
     assert cache.peek("other") == "stays"
 
 
+def test_a_newer_version_of_what_is_its_own_source_takes_nothing_else_with_it() -> None:
+    cache = Cache(1_000_000)
+    read = cache.get("read", lambda: pl.DataFrame({"x": [1]}))
+    cache.get("chart", lambda: ("a chart", read), of=read)
+    for minute in range(2):
+        cache.get("same", lambda: (read, read), of=read, version=minute)
+    assert cache.peek("chart") == ("a chart", read)
+
+
 def test_a_value_that_is_too_large_is_not_kept_and_nothing_older_in_its_place() -> None:
     cache = Cache(20_000)
     cache.get("read", lambda: pl.DataFrame({"x": range(1_000)}), version=1)

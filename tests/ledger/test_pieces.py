@@ -1,6 +1,7 @@
 """Rows of partitions that come in pieces: stored as what they are together, and in files until then."""
 
 import random
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import _replaced, _slices
+from ledger._commit import Commit
 from ledger.errors import ContractError, StoreError
 from ledger.frames import shaped, to_frame
 from ledger.store import Pieces, Store
@@ -85,25 +87,51 @@ def test_pieces_are_stored_as_what_they_are_together(
             frames[0] = frames[0].with_columns(pl.col("power_watts") + order.choice([0.0, 1.0]))
 
 
-def test_of_several_pieces_all_but_the_last_lie_in_files_until_they_are_closed(store: Store, scratch: Path) -> None:
+def open_files(folder: Path) -> int:
+    """Return how many files of a folder are open here, those without a name among them."""
+    links = (link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return sum(str(each).startswith(str(folder)) for each in links)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="which files are open is told by Linux alone")
+def test_of_several_pieces_all_but_the_last_lie_in_files_that_nobody_finds(store: Store, scratch: Path) -> None:
     with store.pieces(GpuMinute, KEYS) as pieces:
-        for node in "abc":
+        pieces.add(rows("a"))
+        assert open_files(scratch) == 0, "one piece needs none"
+        for node in "bc":
             pieces.add(rows(node))
-        assert len(list(scratch.rglob("*.arrow"))) == 2
+        assert open_files(scratch) == 2
+        assert list(scratch.iterdir()) == [], "a process that is killed leaves none"
         assert pieces.height == 9
         assert pieces.content.of(KEYS[0]).count == 9
         assert [frame["node"].unique().to_list() for frame in pieces.frames()] == [["a"], ["b"], ["c"]]
         # A commit that has to be repeated reads them again.
         assert sum(frame.height for frame in pieces.frames()) == 9
         store.replace_by(pieces)
-    assert list(scratch.iterdir()) == []
+    assert open_files(scratch) == 0
     assert store.read(GpuMinute).height == 9
 
 
-def test_one_piece_needs_no_file(store: Store, scratch: Path) -> None:
-    with store.pieces(GpuMinute, KEYS) as pieces:
-        pieces.add(rows("a", "b"))
-        assert list(scratch.iterdir()) == []
+def test_no_piece_is_no_row(store: Store) -> None:
+    put(store, rows("a"), rows("b"))
+    assert put(store) == [KEYS[0]]
+    assert store.read(GpuMinute).is_empty()
+
+
+def test_a_large_hour_leaves_no_small_group_behind(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_replaced, "ROW_GROUP", 7)
+    inserted: list[int] = []
+    insert = Commit.insert
+
+    def noted(commit: Commit, table: Any, frame: pl.DataFrame) -> None:
+        inserted.append(frame.height)
+        insert(commit, table, frame)
+
+    monkeypatch.setattr(Commit, "insert", noted)
+    put(store, *(rows(node) for node in "abcdefgh"))
+    assert inserted == [9, 15], "what is left goes with the last"
+    put(store, rows("a"), rows("b"))
+    assert inserted[2:] == [6]
 
 
 def test_only_what_has_changed_of_pieces_is_written_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,13 +175,17 @@ def test_where_nothing_can_be_written_pieces_wait_in_memory(
     assert store.read(GpuMinute).height == 9
 
 
-def test_a_piece_that_somebody_deleted_is_said_so_and_nothing_is_stored(store: Store, scratch: Path) -> None:
+def test_a_piece_that_cannot_be_read_again_is_said_so_and_nothing_is_stored(store: Store) -> None:
     put(store, rows("a"))
     with store.pieces(GpuMinute, KEYS) as pieces:
         for node in "abc":
             pieces.add(rows(node, watts=1.0))
-        next(scratch.rglob("1.arrow")).unlink()
-        with pytest.raises(StoreError, match=r"gpu_minute: \S+/1.arrow: found no computed rows") as error:
+        file = pieces._kept[1]
+        assert not isinstance(file, pl.DataFrame)
+        file.truncate(9)
+        with pytest.raises(
+            StoreError, match="gpu_minute: what was computed and waited in a file cannot be read"
+        ) as error:
             store.replace_by(pieces)
-    assert "is computed again" in str(error.value.hint)
+    assert "computes them again" in str(error.value.hint)
     assert store.read(GpuMinute).equals(rows("a").select(GpuMinute.column_names()))

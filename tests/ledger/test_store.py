@@ -93,6 +93,8 @@ def test_rows_come_back_typed_in_the_tables_order(store: Store) -> None:
     nodes = [{"node": node, "exists_start": AT, "holder": holder} for node, holder in (("a", "process"), ("b", None))]
     store.append(Node, frame_of(Node, *nodes), source="t")
     assert store.read(GpuSample, where={"node": Among(("node", "holder", "process"))})["node"].to_list() == ["a", "a"]
+    with pytest.raises(ContractError, match='node: found no column "gpu_uuid" or holder, expected both'):
+        store.read(GpuSample, where={"gpu_uuid": Among(("node", "holder", "process"))})
     assert store.read(GpuSample, ordered=False).height == 3
     with pytest.raises(ContractError, match="gpu_sample: found no column colour"):
         store.read(GpuSample, where={"colour": ["red"]})

@@ -73,6 +73,16 @@ def test_a_parameter_of_another_type_is_refused() -> None:
         rollup()(gpu_hour)
 
 
+def test_nodes_by_name_in_rows_that_are_told_apart_by_them_are_refused() -> None:
+    read = Input(apart=True, where={"node": ("n1",)})
+
+    def gpu_hour(hours: Annotated[dy.LazyFrame[GpuHour], read]) -> dy.LazyFrame[GpuHour]:
+        raise AssertionError(hours)
+
+    with pytest.raises(ConfigError, match="gpu_hour: hours: found nodes by name where apart, expected all"):
+        rollup()(gpu_hour)
+
+
 def test_all_rollups_of_the_project_have_an_order() -> None:
     names = [each.name for each in load()]
     assert len(names) == len(set(names))
