@@ -37,6 +37,12 @@ def store() -> Iterator[Store]:
         yield store
 
 
+@pytest.fixture(scope="module")
+def two() -> Iterator[tuple[Store, Store]]:
+    with Store.open("duckdb::memory:") as some, Store.open("duckdb::memory:") as one:
+        yield some, one
+
+
 def rows(*nodes: str, minutes: int = 3, watts: float = 300.0) -> pl.DataFrame:
     told = [
         {"cluster": "alpha", "node": node, "gpu_uuid": f"GPU-{node}", "observed_seconds": "60.000"}
@@ -60,26 +66,26 @@ def states(store: Store) -> list[tuple[Any, ...]]:
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 100), max_size=5), min_size=1, max_size=6),
-    st.integers(1, 400),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 15)), min_size=1, max_size=5),
+    st.integers(1, 90),
     st.integers(1, 30),
     st.randoms(use_true_random=False),
 )
 def test_pieces_are_stored_as_what_they_are_together(
-    drawn: list[list[int]], group: int, least: int, order: random.Random
+    two: tuple[Store, Store], drawn: list[tuple[int, int]], group: int, least: int, order: random.Random
 ) -> None:
+    some, one = two
+    # Some reach into the next hour.
     frames = [
-        pl.concat([rows(), *(rows(f"{place}-{node}", minutes=1 + node) for node in dict.fromkeys(nodes))])
-        for place, nodes in enumerate(drawn)
+        rows(*(f"{place}-{node}" for node in range(nodes)), minutes=minutes).with_columns(
+            pl.col("minute_start") + 50 * MINUTE
+        )
+        for place, (nodes, minutes) in enumerate(drawn)
     ]
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        Store.open("duckdb::memory:") as some,
-        Store.open("duckdb::memory:") as one,
-    ):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_replaced, "ROW_GROUP", group)
         patch.setattr(_slices, "_LEAST_ROWS", least)
-        for _ in range(3):
+        for _ in range(2):
             assert put(some, *frames) == one.replace(GpuMinute, pl.concat(frames), partitions=KEYS)
             assert some.read(GpuMinute).equals(one.read(GpuMinute))
             assert states(some) == states(one)
