@@ -51,7 +51,7 @@ def run() -> None:
 
 def _trust() -> None:
     """Say on each page how far its numbers can be trusted."""
-    now = data.now().replace(second=0, microsecond=0)
+    now = data.minute()
     found = data.answer("freshness", scope=data.Scope(), now=now)
     with st.container(horizontal=True, gap="small"):
         for mark in data.once(trust.marks, found, now=now):

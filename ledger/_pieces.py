@@ -5,7 +5,6 @@ An hour of a large cluster is computed for some nodes after others, and stored a
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import IO, Final, Self
 
 import polars as pl
@@ -41,9 +40,7 @@ class Pieces:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def add(self, frame: pl.DataFrame) -> None:

@@ -48,7 +48,7 @@ def gpus() -> None:
 @st.fragment(run_every=15)
 def _now() -> None:
     """Show the present, again and again."""
-    now = _to_minute(data.now())
+    now = data.minute()
     asked = {"now": now, "cluster": controls.cluster(), "team": controls.team()}
     devices = data.answer("devices_now", scope=controls.scope(), **asked)
     pending = data.answer("pending_jobs", scope=controls.scope(), **asked)
@@ -69,10 +69,6 @@ def _now() -> None:
         _idle_now(devices, now)
     with right:
         _waiting(devices, pending)
-
-
-def _to_minute(at: datetime) -> datetime:
-    return at.replace(second=0, microsecond=0)
 
 
 def _idle_now(devices: pl.DataFrame, now: datetime) -> None:
