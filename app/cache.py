@@ -44,7 +44,7 @@ class Cache:
     def get(self, key: Hashable, make: Callable[[], T], *, version: Hashable = None, of: object = None) -> T:
         """Return the entry of a version, made now if it is missing; a second asker waits for the first.
 
-        What is made `of` an entry goes with it when a newer version comes.
+        What is made `of` an entry goes with it, and counts without it.
         """
         with self._lock:
             found = self._entries.get(key)
@@ -60,7 +60,8 @@ class Cache:
                     return cast("T", found.value)
             try:
                 value = make()
-                self._keep(key, _Entry(value, _size(value), version, None if of is None else id(of), self._clock()))
+                made_of = None if of is None else id(of)
+                self._keep(key, _Entry(value, _size(value, of), version, made_of, self._clock()))
             finally:
                 with self._lock:
                     self._busy.pop((key, version), None)
@@ -94,15 +95,16 @@ class Cache:
             older = self._drop(key)
             if older is not None and older.value is not entry.value:
                 self._outdate(older)
-            if entry.size > self._max_bytes:
+            # What it was made of may have gone meanwhile: then nobody can ask for it.
+            if entry.size > self._max_bytes or (entry.of is not None and not self._held[entry.of]):
                 return
             self._entries[key] = entry
             self._count(entry.value, 1)
             self._bytes += entry.size
             if entry.of is not None:
                 self._made_of.setdefault(entry.of, set()).add(key)
-            while self._bytes > self._max_bytes or self._is_old(next(iter(self._entries.values()))):
-                self._drop(next(iter(self._entries)))
+            while self._entries and (self._bytes > self._max_bytes or self._is_old(next(iter(self._entries.values())))):
+                self._outdate(cast("_Entry", self._drop(next(iter(self._entries)))))
 
     def _is_old(self, entry: _Entry) -> bool:
         return entry.asked < self._clock() - KEPT_SECONDS
@@ -121,7 +123,7 @@ class Cache:
         return gone
 
     def _outdate(self, older: _Entry) -> None:
-        """Drop what was made of an entry, and what was made of that: nobody can ask for it again."""
+        """Drop what was made of an entry that is gone, and what was made of that: nobody can ask for it again."""
         parts = older.value if isinstance(older.value, tuple) else (older.value,)
         # What was made of a frame is kept with that frame, which may be in force still.
         for part in parts if older.of is None else parts[:1]:
@@ -139,9 +141,9 @@ class Cache:
                 del self._held[id(each)]
 
 
-def _size(value: object) -> int:
-    """Return what an entry counts for; a chart counts with the frame that it keeps alive."""
+def _size(value: object, of: object = None) -> int:
+    """Return what an entry counts for without the frame that it was made of: that one counts once, for its own entry."""
     if isinstance(value, tuple):
-        return sum(_size(each) for each in value)
+        return sum(_size(each) for each in value if each is not of)
     estimate = getattr(value, "estimated_size", None)
     return _OTHER_BYTES if estimate is None else int(estimate())

@@ -160,6 +160,22 @@ def test_the_cache_drops_what_was_used_least_recently() -> None:
     assert made == ["a", "b", "c", "d", "b"]
 
 
+def test_what_is_made_of_a_read_counts_without_it_and_goes_with_it() -> None:
+    cache = Cache(20_000)
+
+    def chart(read: pl.DataFrame, name: str) -> pl.DataFrame:
+        return cache.get((id(read), name), lambda: (read.head(10), read), of=read)[0]
+
+    read = cache.get("read", lambda: pl.DataFrame({"x": range(1_000)}))
+    for name in "abcdefgh":
+        chart(read, name)
+    assert cache.size_bytes == 8_000 + 8 * 80, "one read, however much is made of it"
+    cache.get("next", lambda: pl.DataFrame({"x": range(1_500)}))
+    chart(read, "i")
+    assert cache.size_bytes == 12_000, "the read had to go, and nothing keeps its rows"
+    assert not cache.holds(read)
+
+
 def test_the_cache_drops_what_nobody_asks_for_any_more() -> None:
     clock = [0.0]
     cache = Cache(1_000_000, lambda: clock[0])
