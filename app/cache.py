@@ -142,7 +142,7 @@ class Cache:
 
 
 def _size(value: object, of: object = None) -> int:
-    """Return what an entry counts for without the frame that it was made of: that one counts once, for its own entry."""
+    """Return what an entry counts for, without the frame that it was made of: that one is an entry of its own."""
     if isinstance(value, tuple):
         return sum(_size(each) for each in value if each is not of)
     estimate = getattr(value, "estimated_size", None)
