@@ -7,7 +7,8 @@ its own. Rollups, ingestion and restoring take turns under `work`; what sources 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,9 @@ _MOST_SECONDS: Final = 30.0
 
 _PATIENCE_SECONDS: Final = 0.6
 """So long an agent waits for its answer while the hub does other things than answering."""
+
+_VISIT_SECONDS: Final = 2.0
+"""So long what can wait gives way to a page: one that takes longer would hold it up, and be little faster for it."""
 
 _LOOK_SECONDS: Final = 0.05
 _GIVEN_SECONDS: Final = 1.0
@@ -79,6 +83,7 @@ class Context:
     _all: int = 0
     _latest: datetime | None = None
     _turns: dict[str, threading.Lock] = field(default_factory=dict)
+    _visits: dict[int, float] = field(default_factory=dict)
 
     @property
     def actor(self) -> str:
@@ -124,17 +129,33 @@ class Context:
         self.say_growth(_MOST_SECONDS)
         return (self._identity, self._all, *(self._versions[name] for name in sorted(tables)))
 
+    @contextmanager
+    def visit(self) -> Iterator[None]:
+        """Say that this thread makes a page, until the block ends."""
+        me = threading.get_ident()
+        self._visits[me] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._visits.pop(me, None)
+
+    def is_awaited(self) -> bool:
+        """Tell whether an agent has waited for long, or somebody waits for a page that another thread makes."""
+        me, since = threading.get_ident(), time.monotonic() - _VISIT_SECONDS
+        visits = tuple(self._visits.items())
+        return self.longest_wait() > _PATIENCE_SECONDS or any(who != me and began > since for who, began in visits)
+
     def is_over(self) -> bool:
-        """Tell whether work that can wait is to end; it asks between its parts, and agents that wait come first."""
+        """Tell whether work that can wait is to end; it asks between its parts, and whoever waits comes first."""
         until = time.monotonic() + _GIVEN_SECONDS
-        while self.longest_wait() > _PATIENCE_SECONDS and time.monotonic() < until:
+        while self.is_awaited() and time.monotonic() < until:
             if self.stop.wait(_LOOK_SECONDS):
                 break
         return self.stop.is_set()
 
     def is_busy(self) -> bool:
-        """Tell whether agents or a job need the processors now; whoever asks works without `work`."""
-        if self.longest_wait() > _PATIENCE_SECONDS or not self.work.acquire(blocking=False):
+        """Tell whether agents, a page or a job need the processors now; whoever asks works without `work`."""
+        if self.is_awaited() or not self.work.acquire(blocking=False):
             return True
         self.work.release()
         return False

@@ -20,9 +20,15 @@ _STYLE = (
 def run() -> None:
     """Offer the pages of the viewer's role, and show the chosen one."""
     st.set_page_config(page_title="clusterledger", page_icon=_ICON, layout="wide")
-    if context.current() is None:
+    at = context.current()
+    if at is None:
         st.error("No hub runs in this process. Start it with `clusterledger up`.")
-        st.stop()
+        return
+    with at.visit():
+        _show()
+
+
+def _show() -> None:
     found = pages(data.viewer().role)
     if not found:
         st.info("No page is installed.")

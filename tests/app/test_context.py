@@ -1,5 +1,6 @@
-"""What cached reads are told of changes."""
+"""What cached reads are told of changes, and who comes first."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -53,6 +54,40 @@ def test_work_that_can_wait_goes_on_in_a_while_where_agents_always_wait(monkeypa
     assert at[0] >= 1_001.0
 
 
+def test_work_that_can_wait_gives_way_to_pages_but_not_to_one_that_takes_long_nor_to_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at = [1_000.0]
+    monkeypatch.setattr(contexts.time, "monotonic", lambda: at[0])
+    monkeypatch.setattr(contexts, "_LOOK_SECONDS", 0.0)
+    here = Context(load(store={"url": "duckdb::memory:"}))
+
+    class Ticking(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            at[0] += 0.05
+            return super().wait(timeout)
+
+    here.stop = Ticking()
+
+    def given() -> float:
+        """Return for how long work gave way."""
+        before = at[0]
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            assert beside.submit(here.is_over).result() is False
+        return at[0] - before
+
+    assert given() == 0
+    with here.visit():
+        assert here.is_awaited() is False, "a page waits for what it does itself"
+        assert here.is_busy() is False
+        assert given() == pytest.approx(1.0, abs=0.06)
+        assert given() == pytest.approx(1.0, abs=0.06)
+        assert given() == 0, "after two seconds"
+    with pytest.raises(ZeroDivisionError), here.visit():
+        raise ZeroDivisionError
+    assert given() == 0
+
+
 def test_a_hub_that_stops_waits_for_no_agent_between_parts_of_its_work() -> None:
     here = Context(load(store={"url": "duckdb::memory:"}), longest_wait=lambda: 5.0)
     here.stop.set()
@@ -69,6 +104,9 @@ def test_a_hub_is_busy_while_an_agent_waits_or_a_job_works() -> None:
 
     assert is_busy() is False
     with here.work:
+        assert is_busy() is True
+    assert is_busy() is False
+    with here.visit():
         assert is_busy() is True
     assert is_busy() is False
     waits[0] = 5.0
