@@ -60,8 +60,10 @@ class Cache:
                     return cast("T", found.value)
             try:
                 value = make()
-                made_of = None if of is None else id(of)
-                self._keep(key, _Entry(value, _size(value, of), version, made_of, self._clock()))
+                if of is None:
+                    self._keep(key, _Entry(value, _size(value), version, None, self._clock()))
+                else:
+                    self._keep(key, _Entry(value, _size(value, of), version, id(of), self._clock()), _size(of))
             finally:
                 with self._lock:
                     self._busy.pop((key, version), None)
@@ -90,13 +92,13 @@ class Cache:
             self._made_of.clear()
             self._bytes = 0
 
-    def _keep(self, key: Hashable, entry: _Entry) -> None:
+    def _keep(self, key: Hashable, entry: _Entry, source_bytes: int = 0) -> None:
         with self._lock:
             older = self._drop(key)
             if older is not None and older.value is not entry.value:
                 self._outdate(older)
-            # What it was made of may have gone meanwhile: then nobody can ask for it.
-            if entry.size > self._max_bytes or (entry.of is not None and not self._held[entry.of]):
+            # What it was made of may have gone meanwhile: then nobody can ask for it. Nor may it drive that out.
+            if entry.size + source_bytes > self._max_bytes or (entry.of is not None and not self._held[entry.of]):
                 return
             self._entries[key] = entry
             self._count(entry.value, 1)

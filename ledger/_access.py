@@ -18,48 +18,24 @@ class Access:
     def __init__(self, url: str, memory_limit: str) -> None:
         self.url = url
         self._memory_limit = memory_limit
-        self._turn = threading.Lock()
-        self._cursors = 0
-        # None where the file was somebody else's when it was to be opened again: whoever comes next tries.
-        self._connection: duckdb.DuckDBPyConnection | None
         self._connection, self.prefix = opened(url, memory_limit)
         self._local = threading.local()
 
     def close(self) -> None:
         """Give the file back."""
-        with self._turn:
-            if self._connection is not None:
-                self._connection.close()
+        self._connection.close()
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a cursor of its own, closed at the end."""
-        with self._turn:
-            try:
-                self._connection = self._connection or connect(self.url, self._memory_limit)
-                cursor = self._connection.cursor()
-            except duckdb.Error as error:
-                raise explained(self.url, error) from error
-            self._cursors += 1
+        try:
+            cursor = self._connection.cursor()
+        except duckdb.Error as error:
+            raise explained(self.url, error) from error
         try:
             yield cursor
         finally:
             cursor.close()
-            with self._turn:
-                self._cursors -= 1
-
-    def renew(self) -> bool:
-        """Open the file again if nobody has a cursor at this moment, and tell whether: who comes meanwhile waits.
-
-        DuckDB keeps for as long as a file is open where each column of each group of rows lies that was ever written
-        or read, about a kilobyte for each.
-        Raises: StoreError: somebody else took the file meanwhile; whoever needs a cursor next tries again.
-        """
-        with self._turn:
-            if self._cursors or path_of(self.url) is None:
-                return False
-            self._open_again()
-            return True
 
     def rows(self, query: str, params: Mapping[str, object], room: int = ROOM) -> pl.DataFrame:
         """Return a query's rows, of the snapshot that this thread holds or else of now.
@@ -92,13 +68,7 @@ class Access:
         """Open the file again where a failed write has made the database refuse everything."""
         if path_of(self.url) is None or not isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
             return
-        with self._turn:
-            self._open_again()
-
-    def _open_again(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        self._connection.close()
         self._connection = connect(self.url, self._memory_limit)
 
     def _fetch(

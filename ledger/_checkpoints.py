@@ -4,19 +4,17 @@ A commit that finds much in the log would write it into the file itself, with al
 and joining small groups of rows, which a checkpoint does by default, takes seconds of wide tables. Beside commits the
 log is written often, while it is small, and nothing is joined; rows of the small groups that this makes are written
 again later (`ledger._compaction`), and `join` joins what is left at a quiet hour. Queries leave one processor to them.
-Once an hour the file is opened again, which takes as long as a checkpoint: memory would grow with the rows that came.
 """
 
 import threading
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, cast
 
 import duckdb
 
-from ledger._access import Access
 from ledger._compaction import compact
 from ledger._tails import Stretch, Tails
 from ledger.errors import StoreError
@@ -40,8 +38,7 @@ _PATIENCE: Final = timedelta(minutes=10)
 
 _TASKS_OF_A_NIGHT: Final = 10
 
-_RENEWED_SECONDS: Final = 3600.0
-"""An hour of 20,000 GPUs takes 50 MB for as long as the file is open."""
+Cursor = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
 class Checkpoints:
@@ -49,22 +46,23 @@ class Checkpoints:
 
     def __init__(
         self,
-        access: Access,
+        cursor: Cursor,
+        prefix: str,
         path: Path,
         tails: Tails,
         now: Callable[[], datetime],
         is_busy: Callable[[], bool],
     ) -> None:
-        self._access = access
+        self._cursor = cursor
+        self._prefix = prefix
         self._log = path.with_name(f"{path.name}.wal")
         self._tails = tails
         self._now = now
         self._is_busy = is_busy
         self._due_since: datetime | None = None
-        self._renewed = time.monotonic()
         self._stop = threading.Event()
         self._turn = threading.Lock()
-        with access.cursor() as asked:
+        with cursor() as asked:
             # A part of a commit that one of DuckDB's own threads has taken waits with it for a processor, which a
             # large query may hold: on two processors each query has the thread that asks, and no other.
             threads = max(1, cast("tuple[int]", asked.execute("SELECT current_setting('threads')").fetchone())[0] - 1)
@@ -94,17 +92,6 @@ class Checkpoints:
                     pause = min(_AGAIN_SECONDS, _EVERY_SECONDS)
             elif (stretch := self._tails.due(self._now())) is not None and self._has_time():
                 self._write_again(stretch)
-            elif time.monotonic() - self._renewed >= _RENEWED_SECONDS and not self._renew():
-                pause = min(_AGAIN_SECONDS, _EVERY_SECONDS)
-
-    def _renew(self) -> bool:
-        try:
-            if not self._access.renew():
-                return False
-        except StoreError as error:
-            log.warning("store not opened again", message=error.message, hint=error.hint)
-        self._renewed = time.monotonic()
-        return self._run(*self._settings)
 
     def _write_log(self) -> bool:
         with self._turn:
@@ -125,8 +112,8 @@ class Checkpoints:
 
     def _write_again(self, stretch: Stretch) -> None:
         try:
-            with self._access.cursor() as cursor:
-                rows = compact(cursor, self._access.prefix, stretch)
+            with self._cursor() as cursor:
+                rows = compact(cursor, self._prefix, stretch)
         except (duckdb.Error, StoreError) as error:
             # Somebody has changed the same rows, or the disk is full: the rows are as they were.
             self._tails.put_off(stretch, self._now())
@@ -142,7 +129,7 @@ class Checkpoints:
 
     def _run(self, *statements: str) -> bool:
         try:
-            with self._access.cursor() as cursor:
+            with self._cursor() as cursor:
                 for statement in statements:
                     cursor.execute(statement)
         except (duckdb.Error, StoreError) as error:

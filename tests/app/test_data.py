@@ -174,6 +174,10 @@ def test_what_is_made_of_a_read_counts_without_it_and_goes_with_it() -> None:
     chart(read, "i")
     assert cache.size_bytes == 12_000, "the read had to go, and nothing keeps its rows"
     assert not cache.holds(read)
+    later = cache.get("later", lambda: pl.DataFrame({"x": range(1_500)}))
+    cache.get("large", lambda: (pl.DataFrame({"x": range(1_500)}), later), of=later)
+    assert cache.peek("large") is None
+    assert cache.peek("later") is later, "what is made of it never drives it out"
 
 
 def test_the_cache_drops_what_nobody_asks_for_any_more() -> None:

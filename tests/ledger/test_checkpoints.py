@@ -1,21 +1,17 @@
-"""Checkpoints beside commits: nothing waits for one, small groups of rows are joined, and the file is opened again.
+"""Checkpoints beside commits: nothing waits for one, and small groups of rows are joined.
 
 That nothing is lost by one, whenever the process is killed, `test_compaction` shows.
 """
 
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ledger import _access, _checkpoints
-from ledger.errors import StoreError
+from ledger import _checkpoints
 from ledger.store import Store
 from ledger.tables import GpuSample
-from tests.ledger.test_store_file import OPEN, run_python, samples, url_of
+from tests.ledger.test_store_file import samples, url_of
 
 PATIENCE_SECONDS = 30.0
 
@@ -90,91 +86,3 @@ def test_queries_leave_one_processor_to_commits_once_the_store_is_served(path: P
         assert int(store.select(asked).item()) == max(1, every - 1)
         store.join_groups()
         assert int(store.select(asked).item()) == max(1, every - 1)
-
-
-def test_a_store_is_opened_again_when_nobody_reads_and_knows_nothing_of_before(path: Path) -> None:
-    asked = "SELECT current_setting('max_vacuum_tasks') AS n"
-    with Store.open(url_of(path)) as store, ThreadPoolExecutor(1) as pool:
-        store.append(GpuSample, samples(5_000), source="t")
-        with store._access.cursor() as cursor:
-            cursor.execute("SET GLOBAL max_vacuum_tasks = 7")
-        assert int(store.select(asked).item()) == 7
-        with store.transaction():
-            assert store.select("SELECT count(*) AS n FROM gpu_sample").item() == 5_000
-            pool.submit(store.append, GpuSample, samples(10, "other"), source="t").result()
-            assert not pool.submit(store._access.renew).result(), "somebody reads"
-            assert store.select("SELECT count(*) AS n FROM gpu_sample").item() == 5_000
-        assert store._access.renew()
-        assert int(store.select(asked).item()) == 100
-        assert "held by process" in run_python(OPEN, url_of(path)).stdout
-        store.append(GpuSample, samples(10, "third"), source="t")
-        assert store.read(GpuSample).height == 5_020
-    with Store.open("duckdb::memory:") as store:
-        store.append(GpuSample, samples(10), source="t")
-        assert not store._access.renew()
-        assert store.read(GpuSample).height == 10
-
-
-def test_a_served_store_is_opened_again_and_again_while_rows_come_and_people_read(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[float] = []
-    connect = _access.connect
-
-    def counted(*given: Any) -> Any:
-        opened.append(time.monotonic())
-        return connect(*given)
-
-    monkeypatch.setattr(_access, "connect", counted)
-    monkeypatch.setattr(_checkpoints, "_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(_checkpoints, "_RENEWED_SECONDS", 0.05)
-    done, odd = threading.Event(), list[int]()
-    with Store.open(url_of(path)) as store:
-        threads = int(store.select("SELECT current_setting('threads') AS n").item())
-        store.checkpoint_beside()
-
-        def read() -> None:
-            while not done.wait(0.005):
-                with store.transaction():
-                    counts = [store.select("SELECT count(*) AS n FROM gpu_sample").item() for _ in range(2)]
-                odd.extend(each for each in counts if each % 300 or each != counts[0])
-
-        with ThreadPoolExecutor(2) as pool:
-            readers = [pool.submit(read) for _ in range(2)]
-            end = time.monotonic() + PATIENCE_SECONDS
-            sent = 0
-            while (sent < 20 or len(opened) < 5) and time.monotonic() < end:
-                store.append(GpuSample, samples(300, f"n{sent}"), source="t")
-                sent += 1
-            done.set()
-            for each in readers:
-                each.result()
-        assert len(opened) >= 5
-        assert not odd
-        assert store.read(GpuSample).height == 300 * sent
-        wait = time.monotonic() + PATIENCE_SECONDS
-        asked = "SELECT current_setting('threads') AS n"
-        while int(store.select(asked).item()) != max(1, threads - 1) and time.monotonic() < wait:
-            time.sleep(0.005)
-        assert int(store.select(asked).item()) == max(1, threads - 1)
-
-
-def test_a_store_that_somebody_takes_meanwhile_comes_back_when_it_is_free(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Store.open(url_of(path)) as store:
-        store.append(GpuSample, samples(10), source="t")
-
-        def taken(url: str, _: str) -> Any:
-            raise StoreError(f"store {url}: held by process 1, expected to be free")
-
-        with monkeypatch.context() as meanwhile:
-            meanwhile.setattr(_access, "connect", taken)
-            with pytest.raises(StoreError, match="held by process 1"):
-                store._access.renew()
-            with pytest.raises(StoreError, match="held by process 1"):
-                store.read(GpuSample)
-            with pytest.raises(StoreError, match="held by process 1"):
-                store.append(GpuSample, samples(10, "other"), source="t")
-        store.append(GpuSample, samples(10, "third"), source="t")
-        assert store.read(GpuSample).height == 20

@@ -347,7 +347,6 @@ KILLED = """
     from tests.ledger.test_compaction import later, rows
 
     _checkpoints._EVERY_SECONDS, _checkpoints._LOG_BYTES, _tails._SMALL_GROUPS = 0.01, 20_000, 2
-    _checkpoints._RENEWED_SECONDS = 0.02
     log.configure()
     store = Store.open(sys.argv[1], now=later)
     store.checkpoint_beside()
@@ -357,7 +356,7 @@ KILLED = """
 """
 
 
-def test_a_process_that_is_killed_while_it_writes_and_opens_again_loses_no_row_and_doubles_none(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_while_it_writes_again_loses_no_row_and_doubles_none(tmp_path: Path) -> None:
     path, told = tmp_path / "ledger.duckdb", 0
     for life in range(3):
         command = [sys.executable, "-c", textwrap.dedent(KILLED), url_of(path), f"life{life}"]

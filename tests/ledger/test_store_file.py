@@ -390,8 +390,6 @@ for step in range(1, 30):
         print("refused", str(error).replace(chr(10), " "))
         break
 print("kept", kept, "read", store.read(GpuSample).height)
-assert store._access.renew()
-print("kept", kept, "read", store.read(GpuSample).height)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 kept += store.append(GpuSample, samples(99, 10), source="t").rows
 print("kept", kept, "read", store.read(GpuSample).height)
@@ -412,7 +410,7 @@ def test_a_full_disk_refuses_the_write_and_keeps_the_rest(path: Path) -> None:
     for state in states:
         _, kept, _, read = state.split()
         assert kept == read
-    assert len(states) == 4
+    assert len(states) == 3
 
 
 ELSEWHERE = """
