@@ -84,6 +84,7 @@ class Context:
     _latest: datetime | None = None
     _turns: dict[str, threading.Lock] = field(default_factory=dict)
     _visits: dict[int, float] = field(default_factory=dict)
+    _works_until: float = 0.0
 
     @property
     def actor(self) -> str:
@@ -131,8 +132,11 @@ class Context:
 
     @contextmanager
     def visit(self) -> Iterator[None]:
-        """Say that this thread makes a page, until the block ends."""
+        """Say that this thread makes a page or a part of one, until the block ends."""
         me = threading.get_ident()
+        if me in self._visits:
+            yield
+            return
         self._visits[me] = time.monotonic()
         try:
             yield
@@ -143,14 +147,24 @@ class Context:
         """Tell whether an agent has waited for long, or somebody waits for a page that another thread makes."""
         me, since = threading.get_ident(), time.monotonic() - _VISIT_SECONDS
         visits = tuple(self._visits.items())
-        return self.longest_wait() > _PATIENCE_SECONDS or any(who != me and began > since for who, began in visits)
+        return self._is_agent_awaited() or any(who != me and began > since for who, began in visits)
+
+    def _is_agent_awaited(self) -> bool:
+        return self.longest_wait() > _PATIENCE_SECONDS
 
     def is_over(self) -> bool:
-        """Tell whether work that can wait is to end; it asks between its parts, and whoever waits comes first."""
-        until = time.monotonic() + _GIVEN_SECONDS
-        while self.is_awaited() and time.monotonic() < until:
+        """Tell whether work that can wait is to end; it asks between its parts, and whoever waits comes first.
+
+        Where pages are made without a break it goes on for as long as it has given way to them.
+        """
+        began = now = time.monotonic()
+        waits = self.is_awaited if began >= self._works_until else self._is_agent_awaited
+        while waits() and now < began + _GIVEN_SECONDS:
             if self.stop.wait(_LOOK_SECONDS):
                 break
+            now = time.monotonic()
+        if now > began:
+            self._works_until = now + (now - began)
         return self.stop.is_set()
 
     def is_busy(self) -> bool:

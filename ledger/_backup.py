@@ -1,5 +1,6 @@
 """Copies of a store: table by table through Arrow under one snapshot, so that it also works while rows come in."""
 
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -45,12 +46,14 @@ def copy_rows(
     """Put all rows of one store in the place of all rows of another."""
     for table in TABLES.values():
         columns = ", ".join(quoted(name) for name in columns_of(table.schema))
-        reader = source.execute(f"SELECT {columns} FROM {prefix}{quoted(table.name)}").to_arrow_reader(_BATCH_ROWS)
         name = f"{target_prefix}{quoted(table.name)}"
         target.execute(f"DELETE FROM {name}")
-        target.register("incoming", reader)
-        target.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM incoming")
-        target.unregister("incoming")
+        rows = source.execute(f"SELECT {columns} FROM {prefix}{quoted(table.name)}")
+        # An error keeps the reader, and an open reader the whole database.
+        with closing(rows.to_arrow_reader(_BATCH_ROWS)) as reader:
+            target.register("incoming", reader)
+            target.execute(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM incoming")
+            target.unregister("incoming")
     created = source.execute(f"SELECT created_at FROM {prefix}{_ddl.META}").fetchone()
     if created is not None:
         target.execute(f"UPDATE {target_prefix}{_ddl.META} SET created_at = ?", [created[0]])

@@ -4,17 +4,20 @@ A commit that finds much in the log would write it into the file itself, with al
 and joining small groups of rows, which a checkpoint does by default, takes seconds of wide tables. Beside commits the
 log is written often, while it is small, and nothing is joined; rows of the small groups that this makes are written
 again later (`ledger._compaction`), and `join` joins what is left at a quiet hour. Queries leave one processor to them.
+Every ten minutes the file is opened again, for which who comes waits as for a checkpoint: the memory that DuckDB keeps
+for an open file grows with the rows that came.
 """
 
 import threading
+import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, cast
 
 import duckdb
 
+from ledger._access import Access
 from ledger._compaction import compact
 from ledger._tails import Stretch, Tails
 from ledger.errors import StoreError
@@ -38,7 +41,8 @@ _PATIENCE: Final = timedelta(minutes=10)
 
 _TASKS_OF_A_NIGHT: Final = 10
 
-Cursor = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+_RENEWED_SECONDS: Final = 600.0
+"""Ten minutes of 20,000 GPUs take 8 MB for as long as the file is open, and leave many times that between them."""
 
 
 class Checkpoints:
@@ -46,28 +50,27 @@ class Checkpoints:
 
     def __init__(
         self,
-        cursor: Cursor,
-        prefix: str,
+        access: Access,
         path: Path,
         tails: Tails,
         now: Callable[[], datetime],
         is_busy: Callable[[], bool],
     ) -> None:
-        self._cursor = cursor
-        self._prefix = prefix
+        self._access = access
         self._log = path.with_name(f"{path.name}.wal")
         self._tails = tails
         self._now = now
         self._is_busy = is_busy
         self._due_since: datetime | None = None
+        self._renewed = time.monotonic()
         self._stop = threading.Event()
         self._turn = threading.Lock()
-        with cursor() as asked:
+        with access.cursor() as asked:
             # A part of a commit that one of DuckDB's own threads has taken waits with it for a processor, which a
             # large query may hold: on two processors each query has the thread that asks, and no other.
             threads = max(1, cast("tuple[int]", asked.execute("SELECT current_setting('threads')").fetchone())[0] - 1)
         self._settings = (f"SET GLOBAL threads = {threads}", *_SETTINGS)
-        self._run(*self._settings)
+        access.set(self._settings)
         self._thread = threading.Thread(target=self._work, name="ledger-checkpoints", daemon=True)
         self._thread.start()
 
@@ -86,20 +89,34 @@ class Checkpoints:
         while not self._stop.wait(pause):
             pause = _EVERY_SECONDS
             if self._waiting_bytes() >= _LOG_BYTES:
-                if self._write_log():
-                    self._tails.note_checkpoint(self._now())
-                else:
+                if not self._write_log():
                     pause = min(_AGAIN_SECONDS, _EVERY_SECONDS)
             elif (stretch := self._tails.due(self._now())) is not None and self._has_time():
                 self._write_again(stretch)
+            elif time.monotonic() - self._renewed >= _RENEWED_SECONDS and not self._renew():
+                pause = min(_AGAIN_SECONDS, _EVERY_SECONDS)
+
+    def _renew(self) -> bool:
+        # What is in the log is written while the file is closed, with everybody waiting.
+        if self._waiting_bytes() >= _LOG_BYTES // 4 and not self._write_log():
+            return False
+        try:
+            if not self._access.renew():
+                return False
+        except StoreError as error:
+            log.warning("store not opened again", message=error.message, hint=error.hint)
+        self._renewed = time.monotonic()
+        return True
 
     def _write_log(self) -> bool:
         with self._turn:
             try:
-                # A store that was opened again after a failed write has none of its settings.
-                return self._run(*self._settings, _AS_IT_IS, "CHECKPOINT")
+                is_written = self._run(_AS_IT_IS, "CHECKPOINT")
             finally:
                 self._run(_COMPRESSED)
+        if is_written:
+            self._tails.note_checkpoint(self._now())
+        return is_written
 
     def _has_time(self) -> bool:
         """Tell whether rows may be written again now; where others are always busy, that is done in the end too."""
@@ -112,8 +129,8 @@ class Checkpoints:
 
     def _write_again(self, stretch: Stretch) -> None:
         try:
-            with self._cursor() as cursor:
-                rows = compact(cursor, self._prefix, stretch)
+            with self._access.cursor() as cursor:
+                rows = compact(cursor, self._access.prefix, stretch)
         except (duckdb.Error, StoreError) as error:
             # Somebody has changed the same rows, or the disk is full: the rows are as they were.
             self._tails.put_off(stretch, self._now())
@@ -129,7 +146,7 @@ class Checkpoints:
 
     def _run(self, *statements: str) -> bool:
         try:
-            with self._cursor() as cursor:
+            with self._access.cursor() as cursor:
                 for statement in statements:
                     cursor.execute(statement)
         except (duckdb.Error, StoreError) as error:

@@ -97,9 +97,9 @@ def read_only(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[object, ...]:
-    """Return the one row of a query."""
-    row = connection.execute(query).fetchone()
-    return () if row is None else tuple(row)
+    """Return the one row of a query, whose snapshot ends with it: it would last where the answer is not read whole."""
+    (row,) = connection.execute(query).fetchall() or ((),)
+    return tuple(row)
 
 
 def explained(url: str, error: duckdb.Error) -> StoreError:

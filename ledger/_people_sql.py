@@ -2,6 +2,7 @@
 
 import re
 import threading
+from contextlib import closing
 from datetime import timedelta
 from typing import Final
 
@@ -64,16 +65,17 @@ def run(cursor: duckdb.DuckDBPyConnection, sql: str, *, limit: int, timeout_seco
 
 def _capped(cursor: duckdb.DuckDBPyConnection, text: str, limit: int) -> pa.Table:
     """Read batch by batch, so that an endless result is never held."""
-    reader = cursor.execute(text).to_arrow_reader(_BATCH_ROWS)
     batches, rows = [], 0
-    for batch in reader:
-        rows += batch.num_rows
-        if rows > limit:
-            raise InputError(
-                f"sql: found more than {limit} rows, expected at most {limit}", hint="add LIMIT, or aggregate"
-            )
-        batches.append(batch)
-    return _readable(pa.Table.from_batches(batches, reader.schema))
+    # An error keeps the reader, and an open reader the whole database.
+    with closing(cursor.execute(text).to_arrow_reader(_BATCH_ROWS)) as reader:
+        for batch in reader:
+            rows += batch.num_rows
+            if rows > limit:
+                raise InputError(
+                    f"sql: found more than {limit} rows, expected at most {limit}", hint="add LIMIT, or aggregate"
+                )
+            batches.append(batch)
+        return _readable(pa.Table.from_batches(batches, reader.schema))
 
 
 def _readable(table: pa.Table) -> pa.Table:

@@ -83,7 +83,7 @@ class Store:
         if path is not None and self._checkpoints is None:
             tails = Tails()
             self._transactions.note_in(tails)
-            self._checkpoints = Checkpoints(self._access.cursor, self._access.prefix, path, tails, self._now, is_busy)
+            self._checkpoints = Checkpoints(self._access, path, tails, self._now, is_busy)
 
     def join_groups(self) -> None:
         """Join the small groups of rows that checkpoints beside commits have left; commits may wait for a moment."""

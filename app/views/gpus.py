@@ -48,6 +48,11 @@ def gpus() -> None:
 @st.fragment(run_every=15)
 def _now() -> None:
     """Show the present, again and again."""
+    with data.hub().visit():
+        _present()
+
+
+def _present() -> None:
     now = data.minute()
     asked = {"now": now, "cluster": controls.cluster(), "team": controls.team()}
     devices = data.answer("devices_now", scope=controls.scope(), **asked)

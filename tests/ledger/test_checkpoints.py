@@ -1,17 +1,23 @@
-"""Checkpoints beside commits: nothing waits for one, and small groups of rows are joined.
+"""Checkpoints beside commits: nothing waits for one, small groups of rows are joined, and the file is opened again.
 
 That nothing is lost by one, whenever the process is killed, `test_compaction` shows.
 """
 
+import shutil
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ledger import _checkpoints
+from ledger import _access, _checkpoints
+from ledger.errors import InputError, StoreError
 from ledger.store import Store
 from ledger.tables import GpuSample
-from tests.ledger.test_store_file import samples, url_of
+from tests.ledger.test_store_file import OPEN, run_python, samples, url_of
 
 PATIENCE_SECONDS = 30.0
 
@@ -86,3 +92,154 @@ def test_queries_leave_one_processor_to_commits_once_the_store_is_served(path: P
         assert int(store.select(asked).item()) == max(1, every - 1)
         store.join_groups()
         assert int(store.select(asked).item()) == max(1, every - 1)
+
+
+def test_a_store_is_opened_again_when_nobody_reads_and_knows_nothing_of_before(path: Path) -> None:
+    asked = "SELECT current_setting('max_vacuum_tasks') AS n"
+    with Store.open(url_of(path)) as store, ThreadPoolExecutor(1) as pool:
+        store.append(GpuSample, samples(5_000), source="t")
+        with store._access.cursor() as cursor:
+            cursor.execute("SET GLOBAL max_vacuum_tasks = 7")
+        assert int(store.select(asked).item()) == 7
+        with store.transaction():
+            assert store.select("SELECT count(*) AS n FROM gpu_sample").item() == 5_000
+            pool.submit(store.append, GpuSample, samples(10, "other"), source="t").result()
+            assert not pool.submit(store._access.renew).result(), "somebody reads"
+            assert store.select("SELECT count(*) AS n FROM gpu_sample").item() == 5_000
+        assert store._access.renew()
+        assert int(store.select(asked).item()) == 100
+        assert "held by process" in run_python(OPEN, url_of(path)).stdout
+        store.append(GpuSample, samples(10, "third"), source="t")
+        assert store.read(GpuSample).height == 5_020
+    with Store.open("duckdb::memory:") as store:
+        store.append(GpuSample, samples(10), source="t")
+        assert not store._access.renew()
+        assert store.read(GpuSample).height == 10
+
+
+def test_a_served_store_is_opened_again_and_again_while_rows_come_and_people_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+    opened = _access.opened
+
+    def counted(*given: Any) -> Any:
+        times.append(time.monotonic())
+        return opened(*given)
+
+    monkeypatch.setattr(_checkpoints, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(_checkpoints, "_RENEWED_SECONDS", 0.05)
+    done, odd = threading.Event(), list[int]()
+    with Store.open(url_of(path)) as store:
+        threads = int(store.select("SELECT current_setting('threads') AS n").item())
+        store.checkpoint_beside()
+
+        def read() -> None:
+            while not done.wait(0.005):
+                with store.transaction():
+                    counts = [store.select("SELECT count(*) AS n FROM gpu_sample").item() for _ in range(2)]
+                odd.extend(each for each in counts if each % 300 or each != counts[0])
+
+        monkeypatch.setattr(_access, "opened", counted)
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read) for _ in range(2)]
+            end = time.monotonic() + PATIENCE_SECONDS
+            sent = 0
+            while (sent < 20 or len(times) < 5) and time.monotonic() < end:
+                store.append(GpuSample, samples(300, f"n{sent}"), source="t")
+                sent += 1
+            done.set()
+            for each in readers:
+                each.result()
+        assert len(times) >= 5
+        assert not odd
+        assert store.read(GpuSample).height == 300 * sent
+        assert int(store.select("SELECT current_setting('threads') AS n").item()) == max(1, threads - 1)
+
+
+def test_a_store_that_somebody_takes_meanwhile_comes_back_when_it_is_free(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_checkpoints, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(_checkpoints, "_RENEWED_SECONDS", 0.02)
+    with Store.open(url_of(path)) as store:
+        store.append(GpuSample, samples(10), source="t")
+        tried = list[str]()
+
+        def taken(url: str, _: str) -> Any:
+            tried.append(threading.current_thread().name)
+            raise StoreError(f"store {url}: held by process 1, expected to be free")
+
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(_access, "opened", taken)
+            store.checkpoint_beside()
+            assert soon(lambda: tried.count("ledger-checkpoints") >= 3)
+            with pytest.raises(StoreError, match="held by process 1"):
+                store.read(GpuSample)
+            with pytest.raises(StoreError, match="held by process 1"):
+                store.append(GpuSample, samples(10, "other"), source="t")
+        store.append(GpuSample, samples(10, "third"), source="t")
+        assert store.read(GpuSample).height == 20
+        assert int(store.select("SELECT current_setting('max_vacuum_tasks') AS n").item()) == 0
+
+
+def test_an_answer_that_was_refused_does_not_keep_the_file_open(path: Path) -> None:
+    with Store.open(url_of(path)) as store:
+        store.append(GpuSample, samples(10), source="t")
+        with pytest.raises(InputError, match="more than 10 rows") as held:
+            store.people_sql("SELECT * FROM range(1_000_000)", limit=10)
+        assert store._access.renew()
+        assert store.read(GpuSample).height == 10
+        assert held.value.__traceback__ is not None, "its frames are held until here"
+
+
+def test_an_answer_that_is_held_delays_the_opening_and_not_the_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_access, "_GIVEN_BACK_SECONDS", 0.05)
+    with Store.open(url_of(path)) as store:
+        store.append(GpuSample, samples(10), source="t")
+        with store._access.cursor() as cursor:
+            held = cursor.execute("SELECT * FROM range(1_000_000)").to_arrow_reader(10)
+            held.read_next_batch()
+        for ask in (store._access.renew, lambda: store.read(GpuSample)):
+            with pytest.raises(StoreError, match="an answer of it that is still held"):
+                ask()
+        held.close()
+        assert store.read(GpuSample).height == 10
+        assert store._access.renew()
+
+
+@pytest.mark.parametrize("other", [None, "a copy"])
+def test_a_file_that_was_moved_is_not_made_anew(path: Path, other: str | None) -> None:
+    aside = path.with_name("aside.duckdb")
+    with Store.open(url_of(path)) as store:
+        store.append(GpuSample, samples(10), source="t")
+        path.rename(aside)
+        if other:
+            shutil.copy2(aside, path)
+        with pytest.raises(StoreError, match="found another file there" if other else "found no file there"):
+            store._access.renew()
+        store.append(GpuSample, samples(10, "more"), source="t")
+        assert store.read(GpuSample).height == 20
+        assert path.exists() == bool(other)
+        aside.replace(path)
+        assert store._access.renew()
+        assert store.read(GpuSample).height == 20
+
+
+def test_a_store_that_was_closed_is_not_opened_by_who_comes_late(path: Path) -> None:
+    with Store.open(url_of(path)) as store:
+        store.append(GpuSample, samples(10), source="t")
+    with pytest.raises(StoreError, match="is closed, expected to be open"):
+        store.read(GpuSample)
+    assert not store._access.renew()
+    assert "held by process" not in run_python(OPEN, url_of(path)).stdout
+
+
+def soon(is_so: Callable[[], bool]) -> bool:
+    """Tell whether something becomes true in a while."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.005)
+    return is_so()

@@ -340,26 +340,40 @@ def test_rows_wait_to_be_written_again_while_others_are_busy(
 
 
 KILLED = """
-    import sys
+    import sys, time
     from ledger import _checkpoints, _tails, log
+    from ledger._access import Access
     from ledger.store import Store
     from ledger.tables import GpuSample
     from tests.ledger.test_compaction import later, rows
 
     _checkpoints._EVERY_SECONDS, _checkpoints._LOG_BYTES, _tails._SMALL_GROUPS = 0.01, 20_000, 2
+    _checkpoints._RENEWED_SECONDS = 0.02
+    compact, renew = _checkpoints.compact, Access.renew
+
+    def noted(what, done):
+        if done:
+            with open(sys.argv[3], "a") as notes:
+                print(what, file=notes)
+        return done
+
+    _checkpoints.compact = lambda *given: noted("again", compact(*given))
+    Access.renew = lambda access: noted("opened", renew(access))
     log.configure()
     store = Store.open(sys.argv[1], now=later)
     store.checkpoint_beside()
     for index in range(100_000):
         store.append(GpuSample, rows(range(index * 200, index * 200 + 200), sys.argv[2]), source="t")
         print(index + 1, flush=True)
+        # No checkpoint gets a turn between commits that follow each other at once.
+        time.sleep(0.02)
 """
 
 
-def test_a_process_that_is_killed_while_it_writes_again_loses_no_row_and_doubles_none(tmp_path: Path) -> None:
-    path, told = tmp_path / "ledger.duckdb", 0
+def test_a_process_that_is_killed_while_it_writes_and_opens_again_loses_no_row_and_doubles_none(tmp_path: Path) -> None:
+    path, notes, told = tmp_path / "ledger.duckdb", tmp_path / "notes", 0
     for life in range(3):
-        command = [sys.executable, "-c", textwrap.dedent(KILLED), url_of(path), f"life{life}"]
+        command = [sys.executable, "-c", textwrap.dedent(KILLED), url_of(path), f"life{life}", str(notes)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(15 + 9 * life)]
@@ -375,3 +389,6 @@ def test_a_process_that_is_killed_while_it_writes_again_loses_no_row_and_doubles
         assert kept.height % 200 == 0
     # Each commit was a group of its own before it was written again.
     assert groups < told / 2
+    done = notes.read_text().split()
+    assert done.count("again") >= 3
+    assert done.count("opened") >= 3

@@ -366,6 +366,7 @@ FILL_DISK = """
 import resource, signal, sys
 import polars as pl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from ledger.errors import StoreError
 from ledger.frames import to_frame
 from ledger.store import Store
@@ -390,6 +391,13 @@ for step in range(1, 30):
         print("refused", str(error).replace(chr(10), " "))
         break
 print("kept", kept, "read", store.read(GpuSample).height)
+try:
+    store.backup(Path(sys.argv[2]))
+except StoreError as error:
+    held = error
+    print("refused", str(error).replace(chr(10), " "))
+assert store._access.renew()
+print("kept", kept, "read", store.read(GpuSample).height)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 kept += store.append(GpuSample, samples(99, 10), source="t").rows
 print("kept", kept, "read", store.read(GpuSample).height)
@@ -402,15 +410,17 @@ with Store.open(sys.argv[1]) as store:
 @pytest.mark.slow
 def test_a_full_disk_refuses_the_write_and_keeps_the_rest(path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
-    answer = run_python(FILL_DISK, url_of(path))
+    answer = run_python(FILL_DISK, url_of(path), str(path) + ".copy")
     assert answer.returncode == 0, answer.stderr
-    refused, *states = answer.stdout.splitlines()
+    refused, kept_before, not_copied, *states = answer.stdout.splitlines()
+    states.append(kept_before)
     assert refused.startswith(f"refused store {url_of(path)}: found no space to write to")
+    assert not_copied.startswith(f"refused store backup {path}.copy: found no space to write to")
     assert "hint: free space on the disk" in refused
     for state in states:
         _, kept, _, read = state.split()
         assert kept == read
-    assert len(states) == 3
+    assert len(states) == 4
 
 
 ELSEWHERE = """
