@@ -155,7 +155,7 @@ class Context:
     def is_over(self) -> bool:
         """Tell whether work that can wait is to end; it asks between its parts, and whoever waits comes first.
 
-        Where pages are made without a break it goes on for as long as it has given way to them.
+        Where pages are made without a break it goes on, once it has given way, for as long as that took.
         """
         began = now = time.monotonic()
         waits = self.is_awaited if began >= self._works_until else self._is_agent_awaited

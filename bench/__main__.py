@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -19,7 +20,7 @@ BILL_ROWS = 5_000_000
 YEAR_GPUS = 96
 NODE_SECONDS = 60
 FLEET_AGENTS = 2_500
-FLEET_SECONDS, LONG_FLEET_SECONDS = 60, 600
+FLEET_SECONDS, LONG_FLEET_SECONDS, HOUR_FLEET_SECONDS = 60, 600, 3_900
 
 
 def demo(folder: Path) -> list[Line]:
@@ -178,11 +179,6 @@ def fleet(folder: Path, seconds: float = FLEET_SECONDS) -> list[Line]:
     ]
 
 
-def long_fleet(folder: Path) -> list[Line]:
-    """Do so for ten minutes."""
-    return fleet(folder, LONG_FLEET_SECONDS)
-
-
 MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {
     "demo": demo,
     "day": day,
@@ -193,9 +189,10 @@ MEASUREMENTS: dict[str, Callable[[Path], list[Line]]] = {
     "people": pages,
     "agent": node,
     "ingest": fleet,
-    "ingest-long": long_fleet,
+    "ingest-long": partial(fleet, seconds=LONG_FLEET_SECONDS),
+    "ingest-hour": partial(fleet, seconds=HOUR_FLEET_SECONDS),
 }
-ONLY_WHEN_NAMED = {"ingest-long"}
+ONLY_WHEN_NAMED = {"ingest-long", "ingest-hour"}
 
 
 def main(names: list[str]) -> None:

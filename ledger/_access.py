@@ -1,25 +1,30 @@
 """The way into an open store: cursors for whoever asks, and the snapshot that a thread may read from."""
 
 import gc
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 import duckdb
 import polars as pl
 
-from ledger._connection import ROOM, explained, fetch, fetch_row, path_of, read_only
+from ledger._connection import ROOM, explained, fetch, fetch_row, path_of
 from ledger._ddl import FENCE
-from ledger._opening import opened
+from ledger._opening import opened, opened_again, version_of
 from ledger.errors import StoreError
 
 _GIVEN_BACK_SECONDS: Final = 2.0
 """How long a file that was closed may stay open for the rest of an answer that somebody still holds."""
 
-_OPEN_FILES: Final = Path("/proc/self/fd")
+_OPEN_FILES: Final = Path("/dev/fd")
+
+_FATAL: Final = (duckdb.FatalException, duckdb.InternalException)
+"""After one of these the database refuses everything, until it is opened again."""
 
 
 class Access:
@@ -32,11 +37,14 @@ class Access:
         # Held while the file is opened: nothing that somebody must do to give a cursor back may need it.
         self._turn = threading.Lock()
         self._is_closed = False
-        # None where the file could not be opened again: whoever comes next tries.
+        # None while it is opened again, and where that was not possible: whoever comes next tries.
         self._connection: duckdb.DuckDBPyConnection | None
         self._connection, self.prefix = opened(url, memory_limit)
+        self._version = version_of(self._connection, url)
         self._file = _identity(url)
         self._local = threading.local()
+        with _REGISTER:
+            _HOLDERS.add(self)
 
     def close(self) -> None:
         """Give the file back."""
@@ -44,6 +52,11 @@ class Access:
             self._is_closed = True
             if self._connection is not None:
                 self._connection.close()
+            self._connection = None
+
+    def holds(self, file: tuple[int, int] | None) -> bool:
+        """Tell whether a file, by its device and its number there, is this one, and open."""
+        return self._file == file and self._connection is not None
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -59,6 +72,15 @@ class Access:
         finally:
             cursor.close()
 
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor of its own that reads one snapshot and changes nothing."""
+        with self.cursor() as cursor:
+            _apply(self.url, cursor, ["BEGIN TRANSACTION READ ONLY"])
+            yield cursor
+            # The cursor is closed after this, which ends the transaction in every other case.
+            _apply(self.url, cursor, ["ROLLBACK"])
+
     def set(self, statements: Sequence[str]) -> None:
         """Run statements that hold for as long as the file is open, now and whenever it is opened again.
 
@@ -73,21 +95,20 @@ class Access:
 
         DuckDB keeps for as long as a file is open where each column of each group of rows lies that was ever written
         or read, about a kilobyte for each.
-        Raises: StoreError: the file is no longer there, and stays open; or it could not be opened again, and whoever
-        needs a cursor next tries.
+        Raises: StoreError: the path names another file, or none, and the one of before stays open; or it could not be
+        opened again, and whoever needs a cursor next tries.
         """
         with self._turn:
             if self._is_closed or self._file is None:
                 return False
             if self._connection is not None:
                 self._require_same()
-                try:
-                    (cursors,) = fetch_row(self._connection, "SELECT count FROM duckdb_connection_count()")
-                except duckdb.Error as error:
-                    raise explained(self.url, error) from error
-                if cursors != 1:
+                if not _is_alone(self.url, self._connection):
                     return False
-            self._open_again()
+                self._connection.close()
+                self._connection = None
+                self._require_given_back(_GIVEN_BACK_SECONDS)
+            self._connected()
             return True
 
     def rows(self, query: str, params: Mapping[str, object], room: int = ROOM) -> pl.DataFrame:
@@ -99,7 +120,7 @@ class Access:
         held: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
         if held is not None:
             return self._fetch(held, query, params, room)
-        with self.cursor() as cursor, read_only(cursor):
+        with self.reading() as cursor:
             return self._fetch(cursor, query, params, room)
 
     @contextmanager
@@ -108,7 +129,7 @@ class Access:
         if getattr(self._local, "cursor", None) is not None:
             yield
             return
-        with self.cursor() as cursor, read_only(cursor):
+        with self.reading() as cursor:
             # A snapshot begins with the first read, not with BEGIN.
             self._fetch(cursor, f"SELECT turn_count FROM {self.prefix}{FENCE}", {})
             self._local.cursor = cursor
@@ -119,31 +140,34 @@ class Access:
 
     def recover(self, error: duckdb.Error) -> None:
         """Open the file again where a failed write has made the database refuse everything."""
-        if self._file is None or not isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+        if self._file is None or not isinstance(error, _FATAL):
             return
+        with self._turn:
+            broken, self._connection = self._connection, None
+        if broken is not None:
+            # This waits for what others read: who comes meanwhile is told so.
+            broken.close()
         # What failed is told; where the file cannot be opened, the next one tells that.
         with self._turn, suppress(StoreError):
-            self._open_again()
+            self._connected()
 
     def _connected(self) -> duckdb.DuckDBPyConnection:
         if self._is_closed:
             raise StoreError(f"store {self.url}: is closed, expected to be open")
-        return self._connection or self._open_again()
+        if self._connection is None:
+            self._connection = self._opened_again()
+        return self._connection
 
-    def _open_again(self) -> duckdb.DuckDBPyConnection:
-        patience = 0.0 if self._connection is None else _GIVEN_BACK_SECONDS
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+    def _opened_again(self) -> duckdb.DuckDBPyConnection:
         self._require_same()
-        self._require_given_back(patience)
-        connection, _ = opened(self.url, self._memory_limit)
+        self._require_given_back()
+        connection = opened_again(self.url, self._memory_limit, self._version)
         try:
+            self._require_same()
             _apply(self.url, connection, self._settings)
         except BaseException:
             connection.close()
             raise
-        self._connection = connection
         return connection
 
     def _require_same(self) -> None:
@@ -156,8 +180,14 @@ class Access:
                 hint="put it back under its name, or end this process and start it anew",
             )
 
-    def _require_given_back(self, seconds: float) -> None:
-        """Raise if this process still has the file open: DuckDB would wait for that, for as long as it takes."""
+    def _require_given_back(self, seconds: float = 0.0) -> None:
+        """Raise if this process still has the file open: DuckDB would wait for that, for as long as it takes.
+
+        What another store of this process has open is shared with it.
+        """
+        with _REGISTER:
+            if any(each is not self and each.holds(self._file) for each in _HOLDERS):
+                return
         until = time.monotonic() + seconds
         while _is_open_here(self._file):
             if time.monotonic() >= until:
@@ -189,14 +219,28 @@ def _identity(url: str) -> tuple[int, int] | None:
 
 
 def _is_open_here(file: tuple[int, int] | None) -> bool:
-    """Tell whether this process has a file open, as far as the system tells that."""
+    """Tell whether this process has a file open; where the system does not tell that, it is taken for given back."""
     with suppress(OSError):
         for each in _OPEN_FILES.iterdir():
             with suppress(OSError):
-                found = each.stat()
+                found = os.fstat(int(each.name))
                 if (found.st_dev, found.st_ino) == file:
                     return True
     return False
+
+
+def _is_alone(url: str, connection: duckdb.DuckDBPyConnection) -> bool:
+    """Tell whether nobody else has a cursor; a database that refuses everything is nobody's."""
+    try:
+        # In a transaction that may write this would wait for a checkpoint that waits for others.
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            (found,) = fetch_row(cursor, "SELECT count FROM duckdb_connection_count()")
+    except _FATAL:
+        return True
+    except duckdb.Error as error:
+        raise explained(url, error) from error
+    return found == _ALONE
 
 
 def _apply(url: str, connection: duckdb.DuckDBPyConnection, statements: Sequence[str]) -> None:
@@ -205,3 +249,12 @@ def _apply(url: str, connection: duckdb.DuckDBPyConnection, statements: Sequence
             connection.execute(statement)
     except duckdb.Error as error:
         raise explained(url, error) from error
+
+
+_ALONE: Final = 2
+"""The connection that all cursors come from, and the one that asks."""
+
+_HOLDERS: Final[WeakSet[Access]] = WeakSet()
+"""All of this process."""
+
+_REGISTER: Final = threading.Lock()

@@ -1,8 +1,7 @@
 """The way to DuckDB: how a store's file is opened, and what its errors mean to a person."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +69,9 @@ def connect(url: str, memory_limit: str = "", *, for_reading: bool = False) -> d
         config["memory_limit"] = memory_limit
     try:
         connection = duckdb.connect(_MEMORY if path is None else str(path), config=config, read_only=for_reading)
+    except duckdb.Error as error:
+        raise explained(url, error) from error
+    try:
         query = "SELECT current_setting('lock_configuration'), current_setting('TimeZone')"
         locked, zone = fetch_row(connection, query)
         # A second store of this process on the same file shares the instance, which is locked by then.
@@ -83,17 +85,9 @@ def connect(url: str, memory_limit: str = "", *, for_reading: bool = False) -> d
             connection.execute(f"SET GLOBAL allowed_configs = {list(_BESIDE)}")
             connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
+        connection.close()
         raise explained(url, error) from error
     return connection
-
-
-@contextmanager
-def read_only(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let a cursor read one snapshot, and change nothing."""
-    cursor.execute("BEGIN TRANSACTION READ ONLY")
-    yield
-    # The cursor is closed after this, which ends the transaction in every other case.
-    cursor.execute("ROLLBACK")
 
 
 def fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[object, ...]:

@@ -44,6 +44,35 @@ def opened(
     return connection, prefix
 
 
+def opened_again(url: str, memory_limit: str, version: int | None) -> duckdb.DuckDBPyConnection:
+    """Return a connection to a store that this process had open; nothing is made or migrated.
+
+    Raises: StoreError: it is of another version than before, held, damaged, or no store.
+    """
+    connection = connect(url, memory_limit)
+    try:
+        found = version_of(connection, url)
+    except BaseException:
+        connection.close()
+        raise
+    if found != version:
+        connection.close()
+        raise StoreError(
+            f"store {url}: found schema version {found}, expected {version}, as before",
+            hint="end this process and start it anew",
+        )
+    return connection
+
+
+def version_of(connection: duckdb.DuckDBPyConnection, url: str) -> int | None:
+    """Return the schema version of a store, or None for an empty database."""
+    try:
+        catalog, _ = _names(connection)
+        return migrations.stored_version(connection, catalog, url)
+    except duckdb.Error as error:
+        raise explained(url, error) from error
+
+
 @contextmanager
 def reading(path: Path, scratch: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """Open a store file without changing it; an older one is copied into a folder and migrated there."""

@@ -22,7 +22,7 @@ from ledger._backup import load, write_copy
 from ledger._checkpoints import Checkpoints
 from ledger._coded import read_coded
 from ledger._commit import Commit, Sender
-from ledger._connection import explained, path_of, read_only
+from ledger._connection import explained, path_of
 from ledger._ddl import quoted
 from ledger._door import Written, admit
 from ledger._erasure import erase_user
@@ -253,7 +253,7 @@ class Store:
 
         Raises: InputError: it is anything else, it fails, takes longer, or has more rows.
         """
-        with self._access.cursor() as cursor, read_only(cursor):
+        with self._access.reading() as cursor:
             return _people_sql.run(cursor, sql, limit=limit, timeout_seconds=timeout_seconds)
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -272,7 +272,7 @@ class Store:
 
     def backup(self, path: Path) -> None:
         """Write a copy of the whole store, as it is at one instant, into a new file that opens as a store."""
-        with self._access.cursor() as cursor, read_only(cursor):
+        with self._access.reading() as cursor:
             try:
                 write_copy(cursor, self._access.prefix, Path(path))
             except duckdb.Error as error:

@@ -15,6 +15,7 @@ from typing import Final
 import duckdb
 
 from ledger import _ddl
+from ledger._connection import fetch_row
 from ledger._ddl import quoted
 from ledger.errors import StoreError
 from ledger.frames import columns_of
@@ -59,8 +60,8 @@ def stored_version(cursor: duckdb.DuckDBPyConnection, catalog: str, url: str) ->
             f"store {url}: found a database with other tables, expected a clusterledger store",
             hint="name another path",
         )
-    row = cursor.execute(f"SELECT max(schema_version) FROM {quoted(catalog)}.main.{_ddl.META}").fetchone()
-    return int(row[0]) if row and row[0] is not None else 0
+    (found,) = fetch_row(cursor, f"SELECT max(schema_version) FROM {quoted(catalog)}.main.{_ddl.META}")
+    return int(str(found)) if found is not None else 0
 
 
 def missing(cursor: duckdb.DuckDBPyConnection, catalog: str, url: str) -> list[str]:

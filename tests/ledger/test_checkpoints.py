@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
-from ledger import _access, _checkpoints
+from ledger import _access, _checkpoints, migrations
+from ledger._ddl import META
 from ledger.errors import InputError, StoreError
 from ledger.store import Store
 from ledger.tables import GpuSample
@@ -121,7 +123,7 @@ def test_a_served_store_is_opened_again_and_again_while_rows_come_and_people_rea
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times: list[float] = []
-    opened = _access.opened
+    opened = _access.opened_again
 
     def counted(*given: Any) -> Any:
         times.append(time.monotonic())
@@ -140,7 +142,7 @@ def test_a_served_store_is_opened_again_and_again_while_rows_come_and_people_rea
                     counts = [store.select("SELECT count(*) AS n FROM gpu_sample").item() for _ in range(2)]
                 odd.extend(each for each in counts if each % 300 or each != counts[0])
 
-        monkeypatch.setattr(_access, "opened", counted)
+        monkeypatch.setattr(_access, "opened_again", counted)
         with ThreadPoolExecutor(2) as pool:
             readers = [pool.submit(read) for _ in range(2)]
             end = time.monotonic() + PATIENCE_SECONDS
@@ -166,12 +168,12 @@ def test_a_store_that_somebody_takes_meanwhile_comes_back_when_it_is_free(
         store.append(GpuSample, samples(10), source="t")
         tried = list[str]()
 
-        def taken(url: str, _: str) -> Any:
+        def taken(url: str, *_: object) -> Any:
             tried.append(threading.current_thread().name)
             raise StoreError(f"store {url}: held by process 1, expected to be free")
 
         with monkeypatch.context() as meanwhile:
-            meanwhile.setattr(_access, "opened", taken)
+            meanwhile.setattr(_access, "opened_again", taken)
             store.checkpoint_beside()
             assert soon(lambda: tried.count("ledger-checkpoints") >= 3)
             with pytest.raises(StoreError, match="held by process 1"):
@@ -234,7 +236,100 @@ def test_a_store_that_was_closed_is_not_opened_by_who_comes_late(path: Path) -> 
     with pytest.raises(StoreError, match="is closed, expected to be open"):
         store.read(GpuSample)
     assert not store._access.renew()
-    assert "held by process" not in run_python(OPEN, url_of(path)).stdout
+    answer = run_python(OPEN, url_of(path))
+    assert (answer.returncode, answer.stdout) == (0, "")
+
+
+def test_a_store_is_opened_again_by_the_program_that_runs_whatever_lies_on_the_disk_by_then(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half_installed() -> Any:
+        raise ImportError
+
+    with Store.open(url_of(path)) as store:
+        store.append(GpuSample, samples(10), source="t")
+        monkeypatch.setattr(migrations, "steps", half_installed)
+        assert store._access.renew()
+        assert store.read(GpuSample).height == 10
+        with store._access.cursor() as cursor:
+            cursor.execute(f"UPDATE {store._access.prefix}{META} SET schema_version = schema_version + 1")
+        with pytest.raises(StoreError, match=r"found schema version \d+, expected \d+, as before"):
+            store._access.renew()
+        with pytest.raises(StoreError, match=r"found schema version \d+, expected \d+, as before"):
+            store.read(GpuSample)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_join_that_waits_for_a_reader_makes_nobody_else_wait_by_way_of_the_opening(path: Path) -> None:
+    query = "SELECT count(*) AS n FROM gpu_sample"
+    with Store.open(url_of(path)) as store, ThreadPoolExecutor(3) as pool:
+        store.append(GpuSample, samples(10), source="t")
+        store.checkpoint_beside()
+        with store.transaction():
+            assert store.select(query).item() == 10
+            pool.submit(store.append, GpuSample, samples(10, "other"), source="t").result(PATIENCE_SECONDS)
+            joined = pool.submit(store.join_groups)
+            time.sleep(0.2)
+            assert not joined.done()
+            assert not pool.submit(store._access.renew).result(PATIENCE_SECONDS)
+            assert pool.submit(store.select, query).result(PATIENCE_SECONDS).item() == 20
+            assert not joined.done()
+        joined.result(PATIENCE_SECONDS)
+        assert store._access.renew()
+        assert store.select(query).item() == 20
+
+
+def test_whatever_goes_wrong_the_thread_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_checkpoints, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(_checkpoints, "_RENEWED_SECONDS", 0.0)
+    count = [0]
+
+    def failing(_: object) -> bool:
+        count[0] += 1
+        raise MemoryError
+
+    with Store.open(url_of(path)) as store:
+        monkeypatch.setattr(_access.Access, "renew", failing)
+        store.checkpoint_beside()
+        assert soon(lambda: count[0] >= 3)
+        assert store.read(GpuSample).is_empty()
+
+
+def test_a_database_that_refuses_everything_is_opened_again_also_where_nobody_writes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> Any:
+        raise duckdb.FatalException("the database has been invalidated")
+
+    with Store.open(url_of(path)) as store:
+        store.append(GpuSample, samples(10), source="t")
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(_access, "fetch_row", refused)
+            assert store._access.renew()
+        assert store.read(GpuSample).height == 10
+
+
+def test_two_stores_of_a_process_on_one_file_open_it_again_after_a_failure_and_wait_for_no_one(path: Path) -> None:
+    failure = duckdb.FatalException("the database has been invalidated")
+    with Store.open(url_of(path)) as store, Store.open(url_of(path)) as other:
+        store.append(GpuSample, samples(10), source="t")
+        assert not store._access.renew()
+        for each in (store, other):
+            each._access.recover(failure)
+        assert store.read(GpuSample).height == 10
+        assert other.read(GpuSample).height == 10
+
+
+def test_who_reads_while_a_failure_is_mended_is_told_so_by_the_store(path: Path) -> None:
+    with Store.open(url_of(path)) as store, ThreadPoolExecutor(1) as pool:
+        store.append(GpuSample, samples(10), source="t")
+        snapshot = store.transaction()
+        snapshot.__enter__()
+        pool.submit(store._access.recover, duckdb.FatalException("invalidated")).result(PATIENCE_SECONDS)
+        assert pool.submit(store.read, GpuSample).result(PATIENCE_SECONDS).height == 10
+        with pytest.raises(StoreError, match="already closed"):
+            snapshot.__exit__(None, None, None)
+        assert store.read(GpuSample).height == 10
 
 
 def soon(is_so: Callable[[], bool]) -> bool:
