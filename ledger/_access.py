@@ -23,8 +23,9 @@ _GIVEN_BACK_SECONDS: Final = 2.0
 
 _OPEN_FILES: Final = Path("/dev/fd")
 
+_READ_ONLY: Final = "BEGIN TRANSACTION READ ONLY"
+
 _FATAL: Final = (duckdb.FatalException, duckdb.InternalException)
-"""After one of these the database refuses everything, until it is opened again."""
 
 
 class Access:
@@ -50,9 +51,7 @@ class Access:
         """Give the file back."""
         with self._turn:
             self._is_closed = True
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            self._close()
 
     def holds(self, file: tuple[int, int] | None) -> bool:
         """Tell whether a file, by its device and its number there, is this one, and open."""
@@ -76,10 +75,9 @@ class Access:
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a cursor of its own that reads one snapshot and changes nothing."""
         with self.cursor() as cursor:
-            _apply(self.url, cursor, ["BEGIN TRANSACTION READ ONLY"])
+            _apply(self.url, cursor, [_READ_ONLY])
+            # The transaction ends with the cursor.
             yield cursor
-            # The cursor is closed after this, which ends the transaction in every other case.
-            _apply(self.url, cursor, ["ROLLBACK"])
 
     def set(self, statements: Sequence[str]) -> None:
         """Run statements that hold for as long as the file is open, now and whenever it is opened again.
@@ -98,18 +96,31 @@ class Access:
         Raises: StoreError: the path names another file, or none, and the one of before stays open; or it could not be
         opened again, and whoever needs a cursor next tries.
         """
-        with self._turn:
-            if self._is_closed or self._file is None:
-                return False
-            if self._connection is not None:
-                self._require_same()
-                if not _is_alone(self.url, self._connection):
-                    return False
-                self._connection.close()
-                self._connection = None
-                self._require_given_back(_GIVEN_BACK_SECONDS)
-            self._connected()
+        try:
+            with self._turn:
+                return self._renew()
+        except _FATAL as error:
+            self.recover(error)
             return True
+        except duckdb.Error as error:
+            raise explained(self.url, error) from error
+
+    def _renew(self) -> bool:
+        if self._is_closed or self._file is None:
+            return False
+        if self._connection is not None:
+            self._require_same()
+            if not _is_alone(self._connection):
+                return False
+            self._close()
+            self._require_given_back(_GIVEN_BACK_SECONDS)
+        self._connected()
+        return True
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def rows(self, query: str, params: Mapping[str, object], room: int = ROOM) -> pl.DataFrame:
         """Return a query's rows, of the snapshot that this thread holds or else of now.
@@ -138,9 +149,9 @@ class Access:
             finally:
                 self._local.cursor = None
 
-    def recover(self, error: duckdb.Error) -> None:
+    def recover(self, error: Exception) -> None:
         """Open the file again where a failed write has made the database refuse everything."""
-        if self._file is None or not isinstance(error, _FATAL):
+        if self._file is None or not is_fatal(error):
             return
         with self._turn:
             broken, self._connection = self._connection, None
@@ -183,7 +194,7 @@ class Access:
     def _require_given_back(self, seconds: float = 0.0) -> None:
         """Raise if this process still has the file open: DuckDB would wait for that, for as long as it takes.
 
-        What another store of this process has open is shared with it.
+        What another store of this process has open is shared with it, also where it refuses everything.
         """
         with _REGISTER:
             if any(each is not self and each.holds(self._file) for each in _HOLDERS):
@@ -208,6 +219,11 @@ class Access:
             raise explained(self.url, error) from error
 
 
+def is_fatal(error: Exception) -> bool:
+    """Tell whether the database refuses everything after an error, until it is opened again."""
+    return isinstance(error, _FATAL)
+
+
 def _identity(url: str) -> tuple[int, int] | None:
     """Return what file an address names, None for one in memory or where there is none."""
     path = path_of(url)
@@ -222,24 +238,19 @@ def _is_open_here(file: tuple[int, int] | None) -> bool:
     """Tell whether this process has a file open; where the system does not tell that, it is taken for given back."""
     with suppress(OSError):
         for each in _OPEN_FILES.iterdir():
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 found = os.fstat(int(each.name))
                 if (found.st_dev, found.st_ino) == file:
                     return True
     return False
 
 
-def _is_alone(url: str, connection: duckdb.DuckDBPyConnection) -> bool:
-    """Tell whether nobody else has a cursor; a database that refuses everything is nobody's."""
-    try:
+def _is_alone(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Tell whether nobody else has a cursor."""
+    with connection.cursor() as cursor:
         # In a transaction that may write this would wait for a checkpoint that waits for others.
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN TRANSACTION READ ONLY")
-            (found,) = fetch_row(cursor, "SELECT count FROM duckdb_connection_count()")
-    except _FATAL:
-        return True
-    except duckdb.Error as error:
-        raise explained(url, error) from error
+        cursor.execute(_READ_ONLY)
+        (found,) = fetch_row(cursor, "SELECT count FROM duckdb_connection_count()")
     return found == _ALONE
 
 

@@ -17,7 +17,7 @@ from typing import Final, cast
 
 import duckdb
 
-from ledger._access import Access
+from ledger._access import Access, is_fatal
 from ledger._compaction import compact
 from ledger._tails import Stretch, Tails
 from ledger.errors import StoreError
@@ -41,6 +41,9 @@ _PATIENCE: Final = timedelta(minutes=10)
 
 _TASKS_OF_A_NIGHT: Final = 10
 
+_REST_SECONDS: Final = 10.0
+"""So long nothing is tried after a failure that had to be mended: it would be the same."""
+
 _RENEWED_SECONDS: Final = 600.0
 """Ten minutes of 20,000 GPUs add 8 MB to what DuckDB keeps, and 100 MB of room between it that is not given back."""
 
@@ -63,6 +66,7 @@ class Checkpoints:
         self._is_busy = is_busy
         self._due_since: datetime | None = None
         self._renewed = time.monotonic()
+        self._rests_until = 0.0
         self._stop = threading.Event()
         self._turn = threading.Lock()
         with access.cursor() as asked:
@@ -99,6 +103,8 @@ class Checkpoints:
 
     def _turned(self) -> bool:
         """Do what is due next; return False if it should be tried again soon."""
+        if time.monotonic() < self._rests_until:
+            return True
         if self._waiting_bytes() >= _LOG_BYTES:
             return self._write_log()
         if (stretch := self._tails.due(self._now())) is not None and self._has_time():
@@ -111,12 +117,14 @@ class Checkpoints:
         # What is in the log is written while the file is closed, with everybody waiting.
         if self._waiting_bytes() >= _LOG_BYTES // 4 and not self._write_log():
             return
+        is_done = True
         try:
-            if not self._access.renew():
-                return
+            is_done = self._access.renew()
         except StoreError as error:
             log.warning("store not opened again", message=error.message, hint=error.hint)
-        self._renewed = time.monotonic()
+        finally:
+            if is_done:
+                self._renewed = time.monotonic()
 
     def _write_log(self) -> bool:
         with self._turn:
@@ -145,6 +153,7 @@ class Checkpoints:
             # Somebody has changed the same rows, or the disk is full: the rows are as they were.
             self._tails.put_off(stretch, self._now())
             log.debug("rows not written again now", table_name=stretch.table.name, message=_in_a_line(error))
+            self._mend(error)
             return
         self._tails.written(stretch, rows)
 
@@ -162,8 +171,15 @@ class Checkpoints:
         except (duckdb.Error, StoreError) as error:
             # Others are writing, or the disk is full, which the next commit tells: the log holds all meanwhile.
             log.debug("no checkpoint now", message=_in_a_line(error))
+            self._mend(error)
             return False
         return True
+
+    def _mend(self, error: Exception) -> None:
+        """Let others read on after a failure after which the database refuses everything, such as of a full disk."""
+        if is_fatal(error):
+            self._rests_until = time.monotonic() + _REST_SECONDS
+            self._access.recover(error)
 
 
 def _in_a_line(error: Exception) -> str:

@@ -309,6 +309,51 @@ def test_a_database_that_refuses_everything_is_opened_again_also_where_nobody_wr
         assert store.read(GpuSample).height == 10
 
 
+REFUSING = """
+import resource, signal, sys, threading, time
+from pathlib import Path
+from ledger import _checkpoints, log
+from ledger._access import Access
+from ledger.errors import StoreError
+from ledger.store import Store
+from ledger.tables import GpuSample
+from tests.ledger.test_store_file import samples
+from tests.ledger.test_checkpoints import log_bytes, soon
+
+_checkpoints._EVERY_SECONDS, _checkpoints._LOG_BYTES, _checkpoints._REST_SECONDS = 0.02, 20_000, 0.1
+path, mended, recover = Path(sys.argv[1]), [], Access.recover
+
+def noted(access, error):
+    recover(access, error)
+    mended.append(threading.current_thread().name)
+
+def is_read():
+    try:
+        return store.read(GpuSample).height == 5_000
+    except StoreError:
+        return False
+
+Access.recover = noted
+log.configure()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = Store.open(f"duckdb:{path}")
+store.append(GpuSample, samples(5_000), source="t")
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
+store.checkpoint_beside()
+print(soon(lambda: len(mended) >= 2), set(mended), soon(is_read), log_bytes(path) >= 20_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+print(soon(lambda: log_bytes(path) < 20_000), soon(is_read))
+store.close()
+"""
+
+
+def test_a_checkpoint_after_which_the_database_refuses_everything_is_mended_where_nobody_writes(path: Path) -> None:
+    answer = run_python(REFUSING, str(path))
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines() == ["True {'ledger-checkpoints'} True True", "True True"], answer.stderr
+
+
 def test_two_stores_of_a_process_on_one_file_open_it_again_after_a_failure_and_wait_for_no_one(path: Path) -> None:
     failure = duckdb.FatalException("the database has been invalidated")
     with Store.open(url_of(path)) as store, Store.open(url_of(path)) as other:
@@ -323,12 +368,11 @@ def test_two_stores_of_a_process_on_one_file_open_it_again_after_a_failure_and_w
 def test_who_reads_while_a_failure_is_mended_is_told_so_by_the_store(path: Path) -> None:
     with Store.open(url_of(path)) as store, ThreadPoolExecutor(1) as pool:
         store.append(GpuSample, samples(10), source="t")
-        snapshot = store.transaction()
-        snapshot.__enter__()
-        pool.submit(store._access.recover, duckdb.FatalException("invalidated")).result(PATIENCE_SECONDS)
-        assert pool.submit(store.read, GpuSample).result(PATIENCE_SECONDS).height == 10
-        with pytest.raises(StoreError, match="already closed"):
-            snapshot.__exit__(None, None, None)
+        with store.transaction():
+            pool.submit(store._access.recover, duckdb.FatalException("invalidated")).result(PATIENCE_SECONDS)
+            assert pool.submit(store.read, GpuSample).result(PATIENCE_SECONDS).height == 10
+            with pytest.raises(StoreError, match="already closed"):
+                store.read(GpuSample)
         assert store.read(GpuSample).height == 10
 
 
