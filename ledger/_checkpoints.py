@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import duckdb
+import polars as pl
 
 from ledger._access import Access, is_fatal
 from ledger._compaction import compact
@@ -43,6 +44,8 @@ _TASKS_OF_A_NIGHT: Final = 10
 
 _REST_SECONDS: Final = 10.0
 """So long nothing is tried after a failure that had to be mended: it would be the same."""
+
+_FAILURES: Final = (duckdb.Error, pl.exceptions.PolarsError, StoreError, MemoryError, OSError, RuntimeError)
 
 _RENEWED_SECONDS: Final = 600.0
 """Ten minutes of 20,000 GPUs add 8 MB to what DuckDB keeps, and 100 MB of room between it that is not given back."""
@@ -96,7 +99,8 @@ class Checkpoints:
         while not self._stop.wait(pause):
             try:
                 is_done = self._turned()
-            except Exception:  # noqa: BLE001  the log of a store without this thread grows until it is closed
+            except _FAILURES:
+                # The log of a store without this thread grows until it is closed.
                 log.exception("checkpoints failed, and go on")
                 is_done = True
             pause = _EVERY_SECONDS if is_done else min(_AGAIN_SECONDS, _EVERY_SECONDS)
