@@ -15,10 +15,11 @@ import duckdb
 import pytest
 
 from ledger import _access, _checkpoints, migrations
+from ledger._backup import copy_rows
 from ledger._ddl import META
 from ledger.errors import InputError, StoreError
 from ledger.store import Store
-from ledger.tables import GpuSample
+from ledger.tables import TABLES, GpuSample
 from tests.ledger.test_store_file import OPEN, run_python, samples, url_of
 
 PATIENCE_SECONDS = 30.0
@@ -192,6 +193,17 @@ def test_an_answer_that_was_refused_does_not_keep_the_file_open(path: Path) -> N
             store.people_sql("SELECT * FROM range(1_000_000)", limit=10)
         assert store._access.renew()
         assert store.read(GpuSample).height == 10
+        assert held.value.__traceback__ is not None, "its frames are held until here"
+
+
+def test_a_copy_that_fails_half_way_does_not_keep_the_file_open(path: Path) -> None:
+    with Store.open(url_of(path)) as store, duckdb.connect() as target:
+        store.append(GpuSample, samples(10), source="t")
+        for name in TABLES:
+            target.execute(f'CREATE TABLE "{name}" (nothing INTEGER)')
+        with store._access.reading() as cursor, pytest.raises(duckdb.BinderException) as held:
+            copy_rows(cursor, store._access.prefix, target, "")
+        assert store._access.renew()
         assert held.value.__traceback__ is not None, "its frames are held until here"
 
 
