@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 
@@ -162,11 +163,13 @@ def fleet(folder: Path, seconds: float = FLEET_SECONDS) -> list[Line]:
     thirds = [found["resident"][-2 * third : -third], found["resident"][-third:]]
     held, most = (", ".join(f"{of(part) / 1e6:.0f} MB" for part in thirds) for of in (median, max))
     rows = sum(found["sent"].values())
+    slowest = max(found["minutes"], key=itemgetter("p99_seconds"))
     lost = sum(abs(count) for count in found["lost"].values())
     what = f"hub, {FLEET_AGENTS:,} agents x 8 GPUs at 10 s for {seconds / 60:.0f} min ({rows / 1e6:.1f} M rows)"
     return [
         Line(f"{what}: acknowledged, median", f"{found['p50_seconds'] * 1000:.0f} ms"),
         Line("  p99", f"{found['p99_seconds'] * 1000:.0f} ms", "1 s"),
+        Line(f"  p99 of its slowest minute, {slowest['clock']} UTC", f"{slowest['p99_seconds'] * 1000:.0f} ms"),
         Line("  p99 of the minute before, in which they begin", f"{found['ramp_p99_seconds'] * 1000:.0f} ms"),
         Line("  rows lost or stored twice", f"{lost}", "0"),
         Line(

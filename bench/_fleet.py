@@ -5,11 +5,13 @@ at its own instant of every step; a batch that is not acknowledged is sent again
 """
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import random
 import re
 import resource
+import statistics
 import sys
 import time
 import uuid
@@ -20,6 +22,7 @@ from typing import Any, Final
 import msgspec
 import zstandard
 
+from bench._measure import Answered, minutes, p99
 from collectors._round import RUN_TABLE
 from collectors.agent import run_collectors
 from collectors.fake_nvml import FakeNvml, Gpu, Phase, Process, Scenario
@@ -165,8 +168,8 @@ class Fleet:
     templates: Templates
     begin: float
     end: float
-    seconds: list[float] = field(default_factory=list)
-    seconds_before: list[float] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
+    answered_before: list[Answered] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
@@ -193,8 +196,8 @@ class Fleet:
         for _ in range(_ATTEMPTS):
             status, said = await self._post(node, body)
             if status == "200":
-                taken = self.seconds if began >= self.begin else self.seconds_before
-                taken.append(time.perf_counter() - began)
+                answered = self.answered if began >= self.begin else self.answered_before
+                answered.append((time.time(), time.perf_counter() - began))
                 for name, count in self.templates.rows[kind].items():
                     self.sent[name] = self.sent.get(name, 0) + count
                 return
@@ -234,14 +237,15 @@ async def run(host: str, port: int, agents: int, seconds: float) -> dict[str, An
     fleet = Fleet(host, port, templates(1), begin, begin + seconds)
     pauses = (index * RAMP_SECONDS / agents for index in range(agents))
     await asyncio.gather(*(fleet.agent(index, pause) for index, pause in enumerate(pauses)))
-    taken, before = sorted(fleet.seconds), sorted(fleet.seconds_before)
+    taken, before = ([seconds for _, seconds in each] for each in (fleet.answered, fleet.answered_before))
     return {
         "batches": len(taken),
-        "p50_seconds": taken[len(taken) // 2],
-        "p99_seconds": taken[int(len(taken) * 0.99)],
-        "max_seconds": taken[-1],
-        "ramp_p99_seconds": before[int(len(before) * 0.99)],
-        "generator_late_seconds": sorted(fleet.late)[int(len(fleet.late) * 0.99)],
+        "p50_seconds": statistics.median(taken),
+        "p99_seconds": p99(taken),
+        "max_seconds": max(taken),
+        "ramp_p99_seconds": p99(before),
+        "minutes": [dataclasses.asdict(each) for each in minutes(fleet.answered)],
+        "generator_late_seconds": p99(fleet.late),
         "generator_cpu_seconds": time.process_time(),
         "sent": fleet.sent,
         "refused": fleet.refused,

@@ -7,8 +7,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,43 @@ def timed(function: Callable[[], object], times: int = 1) -> list[float]:
 def p95(values: Sequence[float]) -> float:
     """Return the value that 95 of 100 stay below."""
     return statistics.quantiles(values, n=20)[-1]
+
+
+Answered = tuple[float, float]
+"""When somebody had their answer, in seconds since 1970, and how many seconds they had waited for it."""
+
+
+@dataclass(frozen=True)
+class Minute:
+    """The answers of one minute of the clock, in seconds."""
+
+    clock: str
+    answers: int
+    median_seconds: float
+    p99_seconds: float
+    max_seconds: float
+
+
+def p99(values: Sequence[float]) -> float:
+    """Return the value that 99 of 100 stay below, one that was measured."""
+    return sorted(values)[int(len(values) * 0.99)]
+
+
+def minutes(answered: Iterable[Answered]) -> list[Minute]:
+    """Return the answers by the minute in which they came, so that a slow stretch can be told from a slow whole."""
+    found: dict[int, list[float]] = {}
+    for at, seconds in answered:
+        found.setdefault(int(at // 60), []).append(seconds)
+    return [
+        Minute(
+            f"{datetime.fromtimestamp(minute * 60, UTC):%H:%M}",
+            len(values),
+            statistics.median(values),
+            p99(values),
+            max(values),
+        )
+        for minute, values in sorted(found.items())
+    ]
 
 
 def table(lines: Sequence[Line]) -> str:

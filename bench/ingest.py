@@ -1,6 +1,7 @@
 """A hub that takes what 20,000 GPUs send, with people on its pages meanwhile: latency, losses, memory."""
 
 import asyncio
+import dataclasses
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from app.services._hub_file import found
 from app.services.tokens import hashed
 from bench import people
 from bench._fleet import CLUSTER, RAMP_SECONDS, node_of, token_of
+from bench._measure import minutes
 from bench.picture import hub
 from ledger.frames import to_frame
 from ledger.store import Store
@@ -118,7 +120,7 @@ def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str,
         with watched(holder.pid) as seen:
             fleet = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             try:
-                pages = asyncio.run(people.crowd(address, readers, whole * 0.8, 5)) if readers else []
+                pages = asyncio.run(people.crowd(address, readers, whole * 0.95, 5)) if readers else []
                 out, _ = fleet.communicate(timeout=whole + _PATIENCE_SECONDS)
             finally:
                 fleet.kill()
@@ -129,4 +131,11 @@ def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str,
         for name, count in said["sent"].items()
         if stored[name] != count and TABLES[name].group != "inventory"
     }
-    return {**said, "lost": lost, "resident": seen.resident_bytes, "cpu": seen.cpu_seconds, "pages": pages}
+    return {
+        **said,
+        "lost": lost,
+        "resident": seen.resident_bytes,
+        "cpu": seen.cpu_seconds,
+        "pages": [seconds for _, seconds in pages],
+        "page_minutes": [dataclasses.asdict(each) for each in minutes(pages)],
+    }

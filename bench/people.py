@@ -16,7 +16,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from app.page import pages
-from bench._measure import p95
+from bench._measure import Answered, p95
 
 PAGES = tuple(each.path for each in pages())
 
@@ -25,13 +25,13 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 @dataclass
 class Session:
-    """One visitor's socket, how long each of its runs took in seconds, by page, and what its browser keeps.
+    """One visitor's socket, what its runs took by page, and what its browser keeps.
 
     `controls` are the identities of choices by their names, as far as they were seen.
     """
 
     socket: websockets.ClientConnection
-    taken: dict[str, list[float]] = field(default_factory=dict)
+    taken: dict[str, list[Answered]] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     controls: dict[str, WidgetState] = field(default_factory=dict)
     runs: int = 0
@@ -60,7 +60,7 @@ class Session:
             if answer.WhichOneof("type") == "script_finished":
                 break
         taken = time.perf_counter() - began
-        self.taken.setdefault(page, []).append(taken)
+        self.taken.setdefault(page, []).append((time.time(), taken))
         return taken
 
     def _meet(self, answer: ForwardMsg) -> None:
@@ -109,11 +109,11 @@ async def warm(address: str, times: int) -> dict[str, float]:
         for page in PAGES:
             await session.act(page)
     await session.socket.close()
-    return {page: statistics.median(values) for page, values in session.taken.items()}
+    return {page: statistics.median(taken for _, taken in answered) for page, answered in session.taken.items()}
 
 
-async def crowd(address: str, people: int, seconds: float, pace: float) -> list[float]:
-    """Return how long each action of many people took, one action each `pace` seconds."""
+async def crowd(address: str, people: int, seconds: float, pace: float) -> list[Answered]:
+    """Return when each action of many people was over and how long it took, one action each `pace` seconds."""
     sessions = [await opened(address) for _ in range(people)]
     chance = random.Random(7)
     for session in sessions:
@@ -131,14 +131,14 @@ async def crowd(address: str, people: int, seconds: float, pace: float) -> list[
     await asyncio.gather(*(visit(session, index * pace / people) for index, session in enumerate(sessions)))
     for session in sessions:
         await session.socket.close()
-    return [value for session in sessions for values in session.taken.values() for value in values]
+    return [each for session in sessions for answered in session.taken.values() for each in answered]
 
 
 async def measure(address: str, people: int = 20, seconds: float = 60, pace: float = 5) -> dict[str, float]:
     """Return all figures of a hub."""
     opening = await first(address)
     alone = await warm(address, 5)
-    together = await crowd(address, people, seconds, pace)
+    together = [taken for _, taken in await crowd(address, people, seconds, pace)]
     return {
         "first_page_seconds": opening,
         "warm_rerun_seconds": max(alone.values()),
