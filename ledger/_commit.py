@@ -25,6 +25,9 @@ from ledger.tables.partition import Spanning, Table, Timed
 # older than this is known by its rows.
 _BATCHES_REMEMBERED: Final = timedelta(days=2)
 
+_FURTHER: Final = (_versions.also_keys, _versions.edge_keys)
+"""Which versions rows have beside those of their partitions."""
+
 # How far back it is looked for the last rows of nodes: the rows of one that was silent for longer are looked up.
 _ENDS_KNOWN: Final = timedelta(hours=6)
 
@@ -204,7 +207,8 @@ class Commit:
         else:
             self.note(table, _versions.row_counts(table, new))
             self.note(table, {key: -count for key, count in _versions.row_counts(table, old).items()})
-        self.note(table, dict.fromkeys(_versions.also_keys(table, new) | _versions.also_keys(table, old), 0))
+        others = {key for each in (old, new) for keys in _FURTHER for key in keys(table, each)}
+        self.note(table, dict.fromkeys(others, 0))
 
     def add(self, table: Table, frame: pl.DataFrame) -> None:
         """Insert rows that are known to be new."""

@@ -8,7 +8,18 @@ import duckdb
 import polars as pl
 
 from ledger._connection import with_rows
-from ledger.tables.partition import WHOLE, Every, Keyed, Spanning, Table, Timed, partition_key
+from ledger.tables.partition import (
+    EDGE_PREFIX,
+    WHOLE,
+    Every,
+    Keyed,
+    Spanning,
+    Table,
+    Timed,
+    after,
+    floor,
+    partition_key,
+)
 
 _TRUNCATE: Final[dict[Every, str]] = {"hour": "1h", "day": "1d", "month": "1mo"}
 
@@ -74,6 +85,24 @@ def also_keys(table: Table, frame: pl.DataFrame) -> set[str]:
         for group in table.also
         for at in frame.select(starts(group.column, group.every)).to_series().unique().drop_nulls()
     }
+
+
+def edge_keys(table: Table, frame: pl.DataFrame) -> set[str]:
+    """Return the keys of the partitions in whose edge rows lie."""
+    partition = table.partition
+    if not isinstance(partition, Timed) or not partition.edge or frame.is_empty():
+        return set()
+    times = frame.get_column(partition.column)
+    first, last = times.min(), times.max()
+    if isinstance(first, datetime) and isinstance(last, datetime):
+        start = floor(first, partition.every)
+        # What agents send lies in one hour, and seldom in its edge.
+        if last < after(start, partition.every) and first >= start + partition.edge:
+            return set()
+    start_of_each = starts(partition.column, partition.every)
+    inside = frame.filter(pl.col(partition.column) < start_of_each + partition.edge)
+    found = inside.select(start_of_each).to_series().unique()
+    return {f"{EDGE_PREFIX}{partition_key(at, partition.every)}" for at in found}
 
 
 def touched_hours(

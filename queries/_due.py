@@ -10,7 +10,18 @@ import polars as pl
 
 from ledger.errors import ConfigError
 from ledger.store import Store, Version
-from ledger.tables.partition import Every, Spanning, Table, Timed, after, declared, floor, partition_key, start_of
+from ledger.tables.partition import (
+    EDGE_PREFIX,
+    Every,
+    Spanning,
+    Table,
+    Timed,
+    after,
+    declared,
+    floor,
+    partition_key,
+    start_of,
+)
 from queries.graph import Rollup, Source, fingerprint
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -152,8 +163,8 @@ class Versions:
 def _grouped(table: Table, prefix: str, states: States) -> States:
     if prefix:
         return {key.removeprefix(prefix): each for key, each in states.items() if key.startswith(prefix)}
-    others = tuple(f"{each.column}:" for each in table.also)
-    return {key: each for key, each in states.items() if not key.startswith(others)} if others else states
+    others = (EDGE_PREFIX, *(f"{each.column}:" for each in table.also))
+    return {key: each for key, each in states.items() if not key.startswith(others)}
 
 
 @lru_cache(maxsize=200_000)
@@ -164,12 +175,33 @@ def _edges(begin: datetime, finish: datetime, every: Every) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
+class Versioned:
+    """An input with the versions of its partitions; `edges` are those of their edges, if it reads no further."""
+
+    source: Source
+    group: Grouping
+    tokens: Tokens
+    edges: Tokens | None = None
+
+    def between(self, start: datetime, end: datetime, every: Every) -> str:
+        """Return the versions of what a stretch of the output reads.
+
+        Of a partition that was written before edges had versions, and of one without rows there, the whole counts.
+        """
+        begin, finish = start - self.source.read.before, end + self.source.read.after
+        edge = "" if self.edges is None else self.edges.between(*[key_of(end, every)] * 2)
+        if not edge:
+            return self.tokens.between(*_edges(begin, finish, every))
+        return f"{self.tokens.between(*_edges(begin, end, every))},{EDGE_PREFIX}{edge}"
+
+
+@dataclass(frozen=True)
 class Inputs:
     """The versions of a rollup's inputs, ready to be asked for each of its partitions."""
 
     rollup: Rollup
     now: datetime
-    timed: tuple[tuple[Source, Grouping, Tokens], ...]
+    timed: tuple[Versioned, ...]
     whole: str
 
     def version(self, start: datetime, end: datetime) -> str:
@@ -178,11 +210,7 @@ class Inputs:
         A partition that is not over yet depends on the clock too, if the rollup knows the time.
         """
         parts = [self.whole]
-        for source, group, tokens in self.timed:
-            if group.every is None:
-                continue
-            begin, finish = start - source.read.before, end + source.read.after
-            parts.append(tokens.between(*_edges(begin, finish, group.every)))
+        parts += [each.between(start, end, each.group.every) for each in self.timed if each.group.every is not None]
         if self.rollup.takes_span and end > self.now:
             pace = "%Y-%m-%dT%H:%M" if end - start < _DAY else "%Y-%m-%dT%H"
             parts.append("ahead" if start > self.now else self.now.strftime(pace))
@@ -191,12 +219,12 @@ class Inputs:
     def recent_version(self, end: datetime) -> str:
         """Return a fingerprint of all input versions, as far back as each input says; the clock's hour is one."""
         parts = [self.whole]
-        for source, group, tokens in self.timed:
-            if group.every is None:
+        for each in self.timed:
+            if each.group.every is None:
                 continue
-            recent = source.read.recent
-            oldest, newest = _edges(EPOCH if recent is None else end - recent, end, group.every)
-            parts.append(tokens.between("" if recent is None else oldest, newest))
+            recent = each.source.read.recent
+            oldest, newest = _edges(EPOCH if recent is None else end - recent, end, each.group.every)
+            parts.append(each.tokens.between("" if recent is None else oldest, newest))
         if self.rollup.takes_span:
             parts.append(end.strftime("%Y-%m-%dT%H"))
         return fingerprint(";".join(parts))
@@ -204,21 +232,34 @@ class Inputs:
     def row_counts(self, versions: Versions, start: datetime, end: datetime) -> list[tuple[Every, Mapping[str, int]]]:
         """Return how many rows of each input lie in each of its partitions, for a stretch of the output."""
         return [
-            (group.every, _counts(source, group, versions, (start, end)))
-            for source, group, _ in self.timed
-            if group.every is not None
+            (each.group.every, _counts(each.source, each.group, versions, (start, end)))
+            for each in self.timed
+            if each.group.every is not None
         ]
 
     def largest(self, versions: Versions, start: datetime, end: datetime) -> tuple[Source | None, int]:
-        """Return the input whose rows can be told apart by nodes that has most of them, and how many."""
+        """Return the input whose rows can be told apart by nodes that has most of them to read, and about how many."""
         counts: list[tuple[int, Source]] = []
-        for source, group, _ in self.timed:
-            if source.read.apart and group.every is not None:
-                states = versions.of(declared(source.schema).name)
-                keys = (key_of(at, group.every) for at in periods(start, end, group.every))
-                counts.append((sum(states[key].row_count or 0 for key in keys if key in states), source))
+        for each in self.timed:
+            stretch = window(each.source, start, end)
+            if each.source.read.apart and each.group.every is not None and stretch is not None:
+                states = versions.of(declared(each.source.schema).name)
+                counts.append((_rows_between(states, stretch, each.group.every, self.now), each.source))
         count, largest = max(counts, key=lambda each: each[0], default=(0, None))
         return largest, count
+
+
+def _rows_between(states: States, stretch: tuple[datetime, datetime], every: Every, now: datetime) -> int:
+    """Return about how many rows of a table lie in a stretch of time: those of a partition come evenly, up to now."""
+    begin, finish = stretch
+    count = 0.0
+    for at in periods(begin, finish, every):
+        state, end = states.get(key_of(at, every)), after(at, every)
+        if state is not None and state.row_count:
+            until = min(end, now) if at < now else end
+            inside = max(timedelta(0), min(finish, until) - max(begin, at))
+            count += state.row_count * (inside / (until - at))
+    return round(count)
 
 
 def most_rows(counts: Sequence[tuple[Every, Mapping[str, int]]], start: datetime, end: datetime) -> int:
@@ -242,18 +283,25 @@ def _counts(
 
 def inputs(rollup: Rollup, versions: Versions) -> Inputs:
     """Return the versions of a rollup's inputs, its own table left out: what it wrote does not make it due."""
-    timed = []
+    timed: list[Versioned] = []
     whole = []
     for source in rollup.sources:
         if source.schema is rollup.schema:
             continue
-        group = grouping(source)
-        tokens = versions.tokens(declared(source.schema), group.prefix)
+        group, table = grouping(source), declared(source.schema)
+        tokens = versions.tokens(table, group.prefix)
         if group.every is None:
             whole.append(tokens.whole)
         else:
-            timed.append((source, group, tokens))
+            edges = versions.tokens(table, EDGE_PREFIX) if _ends_in_edge(source, group, table) else None
+            timed.append(Versioned(source, group, tokens, edges))
     return Inputs(rollup, versions.now, tuple(timed), fingerprint(";".join(whole)))
+
+
+def _ends_in_edge(source: Source, group: Grouping, table: Table) -> bool:
+    """Tell whether an input reads beyond a stretch of the output, and no further than an edge."""
+    edge = table.partition.edge if isinstance(table.partition, Timed) else timedelta(0)
+    return not group.prefix and timedelta(0) < source.read.after <= edge
 
 
 def candidates(known: Inputs, versions: Versions, every: Every, *, unfilled: bool = False) -> list[datetime]:
@@ -264,7 +312,8 @@ def candidates(known: Inputs, versions: Versions, every: Every, *, unfilled: boo
     own = versions.grouped(declared(known.rollup.schema), "")
     starts = {started(key) for key in own}
     last = floor(versions.now, every)
-    for source, group, _ in known.timed:
+    for each in known.timed:
+        source, group = each.source, each.group
         if group.every is None or not (source.read.fills or unfilled):
             continue
         states = versions.grouped(declared(source.schema), group.prefix)
@@ -274,9 +323,9 @@ def candidates(known: Inputs, versions: Versions, every: Every, *, unfilled: boo
         if group.spans and filled and versions.is_open(source):
             filled.update(periods(max(filled), versions.now, group.every))
         if group.every != every:
-            filled = {each for start in filled for each in covered(start, group.every, every)}
+            filled = {part for start in filled for part in covered(start, group.every, every)}
         # An interval may say when it will end: that time is computed when it has come. A charge has been made.
-        starts |= {each for each in filled if each <= last} if group.spans else filled
+        starts |= {start for start in filled if start <= last} if group.spans else filled
     return sorted(starts)
 
 

@@ -17,7 +17,7 @@ from ledger.tables.columns import (
     ratio,
     text,
 )
-from ledger.tables.partition import Timed, table
+from ledger.tables.partition import EDGE, Timed, table
 
 SAMPLE_STATUS = ("ok", "lost", "error", "denied")
 
@@ -32,7 +32,7 @@ class NodeSample(dy.Schema):
     step_seconds = gauge("Pace of the collector: the expected time to the next row", max=86_400)
 
 
-@table("sample", Timed("sampled_at"), order=("cluster", "node", "gpu_uuid", "sampled_at"))
+@table("sample", Timed("sampled_at", edge=EDGE), order=("cluster", "node", "gpu_uuid", "sampled_at"))
 class GpuSample(NodeSample):
     """One GPU, or MIG slice, at one instant."""
 

@@ -16,10 +16,10 @@ from ledger.tables.columns import (
     text,
 )
 from ledger.tables.gpu import NodeSample
-from ledger.tables.partition import Timed, table
+from ledger.tables.partition import EDGE, Timed, table
 
 
-@table("sample", Timed("sampled_at"), order=("cluster", "node", "sampled_at"))
+@table("sample", Timed("sampled_at", edge=EDGE), order=("cluster", "node", "sampled_at"))
 class HostSample(NodeSample):
     """One node's processors and memory at one instant."""
 
@@ -57,7 +57,7 @@ class NumaSample(NodeSample):
     remote_page_count_total = counter("Pages given to a process that ran elsewhere", source="numastat other_node")
 
 
-@table("sample", Timed("sampled_at"), order=("cluster", "node", "resource", "sampled_at"))
+@table("sample", Timed("sampled_at", edge=EDGE), order=("cluster", "node", "resource", "sampled_at"))
 class PressureSample(NodeSample):
     """Pressure stall information of one resource of a node, or of a job's cgroup, at one instant."""
 

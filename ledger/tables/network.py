@@ -4,10 +4,10 @@ import dataframely as dy
 
 from ledger.tables.columns import amount, count, counter, flag, gauge, key, key_instant, ratio, seconds, text
 from ledger.tables.gpu import NodeSample
-from ledger.tables.partition import Timed, table
+from ledger.tables.partition import EDGE, Timed, table
 
 
-@table("sample", Timed("sampled_at"), order=("cluster", "node", "device", "port", "sampled_at"))
+@table("sample", Timed("sampled_at", edge=EDGE), order=("cluster", "node", "device", "port", "sampled_at"))
 class NetworkPortSample(NodeSample):
     """One network port at one instant."""
 

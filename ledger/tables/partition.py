@@ -42,16 +42,26 @@ class Among(tuple[str, str, str]):
     __slots__ = ()
 
 
+EDGE: Final = timedelta(minutes=5)
+"""So much of an hour's samples closes the steps that began in the hour before."""
+
+EDGE_PREFIX: Final = "edge:"
+
 WHOLE: Final = "*"
 """The key of the one partition of a table that has no other."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Partitions are clock hours, UTC days or calendar months of one column."""
+    """Partitions are clock hours, UTC days or calendar months of one column.
+
+    Rows of the first `edge` of a partition give it another version too, under the key `edge:partition`: whoever reads
+    no further beyond the end of the one before does not depend on what comes later.
+    """
 
     column: str
     every: Every = "hour"
+    edge: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ import dataframely as dy
 
 from ledger.tables.columns import amount, counter, flag, gauge, key, key_instant, seconds, text
 from ledger.tables.gpu import NodeSample
-from ledger.tables.partition import Timed, table
+from ledger.tables.partition import EDGE, Timed, table
 
 
-@table("sample", Timed("sampled_at"), order=("cluster", "node", "power_source", "sampled_at"))
+@table("sample", Timed("sampled_at", edge=3 * EDGE), order=("cluster", "node", "power_source", "sampled_at"))
 class PowerSample(NodeSample):
     """One meter of a node at one instant: of power, energy, a temperature or a fan."""
 

@@ -18,7 +18,7 @@ from ledger.tables.columns import (
     text,
 )
 from ledger.tables.gpu import NodeSample
-from ledger.tables.partition import Timed, table
+from ledger.tables.partition import EDGE, Timed, table
 
 
 @table("sample", Timed("sampled_at"), order=("cluster", "node", "device", "sampled_at"))
@@ -38,7 +38,7 @@ class BlockDeviceSample(NodeSample):
     in_flight_count = count("Requests under way")
 
 
-@table("sample", Timed("sampled_at"), order=("cluster", "node", "mount_point", "sampled_at"))
+@table("sample", Timed("sampled_at", edge=EDGE), order=("cluster", "node", "mount_point", "sampled_at"))
 class MountSample(NodeSample):
     """One mounted file system at one instant."""
 

@@ -33,7 +33,7 @@ from ledger.tables import (
     NodeState,
     declared,
 )
-from ledger.tables.partition import Among, Between, Spanning, Without, partition_key
+from ledger.tables.partition import EDGE, Among, Between, Spanning, Without, partition_key
 
 AT = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -251,6 +251,25 @@ def test_a_failing_write_changes_nothing_and_says_so(store: Store) -> None:
 
 
 # Versions
+
+
+def test_the_first_minutes_of_an_hour_have_a_version_of_their_own(store: Store) -> None:
+    hour = AT.replace(minute=0, second=0, microsecond=0)
+    last = hour + EDGE - timedelta(milliseconds=1)
+    store.append(GpuSample, frame_of(GpuSample, sample(at=hour), sample(at=hour + EDGE)), source="t")
+    assert counts(store, "gpu_sample") == {"2026-11-20T05": 1, "edge:2026-11-20T05": 1}
+    store.append(GpuSample, frame_of(GpuSample, sample(at=hour + 2 * EDGE)), source="t")
+    assert counts(store, "gpu_sample") == {"2026-11-20T05": 2, "edge:2026-11-20T05": 1}
+    store.append(GpuSample, frame_of(GpuSample, sample(at=last), sample(at=hour + HOUR)), source="t")
+    assert counts(store, "gpu_sample") == {
+        "2026-11-20T05": 3,
+        "2026-11-20T06": 1,
+        "edge:2026-11-20T05": 2,
+        "edge:2026-11-20T06": 1,
+    }
+    frames = {GpuSample: frame_of(GpuSample, sample(at=last, power_watts=77.0))}
+    assert store.append_together(frames, source="t", is_mending=True)["gpu_sample"].rows == 1
+    assert counts(store, "gpu_sample")["edge:2026-11-20T05"] == 3, "a row that takes another's place counts, too"
 
 
 def test_each_touched_hour_gets_a_version(store: Store) -> None:

@@ -24,7 +24,7 @@ from queries._due import Versions
 from queries._work import Asked, apart, due_of, work_of
 from queries.aside import Aside
 from queries.executor import run_due
-from queries.graph import Input, Rollup, load, rollup
+from queries.graph import Input, Rollup, Span, load, rollup
 from tests.demo import DEMO_NOW
 
 NOW = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)
@@ -148,6 +148,24 @@ def test_an_hour_is_divided_by_nodes_with_as_many_rows_each_as_can_be(store: Sto
         Between(("d", "e")),
         Between(("e", None)),
     ]
+
+
+@rollup(rows_at_once=12)
+def attribution_hour(
+    runs: Annotated[dy.LazyFrame[CollectorRun], Input(before=15 * MINUTE, apart=True)], span: Span
+) -> dy.LazyFrame[AgentHour]:
+    """Read a quarter of the hour before, too."""
+    return agent_hour.function(runs=runs.filter(pl.col("sampled_at") >= span.start))  # type: ignore[no-any-return]
+
+
+def test_an_hour_that_has_begun_is_divided_by_what_it_reads_of_the_hour_before(store: Store) -> None:
+    put(store, dict.fromkeys("abcd", 10), at=NOW - 40 * MINUTE)
+    put(store, {"a": 1, "b": 1}, at=NOW - 10 * MINUTE)
+    versions = Versions(store, NOW)
+    work = work_of(attribution_hour, Settings(), versions)
+    parts, _ = due_of(work, versions, Asked(None, None, everything=False))
+    found = [apart(work, versions, [part]) for part in parts]
+    assert [len(each) for each in found] == [4, 3], "forty rows; a quarter of those, as they come evenly, and two"
 
 
 def test_what_fits_into_a_call_is_not_divided(store: Store) -> None:

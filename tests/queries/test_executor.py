@@ -15,6 +15,7 @@ from ledger.errors import ConfigError, ContractError
 from ledger.frames import to_frame
 from ledger.store import Store
 from ledger.tables import Finding, Gpu, GpuHour, NetworkHour, NetworkPortSample, Price, StorageDay, UnbilledHour
+from ledger.tables.partition import EDGE, Timed, declared
 from queries._work import together
 from queries.executor import Ran, run_due
 from queries.graph import Input, Rollup, Span, load, rollup
@@ -203,6 +204,60 @@ def test_the_next_hour_is_due_when_it_looks_back(store: Store) -> None:
     run(store)
     put(store, sample(DAY + timedelta(minutes=59)))
     assert run(store)["network_hour"].partitions == 2
+
+
+@rollup()
+def gpu_hour(
+    samples: Annotated[dy.LazyFrame[NetworkPortSample], Input(after=EDGE)], span: Span
+) -> dy.LazyFrame[NetworkHour]:
+    """Count what each hour sees of itself and of the first minutes of the next."""
+    calls.append(span)
+    name = pl.lit(f"{span.start:%H}")
+    return samples.group_by("cluster", "node", "device", port=name).agg(
+        hour_start=pl.lit(span.start),
+        transmit_bytes=pl.col("transmit_bytes_total").sum(),
+        reset_count=pl.lit(0, pl.Int64),
+        observed_seconds=pl.len().cast(pl.Decimal(18, 3)),
+    )
+
+
+def seen(store: Store) -> list[datetime]:
+    """Run what looks ahead, and return the hours that were due."""
+    calls.clear()
+    run(store, rollups=[replace(gpu_hour, rows_at_once=1)])
+    return sorted(each.start for each in calls)
+
+
+def test_an_hour_that_looks_ahead_is_due_by_the_first_minutes_of_the_next_alone(store: Store) -> None:
+    put(store, sample(DAY))
+    assert seen(store) == [DAY]
+    put(store, sample(DAY + HOUR))
+    assert seen(store) == [DAY, DAY + HOUR]
+    put(store, sample(DAY + HOUR + EDGE), sample(DAY + HOUR + 2 * EDGE))
+    assert seen(store) == [DAY + HOUR], "the hour before reads nothing of them"
+    put(store, sample(DAY + HOUR + EDGE - timedelta(milliseconds=1), node="late"), sample(DAY + HOUR + 3 * EDGE))
+    assert seen(store) == [DAY, DAY + HOUR]
+    assert seen(store) == []
+
+
+def test_an_hour_without_rows_in_its_first_minutes_counts_as_a_whole(store: Store) -> None:
+    put(store, sample(DAY), sample(DAY + HOUR + EDGE))
+    seen(store)
+    put(store, sample(DAY + HOUR + 2 * EDGE))
+    assert seen(store) == [DAY, DAY + HOUR], "as where edges had no versions yet"
+
+
+def test_no_input_of_samples_reads_further_ahead_than_an_edge() -> None:
+    ahead = [
+        (each.name, source.parameter, source.read.after, declared(source.schema))
+        for each in load()
+        for source in each.sources
+        if source.read.after and declared(source.schema).group == "sample"
+    ]
+    assert len(ahead) >= 8
+    for name, parameter, after, table in ahead:
+        assert isinstance(table.partition, Timed)
+        assert after <= table.partition.edge, f"{name}: {parameter}: its last hour would be due for another hour"
 
 
 def test_the_same_rows_again_make_nobody_behind_due(store: Store) -> None:
