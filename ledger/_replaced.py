@@ -96,6 +96,8 @@ def _swap(commit: Commit, pieces: Pieces, changed: Mapping[str, str | None]) -> 
         old = shaped(fetch(commit.cursor, f"SELECT * FROM {commit.of(table)} WHERE {where}", params), table.schema)
         was, now = _versions.also_fingerprints(table, old), _versions.also_fingerprints(table, frame)
         commit.note(table, {key: 0 for key in was.keys() | now.keys() if was.get(key) != now.get(key)})
+    if isinstance(table.partition, Timed) and table.partition.edge:
+        commit.note(table, {_versions.edge_key(key): 0 for key in changed})
     commit.cursor.execute(f"DELETE FROM {commit.of(table)} WHERE {where}", params)
     for rows in frames:
         if rows.height:

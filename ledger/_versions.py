@@ -96,13 +96,18 @@ def edge_keys(table: Table, frame: pl.DataFrame) -> set[str]:
     first, last = times.min(), times.max()
     if isinstance(first, datetime) and isinstance(last, datetime):
         start = floor(first, partition.every)
-        # What agents send lies in one hour, and seldom in its edge.
-        if last < after(start, partition.every) and first >= start + partition.edge:
-            return set()
+        # What agents send lies in one hour: no table is filtered to find whether in its edge.
+        if last < after(start, partition.every):
+            return {edge_key(partition_key(start, partition.every))} if first < start + partition.edge else set()
     start_of_each = starts(partition.column, partition.every)
-    inside = frame.filter(pl.col(partition.column) < start_of_each + partition.edge)
+    inside = times.to_frame().filter(pl.col(partition.column) < start_of_each + partition.edge)
     found = inside.select(start_of_each).to_series().unique()
-    return {f"{EDGE_PREFIX}{partition_key(at, partition.every)}" for at in found}
+    return {edge_key(partition_key(at, partition.every)) for at in found}
+
+
+def edge_key(key: str) -> str:
+    """Return the key of a partition's edge."""
+    return f"{EDGE_PREFIX}{key}"
 
 
 def touched_hours(

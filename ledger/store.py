@@ -261,7 +261,7 @@ class Store:
         return self._access.snapshot()
 
     def versions(self, table_name: str, since_key: str | None = None) -> dict[str, PartitionStateRow]:
-        """Return what is known of a table's partitions, and of its other groupings, from one key on."""
+        """Return what is known of a table's partitions, their edges and its other groupings, from one key on."""
         query, params = versions_query(f"{self._access.prefix}partition_state", table_name, since_key)
         rows = self._access.rows(query, params)
         return {row[0]: PartitionStateRow(*row) for row in rows.rows()}

@@ -106,10 +106,14 @@ class Tokens:
         self._by_key = dict(zip(self._keys, self._pairs, strict=True))
         self.whole = ",".join(self._pairs)
 
+    def of(self, key: str) -> str:
+        """Return the version of one partition; nothing where there is none."""
+        return self._by_key.get(key, "")
+
     def between(self, first: str, last: str) -> str:
         """Return the versions of the partitions from one key to another, both included."""
         if first == last:
-            return self._by_key.get(first, "")
+            return self.of(first)
         return ",".join(self._pairs[bisect_left(self._keys, first) : bisect_right(self._keys, last)])
 
 
@@ -163,12 +167,19 @@ class Versions:
 def _grouped(table: Table, prefix: str, states: States) -> States:
     if prefix:
         return {key.removeprefix(prefix): each for key, each in states.items() if key.startswith(prefix)}
-    others = (EDGE_PREFIX, *(f"{each.column}:" for each in table.also))
-    return {key: each for key, each in states.items() if not key.startswith(others)}
+    others = tuple(f"{each.column}:" for each in table.also)
+    if _edge(table):
+        others += (EDGE_PREFIX,)
+    return {key: each for key, each in states.items() if not key.startswith(others)} if others else states
+
+
+def _edge(table: Table) -> timedelta:
+    """Return how much of the beginning of a table's partitions has a version of its own."""
+    return table.partition.edge if isinstance(table.partition, Timed) else timedelta(0)
 
 
 @lru_cache(maxsize=200_000)
-def _edges(begin: datetime, finish: datetime, every: Every) -> tuple[str, str]:
+def _outer(begin: datetime, finish: datetime, every: Every) -> tuple[str, str]:
     """Return the keys of the first and the last partition that a stretch of time overlaps."""
     last = finish - timedelta(microseconds=1)
     return key_of(floor(begin, every), every), key_of(floor(last, every), every)
@@ -180,19 +191,20 @@ class Versioned:
 
     source: Source
     group: Grouping
+    every: Every
     tokens: Tokens
     edges: Tokens | None = None
 
-    def between(self, start: datetime, end: datetime, every: Every) -> str:
+    def between(self, start: datetime, end: datetime) -> str:
         """Return the versions of what a stretch of the output reads.
 
         Of a partition that was written before edges had versions, and of one without rows there, the whole counts.
         """
         begin, finish = start - self.source.read.before, end + self.source.read.after
-        edge = "" if self.edges is None else self.edges.between(*[key_of(end, every)] * 2)
+        edge = "" if self.edges is None else self.edges.of(key_of(end, self.every))
         if not edge:
-            return self.tokens.between(*_edges(begin, finish, every))
-        return f"{self.tokens.between(*_edges(begin, end, every))},{EDGE_PREFIX}{edge}"
+            return self.tokens.between(*_outer(begin, finish, self.every))
+        return f"{self.tokens.between(*_outer(begin, end, self.every))},{EDGE_PREFIX}{edge}"
 
 
 @dataclass(frozen=True)
@@ -209,8 +221,7 @@ class Inputs:
 
         A partition that is not over yet depends on the clock too, if the rollup knows the time.
         """
-        parts = [self.whole]
-        parts += [each.between(start, end, each.group.every) for each in self.timed if each.group.every is not None]
+        parts = [self.whole, *(each.between(start, end) for each in self.timed)]
         if self.rollup.takes_span and end > self.now:
             pace = "%Y-%m-%dT%H:%M" if end - start < _DAY else "%Y-%m-%dT%H"
             parts.append("ahead" if start > self.now else self.now.strftime(pace))
@@ -220,10 +231,8 @@ class Inputs:
         """Return a fingerprint of all input versions, as far back as each input says; the clock's hour is one."""
         parts = [self.whole]
         for each in self.timed:
-            if each.group.every is None:
-                continue
             recent = each.source.read.recent
-            oldest, newest = _edges(EPOCH if recent is None else end - recent, end, each.group.every)
+            oldest, newest = _outer(EPOCH if recent is None else end - recent, end, each.every)
             parts.append(each.tokens.between("" if recent is None else oldest, newest))
         if self.rollup.takes_span:
             parts.append(end.strftime("%Y-%m-%dT%H"))
@@ -231,20 +240,16 @@ class Inputs:
 
     def row_counts(self, versions: Versions, start: datetime, end: datetime) -> list[tuple[Every, Mapping[str, int]]]:
         """Return how many rows of each input lie in each of its partitions, for a stretch of the output."""
-        return [
-            (each.group.every, _counts(each.source, each.group, versions, (start, end)))
-            for each in self.timed
-            if each.group.every is not None
-        ]
+        return [(each.every, _counts(each.source, each.group, versions, (start, end))) for each in self.timed]
 
     def largest(self, versions: Versions, start: datetime, end: datetime) -> tuple[Source | None, int]:
         """Return the input whose rows can be told apart by nodes that has most of them to read, and about how many."""
         counts: list[tuple[int, Source]] = []
         for each in self.timed:
             stretch = window(each.source, start, end)
-            if each.source.read.apart and each.group.every is not None and stretch is not None:
+            if each.source.read.apart and stretch is not None:
                 states = versions.of(declared(each.source.schema).name)
-                counts.append((_rows_between(states, stretch, each.group.every, self.now), each.source))
+                counts.append((_rows_between(states, stretch, each.every, self.now), each.source))
         count, largest = max(counts, key=lambda each: each[0], default=(0, None))
         return largest, count
 
@@ -293,15 +298,10 @@ def inputs(rollup: Rollup, versions: Versions) -> Inputs:
         if group.every is None:
             whole.append(tokens.whole)
         else:
-            edges = versions.tokens(table, EDGE_PREFIX) if _ends_in_edge(source, group, table) else None
-            timed.append(Versioned(source, group, tokens, edges))
+            is_in_edge = not group.prefix and timedelta(0) < source.read.after <= _edge(table)
+            edges = versions.tokens(table, EDGE_PREFIX) if is_in_edge else None
+            timed.append(Versioned(source, group, group.every, tokens, edges))
     return Inputs(rollup, versions.now, tuple(timed), fingerprint(";".join(whole)))
-
-
-def _ends_in_edge(source: Source, group: Grouping, table: Table) -> bool:
-    """Tell whether an input reads beyond a stretch of the output, and no further than an edge."""
-    edge = table.partition.edge if isinstance(table.partition, Timed) else timedelta(0)
-    return not group.prefix and timedelta(0) < source.read.after <= edge
 
 
 def candidates(known: Inputs, versions: Versions, every: Every, *, unfilled: bool = False) -> list[datetime]:
@@ -314,16 +314,16 @@ def candidates(known: Inputs, versions: Versions, every: Every, *, unfilled: boo
     last = floor(versions.now, every)
     for each in known.timed:
         source, group = each.source, each.group
-        if group.every is None or not (source.read.fills or unfilled):
+        if not (source.read.fills or unfilled):
             continue
         states = versions.grouped(declared(source.schema), group.prefix)
         # Rows are counted by the table's own partitions in time only.
         is_counted = not group.spans and not group.prefix
         filled = {started(key) for key, state in states.items() if not (is_counted and state.row_count == 0)}
         if group.spans and filled and versions.is_open(source):
-            filled.update(periods(max(filled), versions.now, group.every))
-        if group.every != every:
-            filled = {part for start in filled for part in covered(start, group.every, every)}
+            filled.update(periods(max(filled), versions.now, each.every))
+        if each.every != every:
+            filled = {part for start in filled for part in covered(start, each.every, every)}
         # An interval may say when it will end: that time is computed when it has come. A charge has been made.
         starts |= {start for start in filled if start <= last} if group.spans else filled
     return sorted(starts)

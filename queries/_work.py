@@ -129,7 +129,8 @@ def apart(work: Work, versions: Versions, parts: Sequence[Part]) -> list[Between
     stretch = None if source is None else window(source, start, end)
     if source is None or stretch is None or rows <= _ROWS_APART:
         return [None]
-    return list(evenly(versions.store.counts(source.schema, stretch, NODE), -(-rows // _ROWS_APART)))
+    counts = versions.store.counts(source.schema, stretch, NODE)
+    return list(evenly(counts, max(1, -(-int(counts["row_count"].sum()) // _ROWS_APART))))
 
 
 def every_of(rollup: Rollup) -> Every | None:

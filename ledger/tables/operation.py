@@ -59,7 +59,7 @@ class PartitionState(dy.Schema):
     """One partition's version, and for a rollup what it was computed from."""
 
     table_name = key("Table")
-    partition_key = key("Partition, or `column:partition` of another grouping")
+    partition_key = key("Partition, `column:partition` of another grouping, or `edge:partition` of its first minutes")
     version_count = count("Grows with each change of its rows", nullable=False)
     content_fingerprint = text("Fingerprint of its rows, where the table is replaced and not appended to")
     input_version = text("Fingerprint of the versions it was computed from")

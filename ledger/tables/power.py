@@ -7,6 +7,7 @@ from ledger.tables.gpu import NodeSample
 from ledger.tables.partition import EDGE, Timed, table
 
 
+# Meters of a whole node are read as seldom as once in minutes.
 @table("sample", Timed("sampled_at", edge=3 * EDGE), order=("cluster", "node", "power_source", "sampled_at"))
 class PowerSample(NodeSample):
     """One meter of a node at one instant: of power, energy, a temperature or a fan."""

@@ -1,11 +1,13 @@
 """Stretches of time cut into clock minutes, with each minute's part of what was counted in them."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import polars as pl
 
 from ledger.names import STATES, State
 from queries.counters import deltas
+from queries.rollups._steps import LONGEST_STEP
 from queries.rollups._timeline import MINUTE, packed
 
 
@@ -30,8 +32,13 @@ def by_minute(rows: pl.DataFrame, start: str, length: str) -> pl.DataFrame:
 
 
 def counted(rows: pl.LazyFrame, counters: Sequence[str], by: Sequence[str]) -> pl.DataFrame:
-    """Return what counters grew by, with each minute's part of the time since the sample before."""
-    grown = deltas(rows, counters, by=by).filter((pl.col("elapsed_ms") > 0) & ~pl.col("is_gap").fill_null(value=True))
+    """Return what counters grew by, with each minute's part of the time since the sample before.
+
+    A step that is longer than what is read of the neighbouring hours counts in none: it would in an hour that is
+    computed together with its neighbour, and would not in one that is computed alone.
+    """
+    is_step = pl.col("elapsed_ms").is_between(1, LONGEST_STEP // timedelta(milliseconds=1))
+    grown = deltas(rows, counters, by=by).filter(is_step & ~pl.col("is_gap").fill_null(value=True))
     begin = pl.col("sampled_at").dt.timestamp("ms") - pl.col("elapsed_ms")
     return by_minute(grown.with_columns(begin.alias("begin")).collect(), "begin", "elapsed_ms")
 

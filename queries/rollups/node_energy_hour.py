@@ -64,7 +64,8 @@ def node_energy_hour(
 def _steps(meters: pl.LazyFrame) -> pl.LazyFrame:
     """Return the time between two readings of a meter with its joules: begin, elapsed_ms, joules, is_counted.
 
-    What was drawn in a gap, or while the node started anew, is not known.
+    What was drawn in a gap, or while the node started anew, is not known; nor in a step that is longer than what is
+    read of the neighbouring hours.
     """
     grown = deltas(meters, (_COUNTER,), by=_METER)
     same_boot = pl.col("boot_id").eq_missing(pl.col("boot_id").shift(1))
@@ -75,7 +76,8 @@ def _steps(meters: pl.LazyFrame) -> pl.LazyFrame:
         counted.is_not_null().alias("is_counted"),
         (pl.col("sampled_at").dt.timestamp("ms") - pl.col("elapsed_ms")).alias("begin"),
     )
-    is_known = (pl.col("elapsed_ms") > 0) & ~pl.col("is_gap").fill_null(value=True) & pl.col("joules").is_not_null()
+    is_step = pl.col("elapsed_ms").is_between(1, _AROUND // timedelta(milliseconds=1))
+    is_known = is_step & ~pl.col("is_gap").fill_null(value=True) & pl.col("joules").is_not_null()
     return known.filter(is_known).select(*_METER, "begin", "elapsed_ms", "joules", "is_counted")
 
 

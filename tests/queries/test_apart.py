@@ -158,14 +158,43 @@ def attribution_hour(
     return agent_hour.function(runs=runs.filter(pl.col("sampled_at") >= span.start))  # type: ignore[no-any-return]
 
 
+@rollup(rows_at_once=12)
+def ahead(
+    runs: Annotated[dy.LazyFrame[CollectorRun], Input(after=15 * MINUTE, apart=True)], span: Span
+) -> dy.LazyFrame[AgentHour]:
+    """Read a quarter of the hour after, too."""
+    return agent_hour.function(runs=runs.filter(pl.col("sampled_at") < span.end))  # type: ignore[no-any-return]
+
+
+def divided(store: Store, each: Rollup, now: datetime) -> list[int]:
+    """Return into how many calls each due hour is divided."""
+    versions = Versions(store, now)
+    work = work_of(each, Settings(), versions)
+    parts, _ = due_of(work, versions, Asked(None, None, everything=False))
+    return [len(apart(work, versions, [part])) for part in parts]
+
+
 def test_an_hour_that_has_begun_is_divided_by_what_it_reads_of_the_hour_before(store: Store) -> None:
     put(store, dict.fromkeys("abcd", 10), at=NOW - 40 * MINUTE)
     put(store, {"a": 1, "b": 1}, at=NOW - 10 * MINUTE)
-    versions = Versions(store, NOW)
-    work = work_of(attribution_hour, Settings(), versions)
-    parts, _ = due_of(work, versions, Asked(None, None, everything=False))
-    found = [apart(work, versions, [part]) for part in parts]
-    assert [len(each) for each in found] == [4, 3], "forty rows; a quarter of those, as they come evenly, and two"
+    assert divided(store, attribution_hour, NOW) == [4, 4], "all are in the quarter that is read"
+    assert run_due(store, Settings(), rollups=[attribution_hour])[0].rows == 6
+
+
+@pytest.mark.parametrize(
+    ("now", "calls_of_first"),
+    [
+        pytest.param(NOW - 15 * MINUTE, 2, id="all rows of the hour after are in its quarter that is over"),
+        pytest.param(NOW + 30 * MINUTE, 1, id="a quarter of them are, as they come evenly"),
+        pytest.param(NOW - 30 * MINUTE, 1, id="the hour after begins now: its rows are of a clock that is wrong"),
+        pytest.param(NOW - 30 * MINUTE + timedelta(microseconds=1), 2, id="it has begun"),
+        pytest.param(NOW - 40 * MINUTE, 1, id="it is still to come"),
+    ],
+)
+def test_rows_of_an_hour_come_evenly_up_to_now(store: Store, now: datetime, calls_of_first: int) -> None:
+    put(store, {"a": 1}, at=NOW - HOUR)
+    put(store, {"a": 2, "b": 3}, at=NOW - 29 * MINUTE)
+    assert divided(store, ahead, now)[0] == calls_of_first
 
 
 def test_what_fits_into_a_call_is_not_divided(store: Store) -> None:

@@ -206,14 +206,13 @@ def test_the_next_hour_is_due_when_it_looks_back(store: Store) -> None:
     assert run(store)["network_hour"].partitions == 2
 
 
-@rollup()
-def gpu_hour(
+@rollup(rows_at_once=1)
+def looking_ahead(
     samples: Annotated[dy.LazyFrame[NetworkPortSample], Input(after=EDGE)], span: Span
 ) -> dy.LazyFrame[NetworkHour]:
-    """Count what each hour sees of itself and of the first minutes of the next."""
+    """Sum what each hour sees of itself and of the first minutes of the next."""
     calls.append(span)
-    name = pl.lit(f"{span.start:%H}")
-    return samples.group_by("cluster", "node", "device", port=name).agg(
+    return samples.group_by("cluster", "node", "device", "port").agg(
         hour_start=pl.lit(span.start),
         transmit_bytes=pl.col("transmit_bytes_total").sum(),
         reset_count=pl.lit(0, pl.Int64),
@@ -224,7 +223,7 @@ def gpu_hour(
 def seen(store: Store) -> list[datetime]:
     """Run what looks ahead, and return the hours that were due."""
     calls.clear()
-    run(store, rollups=[replace(gpu_hour, rows_at_once=1)])
+    run(store, rollups=[looking_ahead])
     return sorted(each.start for each in calls)
 
 
@@ -238,6 +237,9 @@ def test_an_hour_that_looks_ahead_is_due_by_the_first_minutes_of_the_next_alone(
     put(store, sample(DAY + HOUR + EDGE - timedelta(milliseconds=1), node="late"), sample(DAY + HOUR + 3 * EDGE))
     assert seen(store) == [DAY, DAY + HOUR]
     assert seen(store) == []
+    hour = to_frame(NetworkPortSample, [sample(DAY + HOUR, value=3.0)])
+    store.replace(NetworkPortSample, hour, partitions=[f"{DAY + HOUR:%Y-%m-%dT%H}"])
+    assert seen(store) == [DAY, DAY + HOUR], "what takes the place of an hour takes that of its first minutes"
 
 
 def test_an_hour_without_rows_in_its_first_minutes_counts_as_a_whole(store: Store) -> None:

@@ -62,6 +62,13 @@ def test_gaps_resets_boots_and_other_nodes_add_nothing() -> None:
     assert hours([*gap, *reset, *boot, *silent, *other]).is_empty()
 
 
+def test_a_step_that_an_hour_alone_would_not_see_adds_nothing() -> None:
+    slow = [reading(50, 1000, step_seconds=600.0), reading(65, 1000, step_seconds=600.0)]
+    assert hours(slow)["measured_seconds"].to_list() == [Decimal(600), Decimal(300)]
+    slower = [reading(50, 1000, step_seconds=600.0), reading(66, 1000, step_seconds=600.0)]
+    assert hours(slower).is_empty()
+
+
 def test_of_several_meters_one_counts() -> None:
     """Two meters see one draw; the one that counts energy goes first, unless it saw much less of the hour."""
     gauges = [reading(minute, 1000) for minute in range(61)]

@@ -97,6 +97,20 @@ def test_nodes_are_apart_and_hours_may_be_computed_apart(ledger: Any, hours: Spa
     assert_frame_equal(shuffled.sort(order), together)
 
 
+@pytest.mark.parametrize(("step_minutes", "minutes"), [(4, 12), (5, 15), (6, 0)])
+def test_a_step_that_hours_alone_would_not_see_counts_in_none(
+    ledger: Any, hours: Spans, minute: Minutes, step_minutes: int, minutes: int
+) -> None:
+    mine = ledger()
+    for number in range(4):
+        at = {**NODE, "sampled_at": minute(52 + number * step_minutes), "step_seconds": 180.0, "boot_id": "b"}
+        mine.add("host_sample", [{**at, **{f"cpu_{each}_seconds_total": number * PACES[each] for each in PACES}}])
+    together = mine.compute("node_minute", hours(2)).sort("minute_start")
+    assert together.height == minutes
+    apart = pl.concat([mine.compute("node_minute", hours(1, first=hour)) for hour in range(2)])
+    assert_frame_equal(apart.sort("minute_start"), together)
+
+
 def test_what_jobs_waited_for_is_not_the_nodes(ledger: Any, hours: Spans, minute: Minutes) -> None:
     mine = ledger()
     told(mine, minute)
