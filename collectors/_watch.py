@@ -4,10 +4,11 @@ import ctypes
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from collectors._clock import since_boot
 from collectors._round import Result, Source
 
 _JUMP_SECONDS: Final = 2.0
@@ -46,11 +47,27 @@ class Deadlines:
         return [source.overdue(started_at) for source, started_at in late]
 
 
-def clock_jump(
-    wall_before: datetime, steady_before: float, wall_now: datetime, steady_now: float
-) -> Iterator[dict[str, Any]]:
-    """Yield an event if the wall clock moved by more than time passed, or by less."""
-    jump = (wall_now - wall_before).total_seconds() - (steady_now - steady_before)
+class Clocks(NamedTuple):
+    """What three clocks say at one instant: of the day, and seconds that the machine ran, and that passed."""
+
+    wall: datetime
+    running: float
+    passed: float
+
+    @classmethod
+    def read(cls, now: Callable[[], datetime]) -> "Clocks":
+        """Return what they say now; `now` is the clock of the day."""
+        return cls(now(), time.monotonic(), since_boot())
+
+
+def clock_events(before: Clocks, now: Clocks) -> Iterator[dict[str, Any]]:
+    """Yield an event if the machine was suspended, and one if its clock moved by more than time passed, or by less."""
+    passed = now.passed - before.passed
+    suspended = passed - (now.running - before.running)
+    jump = (now.wall - before.wall).total_seconds() - passed
+    if suspended > _JUMP_SECONDS:
+        said = f"the node was suspended for {suspended:.3f} s"
+        yield {"event": "suspended", "message": said, "amount_seconds": suspended}
     if abs(jump) > _JUMP_SECONDS:
         yield {"event": "clock_jump", "message": f"the clock moved by {jump:+.3f} s", "amount_seconds": jump}
 

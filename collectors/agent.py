@@ -23,7 +23,7 @@ from collectors._ship import Link, Shipper
 from collectors._spool import Spool
 from collectors._stamp import Memory, existing, stamped
 from collectors._tls import trusting
-from collectors._watch import clock_jump, give_back_memory
+from collectors._watch import Clocks, clock_events, give_back_memory
 from ledger.config import Settings, origin
 from ledger.errors import ClusterLedgerError, ConfigError, StoreError
 from ledger.log import log
@@ -103,7 +103,7 @@ class Agent:
         self._paces.set(self._sources)
         shipping = threading.Thread(target=self._shipper.run, args=(stop,), name="ship", daemon=True)
         shipping.start()
-        wall, steady, flushes = self._now(), time.monotonic(), 0
+        clocks, flushes = Clocks.read(self._now), 0
         while not stop.wait(_FLUSH_SECONDS):
             flushes += 1
             if flushes == _SETTLED_FLUSHES:
@@ -111,7 +111,7 @@ class Agent:
             if self._asked_to_reload.is_set():
                 self._asked_to_reload.clear()
                 self.reload()
-            events = clock_jump(wall, steady, wall := self._now(), steady := time.monotonic())
+            events = clock_events(clocks, clocks := Clocks.read(self._now))
             self._keep(self._paces.arrived(), [self._event(**event) for event in events])
         self._paces.stop()
         self._keep(self._paces.arrived(), [self._event("agent_stopped", "told to stop")], is_last=True)

@@ -220,11 +220,11 @@ class NodeEvent(dy.Schema):
     cluster = key("Cluster of the node")
     node = key("Node name")
     event = key(
-        "agent_started, agent_stopped, another_agent, clock_jump, boot, rows_dropped, rows_damaged, rows_refused, "
-        "spool_damaged"
+        "agent_started, agent_stopped, another_agent, clock_jump, suspended, boot, rows_dropped, rows_damaged, "
+        "rows_refused, spool_damaged"
     )
     message = text("What was seen")
-    amount_seconds = gauge("Size of a clock jump", min=-1e9, max=1e9)
+    amount_seconds = gauge("Size of a clock jump, or how long the node was suspended", min=-1e9, max=1e9)
     row_count = count("Rows that were dropped, damaged, or refused by the hub")
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from collectors._clock import utc_now
 from collectors._round import Source
-from collectors._watch import Deadlines, clock_jump
+from collectors._watch import Clocks, Deadlines, clock_events
 from ledger.errors import SourceMissing
 from ledger.registry import Collector, Row, collector
 
@@ -64,10 +67,31 @@ def test_an_overdue_round_is_told_once_and_its_late_rows_are_dropped() -> None:
     assert deadlines.end(source) is True
 
 
-def test_a_clock_that_jumps_back_is_an_event() -> None:
-    (event,) = clock_jump(AT, 100.0, AT - timedelta(seconds=3590), 110.0)
-    assert event["amount_seconds"] == -3600.0
-    assert list(clock_jump(AT, 100.0, AT + timedelta(seconds=11), 110.0)) == []
+@pytest.mark.parametrize(
+    ("wall_seconds", "running_seconds", "passed_seconds", "events"),
+    [
+        pytest.param(11.0, 10.0, 10.0, {}, id="nothing happened"),
+        pytest.param(-3590.0, 10.0, 10.0, {"clock_jump": -3600.0}, id="the clock went back"),
+        pytest.param(3610.0, 10.0, 3610.0, {"suspended": 3600.0}, id="the node slept for an hour"),
+        pytest.param(
+            10.0, 10.0, 3610.0, {"suspended": 3600.0, "clock_jump": -3600.0}, id="it slept, and its clock stood still"
+        ),
+    ],
+)
+def test_a_clock_that_jumps_and_a_node_that_sleeps_are_events(
+    wall_seconds: float, running_seconds: float, passed_seconds: float, events: dict[str, float]
+) -> None:
+    before = Clocks(AT, 100.0, 500.0)
+    now = Clocks(AT + timedelta(seconds=wall_seconds), 100.0 + running_seconds, 500.0 + passed_seconds)
+    assert {each["event"]: each["amount_seconds"] for each in clock_events(before, now)} == events
+
+
+def test_the_three_clocks_go_on_together() -> None:
+    before = Clocks.read(utc_now)
+    time.sleep(0.05)
+    now = Clocks.read(utc_now)
+    assert now.passed - before.passed >= 0.05
+    assert list(clock_events(before, now)) == []
 
 
 def test_a_source_that_is_missing_is_no_failure() -> None:
