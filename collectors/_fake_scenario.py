@@ -37,6 +37,10 @@ class Phase:
     start_seconds: float = 0.0
     kernel: float = 0.0
     memory: float = 0.0
+    encoder: float = 0.0
+    decoder: float = 0.0
+    jpeg: float = 0.0
+    ofa: float = 0.0
     graphics: float = 0.0
     sm: float = 0.0
     occupancy: float = 0.0

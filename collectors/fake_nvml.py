@@ -16,6 +16,7 @@ from collectors._fake_rare import RareCalls, kernel_log
 from collectors._fake_scenario import Accounted, Gpu, Incident, Phase, Process, Reload, Scenario, Slice, scenario
 
 _BUFFERED_SECONDS: Final = 16
+_WINDOW_MICROSECONDS: Final = 167_000
 
 
 class FakeNvml(RareCalls):
@@ -67,6 +68,23 @@ class FakeNvml(RareCalls):
         self._whole_only(handle)
         phase = self._phase(handle)
         return fields.Answer(gpu=round(phase.kernel * 100), memory=round(phase.memory * 100))
+
+    def _nvmlDeviceGetEncoderUtilization(self, handle: Handle) -> list[int]:  # noqa: N802
+        return self._engine(handle, "encoder")
+
+    def _nvmlDeviceGetDecoderUtilization(self, handle: Handle) -> list[int]:  # noqa: N802
+        return self._engine(handle, "decoder")
+
+    def _nvmlDeviceGetJpgUtilization(self, handle: Handle) -> list[int]:  # noqa: N802
+        return self._engine(handle, "jpeg")
+
+    def _nvmlDeviceGetOfaUtilization(self, handle: Handle) -> list[int]:  # noqa: N802
+        return self._engine(handle, "ofa")
+
+    def _engine(self, handle: Handle, name: str) -> list[int]:
+        """Return percent, and the driver's window in microseconds."""
+        self._whole_only(handle)
+        return [round(getattr(self._phase(handle), name) * 100), _WINDOW_MICROSECONDS]
 
     def _nvmlDeviceGetMemoryInfo(self, handle: Handle, version: int | None = None) -> Any:  # noqa: N802
         if version is not None:

@@ -104,6 +104,8 @@ GPU_SAMPLE: Final = Target(
     metrics=(
         Metric("DCGM_FI_DEV_GPU_UTIL", "kernel_active_ratio", per=_PERCENT),
         Metric("DCGM_FI_DEV_MEM_COPY_UTIL", "memory_active_ratio", per=_PERCENT),
+        Metric("DCGM_FI_DEV_ENC_UTIL", "encoder_active_ratio", per=_PERCENT, part=_BOARD),
+        Metric("DCGM_FI_DEV_DEC_UTIL", "decoder_active_ratio", per=_PERCENT, part=_BOARD),
         Metric("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "graphics_active_ratio"),
         Metric("DCGM_FI_PROF_SM_ACTIVE", "sm_active_ratio"),
         Metric("DCGM_FI_PROF_SM_OCCUPANCY", "sm_occupancy_ratio"),

@@ -6,6 +6,10 @@ from typing import Final
 LIMITS: Final[Mapping[str, tuple[float, float]]] = {
     "kernel_active_ratio": (0, 1),
     "memory_active_ratio": (0, 1),
+    "encoder_active_ratio": (0, 1),
+    "decoder_active_ratio": (0, 1),
+    "jpeg_active_ratio": (0, 1),
+    "ofa_active_ratio": (0, 1),
     "graphics_active_ratio": (0, 1),
     "sm_active_ratio": (0, 1),
     "tensor_active_ratio": (0, 1),

@@ -17,6 +17,14 @@ _MILLI: Final = 1000
 _MEGAHERTZ: Final = 1_000_000
 _UNKNOWN_PERFORMANCE_STATE: Final = 32
 
+_ENGINES: Final = {
+    "nvmlDeviceGetEncoderUtilization": "encoder_active_ratio",
+    "nvmlDeviceGetDecoderUtilization": "decoder_active_ratio",
+    "nvmlDeviceGetJpgUtilization": "jpeg_active_ratio",
+    "nvmlDeviceGetOfaUtilization": "ofa_active_ratio",
+}
+"""Engines that work beside the SMs: one call each, which is not made again where the device does not have it."""
+
 
 class Device:
     """One GPU, or one MIG slice, that is read again each round."""
@@ -127,6 +135,7 @@ class Device:
         rates = self.driver.ask("nvmlDeviceGetUtilizationRates", handle)
         if rates is not None:
             found |= {"kernel_active_ratio": share(rates.gpu), "memory_active_ratio": share(rates.memory)}
+        found |= self._engines(handle)
         if found.get("graphics_active_ratio") is None:
             library = self.driver.library
             kernel = self._buffered(handle, library.NVML_GPU_UTILIZATION_SAMPLES)
@@ -135,6 +144,15 @@ class Device:
                 found |= {"kernel_active_ratio": kernel, "_is_buffered": True}
                 found |= {} if memory is None else {"memory_active_ratio": memory}
         return found
+
+    def _engines(self, handle: Any) -> dict[str, float | None]:
+        """Return what encoder, decoder, JPEG decoder and optical flow did in the driver's own last window.
+
+        Nulls: an engine that the device does not have, and all of a device that is cut.
+        """
+        answers = {column: self.driver.ask(function, handle) for function, column in _ENGINES.items()}
+        # Percent, and how long the window was, in microseconds.
+        return {column: share(answer[0]) for column, answer in answers.items() if answer is not None}
 
     def _buffered(self, handle: Any, kind: int) -> float | None:
         """Return the mean of the samples that the driver took by itself since the last round."""

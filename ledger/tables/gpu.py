@@ -49,6 +49,21 @@ class GpuSample(NodeSample):
         "Share of the last sample window in which device memory was read or written",
         source="nvmlDeviceGetUtilizationRates.memory",
     )
+    encoder_active_ratio = ratio(
+        "Share of the last sample window in which the video encoder worked; no kernel need run",
+        source="nvmlDeviceGetEncoderUtilization, DCGM 206",
+    )
+    decoder_active_ratio = ratio(
+        "Share of the last sample window in which the video decoder worked; no kernel need run",
+        source="nvmlDeviceGetDecoderUtilization, DCGM 207",
+    )
+    jpeg_active_ratio = ratio(
+        "Share of the last sample window in which the JPEG decoder worked", source="nvmlDeviceGetJpgUtilization"
+    )
+    ofa_active_ratio = ratio(
+        "Share of the last sample window in which the optical flow accelerator worked",
+        source="nvmlDeviceGetOfaUtilization",
+    )
     graphics_active_ratio = ratio(
         "Share of the interval in which any engine was active, weighted by time", source="NVML GPM 1, DCGM 1001"
     )

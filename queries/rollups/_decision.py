@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.names import STATES, State
 
-DECISION_VERSION: Final = 1
+DECISION_VERSION: Final = 2
 """Raised when the order or the meaning of the decision's rows changes."""
 
 CODES: Final[dict[State, int]] = {state: code for code, state in enumerate(STATES)}
@@ -26,6 +26,9 @@ HELD_NOBODY, HELD_JOB = 0, 1
 IDLE, UNDERUSED, BUSY = 0, 1, 2
 """What the activity says; null without evidence."""
 
+ENGINES: Final = ("encoder_active_ratio", "decoder_active_ratio", "jpeg_active_ratio", "ofa_active_ratio")
+"""What works beside the SMs: no kernel runs for it, and no profiled ratio counts it."""
+
 
 class Thresholds(BaseModel):
     """Where the decision draws its lines."""
@@ -36,7 +39,12 @@ class Thresholds(BaseModel):
         float, Field(ge=0, le=1, description="Activity under this is idle, where it was profiled or buffered (A, B)")
     ] = 0.05
     duty_cycle_idle_below_ratio: Annotated[
-        float, Field(ge=0, le=1, description="A duty cycle (C) under this is idle if power is low as well")
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A duty cycle (C) under this is idle if power is low as well; a video engine under it rests",
+        ),
     ] = 0.01
     power_above_idle_ratio: Annotated[
         float, Field(ge=0, le=10, description="Power is low when it exceeds the idle power by less than this share")
@@ -95,12 +103,17 @@ def activity(thresholds: Thresholds) -> pl.Expr:
 
     A duty cycle near zero is idle only beside low power: without power it stays undecided, since at a
     pace of ten seconds it has seen a tenth of the time.
-    Reads: quality, the ratios, power_watts, idle_power_watts, power_proxy.
+    A device whose video engines work is not idle, whatever the grade: it is underused, or busy, by the rest of its
+    evidence. Engines at rest say nothing, for most work needs none of them.
+    Reads: quality, the ratios, those of the engines, power_watts, idle_power_watts, power_proxy.
     """
     grade, proxy, kernel = pl.col("quality"), pl.col("power_proxy"), pl.col("kernel_active_ratio")
     low_power = pl.col("power_watts") < pl.col("idle_power_watts") * (1 + thresholds.power_above_idle_ratio)
+    engine = pl.max_horizontal(ENGINES)
     idle = (
-        pl.when(grade == 0)
+        pl.when((engine > 0) & (engine >= thresholds.duty_cycle_idle_below_ratio))
+        .then(pl.lit(value=False))
+        .when(grade == 0)
         .then(pl.coalesce("graphics_active_ratio", "sm_active_ratio") < thresholds.idle_below_ratio)
         .when(grade == 1)
         .then(kernel < thresholds.idle_below_ratio)

@@ -4,7 +4,7 @@ from typing import Final
 
 import polars as pl
 
-from queries.rollups._decision import SEEN_SAMPLE, SEEN_STATUS, Thresholds, activity, power_proxy, quality
+from queries.rollups._decision import ENGINES, SEEN_SAMPLE, SEEN_STATUS, Thresholds, activity, power_proxy, quality
 from queries.rollups._steps import grown, steps, whole_milliseconds
 
 COLUMNS: Final = (
@@ -18,6 +18,7 @@ COLUMNS: Final = (
     "kernel_active_ratio",
     "graphics_active_ratio",
     "sm_active_ratio",
+    *ENGINES,
     "memory_used_bytes",
     "power_watts",
     "power_limit_watts",

@@ -55,6 +55,9 @@ def growing(by: float, start: float = 0.0) -> Values:
 def gpus() -> Iterator[tuple[str, list[str]]]:
     """Two devices of a node; the second one is cut, and the first was silent for three minutes."""
     yield series("DCGM_FI_DEV_GPU_UTIL", GPU0, {step: 55 for step in STEPS if step not in {4, 5, 6}})
+    yield series("DCGM_FI_DEV_ENC_UTIL", GPU0, flat(0))
+    yield series("DCGM_FI_DEV_DEC_UTIL", GPU0, flat(60) | {3: 2147483632})
+    yield series("DCGM_FI_DEV_DEC_UTIL", SLICE, flat(40))
     yield series("DCGM_FI_DEV_FB_USED", GPU0, flat(1024))
     yield series("DCGM_FI_DEV_FB_FREE", GPU0, flat(80_000))
     yield series("DCGM_FI_DEV_FB_RESERVED", GPU0, flat(535))
@@ -208,6 +211,14 @@ def test_a_slice_is_a_device_and_a_value_beyond_its_column_is_null_and_said(fram
     assert "GpuSample.graphics_active_ratio: 1 values that it cannot hold, such as 1.02" in list(
         frames["remarks"]["text"]
     )
+
+
+def test_video_engines_are_of_the_board_and_in_shares(frames: dict[str, pl.DataFrame]) -> None:
+    rows = of(frames, GpuSample, gpu_uuid="GPU-0")
+    assert set(rows["encoder_active_ratio"]) == {0.0}
+    assert rows["decoder_active_ratio"].to_list() == [0.6] * 3 + [None] + [0.6] * 6
+    assert set(of(frames, GpuSample, gpu_uuid="GPU-1")["decoder_active_ratio"]) == {0.4}
+    assert of(frames, GpuSample, gpu_uuid="GPU-1-gi-3")["decoder_active_ratio"].null_count() == 10
 
 
 def test_health_is_flags_and_counts(frames: dict[str, pl.DataFrame]) -> None:

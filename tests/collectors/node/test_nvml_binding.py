@@ -54,6 +54,8 @@ def test_structures_and_unions_are_read_where_they_lie(rounds: list[list[tuple[s
         "evidence_quality": "B",
         "kernel_active_ratio": 0.3,
         "memory_active_ratio": 0.3,
+        "encoder_active_ratio": 0.07,
+        "decoder_active_ratio": 0.6,
         "memory_used_bytes": 3 << 30,
         "memory_total_bytes": 80 << 30,
         "power_watts": 123.456,
@@ -72,6 +74,7 @@ def test_structures_and_unions_are_read_where_they_lie(rounds: list[list[tuple[s
     found = row(rounds[0], "gpu_sample", "GPU-0")
     assert {name: found[name] for name in expected} == expected
     assert "temperature_celsius" not in found, "this driver has no such function"
+    assert not {"jpeg_active_ratio", "ofa_active_ratio"} & found.keys(), "one is not there, one is no function of it"
     assert found["driver_seconds"] == pytest.approx(0.0015 * 21)
 
 

@@ -108,6 +108,37 @@ def test_one_profiling_metric_that_is_missing_leaves_the_others(node: Make) -> N
     assert sample["evidence_quality"] == "A"
 
 
+ENGINES = ("encoder_active_ratio", "decoder_active_ratio", "jpeg_active_ratio", "ofa_active_ratio")
+
+
+def test_engines_beside_the_kernels_are_shares_of_their_own(node: Make) -> None:
+    sample = node(Gpu("GPU-a", phases=(Phase(encoder=0.07, decoder=0.6, jpeg=0.05, ofa=1.0),))).samples()["GPU-a"]
+    assert [sample[name] for name in ENGINES] == [0.07, 0.6, 0.05, 1.0]
+    assert sample["kernel_active_ratio"] == 0.0
+
+
+def test_an_engine_that_a_device_has_not_is_null_and_asked_once(node: Make) -> None:
+    """Older devices have no JPEG decoder, older drivers no such function."""
+    missing = Incident("error", call="nvmlDeviceGetOfaUtilization", code=pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+    gpu = node(Gpu("GPU-a", incidents=(*refused("nvmlDeviceGetJpgUtilization"), missing)))
+    for each in gpu.rounds(3):
+        sample = each["gpu_sample"][0]
+        assert [sample.get(name) for name in ENGINES] == [0.0, 0.0, None, None]
+    asked = {name: count for name, count in gpu.fake.calls.items() if name.endswith("Utilization")}
+    assert asked == {
+        "nvmlDeviceGetEncoderUtilization": 3, "nvmlDeviceGetDecoderUtilization": 3,
+        "nvmlDeviceGetJpgUtilization": 1, "nvmlDeviceGetOfaUtilization": 1, "nvmlDeviceGetProcessUtilization": 3,
+    }  # fmt: skip
+
+
+def test_engines_of_a_device_that_is_cut_are_unknown(node: Make) -> None:
+    phase = Phase(decoder=0.6)
+    gpu = node(Gpu("GPU-a", phases=(phase,), slices=(Slice("MIG-1", 1, phases=(phase,)),)))
+    for sample in gpu.samples().values():
+        assert not set(ENGINES) & sample.keys()
+    assert not [name for name in gpu.fake.calls if name.endswith("OfaUtilization") and gpu.fake.calls[name] > 1]
+
+
 def test_profiling_that_is_denied_is_said_and_tried_again(node: Make) -> None:
     """An administrator may allow it (RmProfilingAdminOnly) while the agent runs."""
     denied = Incident("error", 0, 125, call="nvmlGpmSampleGet", code=pynvml.NVML_ERROR_NO_PERMISSION)

@@ -255,6 +255,8 @@ class Generator:
             "kernel_active_ratio": self.draw.choice((None, level, level)),
             "graphics_active_ratio": self.draw.choice((None, level, level)),
             "sm_active_ratio": self.draw.choice((None, level / 2, level)),
+            "encoder_active_ratio": self.draw.choice((None, 0.0)),
+            "decoder_active_ratio": self.draw.choice((None, None, 0.0, 0.0, 0.6)),
             "memory_used_bytes": self.draw.choice((None, 5e8, 9e9)),
             "power_watts": self.draw.choice((60.0, 65.0, 100.0, 300.0, 650.0)),
             "process_count": count,

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ledger.names import STATES
 from queries.rollups._decision import (
+    ENGINES,
     Thresholds,
     activity,
     decide,
@@ -101,9 +102,11 @@ def active_of(grade: str, row: dict[str, float | None]) -> str | None:
     if power is not None and idle_power is not None and limit is not None:
         proxy = (power - idle_power) / (limit - idle_power)
     used = row["sm_active_ratio"] if grade == "A" else proxy
-    if grade == "X":
+    if any((row.get(name) or 0.0) >= 0.01 for name in ENGINES):
+        idle = False
+    elif grade == "X":
         return None
-    if grade == "A":
+    elif grade == "A":
         first = row["graphics_active_ratio"]
         ratio = row["sm_active_ratio"] if first is None else first
         assert ratio is not None
@@ -145,14 +148,35 @@ def test_activity_follows_the_grade_of_its_evidence_on_both_sides_of_each_thresh
         for power in powers
         for idle_power in (None, 60.0)
     ]
-    frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(power_proxy().alias("power_proxy"))
-    frame = frame.with_columns(quality().alias("quality")).with_columns(activity(Thresholds()).alias("activity"))
+    frame = pl.DataFrame(rows, infer_schema_length=None)
     expected_grades = [grade_of(row) for row in rows]
-    assert ["ABCDX"[code] for code in frame.get_column("quality")] == expected_grades
     expected = [active_of(grade, row) for grade, row in zip(expected_grades, rows, strict=True)]
-    decided = [None if code is None else ACTIVITY[code] for code in frame.get_column("activity")]
-    assert decided == expected
-    assert set(decided) == set(ACTIVITY)
+    assert set(expected) == set(ACTIVITY)
+    # Nobody measured the video engines, they rest, or one of them works: it is idle no more, and the rest decides.
+    for engines in ({}, dict.fromkeys(ENGINES, 0.0), {"decoder_active_ratio": 0.009}):
+        assert judged(frame, **engines) == (expected_grades, expected)
+    for name in ENGINES:
+        working = [active_of(grade, row | {name: 0.01}) for grade, row in zip(expected_grades, rows, strict=True)]
+        assert judged(frame, **{name: 0.01}) == (expected_grades, working)
+        assert set(working) == {"underused", "busy"}
+
+
+def judged(frame: pl.DataFrame, **engines: float) -> tuple[list[str], list[str | None]]:
+    """Return grade and activity of each row, with the same said of the engines in all of them."""
+    known = (pl.lit(engines.get(name), dtype=pl.Float64).alias(name) for name in ENGINES)
+    rows = frame.with_columns(*known, power_proxy().alias("power_proxy")).with_columns(quality().alias("quality"))
+    codes = rows.select(activity(Thresholds())).to_series()
+    grades = ["ABCDX"[code] for code in rows.get_column("quality")]
+    return grades, [None if code is None else ACTIVITY[code] for code in codes]
+
+
+def test_no_threshold_makes_an_engine_that_rests_a_working_one() -> None:
+    row = {"declared": "A", "graphics_active_ratio": 0.0, "sm_active_ratio": 0.0, "power_watts": 60.0}
+    unknown = dict.fromkeys(("kernel_active_ratio", "idle_power_watts", "power_limit_watts"))
+    types = dict.fromkeys(unknown, pl.Float64)
+    frame = pl.DataFrame([row | unknown | dict.fromkeys(ENGINES, 0.0)], schema_overrides=types)
+    frame = frame.with_columns(power_proxy().alias("power_proxy")).with_columns(quality().alias("quality"))
+    assert frame.select(activity(Thresholds(duty_cycle_idle_below_ratio=0.0))).item() == ACTIVITY.index("idle")
 
 
 def test_the_rule_version_changes_with_each_threshold() -> None:

@@ -119,6 +119,32 @@ def test_the_age_is_the_same_when_hours_are_computed_apart(ledger: Any, hours: S
     assert told(mine.compute("gpu_state_interval", hours(1, first=1))) == [(0, "unallocated"), (210, "orphaned")]
 
 
+IDLE_JOB = {"process_count": 1, "process_job_ids": "7", "power_watts": 64.0, "power_limit_watts": 400.0}
+
+
+@pytest.mark.parametrize(
+    ("engines", "state"),
+    [
+        ({}, "held_idle"),
+        ({"encoder_active_ratio": 0.0, "decoder_active_ratio": 0.0}, "held_idle"),
+        ({"encoder_active_ratio": 0.0, "decoder_active_ratio": 0.6}, "underused"),
+        ({"encoder_active_ratio": 0.3}, "underused"),
+        ({"decoder_active_ratio": 0.6, "power_watts": 200.0}, "productive"),
+    ],
+)
+@pytest.mark.parametrize("grade", ["B", "C"])
+def test_a_device_whose_video_engines_work_is_not_idle_and_no_incident(
+    grade: str, engines: dict[str, float], state: str, ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = cluster(ledger, minute, ("7", -60, None))
+    mine.tables["gpu"] = mine.get("gpu").with_columns(idle_power_watts=pl.lit(60.0))
+    times = range(0, 3601, 30)
+    sample(mine, minute, times, **IDLE_JOB | {"kernel_active_ratio": 0.0, "evidence_quality": grade} | engines)
+    assert told(mine.compute("gpu_state_interval", hours(1))) == [(0, state)]
+    incidents = mine.compute("idle_incident", hours(1, now=1))
+    assert incidents.height == (state == "held_idle")
+
+
 def heated(ledger: Any, minute: Minutes, *seconds: float) -> None:
     """Add equal busy samples every half minute with what a throttle counter said at each."""
     for place, value in enumerate(seconds):

@@ -206,7 +206,7 @@ def _state(reading: Any, oracle: Oracle, gpu: Row, at: datetime, edges: list[dat
     row: Row = found[1] if found else {}
     node_state = oracle.node_state(gpu["node"], at)
     ok = row.get("status") == "ok"
-    names = ("kernel_active_ratio", "graphics_active_ratio", "sm_active_ratio", "power_watts")
+    names = ("kernel_active_ratio", "graphics_active_ratio", "sm_active_ratio", *reading.ENGINES, "power_watts")
     values = {name: row.get(name) for name in names}
     values |= {"idle_power_watts": gpu["idle_power_watts"], "power_limit_watts": gpu["power_limit_watts"]}
     grade = reading.grade_of({**values, "declared": row.get("evidence_quality")}) if ok else "X"
