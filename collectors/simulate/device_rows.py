@@ -28,6 +28,9 @@ _JITTER_WATTS: Final = 2.0
 
 _IDLE_CLOCK: Final = 0.18
 
+_PCIE_BYTES_BEFORE: Final = 2.0**40
+"""What PCIe had carried each way before the plan begins: more than a counter of 32 bits can show."""
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -237,7 +240,8 @@ def _counters(known: Devices, index: Ints, device: Ints, activity: Ints, at: Int
         "hw_thermal_throttle_seconds_total": known.before["hard"][index] + hot * since * HOT_HARD / 1000,
         "power_brake_throttle_seconds_total": np.zeros(len(index)),
         "power_cap_seconds_total": known.before["cap"][index] + of["capped"][activity] * since,
-        "pcie_transmit_bytes_total": 0.4 * pcie, "pcie_receive_bytes_total": 0.6 * pcie,
+        "pcie_transmit_bytes_total": _PCIE_BYTES_BEFORE + 0.4 * pcie,
+        "pcie_receive_bytes_total": _PCIE_BYTES_BEFORE + 0.6 * pcie,
         "nvlink_transmit_bytes_total": link, "nvlink_receive_bytes_total": link,
     }  # fmt: skip
 

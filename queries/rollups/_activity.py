@@ -47,6 +47,9 @@ COLUMNS: Final = (
 _RATES: Final = {"pcie": 1e13, "nvlink": 1e14}
 """Links, and more bytes in a second than any of their generations carries one way."""
 
+_NARROW: Final = 2.0**32
+"""More than a counter of 32 bits can show: one that shows as much does not wrap within a step."""
+
 _MOST_WATTS: Final = 2_000.0
 """More than any board draws; the table allows no larger power either."""
 
@@ -105,10 +108,17 @@ def _activity(samples: pl.DataFrame, within: tuple[int, int]) -> pl.DataFrame:
 def _carried(rows: pl.DataFrame, way: str, most_per_second: float) -> pl.Expr:
     """Return the bytes that a link carried one way during the step: by its counter, or by profiling's own mean.
 
-    PCIe's counter may wrap within a step, unseen: what profiling measured comes first. NVLink's are wide, and exact.
+    PCIe's counter may be one of 32 bits, which any generation fills within seconds at most: it wraps in a step, perhaps
+    several times, and what is left over is a low rate that nobody would doubt. So it counts only where it shows more
+    than 32 bits can, and what profiling measured comes first. NVLink's are wide, and exact.
     The mean that a sample brings is of the time before it, so that of a step comes with the sample at its end.
+    Nulls: besides, PCIe on devices without profiling (Ampere and older) whose counter is narrow, for good, or wide and
+    began less than 4 GiB ago. Growth by nothing is null as well: the mean of a minute would be of such steps alone.
     """
-    by_counter, rate = grown(f"{way}_bytes_total", most_per_second), f"{way}_bytes_per_second"
+    counter, rate = f"{way}_bytes_total", f"{way}_bytes_per_second"
+    by_counter = grown(counter, most_per_second)
+    if way.startswith("pcie"):
+        by_counter = pl.when(pl.col(counter).shift(-1) >= _NARROW).then(by_counter)
     if rows.get_column(rate).null_count() == rows.height:
         return by_counter
     at_end = pl.col(rate).shift(-1)

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate, pairwise
+from statistics import fmean
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 Spans = Callable[..., Any]
 Minutes = Callable[[float], datetime]
@@ -82,9 +86,12 @@ def test_the_last_milliseconds_at_the_power_limit_are_kept(ledger: Any, hours: S
 WAYS = ("pcie_transmit", "pcie_receive", "nvlink_transmit", "nvlink_receive")
 
 
-def carried(counters: float | None, rates: float | None, number: int) -> dict[str, Any]:
+WIDE = 2.0**40
+
+
+def carried(counters: float | None, rates: float | None, number: int, first: float = WIDE) -> dict[str, Any]:
     """Return what one sample says of all four ways: counters that grow so much a second, and profiling's mean."""
-    by_counter = {} if counters is None else {f"{way}_bytes_total": counters * 30 * number for way in WAYS}
+    by_counter = {} if counters is None else {f"{way}_bytes_total": first + counters * 30 * number for way in WAYS}
     return by_counter | ({} if rates is None else {f"{way}_bytes_per_second": rates for way in WAYS})
 
 
@@ -93,7 +100,7 @@ def carried(counters: float | None, rates: float | None, number: int) -> dict[st
     [
         (100.0, None, 200.0, 200.0),
         (None, 70.0, 140.0, 140.0),
-        # PCIe's counter may wrap unseen; NVLink's is exact.
+        # PCIe's counter may be narrow elsewhere; NVLink's is exact.
         (100.0, 70.0, 140.0, 200.0),
         (None, None, None, None),
         # A mean that no link can carry is none.
@@ -109,6 +116,55 @@ def test_links_are_measured_by_counters_or_by_profiling(
     (found,) = mine.compute("gpu_minute", hours(1)).to_dicts()
     assert found["pcie_bytes_per_second"] == (None if pcie is None else pytest.approx(pcie))
     assert found["nvlink_bytes_per_second"] == (None if nvlink is None else pytest.approx(nvlink))
+
+
+def test_a_pcie_counter_that_may_be_narrow_says_nothing_and_one_that_cannot_be_does(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    mine = ledger()
+    rows = (carried(2.0**32 / 90, None, number, first=0.0) for number in range(7))
+    mine.add("gpu_sample", samples(minute, *rows))
+    found = mine.compute("gpu_minute", hours(1)).to_dicts()
+    # The counter passes 32 bits at the end of the third step: at the end of the first half of the second minute.
+    both = pytest.approx(2 * 2.0**32 / 90)
+    assert [row["pcie_bytes_per_second"] for row in found] == [None, both, both]
+    assert [row["nvlink_bytes_per_second"] for row in found] == [both] * 3
+
+
+MOST = 128 * 10**9
+"""The fastest link of today, one way, in bytes per second."""
+
+
+@given(
+    rates=st.lists(st.one_of(st.just(0), st.integers(0, 10**9), st.integers(0, MOST)), min_size=4, max_size=12),
+    first=st.one_of(st.integers(0, 2**34), st.just(2**32 - 1), st.just(2**40)),
+    width=st.sampled_from([32, 64]),
+    is_reset=st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_pcie_counter_that_wraps_never_makes_a_rate_that_is_not_true(
+    rates: list[int], first: int, width: int, is_reset: bool, ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    """Each step has its own rate; the counter shows as many bits as it has, and may begin anew half way."""
+    true = [first, *accumulate((rate * 30 for rate in rates), initial=first)][1:]
+    half = len(true) // 2
+    begun = [true[half] if is_reset and number >= half else 0 for number in range(len(true))]
+    shown = [(count - since) % 2**width for count, since in zip(true, begun, strict=True)]
+    rows = ({"pcie_transmit_bytes_total": float(each), "pcie_receive_bytes_total": WIDE} for each in shown)
+    mine = ledger()
+    mine.add("gpu_sample", samples(minute, *rows))
+    found = mine.compute("gpu_minute", hours(1))["pcie_bytes_per_second"].to_list()
+    # Two steps a minute; a step counts where the counter did not begin anew in it and shows more than 32 bits after it.
+    known = [
+        rate if after >= 2**32 and after >= before else None
+        for rate, (before, after) in zip(rates, pairwise(shown), strict=True)
+    ]
+    expected = [[rate for rate in known[place : place + 2] if rate is not None] for place in range(0, len(known), 2)]
+    assert found == [pytest.approx(fmean(each)) if each else None for each in expected]
+    if width == 32:
+        assert set(found) == {None}
+    elif first >= 2**32 and not is_reset:
+        assert None not in found
 
 
 def test_profilings_mean_is_of_the_time_before_its_sample(ledger: Any, hours: Spans, minute: Minutes) -> None:
