@@ -134,13 +134,18 @@ def pages(folder: Path) -> list[Line]:
 
 
 def node(folder: Path) -> list[Line]:
-    """Run an agent with all collectors on eight fake GPUs beside node_exporter."""
+    """Run an agent with all collectors at ten seconds, on eight fake GPUs and a node's files, beside node_exporter."""
     del folder
     found = agent.measure(NODE_SECONDS)
+    empty = found["without_rows"]
+    print(f"collectors that found nothing to read: {', '.join(empty) or 'none'}", file=sys.stderr, flush=True)
+    if found["failed"]:
+        raise SystemExit(f"bench: collectors failed: {found['failed']}")
     beside = "  node_exporter beside it, for the host's part"
     return [
         Line(
-            f"agent, {found['collectors']} collectors at 10 s, 8 GPUs: processor",
+            f"agent, {found['collectors']} collectors at 10 s, {found['collectors'] - len(empty)} of them with rows, "
+            "8 GPUs: processor",
             f"{found['agent_core_ratio']:.2%} of a core",
             "0.5 %",
         ),
