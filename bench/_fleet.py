@@ -1,27 +1,33 @@
 """Many simulated agents in one process: batches are written once and patched, so that sending them costs little.
 
-Each agent is a node with eight GPUs and sends what the real agent of this project collects on such a node. It sends
-at its own instant of every step; a batch that is not acknowledged is sent again under its id.
+Each agent is a node with eight GPUs and sends what the real agent of this project collects from the files of such a
+node (`bench._tree`), each collector's rows at that collector's own pace. It sends at its own instant of every step; a
+batch that is not acknowledged is sent again under its id.
 """
 
 import asyncio
 import dataclasses
 import hashlib
 import json
+import math
 import random
 import re
 import resource
 import statistics
 import sys
+import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import zstandard
 
+from bench import _tree
 from bench._measure import Answered, minutes, p99
 from collectors._round import RUN_TABLE
 from collectors.agent import run_collectors
@@ -34,18 +40,22 @@ RAMP_SECONDS: Final = 60
 """In so long all agents begin, one after the other; what is sustained is counted from then on."""
 
 CLUSTER: Final = "bench"
-SLOW_EVERY: Final = 6
-"""Health of devices is read once a minute, and rounds of collectors that went alike are told together."""
+STEPS: Final = 6
+"""Of a minute: in the first of them comes what is collected once a minute."""
+
+FIRST: Final = "first"
 
 _NODE: Final = "n00000"
 _BATCH_ID: Final = "0" * 32
 _BOOT_ID: Final = "5f0c8a52-8f0e-4a2b-9b55-0c5f6d3b9a10"
 _INSTANT: Final = 1_763_640_000_000
-_GPUS: Final = 8
+_AT: Final = datetime.fromtimestamp(_INSTANT / 1000, UTC)
 _VARIANTS: Final = 24
-_PORTS: Final = [f"mlx5_{index}" for index in range(_GPUS)]
-_SLOW: Final = ("gpu_health_sample", RUN_TABLE)
-_ONCE: Final = ("gpu", "node", "gpu_event", "node_event")
+
+# Health of devices is read once a minute, and rounds of collectors that went alike are told together.
+_SLOW: Final = frozenset({"gpu_health_sample", RUN_TABLE})
+_ONCE: Final = frozenset({"gpu", "node", "gpu_event", "node_event"})
+_HOLDERS_SECONDS: Final = 30.0
 _ATTEMPTS: Final = 8
 _PAUSE_SECONDS: Final = 1.0
 
@@ -62,29 +72,67 @@ def node_of(index: int) -> str:
     return f"n{index + 1:05d}"
 
 
+def kind_of(index: int, count: int) -> str:
+    """Return which batch an agent's next one is, after so many: agents are at different steps of their minutes."""
+    return FIRST if count == 0 else str((count + index) % STEPS)
+
+
 def rows_of_a_round() -> Tables:
-    """Return what the real agent collects on a node with eight GPUs, with the ports and mounts of such a node."""
+    """Return what the real agent collects on a node with eight GPUs, as if each collector went in this round."""
     gpus = tuple(
-        Gpu(f"GPU-{_NODE}-{index}", phases=(Phase(kernel=0.9, processes=(Process(1000 + index),)),))
-        for index in range(_GPUS)
+        Gpu(f"GPU-{_NODE}-{index}", phases=(Phase(kernel=0.9, processes=(Process(pid),)),))
+        for index, pid in enumerate(_tree.PIDS)
     )
-    settings = Settings.model_validate({"agent": {"cluster": CLUSTER, "node": _NODE}})
-    found = run_collectors(settings=settings, offers={"library": FakeNvml(Scenario(gpus=gpus), time.monotonic)})
-    tables: Tables = {name: [dict(row) for row in rows] for name, rows in found.tables.items()}
-    _repeat(tables, "network_port_sample", "device", _PORTS)
-    _repeat(tables, "block_device_sample", "device", [f"nvme{index}n1" for index in range(4)])
-    _repeat(tables, "mount_sample", "mount_point", ["/", "/home", "/scratch", "/data"])
-    return tables
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        _tree.write(root)
+        settings = Settings.model_validate(
+            {
+                "agent": {"cluster": CLUSTER, "node": _NODE, "root": str(root)},
+                "collectors": _tree.sections(root),
+            }
+        )
+        found = run_collectors(settings=settings, offers={"library": FakeNvml(Scenario(gpus=gpus), time.monotonic)})
+    tables = {name: [_with_its_own_job(row) for row in rows] for name, rows in found.tables.items()}
+    return {**tables, "gpu_holder_sample": [_holder(row) for row in tables["gpu_process_sample"]]}
 
 
-def _repeat(tables: Tables, table: str, column: str, names: list[str]) -> None:
-    """Give a table one row for each name, made from its first."""
-    if tables.get(table):
-        tables[table] = [{**tables[table][0], column: name} for name in names]
+def _with_its_own_job(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose job is of this node alone: the files of all nodes name the same ones."""
+    jobs = {name: f"{_NODE}-{row[name]}" for name in ("job_id", "process_job_ids") if row.get(name)}
+    return {**row, **jobs}
+
+
+def _holder(process: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the kubelet would say of the device of a process: no kubelet is asked here."""
+    same = ("cluster", "node", "boot_id", "sampled_at", "gpu_uuid", "job_id")
+    return {
+        **{name: process[name] for name in same},
+        "step_seconds": _HOLDERS_SECONDS,
+        "container": "main",
+        "namespace": "research",
+        "pod_name": process["job_id"],
+        "resource": "nvidia.com/gpu",
+        "replica_count": None,
+        "attribution_source": "pod_resources",
+        "attribution_confidence_ratio": 0.95,
+    }
+
+
+def _is_due(table: str, row: Mapping[str, Any], step: int) -> bool:
+    """Tell whether a row comes in a step of the minute: a collector of 15 seconds goes in four of six."""
+    if table in _ONCE:
+        return False
+    if table in _SLOW:
+        return step == 0
+    pace = float(row["step_seconds"])
+    return math.ceil(step * STEP_SECONDS / pace) * pace < (step + 1) * STEP_SECONDS
 
 
 def _varied(value: object, name: str, chance: random.Random) -> object:
-    """Return a value as another node or instant would have it, in its column's range."""
+    """Return a value as another node or instant would have it, in its column's range; what began before stays."""
+    if isinstance(value, datetime):
+        return min(_AT, value)
     if isinstance(value, float) and name.endswith("_ratio"):
         return round(chance.random(), 4)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and name.endswith("_total"):
@@ -94,23 +142,25 @@ def _varied(value: object, name: str, chance: random.Random) -> object:
 
 @dataclass(frozen=True)
 class Templates:
-    """Encoded batches with places for node, id and instant: of every step, of one a minute, and of the first.
+    """Encoded batches with places for node, id and instant, and the rows of each table in them, by `kind_of`.
 
-    The first tells of one round of each collector, one a minute of the rounds of that minute.
+    The first batch of an agent tells of one round of each collector, the first of a minute of the rounds of that one.
     """
 
-    usual: list[bytes]
-    slow: list[bytes]
-    first: list[bytes]
+    bodies: dict[str, list[bytes]]
     rows: dict[str, dict[str, int]]
 
     def body(self, kind: str, node: str, batch_id: str, at_milliseconds: int, variant: int) -> bytes:
         """Return one batch, as it is posted."""
-        chosen: list[bytes] = getattr(self, kind)
+        chosen = self.bodies[kind]
         text = chosen[variant % len(chosen)]
         text = text.replace(_NODE.encode(), node.encode()).replace(_BATCH_ID.encode(), batch_id.encode())
         text = text.replace(_packed(_INSTANT), _packed(at_milliseconds))
         return zstandard.ZstdCompressor(level=1).compress(text)
+
+    def rows_a_minute(self) -> int:
+        """Return how many rows an agent sends in a minute."""
+        return sum(count for step in range(STEPS) for count in self.rows[str(step)].values())
 
 
 def _packed(instant: int) -> bytes:
@@ -121,39 +171,27 @@ def templates(seed: int) -> Templates:
     """Return the batches that all agents share."""
     chance = random.Random(seed)
     tables = rows_of_a_round()
-    runs = {"first": tables[RUN_TABLE], "slow": [_of_a_minute(row) for row in tables[RUN_TABLE]]}
-    left_out = {"usual": {*_SLOW, *_ONCE}, "slow": set(_ONCE), "first": set[str]()}
-    made: dict[str, list[bytes]] = {}
-    for kind, without in left_out.items():
-        given = {**tables, RUN_TABLE: runs.get(kind, [])}
-        made[kind] = [
-            _encoded({name: rows for name, rows in given.items() if name not in without}, chance)
-            for _ in range(_VARIANTS)
-        ]
-    counts = {
-        kind: {name: len(rows) for name, rows in tables.items() if name not in without}
-        for kind, without in left_out.items()
-    }
-    return Templates(made["usual"], made["slow"], made["first"], counts)
+    of_a_minute = {**tables, RUN_TABLE: [_of_a_minute(row) for row in tables[RUN_TABLE]]}
+    given = {FIRST: tables}
+    for step in range(STEPS):
+        due = {name: [row for row in rows if _is_due(name, row, step)] for name, rows in of_a_minute.items()}
+        given[str(step)] = {name: rows for name, rows in due.items() if rows}
+    return Templates(
+        {kind: [_encoded(each, chance) for _ in range(_VARIANTS)] for kind, each in given.items()},
+        {kind: {name: len(rows) for name, rows in each.items()} for kind, each in given.items()},
+    )
 
 
 def _of_a_minute(row: dict[str, Any]) -> dict[str, Any]:
     """Return a collector's round as the agent tells those of a minute, which went alike."""
-    rounds = max(1, round(STEP_SECONDS * SLOW_EVERY / row["step_seconds"]))
+    rounds = max(1, round(STEP_SECONDS * STEPS / row["step_seconds"]))
     sums = {name: row[name] * rounds for name in ("row_count", "duration_seconds", "round_count")}
     return {**row, **sums}
 
 
 def _encoded(tables: Tables, chance: random.Random) -> bytes:
-    at = datetime.fromtimestamp(_INSTANT / 1000, UTC)
     varied = {
-        name: columns_of(
-            {
-                column: at if isinstance(value, datetime) else _varied(value, column, chance)
-                for column, value in row.items()
-            }
-            for row in rows
-        )
+        name: columns_of({column: _varied(value, column, chance) for column, value in row.items()} for row in rows)
         for name, rows in tables.items()
     }
     return msgspec.msgpack.encode(Batch(1, _BATCH_ID, _NODE, _BOOT_ID, varied))
@@ -183,8 +221,7 @@ class Fleet:
         while due < self.end:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             self.late.append(time.perf_counter() - due)
-            slow = (count + index) % SLOW_EVERY == 0
-            kind = "first" if count == 0 else "slow" if slow else "usual"
+            kind = kind_of(index, count)
             batch_id = uuid.uuid4().hex
             body = self.templates.body(kind, node, batch_id, round(time.time() * 1000), index + count)
             await self._deliver(node, kind, body)

@@ -1,8 +1,8 @@
 """The files of a node with eight GPUs, as its kernel shows them: something to read for every collector of a host.
 
-It is what a machine that runs the bench rarely is: 128 processors in two NUMA nodes, eight InfiniBand ports, NFS, Lustre
-and GPFS mounts, meters, and eight jobs of Slurm, each of which trains on one GPU. Reading a plain file costs less than
-asking a driver: what the kernel itself spends on an answer is not in a figure that is taken here.
+It is what a machine that runs the bench rarely is: 128 processors in two NUMA nodes, eight InfiniBand ports, NFS,
+Lustre and GPFS mounts, meters, and eight jobs of Slurm, each of which trains on one GPU. Reading a plain file costs
+less than asking a driver: what the kernel itself spends on an answer is not in a figure that is taken here.
 """
 
 import json
