@@ -1,6 +1,7 @@
 """Small kernel files: what is absent, refused or no number is told apart from what is broken."""
 
 import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ _ABSURD: Final = 2**63
 _MOST_NODES: Final = 2**16
 _COUNT: Final = re.compile(r"[0-9]{1,20}")
 _WHOLE: Final = re.compile(r"-?[0-9]+")
+_NAME: Final = attrgetter("name")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -31,10 +33,13 @@ def required(path: Path, collector: str) -> str:
 def text(path: Path) -> str | None:
     """Return a file's text without the surrounding blanks; None where it is absent or refused."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        # Hundreds of files are read in each round: without the layers of a text file that costs half as much.
+        with path.open("rb", buffering=0) as file:
+            content = file.read()
     except OSError:
         # Drivers answer EINVAL, EOPNOTSUPP or ENODEV for a value that they do not have.
         return None
+    return content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def refused(path: Path) -> bool:
@@ -51,7 +56,7 @@ def refused(path: Path) -> bool:
 def listed(folder: Path) -> list[Path]:
     """Return what a folder holds, by name; nothing where it is absent or refused."""
     try:
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir(), key=_NAME)
     except OSError:
         return []
 
