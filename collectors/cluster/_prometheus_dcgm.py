@@ -88,6 +88,17 @@ def _sample(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _health(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the pages that were retired for either reason, as NVML's collector counts them.
+
+    Nulls: where only one of the two reasons is scraped, since a part is not the sum.
+    """
+    parts = ("_retired_single_count", "_retired_double_count")
+    if not set(parts) <= set(frame.columns):
+        return frame
+    return frame.with_columns(retired_page_count=pl.col(parts[0]) + pl.col(parts[1]))
+
+
 _READ: Final = (
     *("memory_used_bytes", "memory_total_bytes", "_free_bytes", "_reserved_bytes"),
     *("graphics_active_ratio", "sm_active_ratio", "kernel_active_ratio", "power_watts"),
@@ -158,6 +169,7 @@ GPU_HEALTH: Final = Target(
     # A slice has no health of its own.
     key=lambda labels, part: _device(labels, part or _BOARD),
     blank=without_blanks,
+    finish=_health,
     metrics=(
         Metric("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", "ecc_corrected_count_total"),
         Metric("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "ecc_uncorrected_count_total"),
@@ -165,7 +177,8 @@ GPU_HEALTH: Final = Target(
         Metric("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "remapped_uncorrected_count"),
         Metric("DCGM_FI_DEV_ROW_REMAP_PENDING", "is_remap_pending"),
         Metric("DCGM_FI_DEV_ROW_REMAP_FAILURE", "is_remap_failed"),
-        Metric("DCGM_FI_DEV_RETIRED_SBE", "retired_page_count"),
+        Metric("DCGM_FI_DEV_RETIRED_SBE", "_retired_single_count"),
+        Metric("DCGM_FI_DEV_RETIRED_DBE", "_retired_double_count"),
         Metric("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "pcie_replay_count_total"),
         Metric("DCGM_FI_DEV_PCIE_LINK_GEN", "pcie_link_generation_index"),
         Metric("DCGM_FI_DEV_PCIE_LINK_WIDTH", "pcie_link_width_count"),

@@ -69,6 +69,10 @@ def gpus() -> Iterator[tuple[str, list[str]]]:
     yield series("DCGM_FI_PROF_SM_ACTIVE", GPU0, {2: 0.625, 3: "NaN"})
     yield series("DCGM_FI_DEV_ROW_REMAP_FAILURE", GPU0, flat(0) | {9: 1})
     yield series("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", GPU0, growing(1))
+    # Pages retired for two reasons: of the second device one alone is told, of the first one both until the fifth step.
+    yield series("DCGM_FI_DEV_RETIRED_SBE", GPU0, flat(3))
+    yield series("DCGM_FI_DEV_RETIRED_DBE", GPU0, dict.fromkeys(range(5), 2) | {4: 0})
+    yield series("DCGM_FI_DEV_RETIRED_SBE", GPU1, flat(1))
     # Mapped jobs: the exporter tells each value once for each of them.
     for job in ("7", "8"):
         yield series("DCGM_FI_DEV_FB_USED", GPU1 | {"hpc_job": job}, flat(2048))
@@ -225,6 +229,12 @@ def test_health_is_flags_and_counts(frames: dict[str, pl.DataFrame]) -> None:
     rows = of(frames, GpuHealthSample, gpu_uuid="GPU-0")
     assert rows["is_remap_failed"].to_list() == [False] * 9 + [True]
     assert rows["pcie_replay_count_total"].to_list() == [float(step) for step in STEPS]
+
+
+def test_retired_pages_are_those_of_both_reasons_and_unknown_where_one_is(frames: dict[str, pl.DataFrame]) -> None:
+    rows = of(frames, GpuHealthSample, gpu_uuid="GPU-0")
+    assert rows["retired_page_count"].to_list() == [5, 5, 5, 5, 3, *[None] * 5]
+    assert set(of(frames, GpuHealthSample, gpu_uuid="GPU-1")["retired_page_count"]) == {None}
 
 
 def test_the_inventory_has_whole_devices_slices_and_what_no_slice_takes(frames: dict[str, pl.DataFrame]) -> None:
