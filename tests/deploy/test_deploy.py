@@ -22,10 +22,12 @@ from tests.missing import missing
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+DROP_INS = sorted((DEPLOY / "systemd").glob("*.d/*.conf"))
 SCRIPTS = sorted((DEPLOY / "slurm").glob("*.sh"))
 
-# Points of a hundred, by systemd's own list; a unit without any hardening has 96.
+# Points of a hundred, by systemd's own list; a unit without any hardening has 96. What a drop-in lets in costs some.
 MOST_EXPOSED = 20
+MOST_EXPOSED_WITH_A_DROP_IN = 25
 KUBERNETES = "1.31"
 
 
@@ -45,6 +47,35 @@ def pods() -> Iterator[dict[str, Any]]:
             yield each["spec"]["template"]["spec"]
 
 
+def agents() -> dict[str, dict[str, Any]]:
+    """Return the manifests of the agents by their names."""
+    return {each["metadata"]["name"]: each for each in manifests() if each["kind"] == "DaemonSet"}
+
+
+# By what items of lists are told apart; others are replaced as a whole.
+_MERGED = {"containers": "name", "volumes": "name", "env": "name", "volumeMounts": "mountPath"}
+
+
+def patched(whole: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `kubectl patch` makes of a manifest: a strategic merge."""
+    made = dict(whole)
+    for name, change in patch.items():
+        if isinstance(change, dict):
+            made[name] = patched(made.get(name, {}), change)
+        elif name in _MERGED:
+            key = _MERGED[name]
+            items = {each[key]: each for each in made.get(name, ())}
+            for each in change:
+                if each.get("$patch") == "delete":
+                    del items[each[key]]
+                else:
+                    items[each[key]] = patched(items.get(each[key], {}), each)
+            made[name] = list(items.values())
+        else:
+            made[name] = change
+    return made
+
+
 @pytest.fixture(scope="session")
 def systemd_analyze() -> str:
     found = shutil.which("systemd-analyze")
@@ -53,17 +84,49 @@ def systemd_analyze() -> str:
     return found
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
-def test_a_unit_is_valid_and_hardly_exposed(unit: Path, systemd_analyze: str, tmp_path: Path) -> None:
-    # The program is not installed where the unit expects it.
-    copy = tmp_path / unit.name
+def installed(unit: Path, folder: Path, *drop_ins: Path) -> Path:
+    """Return a unit with drop-ins, with a program that is there: its own is not installed where the unit expects it."""
+    copy = folder / unit.name
     copy.write_text(unit.read_text().replace("/opt/clusterledger/bin/clusterledger", "/bin/true"))
-    verified = subprocess.run([systemd_analyze, "verify", copy], capture_output=True, text=True, check=False)
+    for each in drop_ins:
+        beside = folder / each.parent.name
+        beside.mkdir(exist_ok=True)
+        shutil.copy(each, beside)
+    return copy
+
+
+def check_unit(systemd_analyze: str, unit: Path, most: int) -> str:
+    """Check a unit, and return what systemd says of its exposure."""
+    verified = subprocess.run([systemd_analyze, "verify", unit], capture_output=True, text=True, check=False)
     # systemd speaks of other units of the machine as well.
     assert unit.name not in verified.stderr
-    security = [systemd_analyze, "security", "--offline=true", f"--threshold={MOST_EXPOSED}", copy]
+    security = [systemd_analyze, "security", "--offline=true", f"--threshold={most}", unit]
     exposed = subprocess.run(security, capture_output=True, text=True, check=False)
     assert exposed.returncode == 0, exposed.stdout
+    return exposed.stdout
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
+def test_a_unit_is_valid_and_hardly_exposed(unit: Path, systemd_analyze: str, tmp_path: Path) -> None:
+    check_unit(systemd_analyze, installed(unit, tmp_path), MOST_EXPOSED)
+
+
+@pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.stem)
+def test_a_drop_in_is_valid_and_lets_in_little(drop_in: Path, systemd_analyze: str, tmp_path: Path) -> None:
+    unit = DEPLOY / "systemd" / drop_in.parent.name.removesuffix(".d")
+    alone = check_unit(systemd_analyze, installed(unit, tmp_path), MOST_EXPOSED)
+    both = check_unit(systemd_analyze, installed(unit, tmp_path, drop_in), MOST_EXPOSED_WITH_A_DROP_IN)
+    assert both != alone, "systemd has read it"
+
+
+def test_the_kernels_log_costs_one_capability_and_no_other(systemd_analyze: str, tmp_path: Path) -> None:
+    (drop_in,) = (each for each in DROP_INS if each.stem == "kernel-log")
+    unit = DEPLOY / "systemd" / "clusterledger-agent.service"
+    said = check_unit(systemd_analyze, installed(unit, tmp_path, drop_in), MOST_EXPOSED_WITH_A_DROP_IN)
+    given = {
+        word for line in said.splitlines() if line.startswith("\u2717") for word in re.findall(r"~(CAP_\w+)", line)
+    }
+    assert given == {"CAP_SYSLOG"}
 
 
 def test_scripts_are_clean() -> None:
@@ -94,9 +157,11 @@ def test_manifests_are_valid() -> None:
         "ClusterRoleBinding",
         "ConfigMap",
         "DaemonSet",
+        "DaemonSet",
         "Deployment",
         "Namespace",
         "PersistentVolumeClaim",
+        "ResourceQuota",
         "ResourceQuota",
         "Service",
         "ServiceAccount",
@@ -117,7 +182,43 @@ def test_pods_run_as_nobody_and_write_nothing_but_their_data() -> None:
             assert "privileged" not in context
             assert container["resources"]["limits"]["memory"]
             seen += 1
-    assert seen == 2
+    assert seen == 3
+
+
+def test_each_node_has_one_agent_and_all_are_alike() -> None:
+    found = agents()
+    of_nvidia, others = (found[name]["spec"] for name in ("clusterledger-agent", "clusterledger-agent-other"))
+    assert of_nvidia["selector"] != others["selector"], "each counts its own pods"
+    pods = [dict(each["template"]["spec"]) for each in (of_nvidia, others)]
+    assert pods[0].pop("nodeSelector") == {"nvidia.com/gpu.present": "true"}
+    (term,) = pods[1].pop("affinity")["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert term["matchExpressions"] == [{"key": "nvidia.com/gpu.present", "operator": "NotIn", "values": ["true"]}]
+    assert pods[0].pop("runtimeClassName") == "nvidia"
+    assert pods[0] == pods[1]
+
+
+@pytest.mark.parametrize("name", ["clusterledger-agent", "clusterledger-agent-other"])
+def test_an_agent_that_is_root_sees_little_of_its_node_and_may_do_nothing_else(name: str) -> None:
+    patch = yaml.safe_load((DEPLOY / "kubernetes/patch/agent-root.yaml").read_text())
+    whole = patched(agents()[name], patch)
+    kubernetes_validate.validate(whole, KUBERNETES, strict=True)
+    pod = whole["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (container["securityContext"]["runAsUser"], pod["securityContext"]) == (0, {"supplementalGroups": [4]})
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert not container["securityContext"]["allowPrivilegeEscalation"]
+    paths = {each["name"]: each["hostPath"]["path"] for each in pod["volumes"] if "hostPath" in each}
+    mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+    seen = {place: paths[each["name"]] for place, each in mounts.items() if place.startswith("/host")}
+    folders = ("/proc", "/sys", "/var/log", "/var/lib/kubelet/pod-resources")
+    assert seen == {f"/host{folder}": folder for folder in folders}
+    assert all(mounts[place]["readOnly"] for place in seen)
+    assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
+    off = [each["name"] for each in container["env"] if each.get("value") == "false"]
+    assert off == ["CLUSTERLEDGER_COLLECTORS__FILESYSTEM__ENABLED"], "it would tell the container's own file systems"
 
 
 def variables() -> Iterator[str]:

@@ -37,7 +37,8 @@ _EMPTY = ("/mnt", "/run", _TEMPORARY, "/var/lib", "/var/log", "/dev/shm")  # noq
 
 
 def spec(kind: str) -> dict[str, Any]:
-    (found,) = [each["spec"]["template"]["spec"] for each in manifests() if each["kind"] == kind]
+    """Return the first pod of a kind; the agents' are alike."""
+    found = next(each["spec"]["template"]["spec"] for each in manifests() if each["kind"] == kind)
     return dict(found)
 
 
