@@ -1,5 +1,6 @@
 """Metrics from a real Prometheus and a real VictoriaMetrics: units, gaps, labels, blanks, windows."""
 
+import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -69,6 +70,7 @@ def gpus() -> Iterator[tuple[str, list[str]]]:
     yield series("DCGM_FI_PROF_SM_ACTIVE", GPU0, {2: 0.625, 3: "NaN"})
     yield series("DCGM_FI_DEV_ROW_REMAP_FAILURE", GPU0, flat(0) | {9: 1})
     yield series("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", GPU0, growing(1))
+    yield series("DCGM_FI_DEV_THERMAL_VIOLATION", GPU0, growing(30e9, 7e9))
     # Pages retired for two reasons: of the second device one alone is told, of the first one both until the fifth step.
     yield series("DCGM_FI_DEV_RETIRED_SBE", GPU0, flat(3))
     yield series("DCGM_FI_DEV_RETIRED_DBE", GPU0, dict.fromkeys(range(5), 2) | {4: 0})
@@ -352,6 +354,20 @@ def test_a_configured_metric_joins_the_rows_of_its_table(url: str) -> None:
     rows = piece.frames[GpuSample].filter(gpu_uuid="GPU-0").sort("sampled_at")
     assert rows["performance_state_index"].to_list() == [2 * step for step in STEPS]
     assert set(rows["memory_used_bytes"]) == {1024 * MIB}
+
+
+def test_time_of_throttling_comes_where_a_site_says_its_unit_and_not_by_itself(
+    url: str, frames: dict[str, pl.DataFrame]
+) -> None:
+    counters = [name for name in GpuSample.column_names() if name.endswith("_throttle_seconds_total")]
+    assert all(frames["gpu_sample"][name].is_null().all() for name in counters)
+    # The example of docs/sources.md.
+    text = (Path(__file__).parents[3] / "docs/sources.md").read_text()
+    (block,) = (part for part in text.split("```") if "DCGM_FI_DEV_THERMAL_VIOLATION" in part and "[[" in part)
+    (own,) = tomllib.loads(block.removeprefix("toml"))["sources"]["metrics"]["metrics"]
+    piece = next(prometheus.open(settings(url, metrics=[own], tables=["gpu_sample"]))(at(-1), at(9)))
+    rows = piece.frames[GpuSample].filter(gpu_uuid="GPU-0").sort("sampled_at")
+    assert rows["sw_thermal_throttle_seconds_total"].to_list() == [7.0 + 30 * step for step in STEPS]
 
 
 def test_a_configured_metric_of_dcgm_has_its_blanks(url: str) -> None:
