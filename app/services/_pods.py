@@ -56,7 +56,11 @@ def _fresh(context: Context) -> list[datetime]:
     as well.
     """
     states = {
-        (name, key): state for name in (_TABLE, "collector_run") for key, state in context.store.versions(name).items()
+        (name, key): state
+        for name in (_TABLE, "collector_run")
+        for key, state in context.store.versions(name).items()
+        # Other groupings of the rows have keys that begin with their name and a colon.
+        if ":" not in key
     }
     if not any(name == _TABLE for name, _ in states):
         return []

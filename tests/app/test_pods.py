@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import dataframely as dy
 import polars as pl
 import pytest
 
 from app.context import Context
-from app.services._pods import hold
+from app.services._pods import _fresh, hold
 from app.services._service import silent
 from app.services.rollup import compute
 from ledger.tables import CollectorRun, Gpu, GpuHolderSample, GpuSample, GpuStateInterval, Job, JobGpu, Node
@@ -212,3 +213,13 @@ def test_a_device_that_a_pod_holds_and_does_not_use_is_allocated_idle(house: Hou
     compute(house.context, silent)
     states = house.context.store.read(GpuStateInterval).filter(pl.col("state") != "unknown")
     assert states.select("state", "job_id", "user").unique().rows() == [("allocated_idle", UID, "ann")]
+
+
+def test_keys_of_other_groupings_are_no_hours(house: House) -> None:
+    """A table may count its rows by another grouping as well, under keys that begin with its name."""
+    house.rounds(0, 3, {"GPU-a": UID})
+    store = house.context.store
+    hour = store.versions("gpu_holder_sample")["2026-11-20T09"]
+    keys = {"2026-11-20T09": hour, "submitted_at:2026-11-20": hour}
+    context = SimpleNamespace(store=SimpleNamespace(versions=lambda _: keys), now=house.context.now, held={})
+    assert _fresh(cast("Context", context)) == [T0.replace(minute=0)]
