@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -135,6 +136,35 @@ def test_only_the_standard_library_is_imported() -> None:
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
     done = run("import sys\nprint(sorted(m for m in sys.modules if m in ('msgspec', 'pydantic', 'polars')))", Path("/"))
     assert done.stdout == "[]\n"
+
+
+def test_the_file_alone_is_enough_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    """A trainer's environment need not have the project: the example of docs/sources.md runs beside a copied file."""
+    alone, folder = tmp_path / "trainer", tmp_path / "told"
+    alone.mkdir()
+    shutil.copy(collectors.progress.__file__, alone / "clusterledger_progress.py")
+    docs = (Path(__file__).parents[2] / "docs/sources.md").read_text()
+    (example,) = (part.removeprefix("python\n") for part in docs.split("```") if "clusterledger_progress" in part[:80])
+    (alone / "train.py").write_text(
+        "import sys\n"
+        "assert not any('site-packages' in path for path in sys.path)\n"
+        "loader = [[1, 2], [3]]\n"
+        "def train(batch): return 100 * len(batch)\n" + example
+    )
+    # No packages, no variables, no user's folder: as -I, which would hide the copied file beside the script as well.
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-s", "train.py"],
+        env={"CLUSTERLEDGER_PROGRESS": str(folder), "SLURM_JOB_ID": "19"},
+        cwd=alone,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = told(folder)
+    assert (found["step_count"], found["sample_count"], found["token_count"]) == (2, 3, 300)
+    assert (found["job_id"], found["model"], found["is_finished"]) == ("19", "llama-3-8b", True)
 
 
 MOUNTS = """\
