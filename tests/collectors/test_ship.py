@@ -395,3 +395,17 @@ def test_what_is_put_aside_is_bounded(node: Node, monkeypatch: pytest.MonkeyPatc
     beside = [each for each in node.path.parent.iterdir() if ".refused" in each.name]
     assert len(beside) == 2
     assert sum(each.stat().st_size for each in beside) < 2_000
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["at once", "after the hub was away"])
+def test_rows_of_a_node_come_in_the_order_of_their_instants(node: Node, hub: Hub, *, is_away: bool) -> None:
+    for number in range(5):
+        node.keep("host_sample", number)
+        hub.away_after = 0 if is_away else 10**9
+        assert node.drain() is not is_away
+    hub.away_after = 10**9
+    for number in range(5, 8):
+        node.keep("host_sample", number)
+        assert node.drain()
+    assert any(status == 500 for _, status in hub.calls) is is_away
+    assert hub.rows("host_sample") == list(range(8))

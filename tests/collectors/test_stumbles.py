@@ -129,6 +129,17 @@ def test_one_row_at_which_the_hub_fails_blocks_nothing_for_ever(node: Node, hub:
     assert node.drain() is True
 
 
+def test_later_rows_pass_a_batch_only_where_the_hub_takes_them_and_not_it(node: Node, hub: Hub) -> None:
+    """Rows come in the order of their instants but for this: what a hub fails at comes after what it takes."""
+    hub.status = lambda batch: 500 if numbers(batch) >= {0, 1} else 200
+    for found in ((0, 1), (2,), (3,)):
+        node.keep("host_sample", *found)
+        node.seal()
+    node.drain(times=20)
+    arrived = [sorted(str(value) for value in numbers(batch)) for batch in hub.kept.values() if numbers(batch)]
+    assert arrived == [["2"], ["0"], ["1"], ["3"]]
+
+
 def test_several_bad_batches_in_a_row_block_nothing_for_ever(node: Node, hub: Hub) -> None:
     hub.status = lambda batch: 500 if {1, 2} & numbers(batch) else 200
     for number in (1, 2, 3):
