@@ -1,6 +1,7 @@
 """What agents say that they put into their spools, and what became of it in the store."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import IO, Any
 
 import msgspec
@@ -22,6 +23,17 @@ class Account:
     intended: dict[tuple[int, int], Tables] = field(default_factory=dict)
     outcome: dict[tuple[int, int], bool] = field(default_factory=dict)
 
+    @property
+    def refused_count(self) -> int:
+        """Return how many rounds the spool did not keep, as it does on a full disk."""
+        return sum(not is_kept for is_kept in list(self.outcome.values()))
+
+    @property
+    def set_back_count(self) -> int:
+        """Return how many rounds of a life were measured before the round that came before them."""
+        rounds = [(key[0], at) for key, each in sorted(self.intended.items()) for at in _instants(each)]
+        return sum(life == same and after < before for (life, before), (same, after) in pairwise(rounds))
+
     def read(self, life: int, output: IO[bytes]) -> None:
         """Write down what one process tells, until it ends."""
         while len(head := output.read(4)) == 4:  # noqa: PLR2004  the length
@@ -35,6 +47,11 @@ class Account:
                 self.intended[key] = told["tables"]
             else:
                 self.outcome[key] = told["is_kept"]
+
+
+def _instants(tables: Tables) -> list[Any]:
+    """Return the instants of a node's own samples."""
+    return tables.get("host_sample", {}).get("sampled_at", [])
 
 
 @dataclass(frozen=True)

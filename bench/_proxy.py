@@ -25,6 +25,8 @@ class Proxy:
     chance: random.Random
     way: Way = "open"
     harmed: int = 0
+    lost: int = 0
+    """Answers that the hub gave and nobody heard, among what was harmed."""
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0), backlog=64))
     _is_closed: bool = False
 
@@ -72,6 +74,7 @@ class Proxy:
                 while self.way == "stalled" and not self._is_closed:
                     time.sleep(_LOOK_SECONDS)
                 if self.way == harm:
+                    self.lost += harm == "answer lost"
                     target.sendall(block[: self.chance.randrange(len(block))] if harm == "cut" else b"")
                     for each in both:
                         self._reset(each)

@@ -31,6 +31,9 @@ from ledger.tables import AgentToken
 
 _HUB_SECONDS: Final = 180.0
 _CUT_SECONDS: Final = 8.0
+_FELT_SECONDS: Final = 8.0
+"""So long a full disk, or another time, waits for a round that it meets: agents take one each second."""
+
 _WAYS: Final[tuple[Way, ...]] = ("refused", "cut", "answer lost", "stalled")
 _ENDLESS: Final = resource.RLIM_INFINITY
 
@@ -186,13 +189,21 @@ class Harm:
         room = max((path.stat().st_size for path in files if path.exists()), default=0) if not is_hub else 4096
         _limit(process.pid, room)
         self.done["disk full: hub" if is_hub else "disk full: agent"] += 1
+        before, until = node.account.refused_count, time.monotonic() + _FELT_SECONDS
         time.sleep(self.chance.uniform(1.0, 3.0))
+        while not is_hub and node.account.refused_count == before and time.monotonic() < until:
+            time.sleep(0.05)
         _limit(process.pid, _ENDLESS)
 
     def jump(self) -> None:
         """Set an agent's clock back, or a little ahead."""
-        self.chance.choice(self.nodes).say(f"clock {self.chance.uniform(-3600, 240):.3f}")
+        node = self.chance.choice(self.nodes)
+        node.say(f"clock {self.chance.uniform(-3600, 240):.3f}")
         self.done["clock jumps"] += 1
+        # Nobody sees a jump of an agent that is killed before its next round.
+        before, until = len(node.account.intended), time.monotonic() + _FELT_SECONDS
+        while len(node.account.intended) < before + 2 and time.monotonic() < until:
+            time.sleep(0.05)
 
 
 def _limit(pid: int, most: int) -> None:
@@ -255,6 +266,9 @@ def run(folder: Path, *, kills: int, agents: int, seed: int) -> tuple[list[Found
                     break
         harm.hub.end(signal.SIGTERM)
         harm.done["connections broken"] = harm.proxy.harmed
+        harm.done["answers lost"] = harm.proxy.lost
+        harm.done["rounds refused by a full disk"] = sum(each.account.refused_count for each in harm.nodes)
+        harm.done["rounds before the last one's instant"] = sum(each.account.set_back_count for each in harm.nodes)
         with Store.open(harm.hub.url) as store:
             found = compare(store, [node.account for node in harm.nodes])
             refused = int(store.select("SELECT count(*) AS n FROM rejected_row").item())
