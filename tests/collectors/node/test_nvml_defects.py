@@ -40,7 +40,7 @@ def test_two_rounds_in_one_instant_divide_by_nothing(node: Make) -> None:
 
 
 def test_devices_at_zero_are_counted(node: Make) -> None:
-    """Seven idle devices and a busy one are a node at an eighth, not at full load."""
+    """Seven idle devices and a busy one are eight rows; that their mean is an eighth `test_defects` shows."""
     gpus = [Gpu(f"GPU-{n}", phases=(Phase(kernel=float(n == 0)),)) for n in range(8)]
     rows = node(*gpus).samples()
     assert [row["kernel_active_ratio"] for row in rows.values()] == [1.0] + [0.0] * 7

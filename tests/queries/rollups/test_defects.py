@@ -71,6 +71,27 @@ def test_one_blip_does_not_hide_days_of_idleness_and_memory_that_is_held_is_told
     assert found[state] > 0.99
 
 
+def test_seven_devices_at_zero_and_a_busy_one_are_a_node_at_an_eighth(
+    ledger: Any, hours: Spans, minute: Minutes
+) -> None:
+    """A mean that leaves out what is 0 shows a node with seven idle devices as its busy one."""
+    own = ledger()
+    run = {"cluster": "c", "job_id": "1", "submitted_at": minute(-10), "restart_count": 0}
+    own.add("node", [{"cluster": "c", "node": "n1", "exists_start": minute(-600), "holder": "scheduler"}])
+    own.add("job", [{**run, "state": "RUNNING", "started_at": minute(-5), "user": "u", "requested_gpu_count": 8.0}])
+    for number in range(8):
+        place = {"cluster": "c", "node": "n1", "gpu_uuid": f"G{number}"}
+        own.add("gpu", [{**place, "parent_gpu_uuid": "", "gpu_fraction": 1, "exists_start": minute(-600)}])
+        own.add("job_gpu", [{**run, **place, "held_start": minute(-5)}])
+        said = {"status": "ok", "evidence_quality": "C", "kernel_active_ratio": float(number == 0)}
+        said |= {"process_count": 1, "process_job_ids": "1", "jobless_process_count": 0, "step_seconds": 60.0}
+        own.add("gpu_sample", [{**place, **said, "sampled_at": minute(each - 1)} for each in range(63)])
+    own.chain(hours(1), "gpu_state_interval", "gpu_minute", "gpu_hour", "job_gpu_hour", "job_hour")
+    (found,) = own.compute("job_usage", hours(2, first=-1, now=1)).to_dicts()
+    assert found["kernel_active_ratio"] == pytest.approx(1 / 8)
+    assert found["gpu_allocated_seconds"] == 8 * 3600
+
+
 def test_a_device_whose_processors_stand_still_under_a_full_duty_cycle_is_underused(
     ledger: Any, hours: Spans, minute: Minutes
 ) -> None:
