@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import polars as pl
 import pytest
@@ -109,15 +110,15 @@ def test_one_export_mounted_twice_counts_once_where_the_kernel_lists_no_superblo
 
 def test_a_mount_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hung server blocks whoever asks for its files; the collector opens none of them."""
-    opened: list[str] = []
-    real = Path.read_text
-
-    def noted(path: Path, *args: object, **options: object) -> str:
-        opened.append(path.as_posix())
-        return real(path, *args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Path, "read_text", noted)
     procfs = written(tmp_path, one("\tREAD: 5 5 0 1 1 1 1 1 0\n", point=str(tmp_path / "hung")))
+    opened: list[str] = []
+    real = Path.open
+
+    def noted(path: Path, *args: Any, **options: Any) -> IO[Any]:
+        opened.append(path.as_posix())
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", noted)
     assert list(rows_of(procfs)) == [(str(tmp_path / "hung"), "READ")]
     assert opened == [f"{procfs}/self/mountinfo", f"{procfs}/self/mountstats"]
 
