@@ -1,5 +1,6 @@
 """Sending spooled rows to the hub until it has them."""
 
+import random
 import ssl
 import threading
 import uuid
@@ -96,17 +97,24 @@ class Shipper:
         self._next = link
 
     def run(self, stop: threading.Event) -> None:
-        """Send what is there at a pace, slower while the hub does not take it, until told to stop."""
-        while not self._waited(stop):
+        """Send what is there at a pace, slower while the hub does not take it, until told to stop.
+
+        The first wait is a random part of the pace: agents that start in one second, after a power cut or a rollout,
+        would send in the same instants from then on.
+        """
+        phase = random.uniform(0, self._link.every_seconds)  # noqa: S311  spreads load, guards nothing
+        seconds = self._patience.seconds or phase
+        while not self._waited(stop, seconds):
             try:
                 self.drain(stop)
             except (StoreError, OSError) as error:
                 # A full disk: nothing can be noted, so nothing may be forgotten either.
                 self._later(str(error))
+            seconds = self._patience.seconds or self._link.every_seconds
 
-    def _waited(self, stop: threading.Event) -> bool:
+    def _waited(self, stop: threading.Event, seconds: float) -> bool:
         """Wait for the next try, another way, or another token where this one is refused; tell whether to stop."""
-        left = self._patience.seconds or self._link.every_seconds
+        left = seconds
         while left > 0:
             if stop.wait(min(left, self._look_seconds)):
                 return True

@@ -155,6 +155,36 @@ def test_pauses_grow_to_a_minute_and_to_minutes_where_a_person_must_act() -> Non
     assert 0.75 <= away.seconds <= 1
 
 
+def test_agents_that_start_together_send_apart_and_keep_their_pace(hub: Hub, tmp_path: Path) -> None:
+    pace, agents = 0.5, 12
+    server = ThreadingHTTPServer(("127.0.0.1", 0), hub.handler())
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    link = Link(f"http://127.0.0.1:{server.server_port}", lambda: "good", every_seconds=pace)
+    stop, running = threading.Event(), []
+    for index in range(agents):
+        spool = Spool(tmp_path / str(index), 1 << 20)
+        spool.append({"host_sample": [{"cluster": "lab", "node": "n1", "n": index}]})
+        identity = Identity("lab", "n1", "boot")
+        shipper = Shipper(link, identity=identity, spool=spool, beside=tmp_path / str(index), now=lambda: AT)
+        running.append((spool, shipper, threading.Thread(target=shipper.run, args=(stop,))))
+    for _, _, thread in running:
+        thread.start()
+    soon(lambda: len(hub.calls) == agents)
+    firsts = [at for at, _ in hub.calls]
+    assert max(firsts) - min(firsts) > pace / 5
+    last = running[int(str(hub.rows("host_sample")[-1]))][0]
+    last.append({"host_sample": [{"cluster": "lab", "node": "n1", "n": agents}]})
+    soon(lambda: len(hub.calls) > agents)
+    assert hub.calls[-1][0] - max(firsts) >= pace - 0.05
+    stop.set()
+    for spool, shipper, thread in running:
+        thread.join()
+        shipper.close()
+        spool.close()
+    server.shutdown()
+    server.server_close()
+
+
 @given(asked=st.floats(0, 900), failures=st.integers(1, 12))
 def test_nobody_comes_before_the_hub_asks_for(asked: float, failures: int) -> None:
     patience = Patience()
