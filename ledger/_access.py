@@ -79,6 +79,11 @@ class Access:
             # The transaction ends with the cursor.
             yield cursor
 
+    @property
+    def is_limited(self) -> bool:
+        """Tell whether somebody said what the database may hold in memory."""
+        return bool(self._memory_limit)
+
     def set(self, statements: Sequence[str]) -> None:
         """Run statements that hold for as long as the file is open, now and whenever it is opened again.
 

@@ -33,6 +33,12 @@ _SETTINGS: Final = ("SET GLOBAL wal_autocheckpoint = '1GB'", "SET GLOBAL max_vac
 # again in whole groups is compressed.
 _AS_IT_IS: Final = "SET GLOBAL force_compression = 'uncompressed'"
 _COMPRESSED: Final = "SET GLOBAL force_compression = 'auto'"
+_BLOCK_BYTES: Final = 2**18
+"""What a column's newest rows take in memory, however few they are, until they are written into the file."""
+
+_BYTES_OF: Final = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+"""The units in which DuckDB tells its limit."""
+
 _EVERY_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.05
 """How soon it is tried again where a commit was in its way: the log grows meanwhile, and with it who waits."""
@@ -76,7 +82,8 @@ class Checkpoints:
             # A part of a commit that one of DuckDB's own threads has taken waits with it for a processor, which a
             # large query may hold: on two processors each query has the thread that asks, and no other.
             threads = max(1, cast("tuple[int]", asked.execute("SELECT current_setting('threads')").fetchone())[0] - 1)
-        self._settings = (f"SET GLOBAL threads = {threads}", *_SETTINGS)
+            room = _room(asked) if access.is_limited else ()
+        self._settings = (f"SET GLOBAL threads = {threads}", *room, *_SETTINGS)
         access.set(self._settings)
         self._thread = threading.Thread(target=self._work, name="ledger-checkpoints", daemon=True)
         self._thread.start()
@@ -184,6 +191,19 @@ class Checkpoints:
         if is_fatal(error):
             self._rests_until = time.monotonic() + _REST_SECONDS
             self._access.recover(error)
+
+
+def _room(cursor: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """Return what lets a store hold the newest rows of all its tables beside what it may hold for those who read.
+
+    Where agents fill many tables they would take most of the limit: what is read is fetched from the file again and
+    again then, commits wait for it, and in the end they are refused.
+    """
+    query = "SELECT current_setting('memory_limit'), (SELECT count(*) FROM duckdb_columns() WHERE NOT internal)"
+    ((limit, columns),) = cast("list[tuple[str, int]]", cursor.execute(query).fetchall())
+    number, unit = limit.split()
+    whole = round(float(number) * _BYTES_OF[unit]) + columns * _BLOCK_BYTES
+    return (f"SET GLOBAL memory_limit = '{whole}B'",)
 
 
 def _in_a_line(error: Exception) -> str:

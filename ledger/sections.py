@@ -37,7 +37,13 @@ class StoreSettings(Section):
     keep_minute_days: Annotated[
         int, Field(ge=1, le=3650, description="Days that minutes, and hours of storage devices, are kept")
     ] = 400
-    memory_limit: Annotated[str, Field(description="What DuckDB may hold in memory; empty for most of it")] = "384MB"
+    memory_limit: Annotated[
+        str,
+        Field(
+            description="What DuckDB may hold in memory, in a hub beside the newest rows of all tables (0.4 GB at most); "
+            "empty for most of it"
+        ),
+    ] = "384MB"
 
 
 class HubSettings(Section):
