@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ledger.errors import ConfigError, StoreError
 
-_BESIDE: Final = ("force_compression", "max_vacuum_tasks", "threads", "wal_autocheckpoint")
+_BESIDE: Final = ("force_compression", "max_vacuum_tasks", "threads", "wal_autocheckpoint", "memory_limit")
 """Settings that change while a store is open, where checkpoints run beside commits."""
 
 _SCHEME: Final = "duckdb:"

@@ -40,8 +40,8 @@ class StoreSettings(Section):
     memory_limit: Annotated[
         str,
         Field(
-            description="What DuckDB may hold in memory, in a hub beside the newest rows of all tables (0.4 GB at most); "
-            "empty for most of it"
+            description="What DuckDB may hold in memory; a hub holds the newest rows of all tables beside it, 0.4 GB "
+            "at most; empty for most of it"
         ),
     ] = "384MB"
 

@@ -160,6 +160,30 @@ def test_a_served_store_is_opened_again_and_again_while_rows_come_and_people_rea
         assert int(store.select("SELECT current_setting('threads') AS n").item()) == max(1, threads - 1)
 
 
+def held(store: Store) -> float:
+    """Return what the database may hold, in MiB."""
+    number, unit = str(store.select("SELECT current_setting('memory_limit') AS n").item()).split()
+    return float(number) * {"MiB": 1, "GiB": 1024}[unit]
+
+
+@pytest.mark.parametrize("limit", ["100MiB", "1GiB"])
+def test_a_served_store_may_hold_the_newest_rows_of_all_tables_beside_its_limit(path: Path, limit: str) -> None:
+    blocks = sum(len(table.schema.columns()) for table in TABLES.values()) / 4
+    with Store.open(url_of(path), memory_limit=limit) as store:
+        alone = held(store)
+        store.checkpoint_beside()
+        assert held(store) == pytest.approx(alone + blocks, rel=0.02)
+        assert store._access.renew()
+        assert held(store) == pytest.approx(alone + blocks, rel=0.02), "also when it was opened again"
+
+
+def test_what_nobody_has_limited_stays_so(path: Path) -> None:
+    with Store.open(url_of(path)) as store:
+        before = held(store)
+        store.checkpoint_beside()
+        assert held(store) == before
+
+
 def test_a_store_that_somebody_takes_meanwhile_comes_back_when_it_is_free(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
