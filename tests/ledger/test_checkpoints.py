@@ -166,7 +166,7 @@ def held(store: Store) -> float:
     return float(number) * {"MiB": 1, "GiB": 1024}[unit]
 
 
-@pytest.mark.parametrize("limit", ["100MiB", "1GiB"])
+@pytest.mark.parametrize("limit", ["100MiB", "500MiB"])
 def test_a_served_store_may_hold_the_newest_rows_of_all_tables_beside_its_limit(path: Path, limit: str) -> None:
     blocks = sum(len(table.schema.columns()) for table in TABLES.values()) / 4
     with Store.open(url_of(path), memory_limit=limit) as store:
