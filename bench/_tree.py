@@ -117,7 +117,8 @@ def _lines(lines: Iterable[str]) -> str:
 def _host(proc: Path) -> None:
     for name in _COPIED:
         (proc / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path("/proc") / name, proc / name)
+        if Path("/proc", name).exists():
+            shutil.copyfile(Path("/proc", name), proc / name)
     times = "8041234 120 902311 99123456 4321 0 23111 0 0 0"
     stat = [f"cpu  {times}", *(f"cpu{index} {times}" for index in range(_PROCESSORS))]
     stat += [f"intr 99887766 {' '.join(str(index * 37) for index in range(_INTERRUPTS))}", "ctxt 123456789"]
@@ -228,8 +229,8 @@ def _meters(root: Path) -> None:
     lines = (f"{name:<16} | {index:02X}h | ok  |  7.1 | 640 {unit}" for index, (name, unit) in enumerate(sensors, 1))
     _put(root / "opt/ipmi_sensors", _lines(lines).replace("640 degrees", "48 degrees"))
     monitor = root / "opt/mmpmon"
-    counts = "_br_ 6291456 _bw_ 314572800 _oc_ 10 _cc_ 16 _rdc_ 101 _wc_ 300 _dir_ 7 _iu_ 2"
-    answer = f"_fs_io_s_ _n_ 10.0.0.1 _nn_ n1 _rc_ 0 _t_ 1763000000 _tu_ 407431 _cl_ lab.x _fs_ projects _d_ 8 {counts}"
+    counts = "_br_ 812345678 _bw_ 4123456789 _oc_ 811 _cc_ 790 _rdc_ 51234 _wc_ 23456 _dir_ 93 _iu_ 412"
+    answer = f"_fs_io_s_ _n_ 10.0.0.1 _nn_ n1 _rc_ 0 _t_ 1763000000 _tu_ 123456 _cl_ lab.x _fs_ projects _d_ 8 {counts}"
     _put(monitor, f"#!/bin/sh\necho '{answer}'")
     monitor.chmod(0o755)
 

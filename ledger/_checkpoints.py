@@ -36,8 +36,8 @@ _COMPRESSED: Final = "SET GLOBAL force_compression = 'auto'"
 _BLOCK_BYTES: Final = 2**18
 """What a column's newest rows take in memory, however few they are, until they are written into the file."""
 
-_BYTES_OF: Final = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-"""The units in which DuckDB tells its limit."""
+_BYTES_OF: Final = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+"""The units in which DuckDB tells a limit that needs more room; what it tells in larger ones has enough."""
 
 _EVERY_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.05
@@ -202,6 +202,8 @@ def _room(cursor: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
     query = "SELECT current_setting('memory_limit'), (SELECT count(*) FROM duckdb_columns() WHERE NOT internal)"
     ((limit, columns),) = cast("list[tuple[str, int]]", cursor.execute(query).fetchall())
     number, unit = limit.split()
+    if unit not in _BYTES_OF:
+        return ()
     whole = round(float(number) * _BYTES_OF[unit]) + columns * _BLOCK_BYTES
     return (f"SET GLOBAL memory_limit = '{whole}B'",)
 

@@ -103,15 +103,16 @@ def activity(thresholds: Thresholds) -> pl.Expr:
 
     A duty cycle near zero is idle only beside low power: without power it stays undecided, since at a
     pace of ten seconds it has seen a tenth of the time.
-    A device whose video engines work is not idle, whatever the grade: it is underused, or busy, by the rest of its
-    evidence. Engines at rest say nothing, for most work needs none of them.
+    A device whose video engines work is not idle, whatever the grade: it is busy if the rest of its evidence says so,
+    else underused. Engines at rest say nothing, for most work needs none of them.
     Reads: quality, the ratios, those of the engines, power_watts, idle_power_watts, power_proxy.
     """
     grade, proxy, kernel = pl.col("quality"), pl.col("power_proxy"), pl.col("kernel_active_ratio")
     low_power = pl.col("power_watts") < pl.col("idle_power_watts") * (1 + thresholds.power_above_idle_ratio)
     engine = pl.max_horizontal(ENGINES)
+    engine_works = ((engine > 0) & (engine >= thresholds.duty_cycle_idle_below_ratio)).fill_null(value=False)
     idle = (
-        pl.when((engine > 0) & (engine >= thresholds.duty_cycle_idle_below_ratio))
+        pl.when(engine_works)
         .then(pl.lit(value=False))
         .when(grade == 0)
         .then(pl.coalesce("graphics_active_ratio", "sm_active_ratio") < thresholds.idle_below_ratio)
@@ -126,7 +127,7 @@ def activity(thresholds: Thresholds) -> pl.Expr:
     return (
         pl.when(idle)
         .then(IDLE)
-        .when(idle.not_() & (used < thresholds.underused_below_ratio))
+        .when(idle.not_() & (used < thresholds.underused_below_ratio).fill_null(engine_works))
         .then(UNDERUSED)
         .when(idle.not_())
         .then(BUSY)

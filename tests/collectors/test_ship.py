@@ -166,7 +166,7 @@ def test_agents_that_start_together_send_apart_and_keep_their_pace(hub: Hub, tmp
         spool.append({"host_sample": [{"cluster": "lab", "node": "n1", "n": index}]})
         identity = Identity("lab", "n1", "boot")
         shipper = Shipper(link, identity=identity, spool=spool, beside=tmp_path / str(index), now=lambda: AT)
-        running.append((spool, shipper, threading.Thread(target=shipper.run, args=(stop,))))
+        running.append((spool, shipper, threading.Thread(target=shipper.run, args=(stop,), daemon=True)))
     for _, _, thread in running:
         thread.start()
     soon(lambda: len(hub.calls) == agents)

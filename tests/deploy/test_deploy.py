@@ -53,7 +53,13 @@ def agents() -> dict[str, dict[str, Any]]:
 
 
 # By what items of lists are told apart; others are replaced as a whole.
-_MERGED = {"containers": "name", "volumes": "name", "env": "name", "volumeMounts": "mountPath"}
+_MERGED = {
+    "containers": "name",
+    "initContainers": "name",
+    "volumes": "name",
+    "env": "name",
+    "volumeMounts": "mountPath",
+}
 
 
 def patched(whole: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +107,9 @@ def check_unit(systemd_analyze: str, unit: Path, most: int) -> str:
     # systemd speaks of other units of the machine as well.
     assert unit.name not in verified.stderr
     security = [systemd_analyze, "security", "--offline=true", f"--threshold={most}", unit]
-    exposed = subprocess.run(security, capture_output=True, text=True, check=False)
+    exposed = subprocess.run(
+        security, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
     assert exposed.returncode == 0, exposed.stdout
     return exposed.stdout
 
@@ -194,7 +202,10 @@ def test_each_node_has_one_agent_and_all_are_alike() -> None:
     (term,) = pods[1].pop("affinity")["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
         "nodeSelectorTerms"
     ]
-    assert term["matchExpressions"] == [{"key": "nvidia.com/gpu.present", "operator": "NotIn", "values": ["true"]}]
+    assert term["matchExpressions"] == [
+        {"key": "nvidia.com/gpu.present", "operator": "NotIn", "values": ["true"]},
+        {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]},
+    ]
     assert pods[0].pop("runtimeClassName") == "nvidia"
     assert pods[0] == pods[1]
 
@@ -210,6 +221,8 @@ def test_an_agent_that_is_root_sees_little_of_its_node_and_may_do_nothing_else(n
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert not container["securityContext"]["allowPrivilegeEscalation"]
+    (spool,) = (each for each in pod["initContainers"] if each["name"] == "spool")
+    assert "chown -R 0:0 /var/lib/clusterledger/spool" in spool["command"][-1], "it has no capability to open another's"
     paths = {each["name"]: each["hostPath"]["path"] for each in pod["volumes"] if "hostPath" in each}
     mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
     seen = {place: paths[each["name"]] for place, each in mounts.items() if place.startswith("/host")}

@@ -177,11 +177,13 @@ def test_a_served_store_may_hold_the_newest_rows_of_all_tables_beside_its_limit(
         assert held(store) == pytest.approx(alone + blocks, rel=0.02), "also when it was opened again"
 
 
-def test_what_nobody_has_limited_stays_so(path: Path) -> None:
-    with Store.open(url_of(path)) as store:
-        before = held(store)
+@pytest.mark.parametrize("limit", ["", "2000GB"])
+def test_what_is_not_limited_or_hardly_stays_so(path: Path, limit: str) -> None:
+    asked = "SELECT current_setting('memory_limit') AS n"
+    with Store.open(url_of(path), memory_limit=limit) as store:
+        before = store.select(asked).item()
         store.checkpoint_beside()
-        assert held(store) == before
+        assert store.select(asked).item() == before
 
 
 def test_a_store_that_somebody_takes_meanwhile_comes_back_when_it_is_free(

@@ -102,7 +102,8 @@ def active_of(grade: str, row: dict[str, float | None]) -> str | None:
     if power is not None and idle_power is not None and limit is not None:
         proxy = (power - idle_power) / (limit - idle_power)
     used = row["sm_active_ratio"] if grade == "A" else proxy
-    if any((row.get(name) or 0.0) >= 0.01 for name in ENGINES):
+    engine_works = any((row.get(name) or 0.0) >= 0.01 for name in ENGINES)
+    if engine_works:
         idle = False
     elif grade == "X":
         return None
@@ -127,7 +128,12 @@ def active_of(grade: str, row: dict[str, float | None]) -> str | None:
         idle = proxy < 0.05
     if idle:
         return "idle"
-    return "underused" if used is not None and used < 0.25 else "busy"
+    return used_of(used, engine_works)
+
+
+def used_of(used: float | None, engine_works: bool) -> str:
+    """Return what the activity of a device says that is not idle."""
+    return "underused" if (engine_works and used is None) or (used is not None and used < 0.25) else "busy"
 
 
 def test_activity_follows_the_grade_of_its_evidence_on_both_sides_of_each_threshold() -> None:
