@@ -155,34 +155,41 @@ def test_pauses_grow_to_a_minute_and_to_minutes_where_a_person_must_act() -> Non
     assert 0.75 <= away.seconds <= 1
 
 
-def test_agents_that_start_together_send_apart_and_keep_their_pace(hub: Hub, tmp_path: Path) -> None:
-    pace, agents = 0.5, 12
-    server = ThreadingHTTPServer(("127.0.0.1", 0), hub.handler())
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    link = Link(f"http://127.0.0.1:{server.server_port}", lambda: "good", every_seconds=pace)
-    stop, running = threading.Event(), []
-    for index in range(agents):
-        spool = Spool(tmp_path / str(index), 1 << 20)
-        spool.append({"host_sample": [{"cluster": "lab", "node": "n1", "n": index}]})
+class Waited(threading.Event):
+    """Waits for nobody, and adds up how long it should have waited."""
+
+    seconds = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds += timeout or 0.0
+        return self.is_set()
+
+
+def test_agents_that_start_together_send_apart_and_keep_their_pace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace, sent = 10.0, list[list[float]]()
+
+    def drained(_: Shipper, stop: Waited) -> None:
+        sent[-1].append(stop.seconds)
+        if len(sent[-1]) == 3:
+            stop.set()
+
+    monkeypatch.setattr(Shipper, "drain", drained)
+    spool = Spool(tmp_path / "spool", 1 << 20)
+    for _ in range(60):
+        sent.append([])
+        link = Link("http://127.0.0.1:1", lambda: "good", every_seconds=pace)
         identity = Identity("lab", "n1", "boot")
-        shipper = Shipper(link, identity=identity, spool=spool, beside=tmp_path / str(index), now=lambda: AT)
-        running.append((spool, shipper, threading.Thread(target=shipper.run, args=(stop,), daemon=True)))
-    for _, _, thread in running:
-        thread.start()
-    soon(lambda: len(hub.calls) == agents)
-    firsts = [at for at, _ in hub.calls]
-    assert max(firsts) - min(firsts) > pace / 5
-    last = running[int(str(hub.rows("host_sample")[-1]))][0]
-    last.append({"host_sample": [{"cluster": "lab", "node": "n1", "n": agents}]})
-    soon(lambda: len(hub.calls) > agents)
-    assert hub.calls[-1][0] - max(firsts) >= pace - 0.05
-    stop.set()
-    for spool, shipper, thread in running:
-        thread.join()
+        shipper = Shipper(link, identity=identity, spool=spool, beside=tmp_path / "spool", now=lambda: AT)
+        shipper.run(Waited())
         shipper.close()
-        spool.close()
-    server.shutdown()
-    server.server_close()
+    spool.close()
+    firsts = [each[0] for each in sent]
+    assert 0 <= min(firsts) < pace / 4
+    assert 3 * pace / 4 < max(firsts) <= pace
+    for first, second, third in sent:
+        assert (second - first, third - second) == pytest.approx((pace, pace))
 
 
 @given(asked=st.floats(0, 900), failures=st.integers(1, 12))
