@@ -3,11 +3,12 @@
 It holds as long as no other store of the process commits in between, which the fence's count shows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import pairwise
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ledger._order import whole
@@ -23,7 +24,7 @@ _NODE: Final = ("cluster", "node")
 # The first write of a short command is checked by its keys; only who writes again and again reads it all.
 _WRITES_BEFORE_READING: Final = 2
 
-_FEW_ROWS: Final = 5_000
+_MANY_RUNS: Final = 5_000
 
 
 class Latest:
@@ -90,26 +91,29 @@ class Latest:
 
 def _ends(frame: pl.DataFrame, column: str, *, last: bool) -> Edges:
     """Return the first or the last instant of each node."""
-    if frame.height > _FEW_ROWS:
+    starts = _starts(frame)
+    if len(starts) > _MANY_RUNS:
         at = pl.col(column).to_physical()
         grouped = frame.group_by(_NODE).agg(at.max() if last else at.min())
         return {(cluster, node): each for cluster, node, each in grouped.iter_rows()}
     # In this thread: what waits for the threads of Polars waits for all that is computed meanwhile.
-    further = max if last else min
-    clusters, nodes, instants = (whole(frame[name]) for name in (*_NODE, column))
+    further, among = (max, np.maximum) if last else (min, np.minimum)
+    instants = frame[column].to_physical().to_numpy()
+    clusters, nodes = (frame[name][starts].to_list() for name in _NODE)
+    ends = among.reduceat(instants, starts).tolist() if len(starts) else []
     found: Edges = {}
-    for start, end in _runs(clusters, nodes):
-        each, place = further(instants[start:end]), (clusters[start], nodes[start])
+    for cluster, node, each in zip(clusters, nodes, ends, strict=True):
+        place = cluster, node
         found[place] = further(each, found.get(place, each))
     return found
 
 
-def _runs(clusters: list[str], nodes: list[str]) -> Iterator[tuple[int, int]]:
-    """Yield where rows of one node begin and end that follow each other."""
-    before = zip(clusters, nodes, strict=True)
-    after = zip(clusters[1:], nodes[1:], strict=True)
-    starts = [at for at, ((a, b), (c, d)) in enumerate(zip(before, after, strict=False), start=1) if b != d or a != c]
-    return pairwise([0, *starts, len(nodes)]) if nodes else iter(())
+def _starts(frame: pl.DataFrame) -> npt.NDArray[np.intp]:
+    """Return where rows of one node begin that follow each other: whoever sends brings those of one or of few."""
+    if frame.is_empty():
+        return np.empty(0, dtype=np.intp)
+    others = [(frame[name].slice(1) != frame[name].head(-1)).to_numpy() for name in _NODE]
+    return np.concatenate(([0], 1 + np.flatnonzero(np.logical_or(*others))))
 
 
 def time_of(table: Table) -> str | None:

@@ -10,7 +10,7 @@ from typing import IO, Final, Self
 import polars as pl
 
 from ledger import _versions
-from ledger._door import checks
+from ledger._door import checks, is_finite
 from ledger._order import arranged, has_repeats
 from ledger._slices import Content, content
 from ledger.errors import ContractError, StoreError
@@ -118,7 +118,7 @@ def checked(table: Table, frame: pl.DataFrame, partitions: Sequence[str]) -> pl.
         series = cast[check.name]
         if check.is_required and series.null_count():
             raise ContractError(f"{table.name}: {check.name}: found null, expected a value in every row")
-        if check.is_float and not (series.is_finite() | series.is_null()).all():
+        if check.is_float and not is_finite(series):
             raise ContractError(f"{table.name}: {check.name}: found NaN or infinity, expected null or a number")
     if has_repeats(cast, table.key):
         raise ContractError(f"{table.name}: found two rows with one key, expected one")

@@ -191,15 +191,11 @@ def bump(cursor: duckdb.DuckDBPyConnection, states: str, changes: Changes, now: 
     with_rows(
         cursor,
         frame,
-        f"UPDATE {states} s SET version_count = s.version_count + 1, content_fingerprint = NULL, "
-        f"row_count = coalesce(s.row_count, 0) + i.added, changed_at = ? FROM incoming i WHERE {SAME_PARTITION}",
-        [now],
-    )
-    with_rows(
-        cursor,
-        frame,
-        f"INSERT INTO {states} (table_name, partition_key, version_count, is_sealed, row_count, changed_at) "
-        f"SELECT table_name, partition_key, 1, false, added, ? FROM incoming i "
-        f"WHERE NOT EXISTS (SELECT 1 FROM {states} s WHERE {SAME_PARTITION})",
-        [now],
+        f"MERGE INTO {states} s USING incoming i ON {SAME_PARTITION} "
+        "WHEN MATCHED THEN UPDATE SET version_count = s.version_count + 1, content_fingerprint = NULL, "
+        "row_count = coalesce(s.row_count, 0) + i.added, changed_at = ? "
+        "WHEN NOT MATCHED THEN INSERT "
+        "(table_name, partition_key, version_count, is_sealed, row_count, changed_at) "
+        "VALUES (i.table_name, i.partition_key, 1, false, i.added, ?)",
+        [now, now],
     )

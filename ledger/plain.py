@@ -74,5 +74,5 @@ def _fits(values: Sequence[object], kinds: frozenset[type]) -> bool:
         return False
     if int not in found:
         return True
-    whole = [value for value in values if type(value) is int]
-    return min(whole) >= -_INT64 and max(whole) < _INT64
+    whole = values if found == {int} else [value for value in values if type(value) is int]
+    return min(whole) >= -_INT64 and max(whole) < _INT64  # type: ignore[type-var, operator]  all are whole numbers

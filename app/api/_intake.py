@@ -17,7 +17,7 @@ from app.api._answers import refusal
 from app.api._batch import accepted, too_often
 from app.api._kept import kept, kept_as_read
 from app.api._pace import Pace
-from app.api._reader import LEAST, Reader, Taken
+from app.api._reader import LEAST, Read, Reader, Taken
 from app.api._tokens import ANY_NODE, Caller
 from app.context import Context
 from collectors.wire import Batch
@@ -43,11 +43,16 @@ class _Call:
 
 @dataclass
 class _Queue:
-    """Calls of one event loop that wait, in the order in which they came."""
+    """Calls of one event loop that wait, in the order in which they came.
+
+    `firsts` are the first calls of the groups that were taken and are not answered yet.
+    """
 
     calls: list[_Call] = field(default_factory=list)
     waiting_bytes: int = 0
+    firsts: list[_Call] = field(default_factory=list)
     worker: asyncio.Task[None] | None = None
+    commits: asyncio.Task[None] | None = None
 
     def take(self) -> list[_Call]:
         """Take what fits into one group, at least one call."""
@@ -59,11 +64,19 @@ class _Queue:
             count += 1
         taken, self.calls = self.calls[:count], self.calls[count:]
         self.waiting_bytes -= sum(len(call.body) for call in taken)
+        self.firsts.append(taken[0])
         return taken
+
+    def oldest(self) -> float | None:
+        """Return when the first of those came that wait for their answer."""
+        return min((call.came_at for call in (*self.firsts, *self.calls[:1])), default=None)
 
 
 class Intake:
-    """Takes the batches of all callers into one store."""
+    """Takes the batches of all callers into one store.
+
+    While one group is committed the next one is read: that is done in another process.
+    """
 
     def __init__(self, context: Context, pace: Pace, reader: Reader | None = None) -> None:
         self._context = context
@@ -94,28 +107,39 @@ class Intake:
         return 0.0 if oldest is None else time.monotonic() - oldest
 
     async def _work(self, queue: _Queue) -> None:
-        """Answer calls until none waits."""
+        """Answer calls until none waits, one group after the other."""
         try:
             while queue.calls:
                 began, calls = time.perf_counter(), queue.take()
-                self._oldest = calls[0].came_at
-                await self._settle(calls)
-                self._oldest = queue.calls[0].came_at if queue.calls else None
+                self._oldest = queue.oldest()
+                read = await self._read(calls)
+                if queue.commits is not None:
+                    await queue.commits
+                queue.commits = asyncio.create_task(self._commit(queue, calls, read))
                 if len(calls) > 1:
                     await asyncio.sleep(max(0.0, _EVERY_SECONDS - (time.perf_counter() - began)))
+                if not queue.calls:
+                    await queue.commits
         finally:
-            queue.worker = self._oldest = None
+            queue.worker = None
             # Only a loop that ends leaves any.
             for call in queue.calls:
                 call.answered.cancel()
 
-    async def _settle(self, calls: Sequence[_Call]) -> None:
+    async def _commit(self, queue: _Queue, calls: Sequence[_Call], read: Read) -> None:
+        try:
+            await self._settle(calls, read)
+        finally:
+            queue.firsts.remove(calls[0])
+            self._oldest = queue.oldest()
+
+    async def _settle(self, calls: Sequence[_Call], read: Read) -> None:
         """Answer calls; where one brings the others down, each by itself, and that one with the error."""
-        work = to_thread.run_sync(self._answers, calls)
+        work = to_thread.run_sync(self._answers, calls, read)
         (outcome,) = await asyncio.gather(work, return_exceptions=True)
         if isinstance(outcome, BaseException) and len(calls) > 1:
             for call in calls:
-                await self._settle([call])
+                await self._settle([call], Read())
             return
         for place, call in enumerate(calls):
             # A caller may have gone away.
@@ -126,13 +150,29 @@ class Intake:
             else:
                 call.answered.set_result(outcome[place])
 
-    def _answers(self, calls: Sequence[_Call]) -> list[Response]:
+    async def _read(self, calls: Sequence[_Call]) -> Read:
+        """Return what of calls could be read beside; nothing where that failed."""
+        if self._reader is None or len(calls) < LEAST:
+            return Read()
+        limits = self._context.settings.hub
+        work = to_thread.run_sync(
+            self._reader.read,
+            [call.body for call in calls],
+            [call.caller for call in calls],
+            Taken(limits.ingest_max_bytes, limits.ingest_max_rows, _GROUP_ROWS),
+            self._context.now(),
+        )
+        (outcome,) = await asyncio.gather(work, return_exceptions=True)
+        # What fails here fails again where the hub reads it, and is told there.
+        return Read() if isinstance(outcome, BaseException) else outcome
+
+    def _answers(self, calls: Sequence[_Call], read: Read) -> list[Response]:
         """Return the answers to calls, in their order; no more of them is unpacked at once than one commit takes.
 
         What agents bring after an outage is small as it comes, and hundreds of megabytes when it is unpacked.
         """
         limits = self._context.settings.hub
-        answers = self._as_read(calls)
+        answers = self._as_read(calls, read)
         group: dict[int, Batch] = {}
         rows = 0
         for place, call in enumerate(calls):
@@ -150,19 +190,13 @@ class Intake:
         answers |= self._kept(group)
         return [answers[place] for place in range(len(calls))]
 
-    def _as_read(self, calls: Sequence[_Call]) -> dict[int, Response]:
-        """Return the answers to batches that could be read beside, by their place."""
-        if self._reader is None or len(calls) < LEAST:
+    def _as_read(self, calls: Sequence[_Call], read: Read) -> dict[int, Response]:
+        """Return the answers to batches that were read beside, by their place."""
+        if not read.told:
             return {}
         # The hub notes how far its clock came, and so sees when it goes back.
         self._context.went_back()
         limits = self._context.settings.hub
-        read = self._reader.read(
-            [call.body for call in calls],
-            [call.caller for call in calls],
-            Taken(limits.ingest_max_bytes, limits.ingest_max_rows, _GROUP_ROWS),
-            self._context.now(),
-        )
         answers = {
             place: too_often(told.node, limits.ingest_calls_per_minute, seconds)
             for place, told in read.told.items()

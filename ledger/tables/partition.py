@@ -6,6 +6,7 @@ The key of a partition is text, so that it stands in `partition_state` on every 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Final, Literal, TypeVar
 
 import dataframely as dy
@@ -109,7 +110,7 @@ class Table:
     order: tuple[str, ...]
     also: tuple[Timed, ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, ...]:
         """Return the columns that identify a row."""
         return tuple(self.schema.primary_key())

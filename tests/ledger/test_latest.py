@@ -1,10 +1,11 @@
 """How far the rows of nodes reach, against a plain reading of them."""
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger._latest import _FEW_ROWS, _ends
+from ledger._latest import _MANY_RUNS, _ends
 
 _ROWS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 50)), max_size=40)
 
@@ -25,8 +26,9 @@ def test_ends_are_the_first_and_the_last_instant_of_each_node(
     assert _ends(frame, "at", last=last) == _plain(rows, last=last)
 
 
-def test_ends_of_many_rows_are_the_same() -> None:
-    rows = [("a" if at % 7 else "b", f"n{at % 5}", at * at % 9_973) for at in range(_FEW_ROWS + 1)]
+@pytest.mark.parametrize("length", [1, 100])
+def test_ends_of_many_rows_are_the_same(length: int) -> None:
+    rows = [("a" if at // length % 7 else "b", f"n{at // length % 5}", at * at % 9_973) for at in range(_MANY_RUNS + 1)]
     frame = pl.DataFrame(rows, ["cluster", "node", "at"], orient="row")
     for last in (True, False):
         assert _ends(frame, "at", last=last) == _plain(rows, last=last)
