@@ -15,7 +15,8 @@ from ledger._connection import ROW_GROUP, fetch, fetch_with_rows, insert, with_r
 from ledger._ddl import quoted
 from ledger._door import APPEND_ONLY, NONE_REJECTED, Admitted, Written, second_rows
 from ledger._expiry import Stretch, timed
-from ledger._latest import Latest, time_of
+from ledger._latest import Latest
+from ledger._reach import Reach, reach, time_of
 from ledger._seen import KEPT, BatchKey
 from ledger.frames import dtypes
 from ledger.tables import TABLES, Batch, RejectedRow, declared
@@ -56,7 +57,7 @@ class Commit:
     now: datetime
     latest: Latest
     changes: _versions.Changes = field(default_factory=dict)
-    added: list[tuple[Table, pl.DataFrame]] = field(default_factory=list)
+    added: list[tuple[Table, Reach]] = field(default_factory=list)
     inserted: list[tuple[Table, pl.DataFrame]] = field(default_factory=list)
     rewritten: set[str] = field(default_factory=set)
     recorded: list[BatchKey] = field(default_factory=list)
@@ -133,9 +134,9 @@ class Commit:
             self._reject(table, rejected, source)
         return Written(rows, admitted.duplicates + known, rejected.height, admitted.unknown_columns)
 
-    def known_rows(self, table: Table, frame: pl.DataFrame) -> list[int]:
+    def known_rows(self, table: Table, frame: pl.DataFrame, reached: Reach) -> list[int]:
         """Return the places of rows that may be stored already: their key is, or their node's time went back."""
-        behind = self.latest.behind(table, frame, partial(self._ends, table))
+        behind = self.latest.behind(table, reached, partial(self._ends, table))
         if behind is not None and not behind:
             return []
         if behind is None:
@@ -156,7 +157,7 @@ class Commit:
         key = list(table.key)
         known, refused = 0, NONE_REJECTED
         if not frame.is_empty() and (
-            is_looked_up or self.latest.behind(table, frame, partial(self._ends, table)) != set()
+            is_looked_up or self.latest.behind(table, reach(table, frame), partial(self._ends, table)) != set()
         ):
             stored = self._stored(table, frame, only_keys=False)
             met = frame.join(stored, on=key, how="semi")
@@ -210,12 +211,12 @@ class Commit:
         others = {key for each in (old, new) for keys in _FURTHER for key in keys(table, each)}
         self.note(table, dict.fromkeys(others, 0))
 
-    def add(self, table: Table, frame: pl.DataFrame) -> None:
-        """Insert rows that are known to be new."""
+    def add(self, table: Table, frame: pl.DataFrame, reached: Reach | None = None) -> None:
+        """Insert rows that are known to be new; `reached` is how far they reach, where that is known."""
         if frame.is_empty():
             return
         self.insert(table, frame)
-        self.added.append((table, frame))
+        self.added.append((table, reach(table, frame) if reached is None else reached))
         self.note_changed(table, frame.clear(), frame)
 
     def _stored(self, table: Table, frame: pl.DataFrame, *, only_keys: bool) -> pl.DataFrame:

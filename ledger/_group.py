@@ -17,6 +17,7 @@ import polars as pl
 from ledger._commit import Commit, Sender
 from ledger._door import APPEND_ONLY, Judged, Written, judged
 from ledger._order import arranged
+from ledger._reach import Reach, reach
 from ledger._seen import BatchKey
 from ledger.tables import declared
 from ledger.tables.partition import Table
@@ -72,22 +73,27 @@ class Joint:
 
 @dataclass(frozen=True)
 class Ready:
-    """The rows of one table, and what the door says of them."""
+    """The rows of one table, what the door says of them, and how far they reach."""
 
     joint: Joint
     verdict: Judged
+    reached: Reach
 
     @classmethod
-    def of_fitted(cls, table: Table, fitted: pl.DataFrame, parts: Sequence[tuple[int, int]]) -> "Ready":
+    def of_fitted(
+        cls, table: Table, fitted: pl.DataFrame, parts: Sequence[tuple[int, int]], reached: Reach
+    ) -> "Ready":
         """Return rows of which every one went through the door as it is, somewhere else."""
         nothing = pl.Series("reason", [None], dtype=pl.String).new_from_index(0, fitted.height)
         is_repeated = pl.Series("repeated", [False]).new_from_index(0, fitted.height)
-        return cls(Joint(table.schema, fitted, parts), Judged(table, fitted, fitted, nothing, is_repeated, ()))
+        verdict = Judged(table, fitted, fitted, nothing, is_repeated, ())
+        return cls(Joint(table.schema, fitted, parts), verdict, reached)
 
 
 def ready(joints: Iterable[Joint]) -> list[Ready]:
     """Take rows through the door, once per table; this needs no store."""
-    return [Ready(joint, judged(joint.table, joint.frame)) for joint in joints]
+    verdicts = ((joint, judged(joint.table, joint.frame)) for joint in joints)
+    return [Ready(joint, verdict, reach(joint.table, verdict.fitted)) for joint, verdict in verdicts]
 
 
 def joints_of(frames: Mapping[type[dy.Schema], pl.DataFrame]) -> list[Joint]:
@@ -121,8 +127,8 @@ def _appended(commit: Commit, part: Ready, senders: Sequence[Sender]) -> dict[in
         return {place: commit.append(table, verdict.admitted(), senders[place].source) for place, _ in joint.parts}
     apart = joint.owners(verdict.odd_rows())
     if table.group in APPEND_ONLY:
-        apart |= joint.owners(commit.known_rows(table, verdict.fitted))
-    written = _whole(commit, joint, verdict, apart)
+        apart |= joint.owners(commit.known_rows(table, verdict.fitted, part.reached))
+    written = _whole(commit, part, apart)
     for place in sorted(apart):
         own = joint.of({place})
         # What this transaction has stored so far is not known by its end in time yet.
@@ -132,15 +138,16 @@ def _appended(commit: Commit, part: Ready, senders: Sequence[Sender]) -> dict[in
     return written
 
 
-def _whole(commit: Commit, joint: Joint, verdict: Judged, apart: Collection[int]) -> dict[int, Written]:
+def _whole(commit: Commit, part: Ready, apart: Collection[int]) -> dict[int, Written]:
     """Store the rows of the batches of which nothing needs to be said."""
+    joint, verdict = part.joint, part.verdict
     table, fitted = joint.table, verdict.fitted
-    parts = [part for part in joint.parts if part[0] not in apart]
+    parts = [each for each in joint.parts if each[0] not in apart]
     if apart:
         fitted = fitted.filter(~joint.only(apart))
     if table.group in APPEND_ONLY:
         # As they came: sorting a second of a hundred nodes orders nothing that is read.
-        commit.add(table, fitted.rechunk())
+        commit.add(table, fitted.rechunk(), None if apart else part.reached)
         of_height = {height: Written(height, 0, 0, verdict.unknown_columns) for _, height in parts}
         return {place: of_height[height] for place, height in parts}
     key = list(table.key)

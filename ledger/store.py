@@ -31,6 +31,7 @@ from ledger._group import Joint, Ready, append_group, joints_of, ready
 from ledger._opening import reading
 from ledger._order import arranged
 from ledger._pieces import Pieces, checked
+from ledger._reach import Reach
 from ledger._reading import PartitionStateRow, Version, Window, by_table, current_query, rows_of, versions_query
 from ledger._replaced import RollupState, extend, replace
 from ledger._tails import Tails
@@ -305,6 +306,7 @@ __all__ = [
     "Joint",
     "PartitionStateRow",
     "Pieces",
+    "Reach",
     "Ready",
     "RollupState",
     "Sender",

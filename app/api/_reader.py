@@ -23,7 +23,7 @@ from collectors.wire import Batch, Limits, decode
 from ledger.beside import ENDED, Beside
 from ledger.errors import ClusterLedgerError
 from ledger.log import log
-from ledger.store import Joint, Ready, Sender, ready
+from ledger.store import Joint, Reach, Ready, Sender, ready
 from ledger.tables import TABLES
 
 LEAST: Final = 30
@@ -61,11 +61,12 @@ class Told(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """The rows of one table as a stream of Arrow, with how many are whose."""
+    """The rows of one table as a stream of Arrow, with how many are whose, and how far they reach."""
 
     name: str
     rows: bytes
     parts: Sequence[tuple[int, int]]
+    reached: Reach
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ class Read:
 
     def ready(self, left_out: Collection[int] = ()) -> tuple[dict[int, Told], list[Ready]]:
         """Return batches with their rows as the store takes them, without those at some places."""
-        parts = [Ready.of_fitted(TABLES[each.name], pl.read_ipc_stream(each.rows), each.parts) for each in self.tables]
+        parts = [
+            Ready.of_fitted(TABLES[each.name], pl.read_ipc_stream(each.rows), each.parts, each.reached)
+            for each in self.tables
+        ]
         if not left_out:
             return dict(self.told), parts
         kept = {at: place for at, place in enumerate(self.told) if place not in left_out}
@@ -204,4 +208,4 @@ def _table(part: Ready) -> _Table:
     stream = io.BytesIO()
     part.verdict.fitted.write_ipc_stream(stream, compat_level=pl.CompatLevel.newest())
     joint: Joint = part.joint
-    return _Table(joint.table.name, stream.getvalue(), joint.parts)
+    return _Table(joint.table.name, stream.getvalue(), joint.parts, part.reached)

@@ -40,7 +40,8 @@ class Tally:
             if isinstance(answer, Acknowledged):
                 self._batches[answer.status] += 1
                 for told in answer.tables.values():
-                    self._rows.update(told)
+                    for name, number in told.items():
+                        self._rows[name] += number
             else:
                 self._batches[UNANSWERED if answer is None else str(answer.status_code)] += 1
 

@@ -73,6 +73,25 @@ def test_each_batch_gets_its_own_answer(store: Store) -> None:
     ]
 
 
+@pytest.mark.parametrize("writes_before", [0, 5], ids=["looked up", "remembered"])
+@pytest.mark.parametrize("name", ["cluster", "node", "sampled_at"])
+def test_a_row_without_its_key_is_refused_and_takes_no_other_with_it(
+    store: Store, name: str, writes_before: int
+) -> None:
+    for turn in range(writes_before):
+        store.append_group([Sender(f"before {turn}", "a", "a")], [joint(GpuSample, {0: [row("a", turn)]})])
+    parts = {0: [row("a", 50)], 1: [row("b", 50), row("b", 60) | {name: None}], 2: [row("c", 50)]}
+    answers = store.append_group(senders("a", "b", "c"), [joint(GpuSample, parts)])
+    assert [(each["gpu_sample"].rows, each["gpu_sample"].rejected) for each in answers if each] == [
+        (1, 0),
+        (1, 1),
+        (1, 0),
+    ]
+    (reason,) = store.read(RejectedRow)["reason"]
+    assert reason.startswith(f"{name}: found null")
+    assert store.read(GpuSample).height == writes_before + 3
+
+
 def test_a_batch_that_was_seen_is_none_and_takes_no_other_with_it(store: Store) -> None:
     store.append_group(senders("a"), [joint(GpuSample, {0: [row("a")]})])
     again = [*senders("a", "b"), Sender("b1", "b", "agent b")]
