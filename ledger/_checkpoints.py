@@ -24,7 +24,7 @@ from ledger._tails import Stretch, Tails
 from ledger.errors import StoreError
 from ledger.log import log
 
-_LOG_BYTES: Final = 24_000_000
+_LOG_BYTES: Final = 12_000_000
 """What is written while commits wait: a fifth of a second on a slow machine."""
 
 # Where no checkpoint gets a turn, a commit makes one after all.

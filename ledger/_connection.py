@@ -184,7 +184,7 @@ def insert(cursor: duckdb.DuckDBPyConnection, target: str, frame: pl.DataFrame) 
     # read wrong here.
     is_relation = '""' not in target and cursor.table(target).columns == frame.columns
     if is_relation and frame.height <= _SMALL:
-        cursor.from_arrow(frame.rechunk().__arrow_c_stream__()).insert_into(target)  # type: ignore[arg-type]  it may
+        cursor.from_arrow(frame.rechunk().__arrow_c_stream__()).insert_into(target)
         return
     columns = ", ".join(f'"{name}"' for name in frame.columns)
     # Views of text are not copied; a filter on them, as a join pushes down, would fail in Arrow.

@@ -80,9 +80,7 @@ class Ready:
     reached: Reach
 
     @classmethod
-    def of_fitted(
-        cls, table: Table, fitted: pl.DataFrame, parts: Sequence[tuple[int, int]], reached: Reach
-    ) -> "Ready":
+    def of_fitted(cls, table: Table, fitted: pl.DataFrame, parts: Sequence[tuple[int, int]], reached: Reach) -> "Ready":
         """Return rows of which every one went through the door as it is, somewhere else."""
         nothing = pl.Series("reason", [None], dtype=pl.String).new_from_index(0, fitted.height)
         is_repeated = pl.Series("repeated", [False]).new_from_index(0, fitted.height)

@@ -7,7 +7,7 @@ by itself: `frames.to_frame` keeps such a value for the door to refuse in words.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import repeat
-from typing import Final
+from typing import Final, cast
 
 import dataframely as dy
 import polars as pl
@@ -74,5 +74,5 @@ def _fits(values: Sequence[object], kinds: frozenset[type]) -> bool:
         return False
     if int not in found:
         return True
-    whole = values if found == {int} else [value for value in values if type(value) is int]
-    return min(whole) >= -_INT64 and max(whole) < _INT64  # type: ignore[type-var, operator]  all are whole numbers
+    whole = cast("Sequence[int]", values) if found == {int} else [value for value in values if type(value) is int]
+    return min(whole) >= -_INT64 and max(whole) < _INT64

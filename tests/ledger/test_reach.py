@@ -92,4 +92,3 @@ def test_rows_that_reach_no_further_are_looked_for_and_stored_once(store: Store)
     assert keep("y", 8) == (0, 1)
     assert keep("y", 6, 9) == (2, 0)
     assert [each for each, _ in table_of(store)] == ["x"] * 5 + ["y"] * 4
-
