@@ -370,6 +370,12 @@ KILLED = """
 """
 
 
+def least(notes: Path) -> int:
+    """Return how often the rarer of both was done."""
+    done = notes.read_text().split()
+    return min(done.count("again"), done.count("opened"))
+
+
 def test_a_process_that_is_killed_while_it_writes_and_opens_again_loses_no_row_and_doubles_none(tmp_path: Path) -> None:
     path, notes, told = tmp_path / "ledger.duckdb", tmp_path / "notes", 0
     for life in range(3):
@@ -377,6 +383,9 @@ def test_a_process_that_is_killed_while_it_writes_and_opens_again_loses_no_row_a
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(15 + 9 * life)]
+            # How many commits come before the file is opened again is a matter of the machine.
+            while len(lines) < 2_000 and not (notes.exists() and least(notes) > life):
+                lines.append(process.stdout.readline())
             process.send_signal(signal.SIGKILL)
             lines += process.stdout.readlines()
         told += int(lines[-1])
@@ -389,6 +398,4 @@ def test_a_process_that_is_killed_while_it_writes_and_opens_again_loses_no_row_a
         assert kept.height % 200 == 0
     # Each commit was a group of its own before it was written again.
     assert groups < told / 2
-    done = notes.read_text().split()
-    assert done.count("again") >= 3
-    assert done.count("opened") >= 3
+    assert least(notes) >= 3
