@@ -183,6 +183,7 @@ def fleet(folder: Path, seconds: float = FLEET_SECONDS) -> list[Line]:
         Line("  resident in its second third and in its last, median", held, "flat"),
         Line("  the most in each, while rollups run", most),
         Line("  processor", f"{(found['cpu'][-1] - found['cpu'][0]) / (len(found['cpu']) - 1):.2f} cores"),
+        Line("  processors that the machine's host gave to others meanwhile", f"{found['stolen_ratio']:.1%}"),
         Line("  20 people's pages meanwhile, p95", f"{p95(found['pages']) * 1000:.0f} ms", "150 ms"),
     ]
 

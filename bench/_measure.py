@@ -10,6 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+
+_STEAL: Final = 7
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,18 @@ def child(module: str, *arguments: str, environment: dict[str, str] | None = Non
 def peak_bytes() -> int:
     """Return the most memory that this process has held, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def stolen_ratio(before: Sequence[int], after: Sequence[int]) -> float:
+    """Return which part of a machine's processors its host gave to others between two looks at them."""
+    taken = [late - early for early, late in zip(before, after, strict=True)]
+    return taken[_STEAL] / sum(taken)
+
+
+def processor_times() -> list[int]:
+    """Return what Linux counts of all processors: user, nice, system, idle, iowait, irq, softirq, steal."""
+    with Path("/proc/stat").open(encoding="ascii") as file:
+        return [int(each) for each in file.readline().split()[1 : _STEAL + 2]]
 
 
 def timed(function: Callable[[], object], times: int = 1) -> list[float]:

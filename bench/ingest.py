@@ -18,7 +18,7 @@ from app.services._hub_file import found
 from app.services.tokens import hashed
 from bench import people
 from bench._fleet import CLUSTER, RAMP_SECONDS, node_of, token_of
-from bench._measure import minutes
+from bench._measure import minutes, processor_times, stolen_ratio
 from bench.picture import hub
 from ledger.frames import to_frame
 from ledger.store import Store
@@ -117,6 +117,7 @@ def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str,
             str(agents),
             str(seconds),
         ]
+        before = processor_times()
         with watched(holder.pid) as seen:
             fleet = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             try:
@@ -124,6 +125,7 @@ def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str,
                 out, _ = fleet.communicate(timeout=whole + _PATIENCE_SECONDS)
             finally:
                 fleet.kill()
+        stolen = stolen_ratio(before, processor_times())
     said: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     stored = counts(url, sorted(said["sent"]))
     lost = {
@@ -136,6 +138,7 @@ def measure(url: str, *, agents: int, seconds: float, readers: int) -> dict[str,
         "lost": lost,
         "resident": seen.resident_bytes,
         "cpu": seen.cpu_seconds,
+        "stolen_ratio": stolen,
         "pages": [seconds for _, seconds in pages],
         "page_minutes": [dataclasses.asdict(each) for each in minutes(pages)],
     }
