@@ -136,7 +136,7 @@ class Commit:
 
     def known_rows(self, table: Table, frame: pl.DataFrame, reached: Reach) -> list[int]:
         """Return the places of rows that may be stored already: their key is, or their node's time went back."""
-        behind = self.latest.behind(table, reached, partial(self._ends, table))
+        behind = self.latest.behind(table, lambda: reached, partial(self._ends, table))
         if behind is not None and not behind:
             return []
         if behind is None:
@@ -157,7 +157,7 @@ class Commit:
         key = list(table.key)
         known, refused = 0, NONE_REJECTED
         if not frame.is_empty() and (
-            is_looked_up or self.latest.behind(table, reach(table, frame), partial(self._ends, table)) != set()
+            is_looked_up or self.latest.behind(table, partial(reach, table, frame), partial(self._ends, table)) != set()
         ):
             stored = self._stored(table, frame, only_keys=False)
             met = frame.join(stored, on=key, how="semi")
@@ -216,7 +216,8 @@ class Commit:
         if frame.is_empty():
             return
         self.insert(table, frame)
-        self.added.append((table, reach(table, frame) if reached is None else reached))
+        if self.latest.is_known(table):
+            self.added.append((table, reach(table, frame) if reached is None else reached))
         self.note_changed(table, frame.clear(), frame)
 
     def _stored(self, table: Table, frame: pl.DataFrame, *, only_keys: bool) -> pl.DataFrame:

@@ -40,7 +40,7 @@ class Latest:
             self.batches.forget()
 
     def behind(
-        self, table: Table, reached: Reach, read: Callable[[], tuple[pl.DataFrame, datetime]]
+        self, table: Table, reached: Callable[[], Reach], read: Callable[[], tuple[pl.DataFrame, datetime]]
     ) -> set[tuple[str, str]] | None:
         """Return the nodes with a row that is not later than all their stored rows; None where that is not known.
 
@@ -57,7 +57,11 @@ class Latest:
             self._edges[table.name] = dict(zip(places, whole(found.to_series(2)), strict=True))
             (self._since[table.name],) = whole(pl.Series([since], dtype=pl.Datetime("us", "UTC")))
         known, before = self._edges[table.name], self._since[table.name]
-        return {(cluster, node) for cluster, node, at, _ in reached if at <= known.get((cluster, node), before)}
+        return {(cluster, node) for cluster, node, at, _ in reached() if at <= known.get((cluster, node), before)}
+
+    def is_known(self, table: Table) -> bool:
+        """Tell whether it is known how far the table's rows reach."""
+        return table.name in self._edges
 
     def commit(
         self,

@@ -52,7 +52,6 @@ class _Queue:
     waiting_bytes: int = 0
     firsts: list[_Call] = field(default_factory=list)
     worker: asyncio.Task[None] | None = None
-    commits: asyncio.Task[None] | None = None
 
     def take(self) -> list[_Call]:
         """Take what fits into one group, at least one call."""
@@ -107,31 +106,46 @@ class Intake:
         return 0.0 if oldest is None else time.monotonic() - oldest
 
     async def _work(self, queue: _Queue) -> None:
-        """Answer calls until none waits, one group after the other."""
+        """Answer calls until none waits, one group after the other; while one is committed the next may be read."""
+        before: asyncio.Task[None] | None = None
         try:
             while queue.calls:
-                began, calls = time.perf_counter(), queue.take()
-                self._oldest = queue.oldest()
-                read = await self._read(calls)
-                if queue.commits is not None:
-                    await queue.commits
-                queue.commits = asyncio.create_task(self._commit(queue, calls, read))
-                if len(calls) > 1:
+                if before is not None and not self._reads_beside(queue.calls):
+                    # What could not be read meanwhile waits with all that comes meanwhile.
+                    await asyncio.wait([before])
+                began, count, begins = time.perf_counter(), len(queue.calls), asyncio.Event()
+                before = asyncio.create_task(self._answer(queue, queue.take(), before, begins))
+                await begins.wait()
+                if count > 1:
                     await asyncio.sleep(max(0.0, _EVERY_SECONDS - (time.perf_counter() - began)))
                 if not queue.calls:
-                    await queue.commits
+                    await asyncio.wait([before])
         finally:
             queue.worker = None
             # Only a loop that ends leaves any.
             for call in queue.calls:
                 call.answered.cancel()
 
-    async def _commit(self, queue: _Queue, calls: Sequence[_Call], read: Read) -> None:
+    async def _answer(
+        self, queue: _Queue, calls: Sequence[_Call], before: asyncio.Task[None] | None, begins: asyncio.Event
+    ) -> None:
+        """Read a group, and commit it after the one before; `begins` is set when that is done."""
+        self._oldest = queue.oldest()
         try:
+            read = await self._read(calls)
+            if before is not None:
+                await asyncio.wait([before])
+            begins.set()
             await self._settle(calls, read)
         finally:
+            begins.set()
             queue.firsts.remove(calls[0])
             self._oldest = queue.oldest()
+            for call in calls:
+                call.answered.cancel()
+
+    def _reads_beside(self, calls: Sequence[_Call]) -> bool:
+        return self._reader is not None and self._reader.is_ready and len(calls) >= LEAST
 
     async def _settle(self, calls: Sequence[_Call], read: Read) -> None:
         """Answer calls; where one brings the others down, each by itself, and that one with the error."""

@@ -123,6 +123,11 @@ class Reader:
             return Read()
         return found
 
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether the process reads."""
+        return self._is_ready.is_set() and not self._process.is_closed
+
     def expect(self, node_count: int) -> None:
         """Let the process begin if so many nodes will keep it busy."""
         if node_count >= _MANY_NODES:

@@ -5,10 +5,13 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from threading import Semaphore
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -122,6 +125,51 @@ def test_a_batch_that_is_sent_again_counts_once(empty_context: Context, reader: 
     again = answers(intake, [*bodies, body("new")])
     assert [said["status"] for _, said in again if isinstance(said, dict)] == ["known"] * 2 * LEAST + ["kept"]
     assert empty_context.store.read(HostSample).height == 2 * LEAST + 1
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["kept", "failed"])
+def test_the_next_group_is_read_while_one_is_committed(empty_context: Context, reader: Watched, fails: bool) -> None:
+    """Of each node a batch is in both groups, of half of them the same one, and of the others a later one."""
+    begun, store = Semaphore(0), empty_context.store
+    in_time: list[bool] = []
+    say: list[Callable[[], object]] = []
+    append, read = store.append_ready, reader.read
+
+    def noted(*asked: object) -> Read:
+        begun.release()
+        return read(*asked)
+
+    def slow(*given: Any) -> object:
+        if not in_time:
+            say[0]()
+            # The read of its own group, and that of the next.
+            in_time.append(begun.acquire(timeout=60) and begun.acquire(timeout=60))
+            if fails:
+                raise ZeroDivisionError
+        return append(*given)
+
+    reader.read, store.append_ready = noted, slow  # type: ignore[method-assign, assignment]
+    nodes = [f"n{each}" for each in range(2 * LEAST)]
+    later = [body(node, f"later {node}", sampled_at=DEMO_NOW + timedelta(seconds=10)) for node in nodes]
+    second = [later[at] if at % 2 else body(node) for at, node in enumerate(nodes)]
+
+    async def waves() -> list[Response]:
+        intake = Intake(empty_context, Pace(60_000), reader)
+        first = asyncio.gather(*(intake.answer(ANYBODY, body(node)) for node in nodes))
+        # The first call is a group by itself; of all others the commit has begun.
+        committing = asyncio.Event()
+        say.append(partial(asyncio.get_running_loop().call_soon_threadsafe, committing.set))
+        await asyncio.wait_for(committing.wait(), timeout=60)
+        after = asyncio.gather(*(intake.answer(ANYBODY, each) for each in second))
+        return [*await first, *await after]
+
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        told = aside.submit(asyncio.run, waves()).result()
+    assert in_time == [True]
+    said = [json.loads(bytes(each.body))["status"] for each in told]
+    assert said == ["kept"] * 2 * LEAST + ["known", "kept"] * LEAST
+    assert store.read(HostSample).height == 3 * LEAST
+    assert empty_context.longest_wait() == 0
 
 
 def test_nodes_that_were_copied_may_give_their_batches_one_id(empty_context: Context, reader: Watched) -> None:

@@ -1,5 +1,7 @@
 """The batch codec: what goes in comes out, and what is wrong is refused in one line."""
 
+import math
+import struct
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -9,6 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors import wire
 from collectors.wire import Limits, VersionError, decode, encode
 from ledger.errors import InputError
 
@@ -72,6 +75,28 @@ def test_a_wrong_body_is_refused_in_words(body: bytes, words: str) -> None:
     limits = Limits(body_bytes=4000, decoded_bytes=100_000, rows=10, tables=4, columns=4)
     with pytest.raises(InputError, match=words):
         decode(body, limits)
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("form", [">d", ">f"], ids=["eight bytes", "four bytes"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_no_float_that_is_no_number_comes_in(value: float, form: str, at: int) -> None:
+    """Wherever it stands, and as whichever float; msgpack writes it as a mark and its bytes."""
+    numbers = [0.5, 1e308, -1.5]
+    plain = msgspec.msgpack.encode(GOOD | {"tables": {"t": {"a": numbers, "b": ["x"] * 3}}})
+    mark = b"\xcb" if form == ">d" else b"\xca"
+    written = plain.replace(b"\xcb" + struct.pack(">d", numbers[at]), mark + struct.pack(form, value))
+    assert written != plain
+    with pytest.raises(InputError, match=r"t\.a: found NaN or infinity, expected null"):
+        decode(zstandard.ZstdCompressor().compress(written))
+
+
+def test_what_only_looks_like_no_number_comes_in() -> None:
+    # A whole number with the bytes of NaN, and floats next to the largest.
+    columns = {"a": [0x00CB7FF800000000, 1], "c": [1.7976931348623157e308, -1e308]}
+    content = packed(GOOD | {"tables": {"t": columns}})
+    assert wire._ODD_FLOATS[0].search(wire.decompressed(content, 10_000))
+    assert decode(content).tables == {"t": columns}
 
 
 def test_unknown_fields_of_a_newer_agent_are_passed_over() -> None:

@@ -1,6 +1,7 @@
 """What comes in is made to fit its table, or refused with a reason."""
 
 import json
+import math
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger._door import admit, checks
+from ledger._door import admit, checks, is_finite
 from ledger._order import arranged, has_repeats
 from ledger.errors import ContractError
 from ledger.frames import dtypes, to_frame
@@ -274,3 +275,21 @@ def test_replacing_never_converts_money(store: Store) -> None:
     frame = to_frame(CostHour, [row | money]).with_columns(pl.lit(1.5).alias("billed_cost"))
     with pytest.raises(ContractError, match="cost_hour: billed_cost: found Float64"):
         store.replace(CostHour, frame, partitions=["2026-11"])
+
+
+@pytest.mark.parametrize(
+    ("values", "is_good"),
+    [
+        ([], True),
+        ([None, None], True),
+        ([1.0, None, -2.5], True),
+        ([1e308, 1e308], True),
+        ([-1e308, -1e308, None], True),
+        ([math.nan], False),
+        ([None, math.inf], False),
+        ([math.inf, -math.inf, 1.0], False),
+        ([1e308, 1e308, math.nan], False),
+    ],
+)
+def test_numbers_are_told_from_what_is_none(values: list[float | None], is_good: bool) -> None:
+    assert is_finite(pl.Series("a", values, dtype=pl.Float64)) == is_good
