@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 import duckdb
 import polars as pl
@@ -43,6 +43,7 @@ class Access:
         self._connection, self.prefix = opened(url, memory_limit)
         self._version = version_of(self._connection, url)
         self._file = _identity(url)
+        self.writing = _writing(self._file)
         self._local = threading.local()
         with _REGISTER:
             _HOLDERS.add(self)
@@ -92,6 +93,17 @@ class Access:
         with self._turn:
             _apply(self.url, self._connected(), statements)
             self._settings = tuple(statements)
+
+    def is_alone(self) -> bool:
+        """Tell whether nobody has a cursor at this moment.
+
+        Raises: StoreError: that could not be asked.
+        """
+        try:
+            with self._turn:
+                return _is_alone(self._connected())
+        except duckdb.Error as error:
+            raise explained(self.url, error) from error
 
     def renew(self) -> bool:
         """Open the file again if nobody has a cursor at this moment, and tell whether: who comes meanwhile waits.
@@ -239,6 +251,14 @@ def _identity(url: str) -> tuple[int, int] | None:
     return None if found is None else (found.st_dev, found.st_ino)
 
 
+def _writing(file: tuple[int, int] | None) -> threading.Lock:
+    """Return what is held while a store writes: two that only insert would not see each other's rows."""
+    if file is None:
+        return threading.Lock()
+    with _REGISTER:
+        return _WRITING.setdefault(file, threading.Lock())
+
+
 def _is_open_here(file: tuple[int, int] | None) -> bool:
     """Tell whether this process has a file open; where the system does not tell that, it is taken for given back."""
     with suppress(OSError):
@@ -274,3 +294,6 @@ _HOLDERS: Final[WeakSet[Access]] = WeakSet()
 """All of this process."""
 
 _REGISTER: Final = threading.Lock()
+
+_WRITING: Final[WeakValueDictionary[tuple[int, int], threading.Lock]] = WeakValueDictionary()
+"""By file: stores of this process on the same one write one after the other."""

@@ -4,8 +4,9 @@ A commit that finds much in the log would write it into the file itself, with al
 and joining small groups of rows, which a checkpoint does by default, takes seconds of wide tables. Beside commits the
 log is written often, while it is small, and nothing is joined; rows of the small groups that this makes are written
 again later (`ledger._compaction`), and `join` joins what is left at a quiet hour. Queries leave one processor to them.
-Every ten minutes the file is opened again, for which who comes waits as for a checkpoint: the memory that DuckDB keeps
-for an open file grows with the rows that came.
+Who changes rows waits for a checkpoint; who only inserts, as agents do, goes on (`ledger._turns`).
+Every ten minutes the file is opened again, for which all who come wait: the memory that DuckDB keeps for an open file
+grows with the rows that came.
 """
 
 import threading
@@ -21,6 +22,7 @@ import polars as pl
 from ledger._access import Access, is_fatal
 from ledger._compaction import compact
 from ledger._tails import Stretch, Tails
+from ledger._turns import hold
 from ledger.errors import StoreError
 from ledger.log import log
 
@@ -76,6 +78,7 @@ class Checkpoints:
         self._due_since: datetime | None = None
         self._renewed = time.monotonic()
         self._rests_until = 0.0
+        self._has_empty_groups = False
         self._stop = threading.Event()
         self._turn = threading.Lock()
         with access.cursor() as asked:
@@ -110,24 +113,29 @@ class Checkpoints:
                 # The log of a store without this thread grows until it is closed.
                 log.exception("checkpoints failed, and go on")
                 is_done = True
+            is_done &= not self._has_empty_groups
             pause = _EVERY_SECONDS if is_done else min(_AGAIN_SECONDS, _EVERY_SECONDS)
 
     def _turned(self) -> bool:
         """Do what is due next; return False if it should be tried again soon."""
         if time.monotonic() < self._rests_until:
             return True
-        if self._waiting_bytes() >= _LOG_BYTES:
+        waiting = self._waiting_bytes()
+        if self._has_empty_groups and 0 < waiting < _LOG_BYTES and self._drop_empty():
+            return True
+        if waiting >= _LOG_BYTES:
             return self._write_log()
+        if time.monotonic() - self._renewed >= _RENEWED_SECONDS and self._renew():
+            return True
         if (stretch := self._tails.due(self._now())) is not None and self._has_time():
             self._write_again(stretch)
-        elif time.monotonic() - self._renewed >= _RENEWED_SECONDS:
-            self._renew()
         return True
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        """Open the file again, and tell whether that is over."""
         # What is in the log is written while the file is closed, with everybody waiting.
         if self._waiting_bytes() >= _LOG_BYTES // 4 and not self._write_log():
-            return
+            return False
         is_done = True
         try:
             is_done = self._access.renew()
@@ -136,16 +144,37 @@ class Checkpoints:
         finally:
             if is_done:
                 self._renewed = time.monotonic()
+        return is_done
 
     def _write_log(self) -> bool:
+        """Write the log into the file; where others are busy, those who only insert go on meanwhile."""
+        return self._checkpointed(self._beside if self._is_busy() else self._alone)
+
+    def _drop_empty(self) -> bool:
+        """Write the log where nobody reads or writes: only that drops groups of which every row was written again."""
+        if not self._access.is_alone() or not self._checkpointed(self._alone):
+            return False
+        self._has_empty_groups = False
+        return True
+
+    def _checkpointed(self, checkpoint: Callable[[], None]) -> bool:
         with self._turn:
             try:
-                is_written = self._run(_AS_IT_IS, "CHECKPOINT")
+                is_written = self._run(_AS_IT_IS) and self._tried(checkpoint)
             finally:
                 self._run(_COMPRESSED)
         if is_written:
             self._tails.note_checkpoint(self._now())
         return is_written
+
+    def _alone(self) -> None:
+        self._execute("CHECKPOINT")
+
+    def _beside(self) -> None:
+        with self._access.cursor() as cursor, self._access.cursor() as holding:
+            # The transaction ends with its cursor.
+            hold(holding, self._access.prefix)
+            cursor.execute("CHECKPOINT")
 
     def _has_time(self) -> bool:
         """Tell whether rows may be written again now; where others are always busy, that is done in the end too."""
@@ -167,6 +196,7 @@ class Checkpoints:
             self._mend(error)
             return
         self._tails.written(stretch, rows)
+        self._has_empty_groups = True
 
     def _waiting_bytes(self) -> int:
         try:
@@ -175,10 +205,17 @@ class Checkpoints:
             return 0
 
     def _run(self, *statements: str) -> bool:
+        return self._tried(lambda: self._execute(*statements))
+
+    def _execute(self, *statements: str) -> None:
+        with self._access.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def _tried(self, work: Callable[[], None]) -> bool:
+        """Do what talks to the database, and tell whether that was possible."""
         try:
-            with self._access.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
+            work()
         except (duckdb.Error, StoreError) as error:
             # Others are writing, or the disk is full, which the next commit tells: the log holds all meanwhile.
             log.debug("no checkpoint now", message=_in_a_line(error))

@@ -18,8 +18,9 @@ from ledger._expiry import Stretch, timed
 from ledger._latest import Latest
 from ledger._reach import Reach, reach, time_of
 from ledger._seen import KEPT, BatchKey
+from ledger._turns import NeedsTurnError
 from ledger.frames import dtypes
-from ledger.tables import TABLES, Batch, RejectedRow, declared
+from ledger.tables import TABLES, Batch, PartitionChange, PartitionState, RejectedRow, declared
 from ledger.tables.partition import Spanning, Table, Timed
 
 # An agent sends a batch again as long as nobody said that it arrived, and the newest batches last: what is
@@ -50,12 +51,17 @@ class Sender:
 
 @dataclass
 class Commit:
-    """What one transaction has done so far; `finish` records the versions."""
+    """What one transaction has done so far; `finish` records the versions.
+
+    With `only_inserts` it updates and deletes nothing, and goes on beside a checkpoint.
+    """
 
     cursor: duckdb.DuckDBPyConnection
     prefix: str
     now: datetime
     latest: Latest
+    turn: int
+    only_inserts: bool = False
     changes: _versions.Changes = field(default_factory=dict)
     added: list[tuple[Table, Reach]] = field(default_factory=list)
     inserted: list[tuple[Table, pl.DataFrame]] = field(default_factory=list)
@@ -237,6 +243,8 @@ class Commit:
         return found.select(pl.col(name).cast(frame.schema[name]) for name in selected)
 
     def delete_keys(self, table: Table, rows: pl.DataFrame) -> None:
+        if self.only_inserts:
+            raise NeedsTurnError
         query = f"DELETE FROM {self.of(table)} s USING incoming i WHERE {same_key(table)}"
         with_rows(self.cursor, rows.select(table.key), query)
 
@@ -274,9 +282,14 @@ class Commit:
         row = self.cursor.execute(query, list(stretch)).fetchone()
         return int(row[0]) if row else 0
 
-    def finish(self) -> None:
-        """Record the versions of all that changed."""
-        _versions.bump(self.cursor, self.of(TABLES["partition_state"]), self.changes, self.now)
+    def finish(self) -> int:
+        """Record the versions of all that changed; return the turn of the last commit, once this is one."""
+        rows = _versions.changed_rows(self.changes, self.turn, self.now)
+        if self.only_inserts:
+            insert(self.cursor, self.of(declared(PartitionChange)), rows)
+            return self.turn if rows.height else self.turn - 1
+        _versions.bump(self.cursor, self.of(declared(PartitionState)), rows)
+        return self.turn
 
 
 def same_key(table: Table) -> str:

@@ -1,6 +1,6 @@
 """How far each node's rows reach in time: rows beyond that are new, and need not be looked for.
 
-It holds as long as no other store of the process commits in between, which the fence's count shows.
+It holds as long as no other store of the process commits in between, which the turns show.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ _WRITES_BEFORE_READING: Final = 2
 
 
 class Latest:
-    """What one store knows about the ends of its tables, as of one count of the fence."""
+    """What one store knows about the ends of its tables, as of one turn."""
 
     def __init__(self) -> None:
         self._turn = -1
@@ -34,7 +34,7 @@ class Latest:
         self.slices = Slices()
 
     def begin(self, turn: int) -> None:
-        """Forget everything if somebody else has written since the last commit."""
+        """Forget everything if somebody else has written since the last commit; `turn` is the one that begins."""
         if turn != self._turn + 1:
             self._edges.clear()
             self.batches.forget()

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from ledger._ddl import quoted
 from ledger._replaced import bounds
+from ledger._turns import CHANGES, STATES
+from ledger._versions import summed
 from ledger.errors import ContractError
 from ledger.frames import columns_of
 from ledger.tables import TABLES
@@ -29,14 +31,28 @@ class PartitionStateRow(NamedTuple):
     changed_at: datetime
 
 
-def versions_query(states: str, table_name: str, since_key: str | None) -> tuple[str, dict[str, object]]:
-    """Return the query, with its parameters, that reads a table's rows of `partition_state`, from one key on."""
-    query = f"SELECT {', '.join(PartitionStateRow._fields)} FROM {states} WHERE table_name = $name"
-    params: dict[str, object] = {"name": table_name}
+def _states(prefix: str, conditions: Sequence[str]) -> str:
+    """Return the query that gives rows of `partition_state`, what is not counted yet added."""
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"""
+        SELECT table_name, partition_key, coalesce(s.version_count, 0) + coalesce(c.version_count, 0) AS version_count,
+            CASE WHEN c.version_count IS NULL THEN content_fingerprint END AS content_fingerprint,
+            input_version, code_version, settings_fingerprint, coalesce(is_sealed, false) AS is_sealed,
+            CASE WHEN c.version_count IS NULL THEN s.row_count ELSE coalesce(s.row_count, 0) + c.row_count END
+                AS row_count,
+            coalesce(c.changed_at, s.changed_at) AS changed_at
+        FROM (SELECT * FROM {prefix}{STATES}{where}) s
+        FULL JOIN ({summed(f"{prefix}{CHANGES}", where)}) c USING (table_name, partition_key)"""
+
+
+def versions_query(prefix: str, table_name: str, since_key: str | None) -> tuple[str, dict[str, object]]:
+    """Return the query, with its parameters, that reads what is known of a table's partitions, from one key on."""
+    conditions, params = ["table_name = $name"], {"name": table_name}
     if since_key is not None:
-        query += " AND substr(partition_key, strpos(partition_key, ':') + 1) >= $since"
+        conditions.append("substr(partition_key, strpos(partition_key, ':') + 1) >= $since")
         params["since"] = since_key
-    return f"{query} ORDER BY partition_key", params
+    columns = ", ".join(PartitionStateRow._fields)
+    return f"SELECT {columns} FROM ({_states(prefix, conditions)}) ORDER BY partition_key", {**params}
 
 
 class Version(NamedTuple):
@@ -53,14 +69,16 @@ class Version(NamedTuple):
     row_count: int | None
 
 
-def current_query(states: str, table_name: str | None) -> tuple[str, dict[str, object]]:
+def current_query(prefix: str, table_name: str | None) -> tuple[str, dict[str, object]]:
     """Return the query that reads the versions of a table's partitions, or of all tables', with its parameters.
 
     The first two columns are the table and the key, the others those of `Version`.
     """
     told = "coalesce(content_fingerprint, version_count::VARCHAR)"
-    query = f"SELECT table_name, partition_key, {told}, {', '.join(Version._fields[1:])} FROM {states}"
-    return (query, {}) if table_name is None else (f"{query} WHERE table_name = $name", {"name": table_name})
+    columns = f"table_name, partition_key, {told}, {', '.join(Version._fields[1:])}"
+    if table_name is None:
+        return f"SELECT {columns} FROM ({_states(prefix, ())})", {}
+    return f"SELECT {columns} FROM ({_states(prefix, ['table_name = $name'])})", {"name": table_name}
 
 
 def by_table(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, Version]]:

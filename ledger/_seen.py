@@ -20,7 +20,7 @@ _WRITES_BEFORE_READING: Final = 2
 
 
 class Seen:
-    """The last batches of each node, as of one count of the fence; an id counts by 64 bits of its hash."""
+    """The last batches of each node, as of one turn; an id counts by 64 bits of its hash."""
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], array[int]] | None = None

@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, TypeVar
 
 import duckdb
 
+from ledger import _turns as turns
 from ledger._access import Access
 from ledger._commit import Commit
-from ledger._connection import explained, fetch_row
-from ledger._ddl import FENCE
+from ledger._connection import explained
 from ledger._latest import Latest
 from ledger._tails import Tails
+from ledger._turns import NeedsTurnError
 from ledger._writer import Writer
 
 T = TypeVar("T")
@@ -39,14 +41,20 @@ class Transactions:
         """Say from now on which rows were committed."""
         self._tails = tails
 
-    def run(self, work: Callable[[Commit], T]) -> T:
-        """Run a closure in the writer thread as one transaction; it is repeated whole on a conflict."""
-        return self._writer.run(lambda: self._attempts(work))
+    def run(self, work: Callable[[Commit], T], *, only_inserts: bool = False) -> T:
+        """Run a closure in the writer thread as one transaction; it is repeated whole on a conflict.
 
-    def _attempts(self, work: Callable[[Commit], T]) -> T:
+        With `only_inserts` it waits for no checkpoint, as long as what it does is nothing but inserting.
+        """
+        return self._writer.run(lambda: self._attempts(work, only_inserts=only_inserts))
+
+    def _attempts(self, work: Callable[[Commit], T], *, only_inserts: bool) -> T:
         for pause in (*_PAUSES_SECONDS, None):
             try:
-                return self._attempt(work)
+                if only_inserts:
+                    with suppress(NeedsTurnError):
+                        return self._attempt(work, only_inserts=True)
+                return self._attempt(work, only_inserts=False)
             except duckdb.Error as error:
                 is_conflict = isinstance(error, duckdb.TransactionException) and "onflict" in str(error)
                 if not is_conflict or pause is None:
@@ -55,19 +63,16 @@ class Transactions:
                 time.sleep(pause)
         raise AssertionError  # the last attempt returned or raised
 
-    def _attempt(self, work: Callable[[Commit], T]) -> T:
-        fence = f"{self._access.prefix}{FENCE}"
-        with self._access.cursor() as cursor:
+    def _attempt(self, work: Callable[[Commit], T], *, only_inserts: bool) -> T:
+        with self._access.writing, self._access.cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
-            # Without this row two writers of one empty partition would both commit.
-            cursor.execute(f"UPDATE {fence} SET turn_count = turn_count + 1")
-            (turn,) = fetch_row(cursor, f"SELECT turn_count FROM {fence}")
-            self._latest.begin(int(str(turn)))
-            commit = Commit(cursor, self._access.prefix, self._now(), self._latest)
+            turn = (turns.beside if only_inserts else turns.take)(cursor, self._access.prefix)
+            self._latest.begin(turn)
+            commit = Commit(cursor, self._access.prefix, self._now(), self._latest, turn, only_inserts)
             result = work(commit)
-            commit.finish()
+            turn = commit.finish()
             cursor.execute("COMMIT")
-            self._latest.commit(int(str(turn)), commit.added, commit.rewritten, commit.recorded)
+            self._latest.commit(turn, commit.added, commit.rewritten, commit.recorded)
             if self._tails is not None:
                 self._tails.note(commit.inserted)
             return result

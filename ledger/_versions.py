@@ -8,6 +8,8 @@ import duckdb
 import polars as pl
 
 from ledger._connection import with_rows
+from ledger.frames import dtypes
+from ledger.tables import PartitionChange
 from ledger.tables.partition import (
     EDGE_PREFIX,
     WHOLE,
@@ -179,23 +181,38 @@ def sums(frame: pl.DataFrame, part: pl.Expr) -> Iterator[tuple[Any, int, int, in
     yield from (row for row in found.iter_rows() if row[0] is not None)
 
 
-def bump(cursor: duckdb.DuckDBPyConnection, states: str, changes: Changes, now: datetime) -> None:
+def changed_rows(changes: Changes, turn: int, now: datetime) -> pl.DataFrame:
+    """Return changes as rows of `partition_change`."""
+    rows = [(turn, table, key, count, now) for (table, key), count in changes.items()]
+    return pl.DataFrame(rows, schema=dtypes(PartitionChange), orient="row")
+
+
+def bump(cursor: duckdb.DuckDBPyConnection, states: str, rows: pl.DataFrame) -> None:
     """Give every changed partition a new version; `states` is the qualified name of `partition_state`."""
-    if not changes:
-        return
-    frame = pl.DataFrame(
-        [(table, key, count) for (table, key), count in changes.items()],
-        schema={"table_name": pl.String, "partition_key": pl.String, "added": pl.Int64},
-        orient="row",
+    if rows.height:
+        with_rows(cursor, rows, _counted(states, "incoming"))
+
+
+def count_changes(cursor: duckdb.DuckDBPyConnection, states: str, changes: str) -> None:
+    """Give the partitions of all `partition_change` their new versions, and empty it; both names are qualified."""
+    cursor.execute(_counted(states, changes))
+    cursor.execute(f"DELETE FROM {changes}")
+
+
+def summed(changes: str, where: str = "") -> str:
+    """Return the query that gives the changes of each partition as one row: each commit makes one version."""
+    return (
+        "SELECT table_name, partition_key, count(*) AS version_count, sum(row_count)::BIGINT AS row_count, "
+        f"max(changed_at) AS changed_at FROM {changes}{where} GROUP BY table_name, partition_key"
     )
-    with_rows(
-        cursor,
-        frame,
-        f"MERGE INTO {states} s USING incoming i ON {SAME_PARTITION} "
-        "WHEN MATCHED THEN UPDATE SET version_count = s.version_count + 1, content_fingerprint = NULL, "
-        "row_count = coalesce(s.row_count, 0) + i.added, changed_at = ? "
+
+
+def _counted(states: str, changes: str) -> str:
+    return (
+        f"MERGE INTO {states} s USING ({summed(changes)}) i ON {SAME_PARTITION} "
+        "WHEN MATCHED THEN UPDATE SET version_count = s.version_count + i.version_count, content_fingerprint = NULL, "
+        "row_count = coalesce(s.row_count, 0) + i.row_count, changed_at = i.changed_at "
         "WHEN NOT MATCHED THEN INSERT "
         "(table_name, partition_key, version_count, is_sealed, row_count, changed_at) "
-        "VALUES (i.table_name, i.partition_key, 1, false, i.added, ?)",
-        [now, now],
+        "VALUES (i.table_name, i.partition_key, i.version_count, false, i.row_count, i.changed_at)"
     )

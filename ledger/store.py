@@ -140,7 +140,7 @@ class Store:
 
     def append_ready(self, senders: Sequence[Sender], parts: Sequence[Ready]) -> list[dict[str, Written] | None]:
         """Let in what went through the door already, as `append_group` does."""
-        return self._commit(lambda commit: append_group(commit, senders, parts))
+        return self._transactions.run(lambda commit: append_group(commit, senders, parts), only_inserts=True)
 
     def replace(
         self,
@@ -263,13 +263,13 @@ class Store:
 
     def versions(self, table_name: str, since_key: str | None = None) -> dict[str, PartitionStateRow]:
         """Return what is known of a table's partitions, their edges and its other groupings, from one key on."""
-        query, params = versions_query(f"{self._access.prefix}partition_state", table_name, since_key)
+        query, params = versions_query(self._access.prefix, table_name, since_key)
         rows = self._access.rows(query, params)
         return {row[0]: PartitionStateRow(*row) for row in rows.rows()}
 
     def current(self, table_name: str | None = None) -> dict[str, dict[str, Version]]:
         """Return the version of each partition, by table and key, of one table or of all with one read."""
-        return by_table(self._access.rows(*current_query(f"{self._access.prefix}partition_state", table_name)).rows())
+        return by_table(self._access.rows(*current_query(self._access.prefix, table_name)).rows())
 
     def backup(self, path: Path) -> None:
         """Write a copy of the whole store, as it is at one instant, into a new file that opens as a store."""

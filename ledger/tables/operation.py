@@ -70,6 +70,17 @@ class PartitionState(dy.Schema):
     changed_at = instant("When it last changed", nullable=False)
 
 
+@table("operation", Whole())
+class PartitionChange(dy.Schema):
+    """What one commit of new rows added to one partition, until it is counted in `partition_state`."""
+
+    turn_count = key_count("Which of the store's commits it was")
+    table_name = key("Table")
+    partition_key = key("Partition, as in `partition_state`")
+    row_count = count("Rows added", nullable=False)
+    changed_at = instant("When", nullable=False)
+
+
 @table("operation", Timed("received_at", "day"))
 class Batch(dy.Schema):
     """One batch of rows that an agent sent: it counts once."""

@@ -340,7 +340,7 @@ def test_rows_wait_to_be_written_again_while_others_are_busy(
 
 
 KILLED = """
-    import sys, time
+    import itertools, sys, time
     from ledger import _checkpoints, _tails, log
     from ledger._access import Access
     from ledger.store import Store
@@ -361,9 +361,14 @@ KILLED = """
     Access.renew = lambda access: noted("opened", renew(access))
     log.configure()
     store = Store.open(sys.argv[1], now=later)
-    store.checkpoint_beside()
+    busy = itertools.cycle([True, False])
+    store.checkpoint_beside(lambda: next(busy))
     for index in range(100_000):
-        store.append(GpuSample, rows(range(index * 200, index * 200 + 200), sys.argv[2]), source="t")
+        new = rows(range(index * 200, index * 200 + 200), sys.argv[2])
+        if index % 4:
+            store.append_batch({GpuSample: new}, source="t", batch_id=str(index), node=sys.argv[2])
+        else:
+            store.append(GpuSample, new, source="t")
         print(index + 1, flush=True)
         # No checkpoint gets a turn between commits that follow each other at once.
         time.sleep(0.02)
@@ -392,6 +397,7 @@ def test_a_process_that_is_killed_while_it_writes_and_opens_again_loses_no_row_a
         with Store.open(url_of(path)) as store:
             kept = store.read(GpuSample)
             groups = store.select(GROUPS).item()
+            assert sum(each.row_count or 0 for each in store.versions("gpu_sample").values()) == kept.height
         # The last commit may have been kept and not told.
         assert told * 200 <= kept.height <= (told + life + 1) * 200
         assert kept.select(TABLE.key).n_unique() == kept.height
