@@ -29,7 +29,11 @@ _FATAL: Final = (duckdb.FatalException, duckdb.InternalException)
 
 
 class Access:
-    """One connection to a store's database, shared by threads: each call has a cursor of its own."""
+    """One connection to a store's database, shared by threads: each call has a cursor of its own.
+
+    `writing` is held by each transaction that writes, `changing` by those that may change rows, and by a checkpoint
+    that lets all others go on.
+    """
 
     def __init__(self, url: str, memory_limit: str) -> None:
         self.url = url
@@ -44,6 +48,7 @@ class Access:
         self._version = version_of(self._connection, url)
         self._file = _identity(url)
         self.writing = _writing(self._file)
+        self.changing = threading.Lock()
         self._local = threading.local()
         with _REGISTER:
             _HOLDERS.add(self)
@@ -95,15 +100,15 @@ class Access:
             self._settings = tuple(statements)
 
     def is_alone(self) -> bool:
-        """Tell whether nobody has a cursor at this moment.
-
-        Raises: StoreError: that could not be asked.
-        """
+        """Tell whether nobody has a cursor at this moment; False where that cannot be asked."""
         try:
             with self._turn:
                 return _is_alone(self._connected())
+        except StoreError:
+            return False
         except duckdb.Error as error:
-            raise explained(self.url, error) from error
+            self.recover(error)
+            return False
 
     def renew(self) -> bool:
         """Open the file again if nobody has a cursor at this moment, and tell whether: who comes meanwhile waits.

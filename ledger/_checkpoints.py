@@ -4,7 +4,7 @@ A commit that finds much in the log would write it into the file itself, with al
 and joining small groups of rows, which a checkpoint does by default, takes seconds of wide tables. Beside commits the
 log is written often, while it is small, and nothing is joined; rows of the small groups that this makes are written
 again later (`ledger._compaction`), and `join` joins what is left at a quiet hour. Queries leave one processor to them.
-Who changes rows waits for a checkpoint; who only inserts, as agents do, goes on (`ledger._turns`).
+Who changes rows waits for it; who only inserts, as agents do, goes on (`ledger._turns`).
 Every ten minutes the file is opened again, for which all who come wait: the memory that DuckDB keeps for an open file
 grows with the rows that came.
 """
@@ -48,6 +48,9 @@ _AGAIN_SECONDS: Final = 0.05
 _PATIENCE: Final = timedelta(minutes=10)
 """So long rows that could be written again wait for others who need the processors."""
 
+_COUNTED_AFTER: Final = 20
+"""After so many checkpoints beside others it is looked for groups of which no row is left: a minute of many agents."""
+
 _TASKS_OF_A_NIGHT: Final = 10
 
 _REST_SECONDS: Final = 10.0
@@ -79,6 +82,8 @@ class Checkpoints:
         self._renewed = time.monotonic()
         self._rests_until = 0.0
         self._has_empty_groups = False
+        self._beside_count = 0
+        self._tried_until = 0.0
         self._stop = threading.Event()
         self._turn = threading.Lock()
         with access.cursor() as asked:
@@ -113,7 +118,6 @@ class Checkpoints:
                 # The log of a store without this thread grows until it is closed.
                 log.exception("checkpoints failed, and go on")
                 is_done = True
-            is_done &= not self._has_empty_groups
             pause = _EVERY_SECONDS if is_done else min(_AGAIN_SECONDS, _EVERY_SECONDS)
 
     def _turned(self) -> bool:
@@ -121,10 +125,14 @@ class Checkpoints:
         if time.monotonic() < self._rests_until:
             return True
         waiting = self._waiting_bytes()
-        if self._has_empty_groups and 0 < waiting < _LOG_BYTES and self._drop_empty():
-            return True
+        if self._has_empty_groups and 0 < waiting < _LOG_BYTES // 4:
+            if self._drop_empty():
+                return True
+            if time.monotonic() < self._tried_until:
+                return False
         if waiting >= _LOG_BYTES:
-            return self._write_log()
+            # The log is small right after that, and who comes while it is written again waits little.
+            return self._write_log() and not self._has_empty_groups
         if time.monotonic() - self._renewed >= _RENEWED_SECONDS and self._renew():
             return True
         if (stretch := self._tails.due(self._now())) is not None and self._has_time():
@@ -144,14 +152,28 @@ class Checkpoints:
         finally:
             if is_done:
                 self._renewed = time.monotonic()
+                self._has_empty_groups = False
         return is_done
 
     def _write_log(self) -> bool:
         """Write the log into the file; where others are busy, those who only insert go on meanwhile."""
-        return self._checkpointed(self._beside if self._is_busy() else self._alone)
+        if not self._is_busy():
+            return self._checkpointed(self._alone)
+        if not self._access.changing.acquire(timeout=_AGAIN_SECONDS):
+            return False
+        try:
+            is_written = self._checkpointed(self._beside)
+        finally:
+            self._access.changing.release()
+        self._beside_count += is_written
+        if self._beside_count >= _COUNTED_AFTER:
+            # What was counted of `partition_change` leaves empty groups, as rows do that were written again.
+            self._has_empty_groups, self._beside_count = True, 0
+        self._tried_until = time.monotonic() + _EVERY_SECONDS
+        return is_written
 
     def _drop_empty(self) -> bool:
-        """Write the log where nobody reads or writes: only that drops groups of which every row was written again."""
+        """Write the log where nobody reads or writes: only that drops groups of which no row is left."""
         if not self._access.is_alone() or not self._checkpointed(self._alone):
             return False
         self._has_empty_groups = False

@@ -110,7 +110,8 @@ def append_group(commit: Commit, senders: Sequence[Sender], parts: Sequence[Read
     if len(fresh) < len(senders):
         parts = ready(part.joint.of(fresh) for part in parts)
     written: dict[int, dict[str, Written]] = {place: {} for place in sorted(fresh)}
-    for part in parts:
+    # What may change rows comes first: a transaction that only inserts ends with the first that does.
+    for part in sorted(parts, key=lambda part: part.joint.table.group in APPEND_ONLY):
         for place, outcome in _appended(commit, part, senders).items():
             written[place][part.joint.table.name] = outcome
     commit.record_batches([(senders[place], each) for place, each in written.items()])

@@ -8,13 +8,12 @@ from typing import Final, TypeVar
 
 import duckdb
 
-from ledger import _turns as turns
+from ledger import _turns
 from ledger._access import Access
 from ledger._commit import Commit
 from ledger._connection import explained
 from ledger._latest import Latest
 from ledger._tails import Tails
-from ledger._turns import NeedsTurnError
 from ledger._writer import Writer
 
 T = TypeVar("T")
@@ -46,13 +45,21 @@ class Transactions:
 
         With `only_inserts` it waits for no checkpoint, as long as what it does is nothing but inserting.
         """
-        return self._writer.run(lambda: self._attempts(work, only_inserts=only_inserts))
+
+        def attempts() -> T:
+            return self._attempts(work, only_inserts=only_inserts)
+
+        if only_inserts:
+            return self._writer.run(attempts)
+        # Who would wait for a checkpoint waits here, and not in the thread that all writes share.
+        with self._access.changing:
+            return self._writer.run(attempts)
 
     def _attempts(self, work: Callable[[Commit], T], *, only_inserts: bool) -> T:
         for pause in (*_PAUSES_SECONDS, None):
             try:
                 if only_inserts:
-                    with suppress(NeedsTurnError):
+                    with suppress(_turns.NeedsTurnError):
                         return self._attempt(work, only_inserts=True)
                 return self._attempt(work, only_inserts=False)
             except duckdb.Error as error:
@@ -66,7 +73,7 @@ class Transactions:
     def _attempt(self, work: Callable[[Commit], T], *, only_inserts: bool) -> T:
         with self._access.writing, self._access.cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
-            turn = (turns.beside if only_inserts else turns.take)(cursor, self._access.prefix)
+            turn = (_turns.following if only_inserts else _turns.take)(cursor, self._access.prefix)
             self._latest.begin(turn)
             commit = Commit(cursor, self._access.prefix, self._now(), self._latest, turn, only_inserts)
             result = work(commit)

@@ -1,8 +1,8 @@
 """Whose turn it is to write: each commit has a number, and there are two kinds.
 
 One that only inserts goes on while the log is written into the file (`ledger._checkpoints`): agents wait for no
-checkpoint. What it changed stands in `partition_change`, with its turn. One that updates or deletes rows begins with
-the fence, and so waits for a checkpoint that runs; it counts into `partition_state` what stands there.
+checkpoint. What it changed stands in `partition_change`, with its number. One that updates or deletes rows begins with
+the fence, beside no checkpoint; it counts into `partition_state` what stands there.
 """
 
 from typing import Final, cast
@@ -18,14 +18,14 @@ STATES: Final = "partition_state"
 
 
 _MOST_PENDING: Final = 10_000
-"""So many changes wait to be counted at most: whoever asks for versions adds them up."""
+"""Where more changes wait they are counted next: whoever asks for versions adds them up."""
 
 
 class NeedsTurnError(Exception):
     """A transaction that only inserts came to what it may not do: it is run again as one of the other kind."""
 
 
-def beside(cursor: duckdb.DuckDBPyConnection, prefix: str) -> int:
+def following(cursor: duckdb.DuckDBPyConnection, prefix: str) -> int:
     """Return the number of a commit that only inserts.
 
     Raises: NeedsTurnError: it is time that changes are counted.

@@ -3,6 +3,7 @@
 A step is a module `m0002_what_it_does` with a function `migrate(cursor, prefix)`; its number is the
 version that it leads to. A new table, or a new column that may be null, needs no step: it is added when
 a store is opened that lacks it. Everything runs in one transaction, after a copy of the file was kept.
+A step that touches `partition_state` counts first what waits in `partition_change` (`ledger._versions`).
 """
 
 import importlib

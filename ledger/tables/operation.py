@@ -56,7 +56,7 @@ class SourceGap(dy.Schema):
 
 @table("operation", Whole())
 class PartitionState(dy.Schema):
-    """One partition's version, and for a rollup what it was computed from."""
+    """One partition's version, and for a rollup what it was computed from, but for what waits in `partition_change`."""
 
     table_name = key("Table")
     partition_key = key("Partition, `column:partition` of another grouping, or `edge:partition` of its first minutes")

@@ -21,6 +21,7 @@ from tests.ledger.test_store import frame_of
 
 AT = datetime(2026, 11, 20, 5, 30, tzinfo=UTC)
 NOW = AT + timedelta(hours=2)
+PATIENCE_SECONDS = 30.0
 
 
 def rows(minute: int, node: str = "n", count: int = 1) -> pl.DataFrame:
@@ -172,9 +173,9 @@ def test_versions_do_not_tell_how_rows_came(acts: list[tuple[str, int, str]]) ->
         assert other.read(PartitionChange).is_empty()
 
 
-@pytest.mark.parametrize("is_batch", [True, False])
+@pytest.mark.parametrize("who", ["batches", "changes", "batches beside a change"])
 def test_a_batch_of_new_rows_waits_for_no_checkpoint_and_a_change_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_batch: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     monkeypatch.setattr(_checkpoints, "_EVERY_SECONDS", 3_600.0)
     path = tmp_path / "ledger.duckdb"
@@ -187,28 +188,57 @@ def test_a_batch_of_new_rows_waits_for_no_checkpoint_and_a_change_does(
         size, done = path.stat().st_size, threading.Event()
         checkpoints = store._checkpoints
         assert checkpoints is not None
+        beside = checkpoints._beside
 
-        def write() -> bool:
+        def told() -> None:
             try:
-                return checkpoints._write_log()
+                beside()
             finally:
                 done.set()
 
-        with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(write)
-            while path.stat().st_size == size and not done.is_set():
+        monkeypatch.setattr(checkpoints, "_beside", told)
+        with ThreadPoolExecutor(2) as pool:
+            writing = pool.submit(checkpoints._write_log)
+            while path.stat().st_size == size and not writing.done():
                 time.sleep(0.001)
+            changing = pool.submit(store.seal, "gpu_hour", ["late"]) if "beside" in who else None
             meanwhile = 0
             while not done.is_set():
-                if is_batch:
-                    send(store, str(meanwhile), (HostSample, host(meanwhile)))
-                else:
+                if who == "changes":
                     store.seal("gpu_hour", [f"{meanwhile}"])
+                else:
+                    send(store, str(meanwhile), (HostSample, host(meanwhile)))
                 meanwhile += not done.is_set()
+                assert changing is None or not changing.done() or done.is_set()
             assert writing.result()
-        assert (meanwhile > 1) == is_batch
-        told = store.current()
+        assert (meanwhile > 1) == (who != "changes")
+        current = store.current()
+        assert ("late" in current.get("gpu_hour", {})) == ("beside" in who)
     with Store.open(f"duckdb:{path}", now=lambda: NOW) as store:
         assert store.read(GpuSample, columns=("node",), ordered=False).height == 8 * 60_000
-        assert store.read(HostSample).height >= 5 + meanwhile * is_batch
-        assert store.current() == told
+        assert store.read(HostSample).height >= 5 + meanwhile * (who != "changes")
+        assert store.current() == current
+
+
+def groups(store: Store, table: str) -> int:
+    query = f"SELECT count(DISTINCT row_group_id) AS n FROM pragma_storage_info('{table}')"
+    return int(store.select(query).item())
+
+
+def test_groups_without_a_row_are_dropped_where_others_are_always_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_checkpoints, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(_checkpoints, "_LOG_BYTES", 200_000)
+    monkeypatch.setattr(_checkpoints, "_COUNTED_AFTER", 5)
+    with Store.open(f"duckdb:{tmp_path / 'ledger.duckdb'}", now=lambda: NOW) as store:
+        store.checkpoint_beside(lambda: True)
+        before, count, until = 0, 0, time.monotonic() + PATIENCE_SECONDS
+        while not 0 < groups(store, "partition_change") < before and time.monotonic() < until:
+            before = groups(store, "partition_change")
+            send(store, str(count), (GpuSample, rows(count % 90, count=300)))
+            if count % 4 == 3:
+                store.seal("gpu_hour", [f"{count}"])
+            count += 1
+        assert 0 < groups(store, "partition_change") < before
+        assert sum(each.row_count or 0 for each in store.versions("batch").values()) == count
