@@ -42,6 +42,9 @@ _BYTES_OF: Final = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 """The units in which DuckDB tells a limit that needs more room; what it tells in larger ones has enough."""
 
 _EVERY_SECONDS: Final = 1.0
+_TURN_SECONDS: Final = 1.0
+"""So long a checkpoint waits among those who change rows, one after the other."""
+
 _AGAIN_SECONDS: Final = 0.05
 """How soon it is tried again where a commit was in its way: the log grows meanwhile, and with it who waits."""
 
@@ -125,8 +128,8 @@ class Checkpoints:
         if time.monotonic() < self._rests_until:
             return True
         waiting = self._waiting_bytes()
-        if self._has_empty_groups and 0 < waiting < _LOG_BYTES // 4:
-            if self._drop_empty():
+        if self._has_empty_groups and waiting < _LOG_BYTES // 4:
+            if waiting and self._drop_empty():
                 return True
             if time.monotonic() < self._tried_until:
                 return False
@@ -147,19 +150,19 @@ class Checkpoints:
         is_done = True
         try:
             is_done = self._access.renew()
+            self._has_empty_groups &= not is_done
         except StoreError as error:
             log.warning("store not opened again", message=error.message, hint=error.hint)
         finally:
             if is_done:
                 self._renewed = time.monotonic()
-                self._has_empty_groups = False
         return is_done
 
     def _write_log(self) -> bool:
         """Write the log into the file; where others are busy, those who only insert go on meanwhile."""
         if not self._is_busy():
             return self._checkpointed(self._alone)
-        if not self._access.changing.acquire(timeout=_AGAIN_SECONDS):
+        if not self._access.changing.acquire(timeout=_TURN_SECONDS):
             return False
         try:
             is_written = self._checkpointed(self._beside)

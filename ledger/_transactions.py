@@ -33,7 +33,7 @@ class Transactions:
         self._writer = Writer(access.url)
 
     def close(self) -> None:
-        """Finish the writes that were submitted."""
+        """Finish the writes that have begun; others are refused in words."""
         self._writer.close()
 
     def note_in(self, tails: Tails) -> None:
@@ -45,23 +45,17 @@ class Transactions:
 
         With `only_inserts` it waits for no checkpoint, as long as what it does is nothing but inserting.
         """
-
-        def attempts() -> T:
-            return self._attempts(work, only_inserts=only_inserts)
-
         if only_inserts:
-            return self._writer.run(attempts)
+            with suppress(_turns.NeedsTurnError):
+                return self._writer.run(lambda: self._attempts(work, only_inserts=True))
         # Who would wait for a checkpoint waits here, and not in the thread that all writes share.
         with self._access.changing:
-            return self._writer.run(attempts)
+            return self._writer.run(lambda: self._attempts(work, only_inserts=False))
 
     def _attempts(self, work: Callable[[Commit], T], *, only_inserts: bool) -> T:
         for pause in (*_PAUSES_SECONDS, None):
             try:
-                if only_inserts:
-                    with suppress(_turns.NeedsTurnError):
-                        return self._attempt(work, only_inserts=True)
-                return self._attempt(work, only_inserts=False)
+                return self._attempt(work, only_inserts=only_inserts)
             except duckdb.Error as error:
                 is_conflict = isinstance(error, duckdb.TransactionException) and "onflict" in str(error)
                 if not is_conflict or pause is None:

@@ -44,7 +44,8 @@ def hold(cursor: duckdb.DuckDBPyConnection, prefix: str) -> None:
     A checkpoint that finds no other transaction with rows of its own also locks out all who insert, to rearrange rows.
     """
     cursor.execute("BEGIN TRANSACTION")
-    cursor.execute(f"INSERT INTO {prefix}{CHANGES} VALUES (0, '', '', 0, 'epoch')")
+    columns = "turn_count, table_name, partition_key, row_count, changed_at"
+    cursor.execute(f"INSERT INTO {prefix}{CHANGES} ({columns}) VALUES (0, '', '', 0, 'epoch')")
 
 
 def take(cursor: duckdb.DuckDBPyConnection, prefix: str) -> int:

@@ -69,7 +69,7 @@ class Store:
         return cls(url, now, memory_limit)
 
     def close(self) -> None:
-        """Finish the writes that were submitted, and give the file back."""
+        """Finish the writes that have begun, and give the file back."""
         self._transactions.close()
         if self._checkpoints is not None:
             self._checkpoints.close()

@@ -203,7 +203,7 @@ def test_a_batch_of_new_rows_waits_for_no_checkpoint_and_a_change_does(
                 time.sleep(0.001)
             changing = pool.submit(store.seal, "gpu_hour", ["late"]) if "beside" in who else None
             meanwhile = 0
-            while not done.is_set():
+            while not done.is_set() and not writing.done():
                 if who == "changes":
                     store.seal("gpu_hour", [f"{meanwhile}"])
                 else:
@@ -218,6 +218,35 @@ def test_a_batch_of_new_rows_waits_for_no_checkpoint_and_a_change_does(
         assert store.read(GpuSample, columns=("node",), ordered=False).height == 8 * 60_000
         assert store.read(HostSample).height >= 5 + meanwhile * (who != "changes")
         assert store.current() == current
+
+
+def test_a_batch_that_changes_a_row_waits_for_a_checkpoint_and_keeps_no_other_waiting(store: Store) -> None:
+    send(store, "1", (Gpu, device(gpu_model="A")))
+    with ThreadPoolExecutor(1) as pool:
+        with store._access.changing:
+            changing = pool.submit(send, store, "2", (Gpu, device(gpu_model="B")))
+            for batch in range(20):
+                assert send(store, f"other {batch}", (GpuSample, rows(batch)))
+            assert not changing.done()
+        assert changing.result()["gpu"].rows == 1
+    assert store.read(Gpu)["gpu_model"].to_list() == ["B"]
+
+
+def test_a_checkpoint_waits_for_those_who_change_rows_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_checkpoints, "_EVERY_SECONDS", 3_600.0)
+    monkeypatch.setattr(_checkpoints, "_TURN_SECONDS", 0.01)
+    with Store.open(f"duckdb:{tmp_path / 'ledger.duckdb'}", now=lambda: NOW) as store:
+        store.checkpoint_beside(lambda: True)
+        assert store._checkpoints is not None
+        send(store, "1", (GpuSample, rows(0)))
+        log = tmp_path / "ledger.duckdb.wal"
+        with store._access.changing:
+            assert not store._checkpoints._write_log()
+        assert log.stat().st_size
+        assert store._checkpoints._write_log()
+        assert not log.exists()
 
 
 def groups(store: Store, table: str) -> int:
