@@ -358,7 +358,7 @@ from ledger.tables import GpuSample
 from tests.ledger.test_store_file import samples
 from tests.ledger.test_checkpoints import log_bytes, soon
 
-_checkpoints._EVERY_SECONDS, _checkpoints._LOG_BYTES, _checkpoints._REST_SECONDS = 0.02, 20_000, 0.1
+_checkpoints._EVERY_SECONDS, _checkpoints._LOG_BYTES, _checkpoints._REST_SECONDS = 0.02, 20_000, 1.0
 path, mended, recover = Path(sys.argv[1]), [], Access.recover
 
 def noted(access, error):
