@@ -16,7 +16,6 @@ from ledger._versions import count_changes
 CHANGES: Final = "partition_change"
 STATES: Final = "partition_state"
 
-
 _MOST_PENDING: Final = 10_000
 """Where more changes wait they are counted next: whoever asks for versions adds them up."""
 

@@ -18,6 +18,9 @@ def test_an_older_store_keeps_its_versions_and_has_changes_wait(tmp_path: Path) 
     with duckdb.connect(str(path)) as connection:
         connection.execute("DROP TABLE partition_change")
         connection.execute("UPDATE meta SET schema_version = 6")
+    with Store.open(f"duckdb:{tmp_path / 'new.duckdb'}", now=lambda: AT) as store:
+        store.load(path)
+        assert store.current() == before
     for _ in range(2):
         with Store.open(f"duckdb:{path}", now=lambda: AT) as store:
             assert store.select("SELECT schema_version FROM meta").item() == 7
